@@ -1,0 +1,92 @@
+# Salamander: one non-recursive Makefile. Every .c below the folders named here is built;
+# there is no list of files to keep.
+#
+#   make            build/salamander-edge, build/salamander-central
+#   make check      unit, pair, system, crash tests
+#   make lint       format, cppcheck, floors, sizes, headers
+#   CC=clang, SAN=address,undefined | thread, B=<build folder>
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
+B ?= build
+SAN ?=
+
+VERSION := 0.1.0
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wswitch-enum -Wwrite-strings \
+	-Wundef -Wformat=2 -Werror
+CWARN := $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+OPT ?= -O2 -g
+COMMON := $(OPT) -I. -I$(B)/gen -D_GNU_SOURCE -DSALAMANDER_VERSION='"$(VERSION)"' -pthread -fno-omit-frame-pointer \
+	-fstack-protector-strong -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+CFLAGS_ALL := -std=c11 $(CWARN) $(COMMON) $(CFLAGS)
+CXXFLAGS_ALL := -std=c++17 $(WARN) $(COMMON) -isystem /usr/include/dcmtk $(CXXFLAGS)
+LIBS := -llmdb -lmicrohttpd -lcurl -lprotobuf-c -ljansson -linih -lcrypto -lssl -lxxhash -lzstd -lz \
+	-lgnutls -lsystemd
+DCMTK_LIBS := -ldcmnet -ldcmdata -loflog -lofstd
+LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+FOLDERS := common/base common/os common/kv common/dicom common/http common/store common/dimse \
+	common/web proto edge central
+MAINS := edge/main.c central/main.c
+PROTOS := $(wildcard proto/*.proto common/store/*.proto)
+GEN_C := $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)
+SRC_C := $(filter-out $(MAINS),$(wildcard $(addsuffix /*.c,$(FOLDERS))))
+SRC_CC := $(wildcard common/dicom/*.cc)
+OBJ := $(SRC_C:%.c=$(B)/%.o) $(SRC_CC:%.cc=$(B)/%.o) $(GEN_C:%.c=%.o)
+LIB := $(B)/libsalamander.a
+BINS := $(patsubst %/main.c,$(B)/salamander-%,$(wildcard $(MAINS)))
+
+# A test program is one .c file; what several tests of a folder share is in tests/lib.
+TESTLIB_C := $(wildcard tests/lib/*.c tests/gen/*.c)
+TESTLIB_OBJ := $(TESTLIB_C:%.c=$(B)/%.o)
+TEST_C := $(wildcard tests/unit/test_*.c tests/pair/test_*.c tests/crash/test_*.c)
+TESTS := $(TEST_C:%.c=$(B)/%)
+TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c)
+TOOLS := $(TOOL_C:%.c=$(B)/%)
+
+.PHONY: all tools tests check lint clean
+.SECONDARY:
+
+all: $(BINS) $(LIB)
+tools: $(TOOLS)
+tests: $(TESTS)
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
+	@mkdir -p $(B)/gen
+	protoc-c --c_out=$(B)/gen $<
+
+$(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
+	$(CC) -std=c11 -w $(COMMON) -c $< -o $@
+
+# Generated headers exist before anything that may include them is compiled.
+$(OBJ) $(TESTLIB_OBJ): | $(GEN_C:%.c=%.h)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+$(B)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -c $< -o $@
+
+$(LIB): $(OBJ)
+	@rm -f $@
+	ar rcs $@ $(OBJ)
+
+$(B)/salamander-%: $(B)/%/main.o $(LIB)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(LIB) $(DCMTK_LIBS) $(LIBS)
+
+$(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(TESTLIB_OBJ) $(LIB) $(DCMTK_LIBS) $(LIBS) -lcmocka
+
+check: all tools tests
+	@for t in $(TESTS); do $$t || exit 1; done
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,39 @@
+#include "common/base/uid.h"
+
+size_t
+uid_trim(const char *s, size_t n)
+{
+	while (n > 0 && (s[n - 1] == '\0' || s[n - 1] == ' '))
+		n--;
+	return n;
+}
+
+bool
+uid_usable(const char *s, size_t n)
+{
+	size_t i;
+
+	if (n == 0 || n > UID_MAX)
+		return false;
+	for (i = 0; i < n; i++)
+		if ((s[i] < '0' || s[i] > '9') && s[i] != '.')
+			return false;
+	return true;
+}
+
+bool
+uid_valid(const char *s, size_t n)
+{
+	size_t i, start = 0;
+
+	if (!uid_usable(s, n))
+		return false;
+	for (i = 0; i <= n; i++) {
+		if (i < n && s[i] != '.')
+			continue;
+		if (i == start || (s[start] == '0' && i - start > 1))
+			return false;
+		start = i + 1;
+	}
+	return true;
+}

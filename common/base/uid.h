@@ -1,0 +1,22 @@
+/*
+ * uid.h - DICOM unique identifiers (PS3.5 section 9).
+ *
+ * Identity is never rewritten: what is invalid is kept as it came, less
+ * trailing NULs and spaces (PS3.5 9.1, TRAPS 1 and 2), and flagged.
+ */
+#ifndef SALAMANDER_COMMON_BASE_UID_H
+#define SALAMANDER_COMMON_BASE_UID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { UID_MAX = 64, UID_SIZE = 65 };
+
+/* Length without trailing NULs and spaces. */
+size_t uid_trim(const char *s, size_t n);
+/* 1-64 characters, digits and single dots, no component with a leading zero. */
+bool uid_valid(const char *s, size_t n);
+/* Safe as a key and a file name: 1-64 characters, digits and dots only (leading zeros pass). */
+bool uid_usable(const char *s, size_t n);
+
+#endif
