@@ -114,6 +114,12 @@ xxh128_add(struct xxh128 *x, const void *p, size_t n)
 }
 
 void
+xxh128_copy(struct xxh128 *to, const struct xxh128 *from)
+{
+	XXH3_copyState(to->state, from->state);
+}
+
+void
 xxh128_end(struct xxh128 *x, unsigned char out[XXH128_SIZE])
 {
 	XXH128_canonical_t c;

@@ -29,6 +29,8 @@ void sha256_of(const void *p, size_t n, unsigned char out[SHA256_SIZE]);
 int xxh128_new(struct xxh128 **out, struct err *e);
 void xxh128_free(struct xxh128 *x);
 void xxh128_add(struct xxh128 *x, const void *p, size_t n);
+/* *to becomes what *from is. */
+void xxh128_copy(struct xxh128 *to, const struct xxh128 *from);
 void xxh128_end(struct xxh128 *x, unsigned char out[XXH128_SIZE]); /* canonical (big endian) form */
 
 uint64_t xxh64_of(const void *p, size_t n); /* XXH3-64: chunk checksums (R13) */

@@ -13,10 +13,10 @@ uid_usable(const char *s, size_t n)
 {
 	size_t i;
 
-	if (n == 0 || n > UID_MAX)
+	if (n == 0 || n > UID_KEEP)
 		return false;
 	for (i = 0; i < n; i++)
-		if ((s[i] < '0' || s[i] > '9') && s[i] != '.')
+		if (s[i] <= ' ' || s[i] > '~' || s[i] == '\\')
 			return false;
 	return true;
 }
@@ -26,11 +26,13 @@ uid_valid(const char *s, size_t n)
 {
 	size_t i, start = 0;
 
-	if (!uid_usable(s, n))
+	if (n == 0 || n > UID_MAX)
 		return false;
 	for (i = 0; i <= n; i++) {
-		if (i < n && s[i] != '.')
+		if (i < n && s[i] >= '0' && s[i] <= '9')
 			continue;
+		if (i < n && s[i] != '.')
+			return false;
 		if (i == start || (s[start] == '0' && i - start > 1))
 			return false;
 		start = i + 1;

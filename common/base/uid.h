@@ -10,13 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { UID_MAX = 64, UID_SIZE = 65 };
+/* Valid ones have at most UID_MAX characters; longer ones are kept up to UID_KEEP. */
+enum { UID_MAX = 64, UID_KEEP = 128, UID_SIZE = UID_KEEP + 1 };
 
 /* Length without trailing NULs and spaces. */
 size_t uid_trim(const char *s, size_t n);
 /* 1-64 characters, digits and single dots, no component with a leading zero. */
 bool uid_valid(const char *s, size_t n);
-/* Safe as a key and a file name: 1-64 characters, digits and dots only (leading zeros pass). */
+/* Can be somebody's identity: 1 to UID_KEEP printable ASCII characters without space or backslash. */
 bool uid_usable(const char *s, size_t n);
 
 #endif

@@ -1,0 +1,151 @@
+#include "common/dicom/attrs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+
+enum { HEAD = 6 };
+
+bool
+attrs_next(struct attrs set, size_t *pos, struct attr *out)
+{
+	const unsigned char *p = (const unsigned char *)set.p + *pos;
+	size_t left = set.n - *pos;
+
+	if (left < HEAD || left - HEAD < buf_get_u16(p + 4))
+		return false;
+	out->tag = buf_get_u32(p);
+	out->n = buf_get_u16(p + 4);
+	out->value = (const char *)p + HEAD;
+	*pos += HEAD + out->n;
+	return true;
+}
+
+bool
+attrs_get(struct attrs set, uint32_t tag, struct attr *out)
+{
+	size_t pos = 0;
+
+	while (attrs_next(set, &pos, out)) {
+		if (out->tag == tag)
+			return true;
+		if (out->tag > tag)
+			break;
+	}
+	return false;
+}
+
+/* n, or less so that no UTF-8 character is cut. */
+static size_t
+cut(const char *value, size_t n)
+{
+	if (n <= ATTRS_VALUE_MAX)
+		return n;
+	n = ATTRS_VALUE_MAX;
+	while (n > 0 && ((unsigned char)value[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
+static void
+append(struct buf *set, uint32_t tag, const char *value, size_t n)
+{
+	n = cut(value, n);
+	buf_put_u32(set, tag);
+	buf_put_u16(set, (unsigned)n);
+	buf_put(set, value, n);
+}
+
+void
+attrs_put(struct buf *set, uint32_t tag, const char *value, size_t n)
+{
+	struct attr last = {0, NULL, 0};
+	size_t pos = 0;
+
+	while (attrs_next(attrs_of(set), &pos, &last))
+		;
+	if (last.value && last.tag >= tag)
+		abort();
+	append(set, tag, value, n);
+}
+
+void
+attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value, size_t n)
+{
+	struct attr a;
+	size_t pos = 0;
+	bool done = false;
+
+	while (attrs_next(old, &pos, &a)) {
+		if (!done && a.tag >= tag) {
+			append(out, tag, value, n);
+			done = true;
+		}
+		if (a.tag != tag)
+			append(out, a.tag, a.value, a.n);
+	}
+	if (!done)
+		append(out, tag, value, n);
+}
+
+void
+attrs_merge(struct buf *out, struct attrs first, struct attrs second)
+{
+	struct attr a, b;
+	size_t pa = 0, pb = 0;
+	bool have_a = attrs_next(first, &pa, &a), have_b = attrs_next(second, &pb, &b);
+
+	while (have_a || have_b) {
+		bool use_a = have_a && (!have_b || a.tag <= b.tag);
+		bool same = have_a && have_b && a.tag == b.tag;
+
+		if (use_a && !(same && a.n == 0))
+			append(out, a.tag, a.value, a.n);
+		else
+			append(out, b.tag, b.value, b.n);
+		if (!use_a || same)
+			have_b = attrs_next(second, &pb, &b);
+		if (use_a)
+			have_a = attrs_next(first, &pa, &a);
+	}
+}
+
+bool
+attrs_valid(struct attrs set)
+{
+	struct attr a;
+	size_t pos = 0;
+	uint64_t last = 0;
+	bool any = false;
+
+	while (attrs_next(set, &pos, &a)) {
+		if (a.n > ATTRS_VALUE_MAX || (any && a.tag <= last))
+			return false;
+		last = a.tag;
+		any = true;
+	}
+	return pos == set.n;
+}
+
+size_t
+attrs_copy(struct attrs set, uint32_t tag, char *to, size_t size)
+{
+	struct attr a;
+	size_t n = 0;
+
+	if (attrs_get(set, tag, &a)) {
+		n = a.n < size ? a.n : size - 1;
+		memcpy(to, a.value, n);
+	}
+	to[n] = '\0';
+	return n;
+}
+
+struct attrs
+attrs_of(const struct buf *b)
+{
+	struct attrs set = {b->data, b->len};
+
+	return set;
+}

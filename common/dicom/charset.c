@@ -1,0 +1,256 @@
+#include "common/dicom/charset.h"
+
+#include <errno.h>
+#include <iconv.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+/* What a half of the code table (G0: below 0x80, G1: above) can stand for. */
+struct set {
+	const char *term;    /* without "ISO_IR " or "ISO 2022 IR "      */
+	const char *escape;  /* behind ESC; "" where there is none       */
+	const char *iconv;   /* encoding of the bytes as prepared below  */
+	bool g1;	     /* which half it takes                       */
+	unsigned char bytes; /* per character                            */
+	unsigned char lead;  /* put before each character: EUC-JP's SS2, SS3 */
+};
+
+static const struct set sets[] = {
+	{"6", "(B", "ASCII", false, 1, 0},	  {"100", "-A", "ISO-8859-1", true, 1, 0},
+	{"101", "-B", "ISO-8859-2", true, 1, 0},  {"109", "-C", "ISO-8859-3", true, 1, 0},
+	{"110", "-D", "ISO-8859-4", true, 1, 0},  {"144", "-L", "ISO-8859-5", true, 1, 0},
+	{"127", "-G", "ISO-8859-6", true, 1, 0},  {"126", "-F", "ISO-8859-7", true, 1, 0},
+	{"138", "-H", "ISO-8859-8", true, 1, 0},  {"148", "-M", "ISO-8859-9", true, 1, 0},
+	{"203", "-b", "ISO-8859-15", true, 1, 0}, {"166", "-T", "TIS-620", true, 1, 0},
+	{"13", ")I", "EUC-JP", true, 1, 0x8e},	  {"14", "(J", "JIS_X0201", false, 1, 0},
+	{"87", "$B", "EUC-JP", false, 2, 0},	  {"159", "$(D", "EUC-JP", false, 2, 0x8f},
+	{"149", "$)C", "EUC-KR", true, 2, 0},	  {"58", "$)A", "GB2312", true, 2, 0},
+};
+enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0 };
+
+struct charset {
+	const char *whole; /* iconv name where no code extension applies: UTF-8, GB18030, GBK */
+	const struct set *g0, *g1; /* at the start and after each delimiter */
+	const char *cached;	   /* what cd converts from                */
+	iconv_t cd;
+};
+
+static const struct set *
+set_by_term(const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < N_SETS; i++)
+		if (strlen(sets[i].term) == n && memcmp(sets[i].term, s, n) == 0)
+			return &sets[i];
+	return NULL;
+}
+
+static bool
+starts(const char *s, size_t n, const char *with)
+{
+	return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
+}
+
+static void
+first_term(struct charset *c, const char *s, size_t n)
+{
+	const struct set *set = NULL;
+
+	if (starts(s, n, "ISO_IR 192"))
+		c->whole = "UTF-8";
+	else if (starts(s, n, "GB18030"))
+		c->whole = "GB18030";
+	else if (starts(s, n, "GBK"))
+		c->whole = "GBK";
+	else if (starts(s, n, "ISO_IR "))
+		set = set_by_term(s + 7, n - 7);
+	else if (starts(s, n, "ISO 2022 IR "))
+		set = set_by_term(s + 12, n - 12);
+	if (set && set->g1)
+		c->g1 = set;
+	if (set && set->g1 && set->bytes > 1)
+		c->g1 = NULL; /* multi-byte sets are only ever called by an escape */
+}
+
+int
+charset_new(struct charset **out, const char *value, size_t n, struct err *e)
+{
+	struct charset *c = calloc(1, sizeof(*c));
+	const char *bar;
+
+	if (!c)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a character set");
+	while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\0'))
+		n--;
+	bar = n ? memchr(value, '\\', n) : NULL;
+	c->g0 = &sets[SET_ASCII];
+	c->cd = (iconv_t)-1;
+	first_term(c, value, bar ? (size_t)(bar - value) : n);
+	*out = c;
+	return 0;
+}
+
+void
+charset_free(struct charset *c)
+{
+	if (!c)
+		return;
+	if (c->cd != (iconv_t)-1)
+		(void)iconv_close(c->cd);
+	free(c);
+}
+
+static void
+replacement(struct buf *out)
+{
+	buf_puts(out, "\xef\xbf\xbd"); /* U+FFFD */
+}
+
+static bool
+use(struct charset *c, const char *from)
+{
+	if (c->cached == from)
+		return true;
+	if (c->cd != (iconv_t)-1)
+		(void)iconv_close(c->cd);
+	c->cached = NULL;
+	c->cd = iconv_open("UTF-8", from);
+	if (c->cd == (iconv_t)-1)
+		return false;
+	c->cached = from;
+	return true;
+}
+
+/* Bytes of one encoding; each that does not fit becomes U+FFFD. */
+static bool
+convert(struct charset *c, const char *from, const char *s, size_t n, struct buf *out)
+{
+	bool whole = true;
+
+	if (!use(c, from)) {
+		replacement(out);
+		return false;
+	}
+	while (n > 0) {
+		char *in = (char *)(uintptr_t)s, *to, *start;
+		size_t in_left = n, room = n * 4 + 16;
+
+		start = to = (char *)buf_reserve(out, room);
+		if (!to)
+			return false;
+		if (iconv(c->cd, &in, &in_left, &to, &room) != (size_t)-1)
+			in_left = 0;
+		out->len += (size_t)(to - start);
+		s += n - in_left;
+		n = in_left;
+		if (n > 0) {
+			whole = false;
+			replacement(out);
+			s++;
+			n--;
+			(void)iconv(c->cd, NULL, NULL, NULL, NULL);
+		}
+	}
+	return whole;
+}
+
+static const struct set *
+escape_at(const char *s, size_t n, size_t *length)
+{
+	size_t i;
+
+	for (i = 0; i < N_SETS; i++)
+		if (starts(s + 1, n - 1, sets[i].escape)) {
+			*length = 1 + strlen(sets[i].escape);
+			return &sets[i];
+		}
+	return NULL;
+}
+
+static bool
+delimits(enum charset_text kind, char ch)
+{
+	if (ch == '\r' || ch == '\n' || ch == '\t' || ch == '\f')
+		return true;
+	if (kind != CHARSET_TEXT && ch == '\\')
+		return true;
+	return kind == CHARSET_NAME && (ch == '^' || ch == '=');
+}
+
+/* One character of one or two bytes in the set; returns the bytes used. */
+static size_t
+character(struct charset *c, const struct set *set, const char *s, size_t n, struct buf *out,
+	  bool *whole)
+{
+	char bytes[4];
+	size_t used = set->bytes <= n ? set->bytes : n, m = 0, i;
+
+	if (set->lead)
+		bytes[m++] = (char)set->lead;
+	for (i = 0; i < used; i++)
+		bytes[m++] = set->bytes > 1 || set->g1 ? (char)(s[i] | 0x80) : s[i];
+	if (!convert(c, set->iconv, bytes, m, out))
+		*whole = false;
+	return used;
+}
+
+static bool
+extended(struct charset *c, enum charset_text kind, const char *s, size_t n, struct buf *out)
+{
+	const struct set *g0 = c->g0, *g1 = c->g1, *set;
+	bool whole = true;
+	size_t used;
+
+	while (n > 0) {
+		bool high = (unsigned char)*s >= 0x80;
+
+		if (*s == '\033' && n > 1 && (set = escape_at(s, n, &used)) != NULL) {
+			if (set->g1)
+				g1 = set;
+			else
+				g0 = set;
+		} else if (!high && (g0->bytes == 1 || (unsigned char)*s <= ' ')) {
+			if (delimits(kind, *s)) {
+				g0 = c->g0;
+				g1 = c->g1;
+			}
+			used = 1;
+			if (g0 == c->g0)
+				buf_put(out, s, 1);
+			else
+				used = character(c, g0, s, n, out, &whole);
+		} else if (!high) {
+			used = character(c, g0, s, n, out, &whole);
+		} else if (g1) {
+			used = character(c, g1, s, n, out, &whole);
+		} else {
+			replacement(out);
+			whole = false;
+			used = 1;
+		}
+		s += used;
+		n -= used;
+	}
+	return whole;
+}
+
+bool
+charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if ((unsigned char)s[i] >= 0x80 || s[i] == '\033')
+			break;
+	if (i == n) {
+		buf_put(out, s, n);
+		return true;
+	}
+	if (c->whole)
+		return convert(c, c->whole, s, n, out);
+	return extended(c, kind, s, n, out);
+}

@@ -1,0 +1,34 @@
+/*
+ * charset.h - text of data sets to UTF-8 (PS3.3 C.12.1.1.2, PS3.5 section 6).
+ *
+ * Every defined term: ISO_IR 6/100/101/109/110/126/127/138/144/148/166/203/13,
+ * ISO_IR 192, GB18030, GBK, and code extensions (ISO 2022 IR ...) with their
+ * escape sequences and the resets at delimiters. What cannot be converted
+ * becomes U+FFFD; nothing is an error.
+ * Threads: one owner.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_CHARSET_H
+#define SALAMANDER_COMMON_DICOM_CHARSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+struct err;
+struct charset; /* opaque */
+
+/* value: Specific Character Set (0008,0005) as in the data set; empty = default repertoire. */
+int charset_new(struct charset **out, const char *value, size_t n, struct err *e);
+void charset_free(struct charset *c); /* NULL is fine */
+
+enum charset_text {
+	CHARSET_TEXT,	/* LT, ST, UT: a backslash is a character    */
+	CHARSET_VALUES, /* LO, SH, UC: a backslash parts values      */
+	CHARSET_NAME	/* PN: ^ and = part components and groups too */
+};
+
+/* Appends s as UTF-8. true: all of it could be converted. */
+bool charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
+		     struct buf *out);
+
+#endif

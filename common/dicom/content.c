@@ -1,0 +1,563 @@
+#include "common/dicom/content.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/dicom/attrs.h"
+#include "common/dicom/canon.h"
+#include "common/dicom/charset.h"
+#include "common/dicom/keys.h"
+#include "common/dicom/scan.h"
+
+enum {
+	RAW_VALUE_MAX = 4096,	/* bytes of one value that are kept for the index */
+	RAW_VALUES = 96,	/* more than there are keys                       */
+	IDENTITY_WITHIN = 65536 /* R1 */
+};
+
+struct raw {
+	uint32_t tag;
+	uint32_t offset, length; /* in raw_bytes */
+};
+
+struct content {
+	struct object_info *info;
+	struct xxh128 *content, *kept; /* kept: content without the pads seen last */
+	struct xxh128 *pixels, *pixels_kept;
+	struct raw raw[RAW_VALUES];
+	unsigned n_raw;
+	struct buf raw_bytes;
+	uint32_t top_tag; /* the top level element under way */
+	bool capture, is_pixels, first_fragment, pixel_fragments, ids_known;
+	uint64_t length, kept_length; /* of the value under way */
+	struct fragment *fragments;
+	size_t n_fragments, max_fragments;
+};
+
+static bool
+top_pixels(const struct scan_element *el)
+{
+	return el->depth == 0 &&
+	       (el->tag == 0x7fe00008u || el->tag == 0x7fe00009u || el->tag == 0x7fe00010u);
+}
+
+static void
+add_tag(struct content *c, uint32_t tag)
+{
+	unsigned char b[4];
+
+	buf_set_u32(b, tag);
+	xxh128_add(c->content, b, sizeof(b));
+}
+
+/* Not part of the content: how long a group is and what fills a file up. */
+static bool
+left_out(const struct scan_element *el)
+{
+	return (el->tag & 0xffff) == 0 || el->tag == 0xfffcfffcu;
+}
+
+static bool
+nested_key(const struct content *c, const struct scan_element *el)
+{
+	if (el->depth != 1)
+		return false;
+	if (c->top_tag == TAG_OTHER_IDS)
+		return el->tag == TAG_PATIENT_ID || el->tag == TAG_PATIENT_ISSUER;
+	return c->top_tag == TAG_ACCESSION_ISSUER &&
+	       (el->tag == 0x00400031u || el->tag == 0x00400032u);
+}
+
+static void
+begin_capture(struct content *c, const struct scan_element *el)
+{
+	struct raw *r;
+	bool top = el->depth == 0 && (el->tag == TAG_CHARSET || key_find(el->tag));
+
+	c->capture = (top || nested_key(c, el)) && c->n_raw < RAW_VALUES;
+	if (!c->capture)
+		return;
+	r = &c->raw[c->n_raw++];
+	r->tag = el->tag;
+	r->offset = (uint32_t)c->raw_bytes.len;
+	r->length = 0;
+}
+
+static void
+on_element(void *arg, const struct scan_element *el)
+{
+	struct content *c = arg;
+
+	if (el->depth == 0) {
+		c->top_tag = el->tag;
+		if (el->tag > TAG_SOP_INSTANCE)
+			c->ids_known = true;
+	}
+	c->is_pixels = top_pixels(el);
+	if (c->is_pixels && !c->info->has_pixels) {
+		c->info->has_pixels = true;
+		c->info->header_length = el->offset; /* in the data set; canon.c adds the header */
+		c->info->pixel_offset = el->value;
+		c->info->pixel_length = el->undefined ? 0 : el->length;
+	}
+	c->length = c->kept_length = 0;
+	begin_capture(c, el);
+	if (!left_out(el))
+		add_tag(c, el->tag);
+}
+
+static size_t
+without_pads(const unsigned char *p, size_t n)
+{
+	while (n > 0 && (p[n - 1] == 0 || p[n - 1] == ' '))
+		n--;
+	return n;
+}
+
+/* Adds p to full and leaves in kept what full was behind the last byte that is no pad. */
+static void
+add_padded(struct content *c, struct xxh128 *full, struct xxh128 *kept, const unsigned char *p,
+	   size_t n)
+{
+	size_t whole = without_pads(p, n);
+
+	if (c->length == 0)
+		xxh128_copy(kept, full);
+	if (whole > 0) {
+		xxh128_add(full, p, whole);
+		c->kept_length = c->length + whole;
+		if (whole < n)
+			xxh128_copy(kept, full);
+	}
+	if (whole < n)
+		xxh128_add(full, p + whole, n - whole);
+	c->length += n;
+}
+
+static void
+end_padded(struct content *c, struct xxh128 *full, struct xxh128 *kept)
+{
+	if (c->kept_length < c->length)
+		xxh128_copy(full, kept);
+}
+
+static void
+on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_t n)
+{
+	struct content *c = arg;
+
+	if (c->is_pixels) {
+		if (c->pixel_fragments && c->first_fragment)
+			return; /* the offset table is no image */
+		add_padded(c, c->pixels, c->pixels_kept, p, n);
+		return;
+	}
+	if (c->capture) {
+		struct raw *r = &c->raw[c->n_raw - 1];
+		size_t part = RAW_VALUE_MAX - r->length;
+
+		part = n < part ? n : part;
+		buf_put(&c->raw_bytes, p, part);
+		r->length += (uint32_t)part;
+	}
+	if (!left_out(el))
+		add_padded(c, c->content, c->kept, p, n);
+}
+
+static void
+add_pixels_digest(struct content *c)
+{
+	unsigned char b[8];
+
+	xxh128_end(c->pixels, c->info->pixels);
+	xxh128_add(c->content, c->info->pixels, sizeof(c->info->pixels));
+	if (c->info->encapsulated)
+		xxh128_add(c->content, c->info->syntax, strlen(c->info->syntax));
+	buf_set_u64(b, sizeof(c->info->pixels));
+	xxh128_add(c->content, b, sizeof(b));
+}
+
+static void
+add_length(struct content *c, uint64_t length)
+{
+	unsigned char b[8];
+
+	buf_set_u64(b, length);
+	xxh128_add(c->content, b, sizeof(b));
+}
+
+static void
+copy_uid(char out[UID_SIZE], const unsigned char *p, size_t n)
+{
+	size_t len = uid_trim((const char *)p, n);
+
+	out[0] = '\0';
+	if (!uid_usable((const char *)p, len))
+		return;
+	memcpy(out, p, len);
+	out[len] = '\0';
+}
+
+static void
+note_identity(struct content *c, const struct scan_element *el)
+{
+	const struct raw *r = &c->raw[c->n_raw - 1];
+
+	/* R1: whole within the first 64 KiB, so that the digest can be streamed. */
+	if (c->ids_known || el->value + el->length > IDENTITY_WITHIN || r->length != el->length)
+		return;
+	if (el->tag == TAG_SOP_CLASS)
+		copy_uid(c->info->sop_class, c->raw_bytes.data + r->offset, r->length);
+	if (el->tag == TAG_SOP_INSTANCE) {
+		copy_uid(c->info->sop_instance, c->raw_bytes.data + r->offset, r->length);
+		c->ids_known = true;
+	}
+}
+
+static void
+on_value_end(void *arg, const struct scan_element *el)
+{
+	struct content *c = arg;
+
+	if (c->is_pixels) {
+		end_padded(c, c->pixels, c->pixels_kept);
+		add_pixels_digest(c);
+		c->is_pixels = false;
+		return;
+	}
+	if (c->capture && el->depth == 0 && el->length > 0)
+		note_identity(c, el);
+	c->capture = false;
+	if (left_out(el))
+		return;
+	end_padded(c, c->content, c->kept);
+	add_length(c, c->kept_length);
+}
+
+static void
+note_fragment(struct content *c, uint64_t offset, uint32_t length)
+{
+	struct fragment *grown;
+
+	if (c->n_fragments >= c->max_fragments)
+		return;
+	if (c->n_fragments % 64 == 0) {
+		grown = realloc(c->fragments, (c->n_fragments + 64) * sizeof(*grown));
+		if (!grown)
+			return; /* a shorter frame table, nothing worse */
+		c->fragments = grown;
+	}
+	c->fragments[c->n_fragments].offset = offset;
+	c->fragments[c->n_fragments++].length = length;
+}
+
+static void
+on_fragment_mark(struct content *c, enum scan_mark mark, uint64_t offset, uint32_t length)
+{
+	if (mark == SCAN_FRAGMENTS) {
+		c->pixel_fragments = c->is_pixels;
+		c->first_fragment = true;
+		if (c->is_pixels)
+			c->info->encapsulated = true;
+	} else if (mark == SCAN_FRAGMENT) {
+		if (c->pixel_fragments) {
+			c->is_pixels = true;
+			note_fragment(c, offset, length);
+		}
+		if (!c->pixel_fragments || !c->first_fragment)
+			c->length = c->pixel_fragments ? c->length : 0;
+	} else if (mark == SCAN_FRAGMENT_END) {
+		if (!c->pixel_fragments) { /* an icon */
+			end_padded(c, c->content, c->kept);
+			add_length(c, c->kept_length);
+			c->length = c->kept_length = 0;
+		}
+		c->first_fragment = false;
+	} else if (c->pixel_fragments) {
+		end_padded(c, c->pixels, c->pixels_kept);
+		add_pixels_digest(c);
+		c->pixel_fragments = c->is_pixels = false;
+	}
+}
+
+static void
+on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
+{
+	struct content *c = arg;
+
+	switch (mark) {
+	case SCAN_SEQUENCE:
+		c->is_pixels = c->capture = false;
+		break;
+	case SCAN_ITEM:
+	case SCAN_ITEM_END:
+		add_tag(c, mark == SCAN_ITEM ? 0xfffee000u : 0xfffee00du);
+		break;
+	case SCAN_SEQUENCE_END: /* as an element without a value: so an empty sequence is one */
+		add_length(c, 0);
+		break;
+	case SCAN_FRAGMENTS:
+	case SCAN_FRAGMENT:
+	case SCAN_FRAGMENT_END:
+	case SCAN_FRAGMENTS_END:
+		on_fragment_mark(c, mark, offset, length);
+		break;
+	}
+}
+
+int
+content_new(struct content **out, struct object_info *info, size_t max_fragments, struct err *e)
+{
+	struct content *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return err_set(e, ERR_LOCAL, 0, "no memory to scan an object");
+	c->info = info;
+	c->max_fragments = max_fragments;
+	rc = xxh128_new(&c->content, e);
+	if (!rc)
+		rc = xxh128_new(&c->kept, e);
+	if (!rc)
+		rc = xxh128_new(&c->pixels, e);
+	if (!rc)
+		rc = xxh128_new(&c->pixels_kept, e);
+	if (rc) {
+		content_free(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+void
+content_free(struct content *c)
+{
+	if (!c)
+		return;
+	xxh128_free(c->content);
+	xxh128_free(c->kept);
+	xxh128_free(c->pixels);
+	xxh128_free(c->pixels_kept);
+	buf_fini(&c->raw_bytes);
+	free(c->fragments);
+	free(c);
+}
+
+void
+content_handler(struct content *c, struct scan_handler *h)
+{
+	h->element = on_element;
+	h->value = on_value;
+	h->value_end = on_value_end;
+	h->mark = on_mark;
+	h->arg = c;
+}
+
+bool
+content_ids_known(const struct content *c)
+{
+	return c->ids_known;
+}
+
+/* --- attribute sets --- */
+
+struct text {
+	struct content *c;
+	struct charset *charset;
+	struct buf value;
+};
+
+static const unsigned char *
+raw_value(const struct content *c, const struct raw *r)
+{
+	return c->raw_bytes.data + r->offset;
+}
+
+/* Values without the pads around each (PS3.5 6.2: leading and trailing spaces mean nothing). */
+static void
+put_trimmed(struct buf *out, const char *s, size_t n, bool values)
+{
+	while (n > 0) {
+		const char *bar = values ? memchr(s, '\\', n) : NULL;
+		size_t part = bar ? (size_t)(bar - s) : n, len = part, skip = 0;
+
+		while (len > 0 && (s[len - 1] == ' ' || s[len - 1] == '\0'))
+			len--;
+		while (values && skip < len && s[skip] == ' ')
+			skip++;
+		buf_put(out, s + skip, len - skip);
+		if (bar)
+			buf_put(out, "\\", 1);
+		part += bar ? 1 : 0;
+		s += part;
+		n -= part;
+	}
+}
+
+static void
+put_short(struct buf *out, const unsigned char *p, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i + 2 <= n; i += 2)
+		buf_printf(out, "%s%u", i ? "\\" : "", (unsigned)buf_get_u16(p + i));
+}
+
+static void
+put_text(struct text *t, const struct key *key, const unsigned char *p, size_t n)
+{
+	struct buf utf8 = BUF_INIT;
+	enum charset_text kind = key->kind == KEY_NAME	 ? CHARSET_NAME
+				 : key->kind == KEY_LONG ? CHARSET_TEXT
+							 : CHARSET_VALUES;
+
+	if (!charset_to_utf8(t->charset, kind, (const char *)p, n, &utf8))
+		t->c->info->flags |= OBJECT_TEXT;
+	put_trimmed(&t->value, (const char *)utf8.data, utf8.len, key->kind != KEY_LONG);
+	buf_fini(&utf8);
+}
+
+/* (0010,1002) as id^^^issuer, (0008,0051) as the entity ID, one value an item: what lies behind r. */
+static void
+put_nested(struct text *t, const struct key *key, unsigned i)
+{
+	static const struct key text_key = {0, "LO", KEY_PATIENT, KEY_TEXT};
+	bool any = false;
+
+	for (; i < t->c->n_raw; i++) {
+		const struct raw *r = &t->c->raw[i];
+		bool id = r->tag == TAG_PATIENT_ID, issuer = r->tag == TAG_PATIENT_ISSUER;
+
+		if (key->kind == KEY_ISSUER ? r->tag != 0x00400031u && r->tag != 0x00400032u
+					    : !id && !issuer)
+			break;
+		if (issuer)
+			buf_puts(&t->value, "^^^");
+		else if (any)
+			buf_puts(&t->value, "\\");
+		put_text(t, &text_key, raw_value(t->c, r), r->length);
+		any = true;
+	}
+}
+
+static struct buf *
+set_for(struct object_info *info, enum key_level level)
+{
+	switch (level) {
+	case KEY_PATIENT:
+	case KEY_STUDY:
+		return &info->study_attrs;
+	case KEY_SERIES:
+		return &info->series_attrs;
+	case KEY_INSTANCE:
+		break;
+	}
+	return &info->instance_attrs;
+}
+
+/* The first top level occurrence; sequences leave an entry of length 0 before their items'. */
+static bool
+raw_find(const struct content *c, uint32_t tag, unsigned *out)
+{
+	unsigned i;
+
+	for (i = 0; i < c->n_raw; i++) {
+		bool nested = i > 0 && (c->raw[i - 1].tag == TAG_OTHER_IDS) && tag != TAG_OTHER_IDS;
+
+		if (c->raw[i].tag == tag && !nested) {
+			*out = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+put_attribute(struct text *t, const struct key *key)
+{
+	struct content *c = t->c;
+	const struct raw *r;
+	unsigned i;
+
+	if (!raw_find(c, key->tag, &i))
+		return;
+	r = &c->raw[i];
+	buf_clear(&t->value);
+	switch (key->kind) {
+	case KEY_UID:
+		buf_put(&t->value, raw_value(c, r),
+			uid_trim((const char *)raw_value(c, r), r->length));
+		break;
+	case KEY_SHORT:
+		put_short(&t->value, raw_value(c, r), r->length);
+		break;
+	case KEY_IDS:
+	case KEY_ISSUER:
+		put_nested(t, key, i + 1);
+		break;
+	case KEY_PLAIN:
+	case KEY_DATE:
+	case KEY_TIME:
+	case KEY_TEXT:
+	case KEY_LONG:
+	case KEY_NAME:
+		put_text(t, key, raw_value(c, r), r->length);
+		break;
+	}
+	attrs_put(set_for(c->info, key->level), key->tag, (const char *)t->value.data,
+		  t->value.len);
+}
+
+static void
+note_uid(struct content *c, uint32_t tag, char out[UID_SIZE], uint32_t missing)
+{
+	unsigned i;
+
+	out[0] = '\0';
+	if (raw_find(c, tag, &i) && c->raw[i].length < RAW_VALUE_MAX)
+		copy_uid(out, raw_value(c, &c->raw[i]), c->raw[i].length);
+	if (!out[0])
+		c->info->flags |= missing;
+	else if (!uid_valid(out, strlen(out)))
+		c->info->flags |= OBJECT_UID;
+}
+
+int
+content_end(struct content *c, struct err *e)
+{
+	struct text t = {c, NULL, BUF_INIT};
+	const struct key *keys;
+	size_t n, i;
+	unsigned at;
+	int rc;
+
+	xxh128_end(c->content, c->info->content);
+	if (!c->info->has_pixels)
+		xxh128_end(c->pixels, c->info->pixels);
+	c->info->fragments = c->fragments;
+	c->info->n_fragments = c->n_fragments;
+	if (raw_find(c, TAG_CHARSET, &at))
+		rc = charset_new(&t.charset, (const char *)raw_value(c, &c->raw[at]),
+				 c->raw[at].length, e);
+	else
+		rc = charset_new(&t.charset, "", 0, e);
+	if (rc)
+		return rc;
+	note_uid(c, TAG_STUDY_UID, c->info->study, OBJECT_NO_STUDY);
+	note_uid(c, TAG_SERIES_UID, c->info->series, OBJECT_NO_SERIES);
+	keys = key_all(&n);
+	for (i = 0; i < n; i++)
+		put_attribute(&t, &keys[i]);
+	charset_free(t.charset);
+	rc = buf_failed(&c->raw_bytes) || buf_failed(&t.value) ||
+			     buf_failed(&c->info->study_attrs) ||
+			     buf_failed(&c->info->series_attrs) ||
+			     buf_failed(&c->info->instance_attrs)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for an object's attributes")
+		     : 0;
+	buf_fini(&t.value);
+	return rc;
+}

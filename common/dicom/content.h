@@ -1,0 +1,34 @@
+/*
+ * content.h - what the scanner's events say of an object: digests, attributes, pixel data.
+ *
+ * Digest "pixels": over the value of a top level (7FE0,0008/0009/0010): native
+ * bytes in little endian, or all fragments but the offset table; trailing zeros
+ * and spaces dropped. Digest "content" (R2): for each element its tag, then its
+ * value (little endian, trailing NULs and spaces dropped) and that length; for
+ * items and their ends a mark; instead of pixel data its digest and, where
+ * encapsulated, the syntax. No VR, no length form, no group length, no
+ * (FFFC,FFFC).
+ * Threads: one owner.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_CONTENT_H
+#define SALAMANDER_COMMON_DICOM_CONTENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct content; /* opaque */
+struct err;
+struct object_info;
+struct scan_handler;
+
+/* info is filled as far as the events tell; its attribute sets at content_end. */
+int content_new(struct content **out, struct object_info *info, size_t max_fragments,
+		struct err *e);
+void content_free(struct content *c);
+void content_handler(struct content *c, struct scan_handler *h);
+/* true: the UIDs of group 0002 are decided as far as the element order goes (R1). */
+bool content_ids_known(const struct content *c);
+int content_end(struct content *c, struct err *e);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * kv.h - ordered tables of small keys behind one table of calls.
+ *
+ * A commit that returned 0 survives power loss. TRAPS 3 holds the rules this module keeps: no NOSYNC,
+ * NOMETASYNC, WRITEMAP; one environment per folder and process; read
+ * transactions are short.
+ *
+ * Errors: ERR_ABSENT for a missing key, ERR_CONFLICT from kv_put_new, ERR_FULL
+ * when the map is full, ERR_LOCAL else. Absence does not fill the struct err.
+ * Threads: one write transaction at a time (kv_begin waits); a transaction
+ * belongs to one thread. Values read are borrowed until the transaction ends
+ * or writes.
+ */
+#ifndef SALAMANDER_COMMON_KV_KV_H
+#define SALAMANDER_COMMON_KV_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct kv;
+struct kv_txn;
+struct kv_cursor;
+
+enum { KV_KEY_MAX = 511 }; /* LMDB's limit; longer keys are refused */
+
+struct kv_slice {
+	const void *p;
+	size_t n;
+};
+
+enum kv_mode { KV_READ, KV_WRITE };
+
+struct kv_config {
+	const char *dir; /* exists; holds nothing but this environment */
+	uint64_t map_bytes;
+	const char *const *tables; /* names; a table is known by its position */
+	unsigned n_tables;
+	unsigned max_readers;
+};
+
+int kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e);
+void kv_close(struct kv *kv); /* NULL is fine */
+
+int kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e);
+int kv_commit(struct kv_txn *txn_taken, struct err *e);
+void kv_abort(struct kv_txn *txn_taken); /* NULL is fine */
+
+int kv_get(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice *value,
+	   struct err *e);
+int kv_put(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value,
+	   struct err *e);
+int kv_put_new(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value,
+	       struct err *e);
+/* Room for n value bytes, to be filled before the next call on this transaction. */
+int kv_reserve(struct kv_txn *t, unsigned table, struct kv_slice key, size_t n, void **room,
+	       struct err *e);
+int kv_del(struct kv_txn *t, unsigned table, struct kv_slice key, struct err *e);
+int kv_count(struct kv_txn *t, unsigned table, uint64_t *out, struct err *e);
+
+int kv_cursor_open(struct kv_cursor **out, struct kv_txn *t, unsigned table, struct err *e);
+void kv_cursor_close(struct kv_cursor *c); /* NULL is fine; before its transaction ends */
+/* The first entry whose key is >= key (an empty key: the first of all). */
+int kv_cursor_seek(struct kv_cursor *c, struct kv_slice key, struct kv_slice *k, struct kv_slice *v,
+		   struct err *e);
+int kv_cursor_next(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e);
+int kv_cursor_prev(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e);
+int kv_cursor_last(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e);
+/* Deletes the entry it stands on; kv_cursor_next then gives the one behind it. */
+int kv_cursor_del(struct kv_cursor *c, struct err *e);
+
+/* Pages in use (not on the free list) and bytes of one, as of this transaction. */
+int kv_pages(struct kv_txn *t, uint64_t *used, uint64_t *total, unsigned *page_bytes,
+	     struct err *e);
+/* Frees the slots of readers that died. */
+int kv_check_readers(struct kv *kv, struct err *e);
+
+static inline struct kv_slice
+kv_slice(const void *p, size_t n)
+{
+	struct kv_slice s = {p, n};
+
+	return s;
+}
+
+#endif

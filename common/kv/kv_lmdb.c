@@ -1,0 +1,387 @@
+#include "common/kv/kv.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/fault.h"
+
+enum { MAX_TABLES = 64 };
+
+struct kv {
+	MDB_env *env;
+	MDB_dbi dbi[MAX_TABLES];
+	unsigned n_tables;
+};
+
+struct kv_txn {
+	struct kv *kv;
+	MDB_txn *txn;
+};
+
+struct kv_cursor {
+	MDB_cursor *c;
+	struct kv_txn *t;
+};
+
+static int
+failed(struct err *e, int rc, const char *step)
+{
+	enum err_code code = ERR_LOCAL;
+
+	if (rc == MDB_NOTFOUND)
+		return ERR_ABSENT;
+	if (rc == MDB_KEYEXIST)
+		return err_set(e, ERR_CONFLICT, 0, "%s: the key is taken", step);
+	if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC || rc == EDQUOT)
+		code = ERR_FULL;
+	else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_INVALID)
+		code = ERR_CORRUPT;
+	return err_set(e, code, rc > 0 ? rc : 0, "%s: %s", step, mdb_strerror(rc));
+}
+
+static int
+open_tables(struct kv *kv, const struct kv_config *c, struct err *e)
+{
+	MDB_txn *txn;
+	unsigned i;
+	int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+
+	if (rc)
+		return failed(e, rc, "mdb_txn_begin");
+	for (i = 0; i < c->n_tables && !rc; i++)
+		rc = mdb_dbi_open(txn, c->tables[i], MDB_CREATE, &kv->dbi[i]);
+	if (rc) {
+		mdb_txn_abort(txn);
+		return failed(e, rc, "mdb_dbi_open");
+	}
+	rc = mdb_txn_commit(txn);
+	return rc ? failed(e, rc, "mdb_txn_commit") : 0;
+}
+
+int
+kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
+{
+	struct kv *kv = calloc(1, sizeof(*kv));
+	int rc;
+
+	if (!kv || c->n_tables > MAX_TABLES) {
+		free(kv);
+		return err_set(e, ERR_LOCAL, 0, "no memory or too many tables");
+	}
+	kv->n_tables = c->n_tables;
+	rc = mdb_env_create(&kv->env);
+	if (!rc)
+		rc = mdb_env_set_maxdbs(kv->env, c->n_tables);
+	if (!rc)
+		rc = mdb_env_set_maxreaders(kv->env, c->max_readers);
+	if (!rc)
+		rc = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes);
+	/* NOTLS: a read transaction belongs to the work, not to the thread that began it. */
+	if (!rc)
+		rc = mdb_env_open(kv->env, c->dir, MDB_NOTLS, 0600);
+	if (rc) {
+		rc = failed(e, rc, "mdb_env_open");
+	} else {
+		rc = kv_check_readers(kv, e);
+		if (!rc)
+			rc = open_tables(kv, c, e);
+	}
+	if (rc) {
+		kv_close(kv);
+		return rc == ERR_ABSENT ? err_set(e, ERR_LOCAL, 0, "no environment") : rc;
+	}
+	*out = kv;
+	return 0;
+}
+
+void
+kv_close(struct kv *kv)
+{
+	if (!kv)
+		return;
+	if (kv->env)
+		mdb_env_close(kv->env);
+	free(kv);
+}
+
+int
+kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
+{
+	struct kv_txn *t;
+	int sys = mode == KV_WRITE ? fault_hit("kv.begin") : 0, rc;
+
+	if (sys)
+		return failed(e, sys, "begin");
+	t = malloc(sizeof(*t));
+	if (!t)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a transaction");
+	t->kv = kv;
+	rc = mdb_txn_begin(kv->env, NULL, mode == KV_READ ? MDB_RDONLY : 0, &t->txn);
+	if (rc) {
+		free(t);
+		return rc == MDB_READERS_FULL
+			       ? err_set(e, ERR_AGAIN, 0, "every reader slot is taken")
+			       : failed(e, rc, "mdb_txn_begin");
+	}
+	*out = t;
+	return 0;
+}
+
+int
+kv_commit(struct kv_txn *t, struct err *e)
+{
+	int rc = fault_hit("kv.commit");
+
+	if (rc)
+		mdb_txn_abort(t->txn);
+	else
+		rc = mdb_txn_commit(t->txn);
+	free(t);
+	return rc ? failed(e, rc, "commit") : 0;
+}
+
+void
+kv_abort(struct kv_txn *t)
+{
+	if (!t)
+		return;
+	mdb_txn_abort(t->txn);
+	free(t);
+}
+
+static MDB_val
+val_of(struct kv_slice s)
+{
+	MDB_val v;
+
+	v.mv_size = s.n;
+	v.mv_data = (void *)(uintptr_t)s.p; /* LMDB does not write through it */
+	return v;
+}
+
+static bool
+key_fits(struct kv_slice key)
+{
+	return key.n > 0 && key.n <= KV_KEY_MAX;
+}
+
+int
+kv_get(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice *value, struct err *e)
+{
+	MDB_val k = val_of(key), v;
+	int rc;
+
+	if (!key_fits(key)) /* nothing can be stored under it */
+		return ERR_ABSENT;
+	rc = mdb_get(t->txn, t->kv->dbi[table], &k, &v);
+	if (rc)
+		return failed(e, rc, "get");
+	if (value)
+		*value = kv_slice(v.mv_data, v.mv_size);
+	return 0;
+}
+
+static int
+put(struct kv_txn *t, unsigned table, struct kv_slice key, MDB_val *v, unsigned flags,
+    struct err *e)
+{
+	MDB_val k = val_of(key);
+	int rc = fault_hit("kv.put");
+
+	if (!key_fits(key))
+		return err_set(e, ERR_LOCAL, 0, "a key of %zu bytes", key.n);
+	if (!rc)
+		rc = mdb_put(t->txn, t->kv->dbi[table], &k, v, flags);
+	return rc ? failed(e, rc, "put") : 0;
+}
+
+int
+kv_put(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value, struct err *e)
+{
+	MDB_val v = val_of(value);
+
+	return put(t, table, key, &v, 0, e);
+}
+
+int
+kv_put_new(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value,
+	   struct err *e)
+{
+	MDB_val v = val_of(value);
+
+	return put(t, table, key, &v, MDB_NOOVERWRITE, e);
+}
+
+int
+kv_reserve(struct kv_txn *t, unsigned table, struct kv_slice key, size_t n, void **room,
+	   struct err *e)
+{
+	MDB_val v = {n, NULL};
+	int rc = put(t, table, key, &v, MDB_RESERVE, e);
+
+	if (!rc)
+		*room = v.mv_data;
+	return rc;
+}
+
+int
+kv_del(struct kv_txn *t, unsigned table, struct kv_slice key, struct err *e)
+{
+	MDB_val k = val_of(key);
+	int rc = fault_hit("kv.del");
+
+	if (!key_fits(key))
+		return ERR_ABSENT;
+	if (!rc)
+		rc = mdb_del(t->txn, t->kv->dbi[table], &k, NULL);
+	return rc ? failed(e, rc, "delete") : 0;
+}
+
+int
+kv_count(struct kv_txn *t, unsigned table, uint64_t *out, struct err *e)
+{
+	MDB_stat st;
+	int rc = mdb_stat(t->txn, t->kv->dbi[table], &st);
+
+	if (rc)
+		return failed(e, rc, "count");
+	*out = st.ms_entries;
+	return 0;
+}
+
+int
+kv_cursor_open(struct kv_cursor **out, struct kv_txn *t, unsigned table, struct err *e)
+{
+	struct kv_cursor *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a cursor");
+	rc = mdb_cursor_open(t->txn, t->kv->dbi[table], &c->c);
+	if (rc) {
+		free(c);
+		return failed(e, rc, "mdb_cursor_open");
+	}
+	c->t = t;
+	*out = c;
+	return 0;
+}
+
+void
+kv_cursor_close(struct kv_cursor *c)
+{
+	if (!c)
+		return;
+	mdb_cursor_close(c->c);
+	free(c);
+}
+
+static int
+move(struct kv_cursor *c, MDB_cursor_op op, struct kv_slice key, struct kv_slice *k,
+     struct kv_slice *v, struct err *e)
+{
+	MDB_val mk = val_of(key), mv;
+	int rc = mdb_cursor_get(c->c, &mk, &mv, op);
+
+	if (rc)
+		return failed(e, rc, "cursor");
+	if (k)
+		*k = kv_slice(mk.mv_data, mk.mv_size);
+	if (v)
+		*v = kv_slice(mv.mv_data, mv.mv_size);
+	return 0;
+}
+
+int
+kv_cursor_seek(struct kv_cursor *c, struct kv_slice key, struct kv_slice *k, struct kv_slice *v,
+	       struct err *e)
+{
+	if (key.n == 0)
+		return move(c, MDB_FIRST, key, k, v, e);
+	if (key.n > KV_KEY_MAX)
+		return err_set(e, ERR_LOCAL, 0, "a key of %zu bytes", key.n);
+	return move(c, MDB_SET_RANGE, key, k, v, e);
+}
+
+int
+kv_cursor_next(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e)
+{
+	return move(c, MDB_NEXT, kv_slice(NULL, 0), k, v, e);
+}
+
+int
+kv_cursor_prev(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e)
+{
+	return move(c, MDB_PREV, kv_slice(NULL, 0), k, v, e);
+}
+
+int
+kv_cursor_last(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e)
+{
+	return move(c, MDB_LAST, kv_slice(NULL, 0), k, v, e);
+}
+
+int
+kv_cursor_del(struct kv_cursor *c, struct err *e)
+{
+	int rc = fault_hit("kv.del");
+
+	if (!rc)
+		rc = mdb_cursor_del(c->c, 0);
+	return rc ? failed(e, rc, "delete") : 0; /* MDB_NEXT then knows not to skip (C_DEL) */
+}
+
+/* The free list is LMDB's table 0: each value is a count and as many page numbers. */
+static int
+free_pages(struct kv_txn *t, uint64_t *out, struct err *e)
+{
+	MDB_cursor *c;
+	MDB_val k, v;
+	int rc = mdb_cursor_open(t->txn, 0, &c);
+
+	*out = 0;
+	if (rc)
+		return failed(e, rc, "mdb_cursor_open");
+	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
+		size_t n = 0;
+
+		if (v.mv_size >= sizeof(n))
+			memcpy(&n, v.mv_data, sizeof(n));
+		*out += n;
+	}
+	mdb_cursor_close(c);
+	return rc == MDB_NOTFOUND ? 0 : failed(e, rc, "free list");
+}
+
+int
+kv_pages(struct kv_txn *t, uint64_t *used, uint64_t *total, unsigned *page_bytes, struct err *e)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+	uint64_t unused;
+	int rc = mdb_env_info(t->kv->env, &info);
+
+	if (!rc)
+		rc = mdb_env_stat(t->kv->env, &st);
+	if (rc)
+		return failed(e, rc, "mdb_env_info");
+	rc = free_pages(t, &unused, e);
+	if (rc)
+		return rc;
+	*page_bytes = st.ms_psize;
+	*total = info.me_mapsize / st.ms_psize;
+	*used = info.me_last_pgno + 1 - unused;
+	return 0;
+}
+
+int
+kv_check_readers(struct kv *kv, struct err *e)
+{
+	int dead, rc = mdb_reader_check(kv->env, &dead);
+
+	return rc ? failed(e, rc, "mdb_reader_check") : 0;
+}

@@ -1,0 +1,372 @@
+#include "common/os/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fault.h"
+
+static _Atomic uint64_t syncs;
+
+uint64_t
+file_sync_count(void)
+{
+	return atomic_load(&syncs);
+}
+
+static int
+failed(struct err *e, int sys, const char *step, const char *path)
+{
+	enum err_code code = sys == EEXIST ? ERR_CONFLICT : err_of_errno(sys);
+
+	return err_set(e, code, sys, "cannot %s %s", step, path);
+}
+
+static int
+opened(const char *path, int flags, const char *point, struct err *e)
+{
+	int sys = fault_hit(point), fd;
+
+	if (sys)
+		return failed(e, sys, "open", path);
+	fd = open(path, flags | O_CLOEXEC, 0600);
+	return fd < 0 ? failed(e, errno, "open", path) : fd;
+}
+
+int
+file_create(const char *path, struct err *e)
+{
+	return opened(path, O_RDWR | O_CREAT | O_EXCL, "file.create", e);
+}
+
+int
+file_open(const char *path, bool writable, struct err *e)
+{
+	return opened(path, writable ? O_RDWR : O_RDONLY, "file.open", e);
+}
+
+int
+file_open_append(const char *path, struct err *e)
+{
+	return opened(path, O_RDWR | O_CREAT | O_APPEND, "file.create", e);
+}
+
+void
+file_close(int fd)
+{
+	(void)close(fd);
+}
+
+int
+file_write(int fd, const void *p, size_t n, struct err *e)
+{
+	const unsigned char *c = p;
+	int sys = fault_hit("file.write");
+
+	while (!sys && n > 0) {
+		ssize_t done = write(fd, c, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0) {
+			sys = errno;
+			break;
+		}
+		c += done;
+		n -= (size_t)done;
+	}
+	return sys ? failed(e, sys, "write", "a file") : 0;
+}
+
+int
+file_write_at(int fd, const void *p, size_t n, uint64_t offset, struct err *e)
+{
+	const unsigned char *c = p;
+	int sys = fault_hit("file.write");
+
+	while (!sys && n > 0) {
+		ssize_t done = pwrite(fd, c, n, (off_t)offset);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0) {
+			sys = errno;
+			break;
+		}
+		c += done;
+		n -= (size_t)done;
+		offset += (uint64_t)done;
+	}
+	return sys ? failed(e, sys, "write", "a file") : 0;
+}
+
+int
+file_read_at(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e)
+{
+	unsigned char *c = p;
+	int sys = fault_hit("file.read");
+
+	*got = 0;
+	while (!sys && *got < n) {
+		ssize_t done = pread(fd, c + *got, n - *got, (off_t)(offset + *got));
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			sys = errno;
+		if (done <= 0)
+			break;
+		*got += (size_t)done;
+	}
+	return sys ? failed(e, sys, "read", "a file") : 0;
+}
+
+int
+file_size(int fd, uint64_t *out, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return failed(e, errno, "look at", "a file");
+	*out = (uint64_t)st.st_size;
+	return 0;
+}
+
+int
+file_truncate(int fd, uint64_t size, struct err *e)
+{
+	int sys = fault_hit("file.truncate");
+
+	if (!sys && ftruncate(fd, (off_t)size))
+		sys = errno;
+	return sys ? failed(e, sys, "cut", "a file") : 0;
+}
+
+int
+file_sync(int fd, struct err *e)
+{
+	int sys = fault_hit("file.sync");
+
+	atomic_fetch_add(&syncs, 1);
+	if (!sys && fdatasync(fd))
+		sys = errno;
+	return sys ? failed(e, sys, "flush", "a file") : 0;
+}
+
+int
+file_sync_dir(const char *path, struct err *e)
+{
+	int sys = fault_hit("file.sync_dir"), fd;
+
+	atomic_fetch_add(&syncs, 1);
+	if (sys)
+		return failed(e, sys, "flush", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return failed(e, errno, "open", path);
+	if (fsync(fd))
+		sys = errno;
+	(void)close(fd);
+	return sys ? failed(e, sys, "flush", path) : 0;
+}
+
+int
+file_link(const char *from, const char *to, struct err *e)
+{
+	int sys = fault_hit("file.link");
+
+	if (!sys && link(from, to))
+		sys = errno;
+	return sys ? failed(e, sys, "link", to) : 0;
+}
+
+int
+file_rename(const char *from, const char *to, struct err *e)
+{
+	int sys = fault_hit("file.rename");
+
+	if (!sys && rename(from, to))
+		sys = errno;
+	return sys ? failed(e, sys, "rename to", to) : 0;
+}
+
+int
+file_remove(const char *path, struct err *e)
+{
+	int sys = fault_hit("file.remove");
+
+	if (!sys && unlink(path))
+		sys = errno;
+	return sys ? failed(e, sys, "remove", path) : 0;
+}
+
+int
+file_mkdir(const char *path, bool *made, struct err *e)
+{
+	int sys = fault_hit("file.mkdir");
+
+	*made = false;
+	if (!sys && mkdir(path, 0700))
+		sys = errno;
+	else if (!sys)
+		*made = true;
+	return sys && sys != EEXIST ? failed(e, sys, "make", path) : 0;
+}
+
+int
+file_mkdirs(const char *root, const char *below, struct err *e)
+{
+	char path[PATH_MAX], parent[PATH_MAX];
+	const char *slash = below;
+	bool made;
+	int rc;
+
+	(void)snprintf(parent, sizeof(parent), "%s", root);
+	while (slash) {
+		slash = strchr(slash, '/');
+		if (snprintf(path, sizeof(path), "%s/%.*s", root,
+			     slash ? (int)(slash - below) : (int)strlen(below),
+			     below) >= (int)sizeof(path))
+			return err_set(e, ERR_LOCAL, ENAMETOOLONG, "path too long");
+		rc = file_mkdir(path, &made, e);
+		/* One that was there may have been made by a process that died before its flush. */
+		if (!rc)
+			rc = file_sync_dir(parent, e);
+		if (rc)
+			return rc;
+		memcpy(parent, path, sizeof(parent));
+		if (slash)
+			slash++;
+	}
+	return 0;
+}
+
+bool
+file_exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+int
+file_list(const char *path, int (*fn)(void *arg, const char *name, struct err *e), void *arg,
+	  struct err *e)
+{
+	DIR *d = opendir(path);
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!d)
+		return failed(e, errno, "list", path);
+	while (rc == 0) {
+		errno = 0;
+		entry = readdir(d); /* each DIR has one owner: this call */
+		if (!entry) {
+			if (errno)
+				rc = failed(e, errno, "list", path);
+			break;
+		}
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			rc = fn(arg, entry->d_name, e);
+	}
+	(void)closedir(d);
+	return rc;
+}
+
+int
+file_slurp(const char *path, size_t max, struct buf *out, struct err *e)
+{
+	uint64_t size;
+	size_t got;
+	unsigned char *to;
+	int fd = file_open(path, false, e), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = file_size(fd, &size, e);
+	if (!rc && size > max)
+		rc = err_set(e, ERR_CORRUPT, 0, "%s is larger than %zu bytes", path, max);
+	to = rc ? NULL : buf_reserve(out, (size_t)size + 1);
+	if (!rc && !to)
+		rc = err_set(e, ERR_LOCAL, 0, "no memory to read %s", path);
+	if (!rc)
+		rc = file_read_at(fd, to, (size_t)size, 0, &got, e);
+	if (!rc)
+		out->len += got;
+	file_close(fd);
+	return rc;
+}
+
+int
+file_replace(const char *dir, const char *name, const void *p, size_t n, struct err *e)
+{
+	char tmp[PATH_MAX], path[PATH_MAX];
+	int fd = -1, rc;
+
+	if (snprintf(tmp, sizeof(tmp), "%s/.%s.new", dir, name) >= (int)sizeof(tmp) ||
+	    snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+		return err_set(e, ERR_LOCAL, ENAMETOOLONG, "path too long");
+	if (file_exists(tmp)) { /* left by a death in the middle; never read */
+		rc = file_remove(tmp, e);
+		if (rc)
+			return rc;
+	}
+	fd = file_create(tmp, e);
+	if (fd < 0)
+		return fd;
+	rc = file_write(fd, p, n, e);
+	if (!rc)
+		rc = file_sync(fd, e);
+	file_close(fd);
+	if (!rc)
+		rc = file_rename(tmp, path, e);
+	if (!rc)
+		return file_sync_dir(dir, e);
+	(void)unlink(tmp);
+	return rc;
+}
+
+int
+file_space(const char *path, uint64_t *free_bytes, uint64_t *total, struct err *e)
+{
+	struct statvfs st;
+
+	if (statvfs(path, &st))
+		return failed(e, errno, "look at the space of", path);
+	*free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	*total = (uint64_t)st.f_blocks * st.f_frsize;
+	return 0;
+}
+
+int
+file_refuse_network(const char *path, struct err *e)
+{
+	static const long network[] = {0x6969 /* NFS */,
+				       0x517b /* SMB */,
+				       (long)0xff534d42 /* CIFS */,
+				       (long)0xfe534d42 /* SMB2 */,
+				       0x564c /* NCP */,
+				       0x5346414f /* AFS */,
+				       0x00c36400 /* Ceph */};
+	struct statfs st;
+	size_t i;
+
+	if (statfs(path, &st))
+		return failed(e, errno, "look at", path);
+	for (i = 0; i < sizeof(network) / sizeof(network[0]); i++)
+		if ((long)(unsigned)st.f_type == network[i])
+			return err_set(e, ERR_LOCAL, 0,
+				       "%s is on a network file system; use a local disk", path);
+	return 0;
+}
