@@ -451,6 +451,7 @@ canon_end(struct canon *c, const struct object_info **out, struct err *e)
 	if (c->info.flags & (OBJECT_OPAQUE | OBJECT_LIMIT)) {
 		memcpy(c->info.content, c->info.digest, sizeof(c->info.content));
 		memcpy(c->info.pixels, c->info.digest + 16, sizeof(c->info.pixels));
+		memcpy(c->info.attributes, c->info.digest + 16, sizeof(c->info.attributes));
 	}
 	*out = &c->info;
 	return buf_failed(&c->info.side) ? err_set(e, ERR_LOCAL, 0, "no memory for a side record")

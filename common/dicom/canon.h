@@ -54,6 +54,7 @@ struct object_info {
 	char study[UID_SIZE], series[UID_SIZE], syntax[UID_SIZE];
 	uint64_t size; /* of the canonical file */
 	unsigned char digest[SHA256_SIZE], content[XXH128_SIZE], pixels[XXH128_SIZE];
+	unsigned char attributes[XXH128_SIZE]; /* content without the pixel element */
 	uint32_t flags;
 	bool has_pixels, encapsulated;
 	uint64_t header_length;		     /* canonical bytes before the pixel element, or all */

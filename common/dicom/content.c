@@ -104,7 +104,7 @@ on_element(void *arg, const struct scan_element *el)
 	}
 	c->length = c->kept_length = 0;
 	begin_capture(c, el);
-	if (!left_out(el))
+	if (!left_out(el) && !c->is_pixels)
 		add_tag(c, el->tag);
 }
 
@@ -167,19 +167,6 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 }
 
 static void
-add_pixels_digest(struct content *c)
-{
-	unsigned char b[8];
-
-	xxh128_end(c->pixels, c->info->pixels);
-	xxh128_add(c->content, c->info->pixels, sizeof(c->info->pixels));
-	if (c->info->encapsulated)
-		xxh128_add(c->content, c->info->syntax, strlen(c->info->syntax));
-	buf_set_u64(b, sizeof(c->info->pixels));
-	xxh128_add(c->content, b, sizeof(b));
-}
-
-static void
 add_length(struct content *c, uint64_t length)
 {
 	unsigned char b[8];
@@ -223,7 +210,6 @@ on_value_end(void *arg, const struct scan_element *el)
 
 	if (c->is_pixels) {
 		end_padded(c, c->pixels, c->pixels_kept);
-		add_pixels_digest(c);
 		c->is_pixels = false;
 		return;
 	}
@@ -277,7 +263,6 @@ on_fragment_mark(struct content *c, enum scan_mark mark, uint64_t offset, uint32
 		c->first_fragment = false;
 	} else if (c->pixel_fragments) {
 		end_padded(c, c->pixels, c->pixels_kept);
-		add_pixels_digest(c);
 		c->pixel_fragments = c->is_pixels = false;
 	}
 }
@@ -525,6 +510,21 @@ note_uid(struct content *c, uint32_t tag, char out[UID_SIZE], uint32_t missing)
 		c->info->flags |= OBJECT_UID;
 }
 
+static void
+end_digests(struct content *c)
+{
+	struct object_info *info = c->info;
+
+	xxh128_end(c->content, info->attributes);
+	xxh128_end(c->pixels, info->pixels);
+	xxh128_add(c->content, info->attributes, sizeof(info->attributes));
+	if (info->has_pixels)
+		xxh128_add(c->content, info->pixels, sizeof(info->pixels));
+	if (info->encapsulated)
+		xxh128_add(c->content, info->syntax, strlen(info->syntax));
+	xxh128_end(c->content, info->content);
+}
+
 int
 content_end(struct content *c, struct err *e)
 {
@@ -534,9 +534,7 @@ content_end(struct content *c, struct err *e)
 	unsigned at;
 	int rc;
 
-	xxh128_end(c->content, c->info->content);
-	if (!c->info->has_pixels)
-		xxh128_end(c->pixels, c->info->pixels);
+	end_digests(c);
 	c->info->fragments = c->fragments;
 	c->info->n_fragments = c->n_fragments;
 	if (raw_find(c, TAG_CHARSET, &at))

@@ -3,11 +3,11 @@
  *
  * Digest "pixels": over the value of a top level (7FE0,0008/0009/0010): native
  * bytes in little endian, or all fragments but the offset table; trailing zeros
- * and spaces dropped. Digest "content" (R2): for each element its tag, then its
- * value (little endian, trailing NULs and spaces dropped) and that length; for
- * items and their ends a mark; instead of pixel data its digest and, where
- * encapsulated, the syntax. No VR, no length form, no group length, no
- * (FFFC,FFFC).
+ * and spaces dropped. Digest "attributes": for each other element its tag, then
+ * its value (little endian, trailing NULs and spaces dropped) and that length;
+ * for items and their ends a mark. No VR, no length form, no group length, no
+ * (FFFC,FFFC). Digest "content" (R2): over "attributes", "pixels" where there
+ * are any, and the syntax where they are encapsulated.
  * Threads: one owner.
  */
 #ifndef SALAMANDER_COMMON_DICOM_CONTENT_H
