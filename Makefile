@@ -48,10 +48,18 @@ TESTS := $(TEST_C:%.c=$(B)/%)
 TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c)
 TOOLS := $(TOOL_C:%.c=$(B)/%)
 
-.PHONY: all tools tests check lint clean
+.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz install clean deps-build deps-test deps-lint
 .SECONDARY:
+.DEFAULT_GOAL := all
 
-all: $(BINS) $(LIB)
+# A fresh Debian 12 has make and nothing else: each goal installs what it lacks.
+deps-%:
+	@deploy/install-deps $*
+
+all: | deps-build
+	@$(MAKE) --no-print-directory build-all
+
+build-all: $(BINS) $(LIB)
 tools: $(TOOLS)
 tests: $(TESTS)
 
@@ -83,10 +91,59 @@ $(B)/salamander-%: $(B)/%/main.o $(LIB)
 $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(TESTLIB_OBJ) $(LIB) $(DCMTK_LIBS) $(LIBS) -lcmocka
 
-check: all tools tests
-	@for t in $(TESTS); do $$t || exit 1; done
+RUN := /usr/bin/python3 tests/run.py
+SYSTEM := $(wildcard tests/system/*.py)
+# Programs with threads of their own: run under ThreadSanitizer as well.
+THREADED := $(wildcard $(addprefix tests/unit/test_,commit.c store.c association.c http.c ctl.c replicate.c))
+
+check: deps-build deps-test
+	@$(MAKE) --no-print-directory build-all tools tests
+	@BUILD=$(CURDIR)/$(B) $(RUN) --title check $(TESTS) $(SYSTEM)
+
+check-asan:
+	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%)
+
+check-tsan:
+ifneq ($(THREADED),)
+	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
+endif
+
+SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc')
+CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
+	--suppress=missingIncludeSystem --suppress=checkersReport -I. -D_GNU_SOURCE -DSALAMANDER_VERSION='""' -j2
+
+lint: deps-build deps-lint $(GEN_C)
+	clang-format --dry-run -Werror $(SOURCES)
+	/usr/bin/python3 tests/lint/floors.py
+	CC=$(CC) B=$(B) tests/lint/headers.sh
+	cppcheck $(CPPCHECK) $(filter %.c,$(SOURCES))
+	/usr/bin/python3 tests/lint/rules.py
+
+# Fuzzers need clang; each runs SECONDS= (default 60) on what it grew before.
+SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)-fuzz/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+$(B)-fuzz/tests/fuzz/%: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	@$(MAKE) --no-print-directory CC=clang CXX=clang++ B=$(B)-fuzz SAN=address,undefined,fuzzer-no-link \
+		OPT="-O1 -g" $(B)-fuzz/libsalamander.a
+	clang -std=c11 $(COMMON) -fsanitize=address,undefined,fuzzer $< $(B)-fuzz/libsalamander.a -lstdc++ \
+		$(DCMTK_LIBS) $(LIBS) -o $@
+
+fuzz: deps-build deps-test $(FUZZERS)
+	@for f in $(FUZZERS); do mkdir -p $(B)-fuzz/corpus/$$(basename $$f) && \
+		$$f -max_total_time=$(SECONDS) -rss_limit_mb=2048 -artifact_prefix=$(B)-fuzz/ \
+		$(B)-fuzz/corpus/$$(basename $$f) || exit 1; done
+
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
 clean:
-	rm -rf $(B)
+	rm -rf $(B) $(B)-asan $(B)-tsan $(B)-clang $(B)-fuzz
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -38,7 +38,7 @@ void err_clear(struct err *e);
 int err_set(struct err *e, enum err_code code, int sys, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* The code that an errno of a file call stands for: ERR_FULL, ERR_ABSENT, ERR_AGAIN or ERR_LOCAL. */
+/* What an errno of a file call stands for: ERR_FULL, ERR_ABSENT, ERR_AGAIN or ERR_LOCAL. */
 enum err_code err_of_errno(int sys);
 
 /* "full", "absent", ...: for logs. */

@@ -17,7 +17,7 @@ enum { UID_MAX = 64, UID_KEEP = 128, UID_SIZE = UID_KEEP + 1 };
 size_t uid_trim(const char *s, size_t n);
 /* 1-64 characters, digits and single dots, no component with a leading zero. */
 bool uid_valid(const char *s, size_t n);
-/* Can be somebody's identity: 1 to UID_KEEP printable ASCII characters without space or backslash. */
+/* Can be an identity: 1 to UID_KEEP printable ASCII characters, no space, no backslash. */
 bool uid_usable(const char *s, size_t n);
 
 #endif

@@ -123,16 +123,15 @@ add_padded(struct content *c, struct xxh128 *full, struct xxh128 *kept, const un
 {
 	size_t whole = without_pads(p, n);
 
-	if (c->length == 0)
-		xxh128_copy(kept, full);
 	if (whole > 0) {
 		xxh128_add(full, p, whole);
 		c->kept_length = c->length + whole;
-		if (whole < n)
-			xxh128_copy(kept, full);
 	}
-	if (whole < n)
+	if (whole < n) {
+		if (c->kept_length == c->length + whole) /* these are the first pads behind it */
+			xxh128_copy(kept, full);
 		xxh128_add(full, p + whole, n - whole);
+	}
 	c->length += n;
 }
 
@@ -405,7 +404,7 @@ put_text(struct text *t, const struct key *key, const unsigned char *p, size_t n
 	buf_fini(&utf8);
 }
 
-/* (0010,1002) as id^^^issuer, (0008,0051) as the entity ID, one value an item: what lies behind r. */
+/* (0010,1002) as id^^^issuer, (0008,0051) as the entity ID, one value an item: from i on. */
 static void
 put_nested(struct text *t, const struct key *key, unsigned i)
 {

@@ -67,7 +67,7 @@ struct scan_handler {
 	void (*element)(void *arg, const struct scan_element *el);
 	void (*value)(void *arg, const struct scan_element *el, const unsigned char *p, size_t n);
 	void (*value_end)(void *arg, const struct scan_element *el);
-	/* offset: of the fragment's bytes for SCAN_FRAGMENT, else of the mark; length: the fragment's */
+	/* offset: of the fragment's bytes for SCAN_FRAGMENT, else of the mark */
 	void (*mark)(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length);
 	void *arg;
 };
@@ -90,7 +90,7 @@ void scan_end(struct scan *s);
 uint32_t scan_flags(const struct scan *s);
 /* Data set bytes seen so far (inflated). */
 uint64_t scan_position(const struct scan *s);
-/* The encoding that was found; differs from the configured one under SCAN_OTHER_SYNTAX and SCAN_GUESS. */
+/* The encoding that was found: not the configured one under SCAN_OTHER_SYNTAX, SCAN_GUESS. */
 enum scan_syntax scan_found(const struct scan *s);
 
 #endif

@@ -1,9 +1,8 @@
 /*
  * kv.h - ordered tables of small keys behind one table of calls.
  *
- * A commit that returned 0 survives power loss. TRAPS 3 holds the rules this module keeps: no NOSYNC,
- * NOMETASYNC, WRITEMAP; one environment per folder and process; read
- * transactions are short.
+ * A commit that returned 0 survives power loss: no NOSYNC, NOMETASYNC or
+ * WRITEMAP; one environment per folder and process; read transactions are short.
  *
  * Errors: ERR_ABSENT for a missing key, ERR_CONFLICT from kv_put_new, ERR_FULL
  * when the map is full, ERR_LOCAL else. Absence does not fill the struct err.

@@ -19,7 +19,13 @@ import nodes  # noqa: E402
 TEXT_VRS = {"SH", "LO", "PN", "LT", "ST", "UC", "UT"}
 SKIPPED_KEYS = {"00101002", "00080051"}  # sequences, kept in a form of their own
 # Files whose attributes pydicom reads otherwise, each with the reason.
-READ_OTHERWISE = {}
+READ_OTHERWISE = {
+    "charset/fo-dicom/GH1301.dcm": "a Chinese word in a CS element, where only ASCII is allowed: we show it converted",
+    "malformed/dicom-fuzzing-corpus/TC0169_patientname_over_1MB.dcm": "a value over the index's 1,024 bytes",
+    "malformed/dicom-fuzzing-corpus/TC0171_patientid_over_1MB.dcm": "a value over the index's 1,024 bytes",
+    "malformed/dicom-fuzzing-corpus/TC0241_patientname_PN_as_OB.dcm": "a name that is no text",
+    "malformed/dicom-fuzzing-corpus/TC0257_implicit_patname_binary.dcm": "a name that is no text",
+}
 # Re-encodings that are no mere re-encodings, each with the reason.
 CHANGED_BY_DCMCONV = {}
 
@@ -84,7 +90,7 @@ def corpus(*folders):
                     yield os.path.join(base, name)
 
 
-def attributes():
+def attributes_equal_an_independent_readers():
     paths = list(corpus(""))
     scans = scan(paths)
     read = failed = 0
@@ -108,7 +114,7 @@ def attributes():
 OPTIONS = (["+te"], ["+ti"], ["+tb"], ["+te", "-e"], ["+te", "+e"], ["+te", "-g"], ["+te", "+g"], ["+te", "-p"])
 
 
-def reencodings(limit):
+def scanner__R3_reencodings_are_no_conflicts(limit):
     """First of each UID of valid/, series/, charset/; series are thinned out to limit files each."""
     seen, chosen, per_folder = set(), [], {}
     everything = list(corpus("valid", "series", "charset"))
@@ -148,8 +154,8 @@ def main():
     if "DICOM_CORPUS" not in os.environ:
         print("DICOM_CORPUS is not set: nothing to compare with")
         return 0
-    failed = attributes()
-    failed = reencodings(int(os.environ.get("SERIES_LIMIT", "8"))) or failed
+    failed = attributes_equal_an_independent_readers()
+    failed = scanner__R3_reencodings_are_no_conflicts(int(os.environ.get("SERIES_LIMIT", "2"))) or failed
     return 1 if failed else 0
 
 

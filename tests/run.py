@@ -1,0 +1,65 @@
+#!/usr/bin/python3
+"""Runs test programs, two at a time, and says what happened.
+
+  run.py [--jobs N] [--timeout S] [--title T] PROGRAM...
+
+A program passes when it exits 0 in time. What a failed one printed is shown whole, of a good one
+only cmocka's closing lines. At the end: the ten slowest and one line `N passed, N failed`.
+Exit 0 only when at least one ran and none failed.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import time
+
+CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*: .*(lost|differ|skipped|wrong)")
+
+
+def run(program, timeout):
+    start = time.monotonic()
+    command = ["/usr/bin/python3", program] if program.endswith(".py") else [program]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=timeout, check=False)
+        code, out = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as e:
+        code, out = -1, (e.stdout or b"") + f"\nno end within {timeout} s\n".encode()
+    return program, code, out.decode("utf-8", "replace"), time.monotonic() - start
+
+
+def show(program, code, out, seconds):
+    name = re.sub(r"^build[^/]*/", "", os.path.relpath(program))
+    print(f"{'ok  ' if code == 0 else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
+    for line in out.splitlines():
+        if code != 0 or CLOSING.match(line):
+            print("     " + line)
+    return name
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("--timeout", type=float, default=180)
+    p.add_argument("--title", default="tests")
+    p.add_argument("programs", nargs="+")
+    args = p.parse_args()
+    slow, failed = [], []
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for result in pool.map(lambda program: run(program, args.timeout), args.programs):
+            name = show(*result)
+            slow.append((result[3], name))
+            if result[1] != 0:
+                failed.append(name)
+    print(f"{args.title}: the slowest: " +
+          ", ".join(f"{name} {seconds:.1f} s" for seconds, name in sorted(slow, reverse=True)[:10]))
+    if failed:
+        print(f"{args.title}: failed: " + " ".join(failed))
+    print(f"{len(slow) - len(failed)} passed, {len(failed)} failed", flush=True)
+    return 1 if failed or not slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
