@@ -1,0 +1,247 @@
+/*
+ * store.h - instances, their index and their bytes as one promise.
+ *
+ * Owns <dir>: one LMDB environment per node and process. The node keeps its own
+ * tables (ledger, outbox, ...) in the same environment, so that everything that
+ * must be true together goes in one commit (ack-after-disk).
+ *
+ * store_commit is the only way to change anything. It returns 0 when what its
+ * closure did survives power loss; else nothing of it happened.
+ *
+ * Errors: ERR_FULL (quota, map or disk: stop taking in, reading goes on, R12),
+ * ERR_ABSENT, ERR_CORRUPT (stored bytes fail their check), ERR_LOCAL.
+ * Threads: a struct store is shared freely; a store_tx belongs to one thread.
+ * Lock order: none of ours is held while a closure runs. A closure must not call
+ * store_commit, store_begin_read or anything that takes a struct store *.
+ */
+#ifndef SALAMANDER_COMMON_STORE_STORE_H
+#define SALAMANDER_COMMON_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/dicom/attrs.h"
+#include "common/store/version.h"
+
+struct clock;
+struct err;
+struct kv_txn;
+struct store;	     /* opaque */
+struct store_tx;     /* opaque: a write transaction in a closure, or a read transaction */
+struct store_spool;  /* opaque: the bytes of one object on their way in */
+struct store_reader; /* opaque: the bytes of one version on their way out */
+
+/* Where a node keeps bytes that are not chunks (central: the vault). */
+struct store_bytes {
+	int (*read)(void *arg, const struct version *v, uint64_t offset, void *buf, size_t n,
+		    size_t *got, struct err *e);
+	void *arg;
+};
+
+struct store_config {
+	const char *dir;    /* exists, on a local file system                            */
+	uint64_t quota;	    /* bytes for everything in the environment; 0: no quota      */
+	uint64_t map_bytes; /* address space when there is no quota                      */
+	struct clock *clock;
+	const char *const *extra_tables; /* names of the node's own tables               */
+	unsigned n_extra_tables;
+	struct store_bytes bytes; /* read NULL: every byte is in chunks             */
+	unsigned max_readers;	  /* 0: 510                                         */
+	uint32_t chunk_class;	  /* bytes; 0: STORE_CHUNK_CLASS                    */
+};
+
+enum {
+	STORE_CHUNK_CLASS = 1024 * 1024,   /* measured: see README                              */
+	STORE_GROUP = 8 * 1024 * 1024,	   /* spooled objects are written in groups of this     */
+	STORE_BATCH = 24 * 1024 * 1024,	   /* payload of one commit: LMDB copies it into memory */
+	STORE_DROP_STEP = 64 * 1024 * 1024 /* freed per transaction at most (R12)             */
+};
+
+int store_open(struct store **out, const struct store_config *c, struct err *e);
+void store_close(struct store *s); /* NULL is fine; no transaction or reader may be open */
+
+/* The number of one of the node's own tables for kv_* calls; unknown names abort. */
+unsigned store_table(const struct store *s, const char *name);
+struct kv_txn *store_tx_kv(struct store_tx *tx);
+struct store *store_tx_store(struct store_tx *tx);
+/* Milliseconds this store has been open in all its life: never runs back, whatever the wall
+ * clock does (R28). */
+int64_t store_time(struct store *s);
+
+/*
+ * The one committer. Runs fn in a write transaction that it shares with whoever
+ * else arrived, in the order of the calls, and returns after the commit: 0 when
+ * it is durable, else fn's own error or the commit's.
+ * fn may run several times (a failing neighbour makes the batch run again
+ * without it), so it changes the transaction and, from scratch each time, its
+ * own arg. fn does not block. What fn changed is undone when it returns an error.
+ */
+int store_commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
+		 void *arg, struct err *e);
+/* The same for closures that write many bytes: they count against STORE_BATCH. */
+int store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
+		       void *arg, uint64_t bytes, struct err *e);
+
+/* For one page of an answer: never across a socket write, never longer than milliseconds. */
+int store_begin_read(struct store_tx **out, struct store *s, struct err *e);
+void store_end_read(struct store_tx *tx_taken); /* NULL is fine */
+
+/* ---- looking up (in any transaction; ERR_ABSENT leaves e alone) ---- */
+int store_version(struct store_tx *tx, uint64_t oid, struct version *out, struct err *e);
+int store_by_digest(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], uint64_t *oid,
+		    struct err *e);
+/* The version a viewer gets of a UID. */
+int store_current(struct store_tx *tx, const char *sop_instance, struct version *out,
+		  struct err *e);
+/* Calls fn for each version, oldest first, until it says other than 0; that is returned. */
+int store_versions_of(struct store_tx *tx, const char *sop_instance,
+		      int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+		      struct err *e);
+/* Every version of a study, with or without bytes (R20), from oid `from` on. */
+int store_versions_of_study(struct store_tx *tx, const char *study, uint64_t from,
+			    int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+			    struct err *e);
+/* All versions from oid `from` on, oldest first. */
+int store_versions(struct store_tx *tx, uint64_t from,
+		   int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+		   struct err *e);
+
+struct store_counts {
+	uint64_t known;	    /* versions with a record                        */
+	uint64_t instances; /* versions whose bytes are here                 */
+	uint64_t studies;   /* with at least one such                        */
+	uint64_t bytes;	    /* of these, as canonical files                  */
+	uint64_t variants, revisions, transcoded; /* versions                */
+	uint64_t conflicts;			  /* UIDs with a conflict    */
+};
+int store_counts(struct store_tx *tx, struct store_counts *out, struct err *e);
+
+/* ---- taking in ---- */
+struct store_verdict {
+	uint64_t oid;
+	enum version_relation relation;
+	bool duplicate;	    /* R4: durable here already, and just checked: nothing changed     */
+	bool repaired;	    /* R4: the copy here failed its check, the new bytes took its place */
+	bool stored_again;  /* R4: was evicted (or known only), is here now                    */
+	bool current;	    /* this version is what viewers get now                            */
+	bool new_study;	    /* no version of this study was known                              */
+	bool study_changed; /* study attributes were added or changed: a new study record (R6) */
+};
+
+struct store_object {
+	const struct object_info *info;
+	struct attrs study, series, instance; /* to be indexed (R33 applied); n 0: info's own */
+	struct version_source source;
+	enum version_origin origin;
+	uint32_t hidden;
+	int64_t age_ms;		   /* refilled: since its first receipt anywhere (R11, R28)  */
+	struct store_spool *spool; /* holds all bytes of info->size; stays the caller's */
+	/*
+	 * Called inside store_put between verdict and bytes, not for duplicates: the
+	 * node appends its ledger entry here and says its number, which the last chunk
+	 * carries (R13). NULL: 0.
+	 */
+	int (*announce)(struct store_tx *tx, void *arg, const struct version *v,
+			const struct store_verdict *verdict, uint64_t *seq, struct err *e);
+	void *announce_arg;
+	/* filled by store_prepare */
+	uint64_t checked_bytes; /* object id of a stored copy that was just checked */
+	bool checked_good;
+	uint64_t prepared_at; /* first object id that did not exist then */
+};
+
+/*
+ * Before store_commit, in the caller's thread: checksums of what is still in memory, and
+ * the check of a stored copy that R4 wants. Without it store_put checks inside the transaction.
+ */
+int store_prepare(struct store *s, struct store_object *o, struct err *e);
+/* R3, R4; in a closure. The caller's own part of the promise goes in the same closure. */
+int store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out,
+	      struct err *e);
+
+/*
+ * The bytes of one object. Kept in memory up to STORE_GROUP, beyond that written in
+ * transactions of their own while they arrive; visible only by store_put.
+ */
+int store_spool_open(struct store_spool **out, struct store *s, struct err *e);
+int store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e);
+uint64_t store_spool_size(const struct store_spool *p);
+/* After a commit that put it, or for an object that is not to be: frees memory and, unless
+ * put, what was written already (R12: within seconds). NULL is fine. */
+void store_spool_close(struct store_spool *p);
+
+/* ---- knowing without bytes, and bytes that come and go ---- */
+/*
+ * A version from elsewhere (refill manifest, another site's ledger): v as told, its oid,
+ * arrival, relation and current are decided here. A digest already known is a duplicate.
+ * v->state may be VERSION_HERE with a pack location. The sets are indexed.
+ */
+int store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
+		   struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e);
+/* The bytes of a known version are here now: in a pack, or in a spool whose digest the caller
+ * has checked (spool NULL: v's pack and offset). */
+int store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
+		   uint64_t offset, struct err *e);
+int store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, struct err *e);
+/* Frees the bytes; the record stays (R20). The chunks go in this and later transactions of at
+ * most STORE_DROP_STEP (R12). state: VERSION_ELSEWHERE or VERSION_DAMAGED. */
+int store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, struct err *e);
+/* Small changes to a record: */
+int store_set_receipt(struct store_tx *tx, uint64_t oid, const struct id128 *epoch, struct err *e);
+int store_set_seq(struct store_tx *tx, uint64_t oid, uint64_t seq, struct err *e);
+int store_set_verified(struct store_tx *tx, uint64_t oid, int64_t wall_ms, struct err *e);
+int store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err *e);
+/* This version of its UID is what viewers get from now on. */
+int store_set_current(struct store_tx *tx, uint64_t oid, struct err *e);
+
+/* ---- giving out ---- */
+/* ERR_ABSENT when the bytes are not here. */
+int store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct err *e);
+void store_read_close(struct store_reader *r); /* NULL is fine */
+/* Bytes of the canonical file; checked before they are handed out (R13), no transaction is
+ * open afterwards. *got < n only at the end of the object. */
+int store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, size_t *got,
+	       struct err *e);
+/* The same without a copy: what lies at offset in this chunk, valid until the next call. */
+int store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t *n,
+		    struct err *e);
+const struct version *store_read_version(const struct store_reader *r);
+/* Reads all and compares with the digest: 0, ERR_CORRUPT, ERR_ABSENT. */
+int store_check(struct store *s, uint64_t oid, struct err *e);
+
+/* ---- room (R12) ---- */
+struct store_space {
+	uint64_t quota;	   /* 0: none                                             */
+	uint64_t used;	   /* pages in use, in bytes, incl. what waits to be freed */
+	uint64_t dropping; /* of these: chunks that are being deleted now         */
+	uint64_t map;	   /* quota and reserve                                   */
+};
+void store_space(struct store *s, struct store_space *out);
+/* Would this many bytes of new objects fit now? 0 or ERR_FULL. */
+int store_admit(struct store *s, uint64_t bytes, struct err *e);
+
+/* ---- what may go first (R11) ---- */
+enum store_class {
+	STORE_NEVER_OPENED = 1, /* prefetched, never viewed          */
+	STORE_FETCHED = 2,	/* from elsewhere                    */
+	STORE_OLD = 3,		/* own, older than keep_days         */
+	STORE_YOUNG = 4		/* own, younger: when nothing else   */
+};
+struct store_candidate {
+	char study[UID_SIZE];
+	enum store_class class;
+	int64_t last_ms; /* store_time of the last view, or of the first arrival */
+	uint64_t bytes;	 /* here                                                 */
+	uint64_t instances;
+};
+/* The next up to max whole studies behind *after (NULL: from the start), best to go first;
+ * pinned ones (until > wall clock) and those without bytes are left out. */
+int store_candidates(struct store *s, int64_t keep_ms, const struct store_candidate *after,
+		     struct store_candidate *out, size_t max, size_t *n, struct err *e);
+/* A viewer retrieved of this study. Cheap; written with a later commit, within seconds. */
+void store_viewed(struct store *s, const char *study);
+/* until: wall clock, INT64_MAX for ever, 0 to unpin. ERR_ABSENT for an unknown study. */
+int store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e);
+
+#endif
