@@ -1,0 +1,583 @@
+/*
+ * assoc.cc - the thin shim over DCMTK: nothing but calls, sockets and one gate
+ * that lets no exception pass into C.
+ */
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmnet/assoc.h>
+#include <dcmtk/dcmnet/dcmlayer.h>
+#include <dcmtk/dcmnet/dcmtrans.h>
+#include <dcmtk/dcmnet/dul.h>
+#include <dcmtk/oflog/oflog.h>
+
+#include "common/dicom/assoc.h"
+
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include <cerrno>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+extern "C" {
+#include "common/base/err.h"
+}
+
+namespace
+{
+
+const int artim_seconds = 30;
+
+long
+mono_ms()
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* A TCP connection whose reads share one deadline until the association stands. */
+class connection : public DcmTCPConnection
+{
+      public:
+	connection(int fd, long until) : DcmTCPConnection(fd), deadline(until)
+	{
+	}
+
+	ssize_t read(void *buf, size_t n) override
+	{
+		if (deadline != 0) {
+			struct pollfd p = {getSocket(), POLLIN, 0};
+			long left = deadline - mono_ms();
+
+			if (left <= 0 || poll(&p, 1, static_cast<int>(left)) <= 0) {
+				errno = ETIMEDOUT;
+				return -1;
+			}
+		}
+		return DcmTCPConnection::read(buf, n);
+	}
+
+	void stands()
+	{
+		deadline = 0;
+	}
+
+	int socket()
+	{
+		return getSocket();
+	}
+
+      private:
+	long deadline;
+};
+
+void
+no_delay(int fd)
+{
+	int on = 1;
+
+	/* Without it each C-STORE stalls 40 ms a side (TRAPS 2). */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+/* DCMTK takes an accepted socket from a global: one association at a time passes the lock. */
+std::mutex handle_lock;
+
+class layer : public DcmTransportLayer
+{
+      public:
+	DcmTransportConnection *createConnection(DcmNativeSocketType fd, OFBool) override
+	{
+		no_delay(fd);
+		made = new (std::nothrow) connection(fd, deadline);
+		if (held) {
+			dcmExternalSocketHandle.set(-1);
+			held = false;
+			handle_lock.unlock();
+		}
+		return made;
+	}
+
+	connection *made = nullptr;
+	long deadline = 0;
+	bool held = false; /* we hold handle_lock */
+};
+
+void
+quiet()
+{
+	static std::once_flag once;
+
+	std::call_once(once, [] { OFLog::configure(OFLogger::OFF_LOG_LEVEL); });
+}
+
+} // namespace
+
+struct assoc {
+	T_ASC_Network *net = nullptr;
+	T_ASC_Association *a = nullptr;
+	layer transport;
+	bool acceptor = false, ended = false;
+	std::vector<assoc_context> contexts;
+	std::vector<std::vector<OFString>> proposed;
+	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "";
+	unsigned pdvs_left = 0;
+};
+
+namespace
+{
+
+template <typename F>
+int
+gate(struct err *e, F f)
+{
+	try {
+		return f();
+	} catch (const std::bad_alloc &) {
+		return err_set(e, ERR_LOCAL, 0, "no memory for an association");
+	} catch (...) {
+		return err_set(e, ERR_LOCAL, 0, "the DICOM library threw");
+	}
+}
+
+int
+failed(struct err *e, const OFCondition &c, const char *step)
+{
+	if (c == DUL_READTIMEOUT)
+		return err_set(e, ERR_AGAIN, 0, "%s: nothing came in time", step);
+	if (c == DUL_PEERREQUESTEDRELEASE)
+		return ERR_ABSENT;
+	return err_set(e, ERR_PEER, 0, "%s: %.120s", step, c.text());
+}
+
+void
+copy_title(char out[ASSOC_AET_SIZE], const char *s)
+{
+	size_t n = strlen(s), skip = 0;
+
+	while (n > 0 && s[n - 1] == ' ')
+		n--;
+	while (skip < n && s[skip] == ' ')
+		skip++;
+	n -= skip;
+	if (n >= ASSOC_AET_SIZE)
+		n = ASSOC_AET_SIZE - 1;
+	memcpy(out, s + skip, n);
+	out[n] = '\0';
+}
+
+assoc_role
+role_of(T_ASC_SC_ROLE r)
+{
+	if (r == ASC_SC_ROLE_SCP)
+		return ASSOC_ROLE_SCP;
+	return r == ASC_SC_ROLE_SCUSCP ? ASSOC_ROLE_BOTH : ASSOC_ROLE_DEFAULT;
+}
+
+void
+learn_contexts(assoc *s)
+{
+	int n = ASC_countPresentationContexts(s->a->params);
+	char called[64] = "", calling[64] = "";
+
+	(void)ASC_getAPTitles(s->a->params, calling, sizeof(calling), called, sizeof(called),
+			      nullptr, 0);
+	copy_title(s->called, called);
+	copy_title(s->calling, calling);
+	s->contexts.clear();
+	s->proposed.clear();
+	for (int i = 0; i < n; i++) {
+		T_ASC_PresentationContext pc;
+		assoc_context c;
+		std::vector<OFString> syntaxes;
+
+		memset(&c, 0, sizeof(c));
+		if (ASC_getPresentationContext(s->a->params, i, &pc).bad())
+			continue;
+		c.id = pc.presentationContextID;
+		(void)snprintf(c.abstract_syntax, sizeof(c.abstract_syntax), "%s",
+			       pc.abstractSyntax);
+		c.n_syntaxes = pc.transferSyntaxCount;
+		c.role = role_of(pc.proposedRole);
+		c.accepted = pc.resultReason == ASC_P_ACCEPTANCE;
+		if (c.accepted)
+			(void)snprintf(c.syntax, sizeof(c.syntax), "%s", pc.acceptedTransferSyntax);
+		for (int j = 0; j < pc.transferSyntaxCount; j++)
+			syntaxes.push_back(pc.proposedTransferSyntaxes[j]);
+		s->contexts.push_back(c);
+		s->proposed.push_back(syntaxes);
+	}
+}
+
+/* With a handle set it opens no socket of its own; called under handle_lock. */
+OFCondition
+acceptor_network(T_ASC_Network **net)
+{
+	OFCondition c;
+
+	dcmExternalSocketHandle.set(0);
+	c = ASC_initializeNetwork(NET_ACCEPTOR, 1, artim_seconds, net);
+	dcmExternalSocketHandle.set(-1);
+	return c;
+}
+
+} // namespace
+
+int
+assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		assoc *s = new (std::nothrow) assoc;
+		OFCondition c;
+
+		quiet();
+		if (!s) {
+			(void)close(fd);
+			return err_set(e, ERR_LOCAL, 0, "no memory for an association");
+		}
+		s->acceptor = true;
+		s->transport.deadline = mono_ms() + static_cast<long>(seconds) * 1000;
+		handle_lock.lock();
+		s->transport.held = true;
+		c = acceptor_network(&s->net);
+		if (c.good()) {
+			(void)ASC_setTransportLayer(s->net, &s->transport, 0);
+			dcmExternalSocketHandle.set(fd);
+			c = ASC_receiveAssociation(s->net, &s->a, static_cast<long>(max_pdu),
+						   nullptr, nullptr, OFFalse, DUL_NOBLOCK, 1);
+		}
+		if (s->transport.held) { /* it failed before the connection was made */
+			dcmExternalSocketHandle.set(-1);
+			s->transport.held = false;
+			handle_lock.unlock();
+			if (!s->transport.made)
+				(void)close(fd);
+		}
+		if (c.bad()) {
+			int rc = failed(e, c, "association request");
+
+			assoc_free(s);
+			return rc;
+		}
+		learn_contexts(s);
+		*out = s;
+		return 0;
+	});
+}
+
+int
+assoc_accept_context(struct assoc *s, unsigned char id, const char *syntax, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		T_ASC_SC_ROLE role = ASC_SC_ROLE_DEFAULT;
+
+		for (auto &c : s->contexts) {
+			if (c.id != id)
+				continue;
+			if (c.role == ASSOC_ROLE_SCP)
+				role = ASC_SC_ROLE_SCP;
+			else if (c.role == ASSOC_ROLE_BOTH)
+				role = ASC_SC_ROLE_SCUSCP;
+			c.accepted = true;
+			(void)snprintf(c.syntax, sizeof(c.syntax), "%s", syntax);
+		}
+		OFCondition c = ASC_acceptPresentationContext(s->a->params, id, syntax, role);
+
+		return c.bad() ? failed(e, c, "accept a context") : 0;
+	});
+}
+
+int
+assoc_refuse_context(struct assoc *s, unsigned char id, bool known, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		OFCondition c =
+			ASC_refusePresentationContext(s->a->params, id,
+						      known ? ASC_P_TRANSFERSYNTAXESNOTSUPPORTED
+							    : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
+
+		return c.bad() ? failed(e, c, "refuse a context") : 0;
+	});
+}
+
+int
+assoc_acknowledge(struct assoc *s, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		OFCondition c = ASC_acknowledgeAssociation(s->a);
+
+		s->transport.made->stands();
+		return c.bad() ? failed(e, c, "acknowledge") : 0;
+	});
+}
+
+int
+assoc_reject(struct assoc *s, enum assoc_reject why, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		T_ASC_RejectParameters r;
+
+		r.result = ASC_RESULT_REJECTEDPERMANENT;
+		r.source = ASC_SOURCE_SERVICEUSER;
+		r.reason = ASC_REASON_SU_NOREASON;
+		switch (why) {
+		case ASSOC_REJECT_CALLED_TITLE:
+			r.reason = ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED;
+			break;
+		case ASSOC_REJECT_CALLING_TITLE:
+			r.reason = ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED;
+			break;
+		case ASSOC_REJECT_CONGESTION:
+		case ASSOC_REJECT_LIMIT:
+			r.result = ASC_RESULT_REJECTEDTRANSIENT;
+			r.source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
+			r.reason = why == ASSOC_REJECT_LIMIT
+					   ? ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED
+					   : ASC_REASON_SP_PRES_TEMPORARYCONGESTION;
+			break;
+		}
+		OFCondition c = ASC_rejectAssociation(s->a, &r);
+
+		s->ended = true;
+		return c.bad() ? failed(e, c, "reject") : 0;
+	});
+}
+
+static int
+propose(T_ASC_Parameters *params, const struct assoc_proposal *p, unsigned n, struct err *e)
+{
+	for (unsigned i = 0; i < n; i++) {
+		T_ASC_SC_ROLE role = p[i].role == ASSOC_ROLE_SCP    ? ASC_SC_ROLE_SCP
+				     : p[i].role == ASSOC_ROLE_BOTH ? ASC_SC_ROLE_SCUSCP
+								    : ASC_SC_ROLE_DEFAULT;
+		OFCondition c = ASC_addPresentationContext(
+			params, static_cast<unsigned char>(2 * i + 1), p[i].abstract_syntax,
+			const_cast<const char **>(p[i].syntaxes), static_cast<int>(p[i].n_syntaxes),
+			role);
+
+		if (c.bad())
+			return failed(e, c, "propose a context");
+	}
+	return 0;
+}
+
+static int
+request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, unsigned n,
+	struct err *e)
+{
+	T_ASC_Parameters *params = nullptr;
+	char peer[300];
+	OFCondition c =
+		ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(t->seconds), &s->net);
+	int rc;
+
+	if (c.bad())
+		return failed(e, c, "network");
+	s->transport.deadline = mono_ms() + static_cast<long>(t->seconds) * 1000;
+	(void)ASC_setTransportLayer(s->net, &s->transport, 0);
+	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
+	if (c.bad())
+		return failed(e, c, "parameters");
+	(void)ASC_setAPTitles(params, t->calling, t->called, nullptr);
+	(void)ASC_setTransportLayerType(params, OFFalse);
+	(void)snprintf(peer, sizeof(peer), "%s:%u", t->host, t->port);
+	(void)ASC_setPresentationAddresses(params, "localhost", peer);
+	rc = propose(params, p, n, e);
+	if (rc) {
+		(void)ASC_destroyAssociationParameters(&params);
+		return rc;
+	}
+	c = ASC_requestAssociation(s->net, params, &s->a, nullptr, nullptr, DUL_NOBLOCK,
+				   static_cast<int>(t->seconds));
+	if (c.bad()) {
+		if (!s->a)
+			(void)ASC_destroyAssociationParameters(&params);
+		return failed(e, c, "association");
+	}
+	s->transport.made->stands();
+	learn_contexts(s);
+	return 0;
+}
+
+int
+assoc_request(struct assoc **out, const struct assoc_target *t, const struct assoc_proposal *p,
+	      unsigned n, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		assoc *s;
+		int rc;
+
+		quiet();
+		if (n == 0 || n > ASSOC_CONTEXTS_MAX)
+			return err_set(e, ERR_LOCAL, 0, "%u presentation contexts", n);
+		s = new (std::nothrow) assoc;
+		if (!s)
+			return err_set(e, ERR_LOCAL, 0, "no memory for an association");
+		rc = request(s, t, p, n, e);
+		if (rc) {
+			assoc_free(s);
+			return rc;
+		}
+		*out = s;
+		return 0;
+	});
+}
+
+const char *
+assoc_called(const struct assoc *s)
+{
+	return s->called;
+}
+
+const char *
+assoc_calling(const struct assoc *s)
+{
+	return s->calling;
+}
+
+unsigned
+assoc_count(const struct assoc *s)
+{
+	return static_cast<unsigned>(s->contexts.size());
+}
+
+bool
+assoc_context_at(const struct assoc *s, unsigned i, struct assoc_context *out)
+{
+	if (i >= s->contexts.size())
+		return false;
+	*out = s->contexts[i];
+	return true;
+}
+
+const char *
+assoc_proposed_syntax(const struct assoc *s, unsigned i, unsigned j)
+{
+	return i < s->proposed.size() && j < s->proposed[i].size() ? s->proposed[i][j].c_str()
+								   : nullptr;
+}
+
+const struct assoc_context *
+assoc_accepted(const struct assoc *s, unsigned char id)
+{
+	for (const auto &c : s->contexts)
+		if (c.id == id && c.accepted)
+			return &c;
+	return nullptr;
+}
+
+int
+assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		DUL_PDV pdv;
+		OFCondition c;
+
+		while (s->pdvs_left == 0) {
+			DUL_PDVLIST list;
+
+			memset(&list, 0, sizeof(list));
+			c = DUL_ReadPDVs(&s->a->DULassociation, &list, DUL_NOBLOCK,
+					 static_cast<int>(seconds));
+			if (c != DUL_PDATAPDUARRIVED)
+				return failed(e, c, "read");
+			s->pdvs_left = static_cast<unsigned>(list.count);
+		}
+		c = DUL_NextPDV(&s->a->DULassociation, &pdv);
+		if (c.bad())
+			return failed(e, c, "read");
+		s->pdvs_left--;
+		out->context = pdv.presentationContextID;
+		out->command = pdv.pdvType == DUL_COMMANDPDV;
+		out->last = pdv.lastPDV;
+		out->data = pdv.data;
+		out->n = pdv.fragmentLength;
+		return 0;
+	});
+}
+
+bool
+assoc_waiting(struct assoc *s)
+{
+	return s->pdvs_left > 0 || ASC_dataWaiting(s->a, 0);
+}
+
+int
+assoc_write(struct assoc *s, unsigned char context, bool command, bool last, const void *p,
+	    size_t n, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		DUL_PDV pdv;
+		DUL_PDVLIST list;
+
+		memset(&pdv, 0, sizeof(pdv));
+		memset(&list, 0, sizeof(list));
+		pdv.fragmentLength = n;
+		pdv.presentationContextID = context;
+		pdv.pdvType = command ? DUL_COMMANDPDV : DUL_DATASETPDV;
+		pdv.lastPDV = last;
+		pdv.data = const_cast<void *>(p);
+		list.count = 1;
+		list.pdv = &pdv;
+		OFCondition c = DUL_WritePDVs(&s->a->DULassociation, &list);
+
+		return c.bad() ? failed(e, c, "write") : 0;
+	});
+}
+
+int
+assoc_socket(const struct assoc *s)
+{
+	return s->transport.made->socket();
+}
+
+void
+assoc_release(struct assoc *s)
+{
+	(void)gate(nullptr, [&]() -> int {
+		if (s->acceptor)
+			(void)ASC_acknowledgeRelease(s->a);
+		else
+			(void)ASC_releaseAssociation(s->a);
+		s->ended = true;
+		return 0;
+	});
+}
+
+void
+assoc_abort(struct assoc *s)
+{
+	(void)gate(nullptr, [&]() -> int {
+		(void)ASC_abortAssociation(s->a);
+		s->ended = true;
+		return 0;
+	});
+}
+
+void
+assoc_free(struct assoc *s)
+{
+	if (!s)
+		return;
+	(void)gate(nullptr, [&]() -> int {
+		if (s->a && s->acceptor)
+			(void)ASC_dropSCPAssociation(s->a, 0);
+		else if (s->a)
+			(void)ASC_dropAssociation(s->a);
+		if (s->a)
+			(void)ASC_destroyAssociation(&s->a);
+		if (s->net)
+			(void)ASC_dropNetwork(&s->net);
+		return 0;
+	});
+	delete s;
+}

@@ -1,0 +1,115 @@
+/*
+ * assoc.h - DICOM associations and PDVs (PS3.8), by DCMTK's ASC_ and DUL_ calls.
+ *
+ * What lies above - messages, identifiers, data sets - is not DCMTK's: it dies
+ * of deep nesting (TRAPS 2). Both roles set TCP_NODELAY. One deadline covers all
+ * reads until an association stands. UIDs are not padded here (TRAPS 1).
+ *
+ * Errors: ERR_ABSENT the peer released, ERR_PEER it aborted or broke the
+ * protocol, ERR_AGAIN nothing came in time, ERR_LOCAL else.
+ * Threads: assoc_receive and assoc_request may be called by many threads; a
+ * struct assoc belongs to one.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_ASSOC_H
+#define SALAMANDER_COMMON_DICOM_ASSOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct assoc; /* opaque */
+struct err;
+
+enum { ASSOC_AET_SIZE = 17, ASSOC_UID_SIZE = 65, ASSOC_CONTEXTS_MAX = 128 };
+enum { ASSOC_PDU_MIN = 4096, ASSOC_PDU_MAX = 131072 };
+
+enum assoc_role { ASSOC_ROLE_DEFAULT, ASSOC_ROLE_SCP, ASSOC_ROLE_BOTH };
+
+struct assoc_context {
+	unsigned char id;
+	char abstract_syntax[ASSOC_UID_SIZE];
+	unsigned n_syntaxes;  /* proposed ones: assoc_proposed_syntax */
+	enum assoc_role role; /* proposed by the requestor           */
+	bool accepted;
+	char syntax[ASSOC_UID_SIZE]; /* the accepted one */
+};
+
+struct assoc_pdv {
+	unsigned char context;
+	bool command, last;
+	const void *data; /* borrowed until the next read */
+	size_t n;
+};
+
+/* Reasons for a rejection (PS3.8 9.3.4). */
+enum assoc_reject {
+	ASSOC_REJECT_CALLED_TITLE,
+	ASSOC_REJECT_CALLING_TITLE,
+	ASSOC_REJECT_CONGESTION, /* transient */
+	ASSOC_REJECT_LIMIT	 /* transient */
+};
+
+/* --- acceptor --- */
+
+/* Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds. Nothing is accepted yet. */
+int assoc_receive(struct assoc **out, int fd_taken, unsigned max_pdu, unsigned seconds,
+		  struct err *e);
+/* Answers one proposed context; role as proposed. */
+int assoc_accept_context(struct assoc *a, unsigned char id, const char *syntax, struct err *e);
+/* known: the class is, but no syntax fits. */
+int assoc_refuse_context(struct assoc *a, unsigned char id, bool known, struct err *e);
+int assoc_acknowledge(struct assoc *a, struct err *e);
+int assoc_reject(struct assoc *a, enum assoc_reject why, struct err *e);
+
+/* --- requestor --- */
+
+struct assoc_proposal {
+	const char *abstract_syntax;
+	const char *const *syntaxes;
+	unsigned n_syntaxes;
+	enum assoc_role role;
+};
+
+struct assoc_target {
+	const char *host; /* a name or an address */
+	unsigned port;
+	const char *calling, *called;
+	unsigned max_pdu, seconds;
+};
+
+/* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected or refused, e says how. */
+int assoc_request(struct assoc **out, const struct assoc_target *t, const struct assoc_proposal *p,
+		  unsigned n, struct err *e);
+
+/* --- both --- */
+
+const char *assoc_called(const struct assoc *a);
+const char *assoc_calling(const struct assoc *a);
+unsigned assoc_count(const struct assoc *a);
+/* By position; false behind the last. */
+bool assoc_context_at(const struct assoc *a, unsigned i, struct assoc_context *out);
+const char *assoc_proposed_syntax(const struct assoc *a, unsigned i, unsigned j);
+/* By id; NULL unless accepted. */
+const struct assoc_context *assoc_accepted(const struct assoc *a, unsigned char id);
+int assoc_read(struct assoc *a, unsigned seconds, struct assoc_pdv *out, struct err *e);
+/* Is something there to read? Never blocks. */
+bool assoc_waiting(struct assoc *a);
+/* The whole of a command set or data set in one call or in pieces; last ends it. */
+int assoc_write(struct assoc *a, unsigned char context, bool command, bool last, const void *p,
+		size_t n, struct err *e);
+int assoc_socket(const struct assoc *a);
+/* Requestor: A-RELEASE-RQ and its answer. Acceptor: answers the request that assoc_read told of. */
+void assoc_release(struct assoc *a);
+void assoc_abort(struct assoc *a);
+/* Closes the connection. NULL is fine. */
+void assoc_free(struct assoc *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
