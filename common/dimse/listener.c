@@ -1,0 +1,334 @@
+/* The listener of service.h: sockets, caps, threads, stop. */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/dimse/connection.h"
+#include "common/dimse/peers.h"
+#include "common/dimse/service.h"
+
+enum { LISTENERS_MAX = 16, BACKLOG = 256, STOP_SECONDS = 8, STACK = 512 * 1024 };
+
+struct slot { /* one connection */
+	struct slot *next;
+	struct dimse *d;
+	int fd;
+	char address[DIMSE_ADDRESS_SIZE];
+	struct peers *peers;
+};
+
+struct dimse {
+	struct dimse_config c; /* set once before threads start */
+	int listeners[LISTENERS_MAX];
+	unsigned n_listeners;
+	int wake; /* eventfd: stop */
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t mu;
+	pthread_cond_t gone;
+	/* guarded by mu */
+	struct peers *peers;
+	struct slot *slots;
+	unsigned n;
+};
+
+int
+dimse_address(const char *s, char *host, size_t size, unsigned *port, struct err *e)
+{
+	const char *colon = strrchr(s, ':'), *from = s, *to = colon;
+	char *end;
+	unsigned long v;
+
+	if (!colon)
+		return err_set(e, ERR_PEER, 0, "'%s' is no address:port", s);
+	if (*s == '[' && colon > s && colon[-1] == ']') {
+		from++;
+		to--;
+	}
+	v = strtoul(colon + 1, &end, 10);
+	if (*end || end == colon + 1 || v == 0 || v > 65535 || (size_t)(to - from) >= size)
+		return err_set(e, ERR_PEER, 0, "'%s' is no address:port", s);
+	memcpy(host, from, (size_t)(to - from));
+	host[to - from] = '\0';
+	*port = (unsigned)v;
+	return 0;
+}
+
+static int
+listen_on(const char *s, int *out, struct err *e)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV},
+			*a;
+	char host[256], service[8];
+	unsigned port;
+	int on = 1, fd, rc = dimse_address(s, host, sizeof(host), &port, e);
+
+	if (rc)
+		return rc;
+	(void)snprintf(service, sizeof(service), "%u", port);
+	if (getaddrinfo(host[0] ? host : NULL, service, &hints, &a))
+		return err_set(e, ERR_PEER, 0, "listen: '%s' is no address", s);
+	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && a->ai_family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, BACKLOG)) {
+		rc = err_set(e, ERR_LOCAL, errno, "cannot listen on %s", s);
+		if (fd >= 0)
+			(void)close(fd);
+	}
+	freeaddrinfo(a);
+	if (!rc)
+		*out = fd;
+	return rc;
+}
+
+static void
+remove_slot(struct slot *slot)
+{
+	struct dimse *d = slot->d;
+	struct slot **at;
+
+	pthread_mutex_lock(&d->mu);
+	for (at = &d->slots; *at != slot; at = &(*at)->next)
+		;
+	*at = slot->next;
+	d->n--;
+	pthread_cond_broadcast(&d->gone);
+	pthread_mutex_unlock(&d->mu);
+	peers_unref(slot->peers);
+	free(slot);
+}
+
+/* The connection may be shut by dimse_stop while it is in the list: close only outside it. */
+static void *
+run_connection(void *arg)
+{
+	struct slot *slot = arg;
+	struct dimse_caller who = {.peers = slot->peers, .config = &slot->d->c};
+	struct err e = ERR_INIT;
+	int rc;
+
+	memcpy(who.address, slot->address, sizeof(who.address));
+	rc = assoc_receive(&who.assoc, slot->fd, slot->d->c.max_pdu, slot->d->c.association_seconds,
+			   &e);
+	if (rc)
+		log_line(LOG_INFO, "dimse.no_association", "address=%s what=\"%s\"", slot->address,
+			 e.what);
+	else
+		connection_serve(&who);
+	pthread_mutex_lock(&slot->d->mu);
+	slot->fd = -1;
+	pthread_mutex_unlock(&slot->d->mu);
+	assoc_free(who.assoc);
+	remove_slot(slot);
+	return NULL;
+}
+
+static unsigned
+from_address(struct dimse *d, const char *address)
+{
+	const struct slot *s;
+	unsigned n = 0;
+
+	for (s = d->slots; s; s = s->next)
+		n += strcmp(s->address, address) == 0;
+	return n;
+}
+
+/* A connection's place among the others, or NULL: over a cap. */
+static struct slot *
+take_slot(struct dimse *d, int fd, const char *address)
+{
+	struct slot *slot = NULL;
+
+	pthread_mutex_lock(&d->mu);
+	if (d->n < d->c.max_associations && from_address(d, address) < d->c.max_per_address)
+		slot = calloc(1, sizeof(*slot));
+	if (slot) {
+		slot->d = d;
+		slot->fd = fd;
+		(void)snprintf(slot->address, sizeof(slot->address), "%s", address);
+		slot->peers = peers_ref(d->peers);
+		slot->next = d->slots;
+		d->slots = slot;
+		d->n++;
+	}
+	pthread_mutex_unlock(&d->mu);
+	return slot;
+}
+
+static void
+start_connection(struct dimse *d, int fd, const char *address)
+{
+	struct slot *slot = take_slot(d, fd, address);
+	pthread_attr_t attr;
+	pthread_t t;
+
+	if (!slot) {
+		log_line(LOG_WARN, "dimse.cap", "address=%s", address);
+		(void)close(fd);
+		return;
+	}
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	(void)pthread_attr_setstacksize(&attr, STACK);
+	if (pthread_create(&t, &attr, run_connection, slot)) {
+		log_line(LOG_ERROR, "dimse.thread", "address=%s", address);
+		(void)close(fd);
+		remove_slot(slot);
+	}
+	(void)pthread_attr_destroy(&attr);
+}
+
+static void
+accept_one(struct dimse *d, int listener)
+{
+	struct sockaddr_storage from;
+	socklen_t n = sizeof(from);
+	char address[DIMSE_ADDRESS_SIZE];
+	const char *plain = address;
+	int fd = accept4(listener, (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (getnameinfo((struct sockaddr *)&from, n, address, sizeof(address), NULL, 0,
+			NI_NUMERICHOST)) {
+		(void)close(fd);
+		return;
+	}
+	if (strncmp(address, "::ffff:", 7) == 0)
+		plain += 7;
+	start_connection(d, fd, plain);
+}
+
+static void *
+run_listener(void *arg)
+{
+	struct dimse *d = arg;
+	struct pollfd p[LISTENERS_MAX + 1];
+	unsigned i;
+
+	for (;;) {
+		for (i = 0; i < d->n_listeners; i++)
+			p[i] = (struct pollfd){d->listeners[i], POLLIN, 0};
+		p[i] = (struct pollfd){d->wake, POLLIN, 0};
+		if (poll(p, d->n_listeners + 1, -1) < 0)
+			continue;
+		if (p[d->n_listeners].revents)
+			return NULL;
+		for (i = 0; i < d->n_listeners; i++)
+			if (p[i].revents)
+				accept_one(d, d->listeners[i]);
+	}
+}
+
+int
+dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *peers, struct err *e)
+{
+	struct dimse *d = calloc(1, sizeof(*d));
+	int rc = 0;
+	size_t i;
+
+	if (!d)
+		return err_set(e, ERR_LOCAL, 0, "no memory for DIMSE");
+	d->c = *c;
+	(void)pthread_mutex_init(&d->mu, NULL);
+	(void)pthread_cond_init(&d->gone, NULL);
+	d->peers = peers_ref(peers);
+	d->wake = eventfd(0, EFD_CLOEXEC);
+	for (i = 0; !rc && c->listen[i] && i < LISTENERS_MAX; i++) {
+		rc = listen_on(c->listen[i], &d->listeners[i], e);
+		d->n_listeners += rc == 0;
+	}
+	if (!rc && pthread_create(&d->thread, NULL, run_listener, d))
+		rc = err_set(e, ERR_LOCAL, 0, "no thread for DIMSE");
+	d->started = rc == 0;
+	if (rc) {
+		dimse_stop(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+void
+dimse_reload(struct dimse *d, struct peers *peers)
+{
+	struct peers *old;
+
+	pthread_mutex_lock(&d->mu);
+	old = d->peers;
+	d->peers = peers_ref(peers);
+	pthread_mutex_unlock(&d->mu);
+	peers_unref(old);
+}
+
+unsigned
+dimse_associations(struct dimse *d)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&d->mu);
+	n = d->n;
+	pthread_mutex_unlock(&d->mu);
+	return n;
+}
+
+/* Stops reading everywhere: who waits for a message ends; who answers one may finish. */
+static void
+drain(struct dimse *d)
+{
+	struct timespec until;
+	struct slot *s;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_SECONDS;
+	pthread_mutex_lock(&d->mu);
+	for (s = d->slots; s; s = s->next)
+		if (s->fd >= 0)
+			(void)shutdown(s->fd, SHUT_RD);
+	while (d->n > 0 && pthread_cond_timedwait(&d->gone, &d->mu, &until) == 0)
+		;
+	for (s = d->slots; s; s = s->next)
+		if (s->fd >= 0)
+			(void)shutdown(s->fd, SHUT_RDWR);
+	while (d->n > 0)
+		pthread_cond_wait(&d->gone, &d->mu);
+	pthread_mutex_unlock(&d->mu);
+}
+
+void
+dimse_stop(struct dimse *d)
+{
+	uint64_t one = 1;
+	unsigned i;
+
+	if (!d)
+		return;
+	if (d->started) {
+		if (write(d->wake, &one, sizeof(one)) == sizeof(one))
+			(void)pthread_join(d->thread, NULL);
+		drain(d);
+	}
+	for (i = 0; i < d->n_listeners; i++)
+		(void)close(d->listeners[i]);
+	if (d->wake >= 0)
+		(void)close(d->wake);
+	peers_unref(d->peers);
+	(void)pthread_cond_destroy(&d->gone);
+	(void)pthread_mutex_destroy(&d->mu);
+	free(d);
+}

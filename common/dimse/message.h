@@ -1,0 +1,92 @@
+/*
+ * message.h - DIMSE messages (PS3.7): command sets built and read by ourselves.
+ *
+ * Command sets have no sequences and at most 64 KiB; identifiers at most
+ * MESSAGE_IDENTIFIER_MAX. What does not fit is ERR_PEER: hang up.
+ * Threads: plain memory; a message belongs to the thread of its association.
+ */
+#ifndef SALAMANDER_COMMON_DIMSE_MESSAGE_H
+#define SALAMANDER_COMMON_DIMSE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/uid.h"
+#include "common/dicom/assoc.h"
+
+struct err;
+
+enum { MESSAGE_COMMAND_MAX = 65536, MESSAGE_IDENTIFIER_MAX = 1048576, MESSAGE_COMMENT_SIZE = 65 };
+
+/* PS3.7 E.1 */
+enum message_command {
+	MESSAGE_STORE_RQ = 0x0001,
+	MESSAGE_STORE_RSP = 0x8001,
+	MESSAGE_GET_RQ = 0x0010,
+	MESSAGE_GET_RSP = 0x8010,
+	MESSAGE_FIND_RQ = 0x0020,
+	MESSAGE_FIND_RSP = 0x8020,
+	MESSAGE_MOVE_RQ = 0x0021,
+	MESSAGE_MOVE_RSP = 0x8021,
+	MESSAGE_ECHO_RQ = 0x0030,
+	MESSAGE_ECHO_RSP = 0x8030,
+	MESSAGE_CANCEL_RQ = 0x0fff
+};
+
+/* PS3.4 and PS3.7 annex C: those that we send. */
+enum message_status {
+	STATUS_SUCCESS = 0x0000,
+	STATUS_DUPLICATE = 0x0111,
+	STATUS_REFUSED_NOT_AUTHORIZED = 0x0124,
+	STATUS_PROCESSING_FAILURE = 0x0110,
+	STATUS_NO_SUCH_SOP_CLASS = 0x0118,
+	STATUS_UNRECOGNIZED_OPERATION = 0x0211,
+	STATUS_OUT_OF_RESOURCES = 0xa700,
+	STATUS_NO_MATCHES_COUNTED = 0xa701,
+	STATUS_SUBOPERATIONS_FAILED = 0xa702,
+	STATUS_DESTINATION_UNKNOWN = 0xa801,
+	STATUS_IDENTIFIER_MISMATCH = 0xa900,
+	STATUS_WARNING_SUBOPERATIONS = 0xb000,
+	STATUS_CANNOT_UNDERSTAND = 0xc000,
+	STATUS_CANCELED = 0xfe00,
+	STATUS_PENDING = 0xff00,
+	STATUS_PENDING_KEYS = 0xff01
+};
+
+struct message {
+	unsigned char context; /* presentation context id               */
+	unsigned command;      /* enum message_command, or an unknown one */
+	char sop_class[UID_SIZE], sop_instance[UID_SIZE];
+	unsigned id, responded_to;
+	unsigned priority;
+	unsigned status;
+	bool has_data; /* a data set follows */
+	char destination[ASSOC_AET_SIZE], originator[ASSOC_AET_SIZE];
+	unsigned originator_id;
+	bool has_counts;
+	unsigned remaining, completed, failed, warning;
+	char comment[MESSAGE_COMMENT_SIZE];
+};
+
+/* The command set in implicit little endian, (0000,0000) first. */
+void message_build(struct buf *out, const struct message *m);
+int message_parse(struct message *out, const void *p, size_t n, struct err *e);
+
+/* Builds the answer to rq: command, class, instance and ids set; status as given. */
+void message_answer(struct message *out, const struct message *rq, unsigned status);
+/* Writes a command set; the data set, if any, is the caller's next writes. */
+int message_send(struct assoc *a, const struct message *m, struct err *e);
+/* Command set and identifier. */
+int message_send_with(struct assoc *a, const struct message *m, const struct buf *identifier,
+		      struct err *e);
+/* Reads one command set; ERR_AGAIN after `seconds` without a byte. */
+int message_receive(struct assoc *a, unsigned seconds, struct message *out, struct err *e);
+/* The identifier that follows a message with has_data. */
+int message_receive_identifier(struct assoc *a, const struct message *m, unsigned seconds,
+			       struct buf *out, struct err *e);
+/* Has a C-CANCEL for this message come? Reads only what is there. */
+int message_cancelled(struct assoc *a, unsigned id, bool *yes, struct err *e);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * negotiate.h - which proposed contexts are accepted, and with which syntax (R31).
+ *
+ * A class that no other service owns counts as storage, known or private. The
+ * acceptor chooses: Explicit VR LE, Implicit VR LE, lossless, deflated, big
+ * endian; a lossy syntax only when nothing else is offered in that context. A
+ * peer's own list goes first; as-proposed takes its order.
+ * Threads: none of its own.
+ */
+#ifndef SALAMANDER_COMMON_DIMSE_NEGOTIATE_H
+#define SALAMANDER_COMMON_DIMSE_NEGOTIATE_H
+
+#include <stdbool.h>
+
+struct assoc;
+struct err;
+struct peer;
+
+enum service_class {
+	SERVICE_NONE, /* known, and not offered here */
+	SERVICE_VERIFICATION,
+	SERVICE_FIND_PATIENT,
+	SERVICE_FIND_STUDY,
+	SERVICE_MOVE_PATIENT,
+	SERVICE_MOVE_STUDY,
+	SERVICE_GET_PATIENT,
+	SERVICE_GET_STUDY,
+	SERVICE_STORAGE
+};
+
+enum service_class service_of(const char *abstract_syntax);
+/* Index of the syntax to take, -1: none fits. */
+int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *peer,
+		     bool storage);
+/* Answers every context of a. */
+int negotiate(struct assoc *a, const struct peer *peer, struct err *e);
+/* true: nothing is proposed but storage as SCU and echo (R32: may be rejected when full). */
+bool negotiate_only_storage(const struct assoc *a);
+
+#endif

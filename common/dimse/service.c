@@ -1,0 +1,239 @@
+#include "common/dimse/service.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/dimse/audit.h"
+#include "common/dimse/connection.h"
+#include "common/dimse/message.h"
+#include "common/dimse/negotiate.h"
+#include "common/dimse/peers.h"
+
+static const struct conf_row rows[] = {
+	{"dicom", "aet", CONF_LIST, "SALAMANDER", 0, 0, NULL,
+	 "Titles that may be called; any accepts all."},
+	{"dicom", "listen", CONF_LIST, "127.0.0.1:11112", 0, 0, NULL,
+	 "Addresses and ports to listen on, address:port."},
+	{"dicom", "unlisted", CONF_CHOICE, "store", 0, 0, "store none",
+	 "What callers without a [peer] section may do beside C-ECHO."},
+	{"dicom", "max_associations", CONF_NUMBER, "200", 1, 10000, NULL,
+	 "Associations at once, in total."},
+	{"dicom", "max_per_address", CONF_NUMBER, "50", 1, 10000, NULL,
+	 "Associations at once from one address."},
+	{"dicom", "max_pdu", CONF_NUMBER, "131072", ASSOC_PDU_MIN, ASSOC_PDU_MAX, NULL,
+	 "Largest PDU we receive, in bytes."},
+	{"dicom", "association_timeout", CONF_DURATION, "10s", 1000, 600000, NULL,
+	 "From the connection to the accepted association."},
+	{"dicom", "idle_timeout", CONF_DURATION, "10min", 5000, 86400000, NULL,
+	 "An association without a message for so long is aborted."},
+	{"dicom", "max_answers", CONF_NUMBER, "10000", 1, 10000000, NULL,
+	 "Answers to one query; more matches end with A700 (R34)."},
+};
+
+const struct conf_row *
+dimse_rows(size_t *n)
+{
+	*n = sizeof(rows) / sizeof(rows[0]);
+	return rows;
+}
+
+/* R29: what the caller may not do is 0124, logged and counted. */
+static bool
+may(const struct dimse_caller *who, unsigned right, const char *what)
+{
+	if (who->peer->may & right)
+		return true;
+	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s", what,
+		 who->calling, who->address, who->peer->name);
+	audit_line(who->config->audit, "refused", "what=%s calling=%s called=%s address=%s", what,
+		   who->calling, who->called, who->address);
+	return false;
+}
+
+static int
+swallow(const struct dimse_caller *who, struct err *e)
+{
+	struct assoc_pdv pdv;
+	int rc;
+
+	do {
+		rc = assoc_read(who->assoc, who->config->idle_seconds, &pdv, e);
+		if (!rc && pdv.command)
+			rc = err_set(e, ERR_PEER, 0, "a command inside a data set");
+	} while (!rc && !pdv.last);
+	return rc;
+}
+
+static int
+answer(const struct dimse_caller *who, const struct message *rq, unsigned status, struct err *e)
+{
+	struct message rsp;
+
+	message_answer(&rsp, rq, status);
+	return message_send(who->assoc, &rsp, e);
+}
+
+static int
+refuse(const struct dimse_caller *who, const struct message *rq, unsigned status, struct err *e)
+{
+	int rc = rq->has_data ? swallow(who, e) : 0;
+
+	return rc ? rc : answer(who, rq, status, e);
+}
+
+/* Feeds the sink; its first error is kept in *why and the rest of the object swallowed. */
+static int
+receive_object(const struct dimse_caller *who, const struct message *rq, void *sink,
+	       struct err *why, struct err *e)
+{
+	const struct dimse_handlers *h = &who->config->handlers;
+	struct assoc_pdv pdv;
+	int rc;
+
+	do {
+		rc = assoc_read(who->assoc, who->config->idle_seconds, &pdv, e);
+		if (rc)
+			return rc;
+		if (pdv.command || pdv.context != rq->context)
+			return err_set(e, ERR_PEER, 0, "a data set was due");
+		if (!why->code)
+			(void)h->store_feed(sink, pdv.data, pdv.n, why);
+	} while (!pdv.last);
+	return 0;
+}
+
+static int
+store(const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	const struct dimse_handlers *h = &who->config->handlers;
+	const struct assoc_context *c = assoc_accepted(who->assoc, rq->context);
+	struct message rsp;
+	struct err why = ERR_INIT;
+	void *sink = NULL;
+	int rc;
+
+	if (!h->store_begin || !rq->has_data)
+		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+	if (!may(who, PEER_STORE, "store"))
+		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
+	rc = h->store_begin(h->node, who, rq, c->syntax, &sink, e);
+	if (rc) /* without a sink there is nothing to swallow into: hang up, the sender tries again */
+		return rc;
+	rc = receive_object(who, rq, sink, &why, e);
+	if (rc) {
+		h->store_abandon(sink);
+		return rc;
+	}
+	message_answer(&rsp, rq, STATUS_PROCESSING_FAILURE);
+	h->store_end(sink, &rsp);
+	return message_send(who->assoc, &rsp, e);
+}
+
+static int
+with_handler(const struct dimse_caller *who, const struct message *rq, unsigned right,
+	     const char *what,
+	     int (*fn)(void *node, const struct dimse_caller *who, const struct message *rq,
+		       struct err *e),
+	     struct err *e)
+{
+	if (!fn || !rq->has_data)
+		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+	if (!may(who, right, what))
+		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
+	return fn(who->config->handlers.node, who, rq, e);
+}
+
+static int
+dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	const struct dimse_handlers *h = &who->config->handlers;
+
+	switch (rq->command) {
+	case MESSAGE_ECHO_RQ:
+		return refuse(who, rq, STATUS_SUCCESS, e);
+	case MESSAGE_STORE_RQ:
+		return store(who, rq, e);
+	case MESSAGE_FIND_RQ:
+		return with_handler(who, rq, PEER_FIND, "find", h->find, e);
+	case MESSAGE_MOVE_RQ:
+		return with_handler(who, rq, PEER_MOVE, "move", h->move, e);
+	case MESSAGE_GET_RQ:
+		return with_handler(who, rq, PEER_GET, "get", h->get, e);
+	case MESSAGE_CANCEL_RQ: /* what it meant has ended */
+		return 0;
+	default:
+		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+	}
+}
+
+static void
+serve(const struct dimse_caller *who)
+{
+	struct err e = ERR_INIT;
+	struct message rq;
+	int rc = 0;
+
+	while (!rc) {
+		rc = message_receive(who->assoc, who->config->idle_seconds, &rq, &e);
+		if (!rc)
+			rc = dispatch(who, &rq, &e);
+	}
+	if (rc == ERR_ABSENT) {
+		assoc_release(who->assoc);
+		return;
+	}
+	log_line(LOG_INFO, "dimse.ended", "calling=%s address=%s err=%s what=\"%s\"", who->calling,
+		 who->address, err_name((enum err_code)rc), e.what);
+	assoc_abort(who->assoc);
+}
+
+static bool
+title_is_ours(const struct dimse_config *c, const char *called)
+{
+	size_t i;
+
+	for (i = 0; c->titles[i]; i++)
+		if (strcmp(c->titles[i], "any") == 0 || strcmp(c->titles[i], called) == 0)
+			return true;
+	return false;
+}
+
+static void
+reject(const struct dimse_caller *who, enum assoc_reject why, const char *word)
+{
+	log_line(LOG_WARN, "dimse.rejected", "why=%s calling=%s called=%s address=%s", word,
+		 who->calling, who->called, who->address);
+	audit_line(who->config->audit, "rejected", "why=%s calling=%s called=%s address=%s", word,
+		   who->calling, who->called, who->address);
+	(void)assoc_reject(who->assoc, why, NULL);
+}
+
+void
+connection_serve(struct dimse_caller *who)
+{
+	const struct dimse_config *c = who->config;
+	struct err e = ERR_INIT;
+
+	who->calling = assoc_calling(who->assoc);
+	who->called = assoc_called(who->assoc);
+	who->peer = peers_caller(who->peers, who->calling, who->address);
+	if (!title_is_ours(c, who->called)) { /* R30 */
+		reject(who, ASSOC_REJECT_CALLED_TITLE, "called-title");
+		return;
+	}
+	if (negotiate_only_storage(who->assoc) && c->handlers.admit &&
+	    !c->handlers.admit(c->handlers.node)) { /* R32: full, and nothing can be released */
+		reject(who, ASSOC_REJECT_CONGESTION, "full");
+		return;
+	}
+	if (negotiate(who->assoc, who->peer, &e) || assoc_acknowledge(who->assoc, &e)) {
+		log_err(LOG_INFO, "dimse.negotiate", &e);
+		return;
+	}
+	audit_line(c->audit, "association", "calling=%s called=%s address=%s peer=%s", who->calling,
+		   who->called, who->address, who->peer->name);
+	serve(who);
+}
