@@ -1,0 +1,501 @@
+#include "common/store/index.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/dicom/keys.h"
+#include "common/kv/kv.h"
+#include "common/store/store.h"
+
+static const char *const tables[] = {"study", "series", "instance", "newest", "lookup"};
+
+enum { KEY_PART_MAX = 120 };
+
+const char *const *
+index_tables(unsigned *n)
+{
+	*n = sizeof(tables) / sizeof(tables[0]);
+	return tables;
+}
+
+static unsigned
+table(struct store_tx *tx, const char *name)
+{
+	return store_table(store_tx_store(tx), name);
+}
+
+/* A key of up to three parts. */
+struct key_bytes {
+	char p[3 * UID_SIZE + 8];
+	size_t n;
+};
+
+static struct kv_slice
+make_key(struct key_bytes *k, const char *a, const char *b, const char *c)
+{
+	const char *parts[3] = {a, b, c};
+	int i;
+
+	k->n = 0;
+	for (i = 0; i < 3 && parts[i]; i++) {
+		size_t n = strlen(parts[i]);
+
+		if (i)
+			k->p[k->n++] = '\0';
+		memcpy(k->p + k->n, parts[i], n);
+		k->n += n;
+	}
+	return kv_slice(k->p, k->n);
+}
+
+static int
+put_row(struct store_tx *tx, const char *name, struct kv_slice key, const struct buf *row,
+	struct err *e)
+{
+	if (buf_failed(row))
+		return err_set(e, ERR_LOCAL, 0, "no memory for an index row");
+	return kv_put(store_tx_kv(tx), table(tx, name), key, kv_slice(row->data, row->len), e);
+}
+
+int
+index_study_row(struct store_tx *tx, const char *study, struct attrs *out, struct err *e)
+{
+	struct key_bytes k;
+	struct kv_slice v;
+	int rc =
+		kv_get(store_tx_kv(tx), table(tx, "study"), make_key(&k, study, NULL, NULL), &v, e);
+
+	if (!rc)
+		*out = (struct attrs){v.p, v.n};
+	return rc;
+}
+
+int
+index_series_row(struct store_tx *tx, const char *study, const char *series, struct attrs *out,
+		 struct err *e)
+{
+	struct key_bytes k;
+	struct kv_slice v;
+	int rc = kv_get(store_tx_kv(tx), table(tx, "series"), make_key(&k, study, series, NULL), &v,
+			e);
+
+	if (!rc)
+		*out = (struct attrs){v.p, v.n};
+	return rc;
+}
+
+/* --- lookup keys --- */
+
+/* Dates of old forms ("2026.01.02") sort with the others. */
+static void
+put_digits(struct buf *k, const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n && i < KEY_PART_MAX; i++)
+		if (s[i] >= '0' && s[i] <= '9')
+			buf_put(k, s + i, 1);
+}
+
+static void
+lookup_key(struct buf *k, enum index_letter letter, const char *value, size_t n, const char *more,
+	   size_t more_n, const char *study)
+{
+	buf_clear(k);
+	buf_put_u8(k, letter);
+	if (letter == INDEX_NAME)
+		index_fold(k, value, n < KEY_PART_MAX ? n : KEY_PART_MAX);
+	else if (letter == INDEX_DATE)
+		put_digits(k, value, n);
+	else
+		buf_put(k, value, n < KEY_PART_MAX ? n : KEY_PART_MAX);
+	buf_put_u8(k, 0);
+	if (more) {
+		put_digits(k, more, more_n);
+		buf_put_u8(k, 0);
+	}
+	buf_puts(k, study);
+}
+
+static int
+change_lookup(struct store_tx *tx, bool add, const struct buf *k, struct err *e)
+{
+	struct kv_slice key = kv_slice(k->data, k->len);
+	unsigned t = table(tx, "lookup");
+	int rc;
+
+	if (buf_failed(k))
+		return err_set(e, ERR_LOCAL, 0, "no memory for an index key");
+	if (add)
+		return kv_put(store_tx_kv(tx), t, key, kv_slice("", 0), e);
+	rc = kv_del(store_tx_kv(tx), t, key, e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* Each value of an attribute gets a key; of a name each component group. */
+static int
+value_lookups(struct store_tx *tx, bool add, enum index_letter letter, struct attr a,
+	      const char *study, struct err *e)
+{
+	struct buf k = BUF_INIT;
+	int rc = 0;
+
+	while (!rc) {
+		const char *bar =
+			a.n ? memchr(a.value, letter == INDEX_NAME ? '=' : '\\', a.n) : NULL;
+		size_t whole = bar ? (size_t)(bar - a.value) : a.n, n = whole;
+
+		while (letter == INDEX_NAME && n > 0 && a.value[n - 1] == '^')
+			n--;
+		lookup_key(&k, letter, a.value, n, NULL, 0, study);
+		if (n > 0)
+			rc = change_lookup(tx, add, &k, e);
+		if (!bar)
+			break;
+		a.value += whole + 1;
+		a.n -= whole + 1;
+	}
+	buf_fini(&k);
+	return rc;
+}
+
+static int
+modality_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study, struct err *e)
+{
+	struct attr m, d;
+	struct buf k = BUF_INIT;
+	int rc = 0;
+
+	if (!attrs_get(row, TAG_MODALITIES, &m))
+		return 0;
+	if (!attrs_get(row, TAG_STUDY_DATE, &d))
+		d = (struct attr){0, "", 0};
+	while (!rc && m.n > 0) {
+		const char *bar = memchr(m.value, '\\', m.n);
+		size_t n = bar ? (size_t)(bar - m.value) : m.n;
+
+		lookup_key(&k, INDEX_MODALITY, m.value, n, d.value, d.n, study);
+		rc = change_lookup(tx, add, &k, e);
+		m.value += bar ? n + 1 : n;
+		m.n -= bar ? n + 1 : n;
+	}
+	buf_fini(&k);
+	return rc;
+}
+
+static int
+study_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study, struct err *e)
+{
+	static const struct {
+		uint32_t tag;
+		enum index_letter letter;
+	} by[] = {{TAG_PATIENT_ID, INDEX_PATIENT_ID},
+		  {TAG_ACCESSION, INDEX_ACCESSION},
+		  {TAG_STUDY_DATE, INDEX_DATE},
+		  {TAG_PATIENT_NAME, INDEX_NAME}};
+	struct attr a;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < sizeof(by) / sizeof(by[0]); i++)
+		if (attrs_get(row, by[i].tag, &a))
+			rc = value_lookups(tx, add, by[i].letter, a, study, e);
+	return rc ? rc : modality_lookups(tx, add, row, study, e);
+}
+
+/* --- rows --- */
+
+static void
+set_number(struct buf *row, uint32_t tag, uint64_t n)
+{
+	struct buf out = BUF_INIT;
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	attrs_replace(&out, attrs_of(row), tag, text, strlen(text));
+	buf_fini(row);
+	*row = out;
+}
+
+static uint64_t
+get_number(struct attrs row, uint32_t tag)
+{
+	char text[24];
+
+	(void)attrs_copy(row, tag, text, sizeof(text));
+	return strtoull(text, NULL, 10);
+}
+
+static bool
+has_value(struct attr a, const char *value, size_t n)
+{
+	while (a.n >= n && a.value) {
+		const char *bar = memchr(a.value, '\\', a.n);
+		size_t part = bar ? (size_t)(bar - a.value) : a.n;
+
+		if (part == n && memcmp(a.value, value, n) == 0)
+			return true;
+		if (!bar)
+			break;
+		a.value += part + 1;
+		a.n -= part + 1;
+	}
+	return false;
+}
+
+/* Adds a value to a multi-valued attribute of the row unless it is there. */
+static void
+add_value(struct buf *row, uint32_t tag, const char *value, size_t n)
+{
+	struct buf joined = BUF_INIT, out = BUF_INIT;
+	struct attr a = {tag, NULL, 0};
+
+	if (n == 0 || (attrs_get(attrs_of(row), tag, &a) && has_value(a, value, n)))
+		return;
+	buf_put(&joined, a.value, a.n);
+	if (a.n)
+		buf_put(&joined, "\\", 1);
+	buf_put(&joined, value, n);
+	attrs_replace(&out, attrs_of(row), tag, (const char *)joined.data, joined.len);
+	buf_fini(&joined);
+	buf_fini(row);
+	*row = out;
+}
+
+static int
+note_newest(struct store_tx *tx, uint64_t arrival, const char *study, struct err *e)
+{
+	unsigned char key[8];
+
+	buf_set_be64(key, ~arrival);
+	return kv_put(store_tx_kv(tx), table(tx, "newest"), kv_slice(key, sizeof(key)),
+		      kv_slice(study, strlen(study)), e);
+}
+
+/* Writes a study row; its lookup keys follow what changed. */
+static int
+write_study(struct store_tx *tx, const char *study, struct attrs old, const struct buf *row,
+	    struct err *e)
+{
+	struct key_bytes k;
+	int rc = 0;
+
+	if (old.n == row->len && (old.n == 0 || memcmp(old.p, row->data, old.n) == 0))
+		return 0;
+	if (old.n)
+		rc = study_lookups(tx, false, old, study, e);
+	if (!rc)
+		rc = study_lookups(tx, true, attrs_of(row), study, e);
+	return rc ? rc : put_row(tx, "study", make_key(&k, study, NULL, NULL), row, e);
+}
+
+/* What of the row is not computed: does it hold what R6 wants told? */
+static bool
+attributes_changed(struct attrs old, struct attrs row)
+{
+	struct attr a, b;
+	size_t pos = 0;
+
+	while (attrs_next(row, &pos, &a)) {
+		if (a.tag == TAG_CLASSES || a.tag == TAG_STUDY_SERIES ||
+		    a.tag == TAG_STUDY_INSTANCES)
+			continue;
+		if (!attrs_get(old, a.tag, &b) || a.n != b.n || memcmp(a.value, b.value, a.n) != 0)
+			return true;
+	}
+	return false;
+}
+
+static int
+update_study(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
+	     bool new_series, bool new_instance, struct index_change *out, struct err *e)
+{
+	struct buf row = BUF_INIT, before = BUF_INIT;
+	struct attrs old = {NULL, 0};
+	struct attr modality;
+	int rc = index_study_row(tx, v->study, &old, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	out->new_study = rc == ERR_ABSENT;
+	buf_put(&before, old.p, old.n);	     /* the value moves when the table is written */
+	if (v->relation == VERSION_REVISION) /* a correction: what it says is what counts now */
+		attrs_merge(&row, study, attrs_of(&before));
+	else
+		attrs_merge(&row, attrs_of(&before), study);
+	if (attrs_get(series, TAG_MODALITY, &modality))
+		add_value(&row, TAG_MODALITIES, modality.value, modality.n);
+	add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
+	set_number(&row, TAG_STUDY_SERIES,
+		   get_number(attrs_of(&before), TAG_STUDY_SERIES) + new_series);
+	set_number(&row, TAG_STUDY_INSTANCES,
+		   get_number(attrs_of(&before), TAG_STUDY_INSTANCES) + new_instance);
+	out->study_changed = attributes_changed(attrs_of(&before), attrs_of(&row));
+	rc = write_study(tx, v->study, attrs_of(&before), &row, e);
+	if (!rc && out->new_study)
+		rc = note_newest(tx, v->arrival, v->study, e);
+	buf_fini(&before);
+	buf_fini(&row);
+	return rc;
+}
+
+static int
+update_series(struct store_tx *tx, const struct version *v, struct attrs series, bool new_instance,
+	      bool *new_series, struct err *e)
+{
+	struct buf row = BUF_INIT, k = BUF_INIT;
+	struct attrs old = {NULL, 0};
+	struct key_bytes key;
+	int rc = index_series_row(tx, v->study, v->series, &old, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	*new_series = rc == ERR_ABSENT;
+	attrs_merge(&row, old, series);
+	set_number(&row, TAG_SERIES_INSTANCES,
+		   get_number(old, TAG_SERIES_INSTANCES) + new_instance);
+	rc = 0;
+	if (old.n != row.len || memcmp(old.p, row.data, old.n) != 0)
+		rc = put_row(tx, "series", make_key(&key, v->study, v->series, NULL), &row, e);
+	if (!rc && *new_series) {
+		lookup_key(&k, INDEX_SERIES, v->series, strlen(v->series), NULL, 0, v->study);
+		rc = change_lookup(tx, true, &k, e);
+	}
+	buf_fini(&k);
+	buf_fini(&row);
+	return rc;
+}
+
+static void
+set_text(struct buf *row, uint32_t tag, const char *s)
+{
+	struct buf out = BUF_INIT;
+
+	attrs_replace(&out, attrs_of(row), tag, s, strlen(s));
+	buf_fini(row);
+	*row = out;
+}
+
+static int
+update_instance(struct store_tx *tx, const struct version *v, struct attrs instance,
+		bool *new_instance, struct err *e)
+{
+	struct buf row = BUF_INIT, with = BUF_INIT;
+	struct key_bytes key;
+	struct kv_slice k = make_key(&key, v->study, v->series, v->sop_instance);
+	int rc = kv_get(store_tx_kv(tx), table(tx, "instance"), k, NULL, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	*new_instance = rc == ERR_ABSENT;
+	buf_put_u64(&row, v->oid);
+	/* What was only announced has no attributes of its own: its UIDs and syntax are known. */
+	attrs_replace(&with, instance, TAG_SOP_CLASS, v->sop_class, strlen(v->sop_class));
+	set_text(&with, TAG_SOP_INSTANCE, v->sop_instance);
+	set_text(&with, TAG_AVAILABLE_SYNTAX, v->syntax);
+	buf_put(&row, with.data, with.len);
+	if (buf_failed(&with))
+		row.failed = true;
+	rc = put_row(tx, "instance", k, &row, e);
+	buf_fini(&with);
+	buf_fini(&row);
+	return rc;
+}
+
+static bool
+has_rows(const struct version *v)
+{
+	return v->study[0] && v->series[0] && v->sop_instance[0] && !v->hidden;
+}
+
+int
+index_put(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
+	  struct attrs instance, struct index_change *out, struct err *e)
+{
+	bool new_instance, new_series;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (!has_rows(v))
+		return 0;
+	rc = update_instance(tx, v, instance, &new_instance, e);
+	if (!rc)
+		rc = update_series(tx, v, series, new_instance, &new_series, e);
+	return rc ? rc : update_study(tx, v, study, series, new_series, new_instance, out, e);
+}
+
+static int
+count_down(struct store_tx *tx, const char *name, struct kv_slice key, uint32_t tag, bool *empty,
+	   struct buf *row, struct err *e)
+{
+	struct kv_slice v;
+	uint64_t n;
+	int rc = kv_get(store_tx_kv(tx), table(tx, name), key, &v, e);
+
+	if (rc)
+		return rc;
+	buf_put(row, v.p, v.n);
+	n = get_number(attrs_of(row), tag);
+	*empty = n <= 1;
+	set_number(row, tag, n ? n - 1 : 0);
+	return 0;
+}
+
+int
+index_remove(struct store_tx *tx, const struct version *v, struct err *e)
+{
+	struct buf series = BUF_INIT, study = BUF_INIT, old = BUF_INIT;
+	struct key_bytes k;
+	struct attrs before;
+	bool empty = false, none;
+	int rc;
+
+	if (!v->study[0] || !v->series[0] || !v->sop_instance[0])
+		return 0;
+	rc = kv_del(store_tx_kv(tx), table(tx, "instance"),
+		    make_key(&k, v->study, v->series, v->sop_instance), e);
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	rc = count_down(tx, "series", make_key(&k, v->study, v->series, NULL), TAG_SERIES_INSTANCES,
+			&empty, &series, e);
+	if (!rc && empty)
+		rc = kv_del(store_tx_kv(tx), table(tx, "series"), kv_slice(k.p, k.n), e);
+	else if (!rc)
+		rc = put_row(tx, "series", kv_slice(k.p, k.n), &series, e);
+	if (!rc)
+		rc = index_study_row(tx, v->study, &before, e);
+	if (!rc) {
+		buf_put(&old, before.p, before.n);
+		rc = count_down(tx, "study", make_key(&k, v->study, NULL, NULL),
+				TAG_STUDY_INSTANCES, &none, &study, e);
+	}
+	if (!rc && empty)
+		set_number(&study, TAG_STUDY_SERIES,
+			   get_number(attrs_of(&old), TAG_STUDY_SERIES) - 1);
+	if (!rc)
+		rc = write_study(tx, v->study, attrs_of(&old), &study, e);
+	buf_fini(&old);
+	buf_fini(&study);
+	buf_fini(&series);
+	return rc;
+}
+
+int
+index_study(struct store_tx *tx, const char *study, struct attrs attrs, struct err *e)
+{
+	struct buf row = BUF_INIT, before = BUF_INIT;
+	struct attrs old = {NULL, 0};
+	int rc = index_study_row(tx, study, &old, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	buf_put(&before, old.p, old.n);
+	attrs_merge(&row, attrs_of(&before), attrs);
+	rc = write_study(tx, study, attrs_of(&before), &row, e);
+	buf_fini(&before);
+	buf_fini(&row);
+	return rc;
+}

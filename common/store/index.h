@@ -1,0 +1,71 @@
+/*
+ * index.h - the rows that queries match: study, series, instance, and keys to them.
+ *
+ * A row is an attribute set; what is computed (counts, modalities, classes of
+ * the known list, R20) stands in it under its own tag, so that matching and
+ * answering know one form only. Rows stay when bytes go (R20); what is hidden
+ * has none.
+ *
+ * Tables (keys end as shown; "|" is a NUL byte):
+ *	study     study                      study and patient attributes
+ *	series    study | series             series attributes
+ *	instance  study | series | instance  oid (u64 LE) of the current version, attributes
+ *	newest    ~arrival (be64)            study, newest first arrival first (R28)
+ *	lookup    letter value | study       nothing; letters: enum index_letter
+ *
+ * An instance without a Study or Series UID has no rows: it is stored, sent and
+ * listed, but no query could name it.
+ * Threads: as the transaction.
+ */
+#ifndef SALAMANDER_COMMON_STORE_INDEX_H
+#define SALAMANDER_COMMON_STORE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/dicom/attrs.h"
+
+struct buf;
+struct err;
+struct store;
+struct store_tx;
+struct version;
+
+enum index_letter {
+	INDEX_PATIENT_ID = 'P',
+	INDEX_ACCESSION = 'A',
+	INDEX_DATE = 'D',
+	INDEX_NAME = 'N',     /* folded: index_fold                      */
+	INDEX_MODALITY = 'M', /* modality | study date                   */
+	INDEX_SERIES = 'S'    /* series UID: where a series belongs       */
+};
+
+/* The names of the tables above, for whoever opens the environment. */
+const char *const *index_tables(unsigned *n);
+
+struct index_change {
+	bool new_study, study_changed; /* R6: a study record is due */
+};
+
+/*
+ * v is now the current version of its UID, with these attributes. Adds or
+ * replaces its rows; study and series attributes that the rows lack are added,
+ * those they have stay, unless v is a revision (R3).
+ */
+int index_put(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
+	      struct attrs instance, struct index_change *out, struct err *e);
+/* v's UID is hidden from now on: takes its row out and counts again. */
+int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
+/* A study that is known by its record only (R6). */
+int index_study(struct store_tx *tx, const char *study, struct attrs attrs, struct err *e);
+
+/* ERR_ABSENT leaves e alone. The sets are borrowed as kv_get's values are. */
+int index_study_row(struct store_tx *tx, const char *study, struct attrs *out, struct err *e);
+int index_series_row(struct store_tx *tx, const char *study, const char *series, struct attrs *out,
+		     struct err *e);
+
+/* Lower case without accents, for names: "MÜLLER^JÖRG" becomes "muller^jorg". */
+void index_fold(struct buf *out, const char *s, size_t n);
+
+#endif

@@ -1,0 +1,191 @@
+#include "common/store/match.h"
+
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/store/index.h"
+
+enum { TIME_DIGITS = 12 }; /* HHMMSS.FFFFFF without the dot */
+
+bool
+match_universal(const char *key, size_t n)
+{
+	return n == 0 || (n == 1 && *key == '*');
+}
+
+bool
+match_has_wildcard(const char *key, size_t n)
+{
+	return memchr(key, '*', n) || memchr(key, '?', n);
+}
+
+static size_t
+char_bytes(const char *s, size_t n)
+{
+	size_t used = 1;
+
+	while (used < n && ((unsigned char)s[used] & 0xc0) == 0x80)
+		used++;
+	return used;
+}
+
+/* * and ?, iteratively: the last star is where a failed try goes back to. */
+static bool
+wild(const char *k, size_t kn, const char *v, size_t vn)
+{
+	size_t ki = 0, vi = 0, star = kn, back = 0;
+
+	while (vi < vn) {
+		if (ki < kn && k[ki] == '*') {
+			star = ki++;
+			back = vi;
+		} else if (ki < kn && k[ki] == '?') {
+			ki++;
+			vi += char_bytes(v + vi, vn - vi);
+		} else if (ki < kn && k[ki] == v[vi]) {
+			ki++;
+			vi++;
+		} else if (star < kn) {
+			ki = star + 1;
+			vi = ++back;
+		} else {
+			return false;
+		}
+	}
+	while (ki < kn && k[ki] == '*')
+		ki++;
+	return ki == kn;
+}
+
+static bool
+names(const char *k, size_t kn, const char *v, size_t vn)
+{
+	struct buf key = BUF_INIT, value = BUF_INIT;
+	const char *group = v, *end = v + vn;
+	bool yes;
+
+	index_fold(&key, k, kn);
+	index_fold(&value, v, vn);
+	yes = wild((const char *)key.data, key.len, (const char *)value.data, value.len);
+	/* A key without component groups may match any one of them. */
+	while (!yes && !memchr(k, '=', kn) && group < end) {
+		const char *next = memchr(group, '=', (size_t)(end - group));
+		size_t n = (size_t)((next ? next : end) - group);
+
+		buf_clear(&value);
+		index_fold(&value, group, n);
+		while (value.len > 0 && value.data[value.len - 1] == '^')
+			value.len--;
+		while (key.len > 0 && key.data[key.len - 1] == '^')
+			key.len--;
+		yes = wild((const char *)key.data, key.len, (const char *)value.data, value.len);
+		group += n + 1;
+	}
+	buf_fini(&key);
+	buf_fini(&value);
+	return yes;
+}
+
+/* Digits of a date or time ("2026.01.02", "12:30" are old forms), filled up with `fill`. */
+static bool
+digits(const char *s, size_t n, size_t want, char fill, char *out)
+{
+	size_t i, m = 0;
+
+	for (i = 0; i < n; i++) {
+		if (s[i] == '.' || s[i] == ':' || s[i] == ' ')
+			continue;
+		if (s[i] < '0' || s[i] > '9' || m >= want)
+			return false;
+		out[m++] = s[i];
+	}
+	if (m == 0)
+		return false;
+	memset(out + m, fill, want - m);
+	out[want] = '\0';
+	return true;
+}
+
+static bool
+bounds(const char *key, size_t n, size_t want, char *from, char *to)
+{
+	const char *dash = memchr(key, '-', n);
+	size_t left = dash ? (size_t)(dash - key) : n, right = dash ? n - left - 1 : n;
+	const char *second = dash ? dash + 1 : key;
+
+	memset(from, '0', want);
+	memset(to, '9', want);
+	from[want] = to[want] = '\0';
+	if (left && !digits(key, left, want, '0', from))
+		return false;
+	if (right && !digits(second, right, want, '9', to))
+		return false;
+	return left || right;
+}
+
+bool
+match_date_range(const char *key, size_t n, char from[9], char to[9])
+{
+	return bounds(key, n, 8, from, to);
+}
+
+static bool
+within(const char *key, size_t kn, const char *v, size_t vn, size_t want)
+{
+	char from[TIME_DIGITS + 1], to[TIME_DIGITS + 1], value[TIME_DIGITS + 1];
+
+	return bounds(key, kn, want, from, to) && digits(v, vn, want, '0', value) &&
+	       strcmp(value, from) >= 0 && strcmp(value, to) <= 0;
+}
+
+/* One of a list of UIDs (PS3.4 C.2.2.2.2). */
+static bool
+in_list(const char *key, size_t kn, const char *v, size_t vn)
+{
+	for (;;) {
+		const char *bar = memchr(key, '\\', kn);
+		size_t n = bar ? (size_t)(bar - key) : kn;
+
+		if (n == vn && memcmp(key, v, n) == 0)
+			return true;
+		if (!bar)
+			return false;
+		key += n + 1;
+		kn -= n + 1;
+	}
+}
+
+static bool
+one(const char vr[2], const char *key, size_t kn, const char *v, size_t vn)
+{
+	if (memcmp(vr, "UI", 2) == 0)
+		return in_list(key, kn, v, vn);
+	if (memcmp(vr, "DA", 2) == 0)
+		return within(key, kn, v, vn, 8);
+	if (memcmp(vr, "TM", 2) == 0)
+		return within(key, kn, v, vn, TIME_DIGITS);
+	if (memcmp(vr, "PN", 2) == 0)
+		return names(key, kn, v, vn);
+	if (memcmp(vr, "CS", 2) == 0 && memchr(key, '\\', kn))
+		return in_list(key, kn, v, vn);
+	return wild(key, kn, v, vn);
+}
+
+bool
+match_value(const char vr[2], const char *key, size_t kn, struct attr value)
+{
+	bool text =
+		memcmp(vr, "LT", 2) == 0 || memcmp(vr, "ST", 2) == 0 || memcmp(vr, "UT", 2) == 0;
+
+	for (;;) {
+		const char *bar = text || !value.n ? NULL : memchr(value.value, '\\', value.n);
+		size_t n = bar ? (size_t)(bar - value.value) : value.n;
+
+		if (one(vr, key, kn, value.value, n))
+			return true;
+		if (!bar)
+			return false;
+		value.value += n + 1;
+		value.n -= n + 1;
+	}
+}

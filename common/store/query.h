@@ -1,0 +1,55 @@
+/*
+ * query.h - the one matching engine over the index: C-FIND now, QIDO-RS later.
+ *
+ * A query is a level and keys in UTF-8. The engine picks the index that narrows
+ * most (a study UID, patient ID, accession number, name prefix, modality and date,
+ * date; else all, newest first by first arrival, R28), matches the rest on the rows, and gives matches
+ * page by page: no read transaction is open while the caller uses them (TRAPS 3).
+ *
+ * Hierarchical rules (PS3.4 C.4.1.2.2.1) are checked: a missing or wildcarded
+ * unique key of an upper level is ERR_PEER (A900).
+ * Threads: a struct query belongs to one.
+ */
+#ifndef SALAMANDER_COMMON_STORE_QUERY_H
+#define SALAMANDER_COMMON_STORE_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/uid.h"
+#include "common/dicom/attrs.h"
+
+struct err;
+struct query; /* opaque */
+struct store;
+
+enum query_level { QUERY_PATIENT, QUERY_STUDY, QUERY_SERIES, QUERY_IMAGE };
+
+enum query_availability { QUERY_ONLINE, QUERY_NEARLINE, QUERY_OFFLINE, QUERY_UNAVAILABLE };
+
+struct query_config {
+	enum query_level level;
+	bool patient_root;	/* below PATIENT level a Patient ID is required then */
+	struct attrs keys;	/* ascending tags; empty values are universal        */
+	bool central_reachable; /* R21: what is not here is NEARLINE or UNAVAILABLE */
+};
+
+/* One match, valid until the next call. */
+struct query_match {
+	struct attrs study, series, instance; /* as far as the level goes; PATIENT: study */
+	uint64_t oid;			      /* IMAGE */
+	enum query_availability availability;
+	/* PATIENT: counts over the patient's studies */
+	uint64_t studies, series_count, instances;
+};
+
+/* keys are copied. */
+int query_open(struct query **out, struct store *s, const struct query_config *c, struct err *e);
+void query_close(struct query *q); /* NULL is fine */
+/* 0 and a match; ERR_ABSENT at the end. */
+int query_next(struct query *q, struct query_match *out, struct err *e);
+/* R34: counts what is left without giving it; at most `most`. */
+int query_count_rest(struct query *q, uint64_t most, uint64_t *out, struct err *e);
+
+#endif
