@@ -69,9 +69,8 @@ int kv_cursor_last(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, 
 /* Deletes the entry it stands on; kv_cursor_next then gives the one behind it. */
 int kv_cursor_del(struct kv_cursor *c, struct err *e);
 
-/* Pages in use (not on the free list) and bytes of one, as of this transaction. */
-int kv_pages(struct kv_txn *t, uint64_t *used, uint64_t *total, unsigned *page_bytes,
-	     struct err *e);
+/* Bytes of all pages that tables use now; cheap. Free pages and the free list are not in it. */
+int kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e);
 /* Frees the slots of readers that died. */
 int kv_check_readers(struct kv *kv, struct err *e);
 

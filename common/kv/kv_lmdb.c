@@ -335,47 +335,21 @@ kv_cursor_del(struct kv_cursor *c, struct err *e)
 	return rc ? failed(e, rc, "delete") : 0; /* MDB_NEXT then knows not to skip (C_DEL) */
 }
 
-/* The free list is LMDB's table 0: each value is a count and as many page numbers. */
-static int
-free_pages(struct kv_txn *t, uint64_t *out, struct err *e)
-{
-	MDB_cursor *c;
-	MDB_val k, v;
-	int rc = mdb_cursor_open(t->txn, 0, &c);
-
-	*out = 0;
-	if (rc)
-		return failed(e, rc, "mdb_cursor_open");
-	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
-		size_t n = 0;
-
-		if (v.mv_size >= sizeof(n))
-			memcpy(&n, v.mv_data, sizeof(n));
-		*out += n;
-	}
-	mdb_cursor_close(c);
-	return rc == MDB_NOTFOUND ? 0 : failed(e, rc, "free list");
-}
-
 int
-kv_pages(struct kv_txn *t, uint64_t *used, uint64_t *total, unsigned *page_bytes, struct err *e)
+kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e)
 {
-	MDB_envinfo info;
 	MDB_stat st;
-	uint64_t unused;
-	int rc = mdb_env_info(t->kv->env, &info);
+	unsigned i;
+	int rc = 0;
 
-	if (!rc)
-		rc = mdb_env_stat(t->kv->env, &st);
-	if (rc)
-		return failed(e, rc, "mdb_env_info");
-	rc = free_pages(t, &unused, e);
-	if (rc)
-		return rc;
-	*page_bytes = st.ms_psize;
-	*total = info.me_mapsize / st.ms_psize;
-	*used = info.me_last_pgno + 1 - unused;
-	return 0;
+	*bytes = 0;
+	for (i = 0; i < t->kv->n_tables && !rc; i++) {
+		rc = mdb_stat(t->txn, t->kv->dbi[i], &st);
+		if (!rc)
+			*bytes += (st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages) *
+				  (uint64_t)st.ms_psize;
+	}
+	return rc ? failed(e, rc, "mdb_stat") : 0;
 }
 
 int

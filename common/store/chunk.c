@@ -1,0 +1,158 @@
+/*
+ * Chunks: how bytes lie in LMDB (R13, DESIGN 4).
+ *
+ * Value: magic u32, format u16, flags u16 (1: last), object id u64, number u32,
+ * length u32, checksum u64 (XXH3-64 of the payload), payload, and in the last
+ * one behind it: digest 32, size u64, seq u64, UID length u8, UID. Together with LMDB's
+ * 16 byte page header a whole chunk fills pages exactly; a last one is filled up
+ * to whole pages, so that freed runs fit again.
+ */
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/store/private.h"
+
+enum {
+	MAGIC = 0x4b434c53, /* "SLCK" */
+	FORMAT = 1,
+	LAST = 1,
+	HEAD = 32,
+	TAIL_MAX = SHA256_SIZE + 17 + UID_SIZE,
+	PAGE = 4096,
+	PAGE_HEAD = 16,
+	IN_NODE = 1900, /* values up to about this lie inside a leaf page */
+	ROW_COST = 4096 /* index rows, records and keys of one object     */
+};
+
+uint32_t
+chunk_value_size(uint32_t class)
+{
+	return class - PAGE_HEAD;
+}
+
+uint32_t
+chunk_payload(const struct store *s)
+{
+	return s->chunk_value - HEAD - TAIL_MAX; /* any chunk may turn out to be the last */
+}
+
+static struct kv_slice
+chunk_key(unsigned char b[12], uint64_t id, uint32_t number)
+{
+	buf_set_be64(b, id);
+	buf_set_be32(b + 8, number);
+	return kv_slice(b, 12);
+}
+
+static size_t
+tail_bytes(const struct chunk_tail *tail)
+{
+	return SHA256_SIZE + 8 + 8 + 1 + strlen(tail->uid);
+}
+
+static void
+write_tail(unsigned char *p, const struct chunk_tail *tail)
+{
+	size_t n = strlen(tail->uid);
+
+	memcpy(p, tail->digest, SHA256_SIZE);
+	buf_set_u64(p + SHA256_SIZE, tail->size);
+	buf_set_u64(p + SHA256_SIZE + 8, tail->seq);
+	p[SHA256_SIZE + 16] = (unsigned char)n;
+	memcpy(p + SHA256_SIZE + 17, tail->uid, n);
+}
+
+int
+chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, uint32_t n,
+	  const struct chunk_tail *tail, struct err *e)
+{
+	unsigned char key[12], *to;
+	size_t used = HEAD + n + (tail ? tail_bytes(tail) : 0), size = used;
+	void *room;
+	int rc;
+
+	if (size > IN_NODE) /* fill up to whole pages */
+		size = (used + PAGE_HEAD + PAGE - 1) / PAGE * PAGE - PAGE_HEAD;
+	rc = kv_reserve(tx->txn, T_CHUNK, chunk_key(key, id, number), size, &room, e);
+	if (rc)
+		return rc;
+	to = room;
+	buf_set_u32(to, MAGIC);
+	buf_set_u16(to + 4, FORMAT);
+	buf_set_u16(to + 6, tail ? LAST : 0);
+	buf_set_u64(to + 8, id);
+	buf_set_u32(to + 16, number);
+	buf_set_u32(to + 20, n);
+	buf_set_u64(to + 24, xxh64_of(p, n));
+	memcpy(to + HEAD, p, n);
+	if (tail)
+		write_tail(to + HEAD + n, tail);
+	memset(to + used, 0, size - used);
+	return 0;
+}
+
+int
+chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
+	  struct err *e)
+{
+	unsigned char key[12];
+	const unsigned char *c;
+	struct kv_slice v;
+	int rc = kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), &v, e);
+
+	if (rc == ERR_ABSENT)
+		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu is gone", number,
+			       (unsigned long long)id);
+	if (rc)
+		return rc;
+	c = v.p;
+	if (v.n < HEAD || buf_get_u32(c) != MAGIC || buf_get_u64(c + 8) != id ||
+	    buf_get_u32(c + 16) != number || buf_get_u32(c + 20) > v.n - HEAD ||
+	    buf_get_u64(c + 24) != xxh64_of(c + HEAD, buf_get_u32(c + 20)))
+		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu fails its check", number,
+			       (unsigned long long)id);
+	*p = c + HEAD;
+	*n = buf_get_u32(c + 20);
+	return 0;
+}
+
+int
+chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, bool *done, struct err *e)
+{
+	unsigned char first[12];
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	uint64_t freed = 0;
+	int rc = kv_cursor_open(&c, tx->txn, T_CHUNK, e);
+
+	*done = false;
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, chunk_key(first, id, 0), &k, &v, e);
+	while (!rc && freed < most) {
+		if (k.n != 12 || memcmp(k.p, first, 8) != 0) {
+			rc = ERR_ABSENT;
+			break;
+		}
+		freed += v.n + PAGE_HEAD;
+		rc = kv_cursor_del(c, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	if (rc == ERR_ABSENT) {
+		*done = true;
+		rc = 0;
+	}
+	return rc;
+}
+
+uint64_t
+chunk_cost(const struct store *s, uint64_t size)
+{
+	uint64_t payload = chunk_payload(s), whole = size / payload, rest = size % payload;
+
+	return whole * (s->chunk_value + PAGE_HEAD) + (rest + HEAD + 256 + PAGE) / PAGE * PAGE +
+	       ROW_COST;
+}

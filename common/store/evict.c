@@ -1,0 +1,285 @@
+/* What may go first (R11): the state of studies, views, pins, candidates. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/private.h"
+
+enum { STATE_BYTES = 41, VIEWED_MAX = 4096 };
+
+/* A study's row: times in store_time; origin: the most ours of its versions. */
+struct state {
+	int64_t first, viewed, pinned_until; /* viewed 0: never */
+	uint64_t here, bytes;
+	unsigned origin;
+};
+
+struct viewed {
+	struct viewed *next;
+	char study[UID_SIZE];
+};
+
+static int
+get_state(struct store_tx *tx, const char *study, struct state *out, struct err *e)
+{
+	struct kv_slice v;
+	const unsigned char *p;
+	int rc = kv_get(tx->txn, T_STUDY_STATE, kv_slice(study, strlen(study)), &v, e);
+
+	memset(out, 0, sizeof(*out));
+	if (rc)
+		return rc;
+	if (v.n < STATE_BYTES)
+		return err_set(e, ERR_CORRUPT, 0, "the state of a study is torn");
+	p = v.p;
+	out->first = (int64_t)buf_get_u64(p);
+	out->viewed = (int64_t)buf_get_u64(p + 8);
+	out->pinned_until = (int64_t)buf_get_u64(p + 16);
+	out->here = buf_get_u64(p + 24);
+	out->bytes = buf_get_u64(p + 32);
+	out->origin = p[40];
+	return 0;
+}
+
+static int
+put_state(struct store_tx *tx, const char *study, const struct state *s, struct err *e)
+{
+	unsigned char p[STATE_BYTES];
+
+	buf_set_u64(p, (uint64_t)s->first);
+	buf_set_u64(p + 8, (uint64_t)s->viewed);
+	buf_set_u64(p + 16, (uint64_t)s->pinned_until);
+	buf_set_u64(p + 24, s->here);
+	buf_set_u64(p + 32, s->bytes);
+	p[40] = (unsigned char)s->origin;
+	return kv_put(tx->txn, T_STUDY_STATE, kv_slice(study, strlen(study)),
+		      kv_slice(p, sizeof(p)), e);
+}
+
+int
+study_touch(struct store_tx *tx, const char *study, enum version_origin origin, int64_t age_ms,
+	    struct err *e)
+{
+	struct state s;
+	int64_t first = store_time(tx->s) - age_ms;
+	int rc = get_state(tx, study, &s, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	if (rc == ERR_ABSENT || s.first == 0 || first < s.first)
+		s.first = first;
+	if ((unsigned)origin > s.origin)
+		s.origin = origin;
+	return put_state(tx, study, &s, e);
+}
+
+int
+study_count(struct store_tx *tx, const char *study, int sign, uint64_t bytes, uint64_t *here,
+	    struct err *e)
+{
+	struct state s;
+	int rc = get_state(tx, study, &s, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	if (sign > 0) {
+		s.here++;
+		s.bytes += bytes;
+	} else if (s.here > 0) {
+		s.here--;
+		s.bytes -= bytes < s.bytes ? bytes : s.bytes;
+	}
+	*here = s.here;
+	return put_state(tx, study, &s, e);
+}
+
+int
+store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e)
+{
+	struct state s;
+	int rc = get_state(tx, study, &s, e);
+
+	if (rc)
+		return rc;
+	s.pinned_until = until_wall_ms;
+	return put_state(tx, study, &s, e);
+}
+
+/* --- views --- */
+
+void
+store_viewed(struct store *s, const char *study)
+{
+	struct viewed *v;
+	unsigned n = 0;
+
+	if (!study[0])
+		return;
+	pthread_mutex_lock(&s->mu);
+	for (v = s->viewed; v && strcmp(v->study, study) != 0; v = v->next)
+		n++;
+	if (!v && n < VIEWED_MAX && (v = calloc(1, sizeof(*v))) != NULL) {
+		memcpy(v->study, study, strlen(study) + 1);
+		v->next = s->viewed;
+		s->viewed = v;
+	}
+	pthread_mutex_unlock(&s->mu);
+}
+
+static struct viewed *
+take_viewed(struct store *s)
+{
+	struct viewed *list;
+
+	pthread_mutex_lock(&s->mu);
+	list = s->viewed;
+	s->viewed = NULL;
+	pthread_mutex_unlock(&s->mu);
+	return list;
+}
+
+static void
+free_list(struct viewed *v)
+{
+	while (v) {
+		struct viewed *next = v->next;
+
+		free(v);
+		v = next;
+	}
+}
+
+/* The committer's thread: a view that is lost costs a place in the order of eviction only. */
+void
+views_flush(struct store *s)
+{
+	struct viewed *list = take_viewed(s), *v;
+	struct store_tx tx = {s, NULL, true};
+	struct err e = ERR_INIT;
+	struct state state;
+	int rc = list ? kv_begin(&tx.txn, s->kv, KV_WRITE, &e) : ERR_ABSENT;
+
+	if (!rc) {
+		for (v = list; !rc && v; v = v->next) {
+			rc = get_state(&tx, v->study, &state, &e);
+			state.viewed = store_time(s);
+			if (!rc)
+				rc = put_state(&tx, v->study, &state, &e);
+			if (rc == ERR_ABSENT)
+				rc = 0;
+		}
+		if (rc)
+			kv_abort(tx.txn);
+		else
+			rc = kv_commit(tx.txn, &e);
+		if (rc)
+			log_err(LOG_WARN, "store.views", &e);
+	}
+	free_list(list);
+}
+
+void
+views_free(struct store *s)
+{
+	free_list(take_viewed(s));
+}
+
+/* --- candidates --- */
+
+static enum store_class
+class_of(const struct store *s, const struct state *st, int64_t keep_ms)
+{
+	int64_t now = store_time((struct store *)(uintptr_t)s);
+
+	if (st->origin == VERSION_PREFETCHED)
+		return st->viewed ? STORE_FETCHED : STORE_NEVER_OPENED;
+	if (st->origin == VERSION_FETCHED)
+		return STORE_FETCHED;
+	return now - st->first >= keep_ms ? STORE_OLD : STORE_YOUNG;
+}
+
+static int
+order(const struct store_candidate *a, const struct store_candidate *b)
+{
+	if (a->class != b->class)
+		return a->class < b->class ? -1 : 1;
+	if (a->last_ms != b->last_ms)
+		return a->last_ms < b->last_ms ? -1 : 1;
+	return strcmp(a->study, b->study);
+}
+
+/* Keeps out[] the first max behind *after, in order. */
+static void
+insert(struct store_candidate *out, size_t max, size_t *n, const struct store_candidate *c)
+{
+	size_t at = *n;
+
+	if (*n == max && order(c, &out[max - 1]) >= 0)
+		return;
+	if (*n == max)
+		at = max - 1;
+	else
+		++*n;
+	while (at > 0 && order(c, &out[at - 1]) < 0) {
+		out[at] = out[at - 1];
+		at--;
+	}
+	out[at] = *c;
+}
+
+static void
+consider(struct store *s, struct kv_slice k, const struct state *st, int64_t keep_ms,
+	 const struct store_candidate *after, struct store_candidate *out, size_t max, size_t *n)
+{
+	struct store_candidate c;
+
+	if (st->here == 0 || k.n >= UID_SIZE || st->pinned_until > clock_wall(s->c.clock))
+		return;
+	memset(&c, 0, sizeof(c));
+	memcpy(c.study, k.p, k.n);
+	c.class = class_of(s, st, keep_ms);
+	c.last_ms = st->viewed > st->first ? st->viewed : st->first;
+	c.bytes = st->bytes;
+	c.instances = st->here;
+	if (!after || order(&c, after) > 0)
+		insert(out, max, n, &c);
+}
+
+int
+store_candidates(struct store *s, int64_t keep_ms, const struct store_candidate *after,
+		 struct store_candidate *out, size_t max, size_t *n, struct err *e)
+{
+	struct store_tx *tx;
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	struct state st;
+	char study[UID_SIZE];
+	int rc = store_begin_read(&tx, s, e);
+
+	*n = 0;
+	if (rc)
+		return rc;
+	rc = kv_cursor_open(&c, tx->txn, T_STUDY_STATE, e);
+	if (rc) {
+		store_end_read(tx);
+		return rc;
+	}
+	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		if (k.n < UID_SIZE) {
+			memcpy(study, k.p, k.n);
+			study[k.n] = '\0';
+			rc = get_state(tx, study, &st, e);
+			if (!rc)
+				consider(s, k, &st, keep_ms, after, out, max, n);
+		}
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}

@@ -1,0 +1,129 @@
+/*
+ * private.h - what the files of the store share with each other, and nobody else.
+ *
+ * Tables of the store itself (those of the index: index.h):
+ *	meta     name                  counters, next object id
+ *	version  oid (be64)            record (version.h)
+ *	digest   SHA-256               oid (u64 LE)
+ *	uid      SOP UID | oid (be64)  nothing
+ *	of_study study UID | oid (be64) nothing
+ *	chunk    object id (be64), number (be32)   header, payload (chunk.c)
+ *	spooled  object id (be64)      nothing: chunks of an object that is not put yet
+ *	dropped  object id (be64)      nothing: chunks that are to be deleted
+ *	study_state study UID          first arrival and last view (store_time), pin, age
+ */
+#ifndef SALAMANDER_COMMON_STORE_PRIVATE_H
+#define SALAMANDER_COMMON_STORE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/kv/kv.h"
+#include "common/store/store.h"
+
+enum store_tables {
+	T_META,
+	T_VERSION,
+	T_DIGEST,
+	T_UID,
+	T_OF_STUDY,
+	T_CHUNK,
+	T_SPOOLED,
+	T_DROPPED,
+	T_STUDY_STATE,
+	N_STORE_TABLES
+};
+
+enum { TABLES_MAX = 60 };
+
+struct committer; /* commit.c */
+
+struct store {
+	struct store_config c; /* set once by store_open */
+	struct kv *kv;
+	const char *names[TABLES_MAX];
+	unsigned n_tables;
+	uint32_t chunk_value; /* bytes of a whole chunk's value */
+	_Atomic uint64_t next_id;
+	_Atomic uint64_t used, admitted; /* bytes: in the environment; let in and not committed */
+	_Atomic uint64_t dropping;
+	int64_t started_mono, time_before;
+	struct committer *committer;
+	pthread_mutex_t mu;
+	/* guarded by mu */
+	struct viewed *viewed;
+};
+
+struct store_tx {
+	struct store *s;
+	struct kv_txn *txn;
+	bool write;
+};
+
+/* --- meta (store.c) --- */
+uint64_t store_new_id(struct store *s);
+/* Counters live in one meta row, changed in the transaction that makes them true. */
+int meta_counts(struct store_tx *tx, struct store_counts *out, struct err *e);
+int meta_set_counts(struct store_tx *tx, const struct store_counts *in, struct err *e);
+/* Writes a record; the rest of the tables is the caller's. */
+int version_write(struct store_tx *tx, const struct version *v, struct err *e);
+
+/* --- chunks (chunk.c) --- */
+/* What the last chunk tells of its object (R13). */
+struct chunk_tail {
+	const char *uid;
+	const unsigned char *digest;
+	uint64_t size, seq;
+};
+uint32_t chunk_value_size(uint32_t class);
+uint32_t chunk_payload(const struct store *s);
+int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, uint32_t n,
+	      const struct chunk_tail *tail, struct err *e);
+/* Borrowed as kv_get's values; ERR_CORRUPT unless header and checksum are right. */
+int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
+	      struct err *e);
+/* Deletes chunks of id from the end, at most `most` bytes; *done when none is left. */
+int chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, bool *done, struct err *e);
+/* Bytes that an object of this size takes in the environment, index rows and all. */
+uint64_t chunk_cost(const struct store *s, uint64_t size);
+
+/* --- spool (spool.c) --- */
+/* Writes what is still in memory, with the tail, in the caller's transaction. */
+int spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail *tail,
+		 struct err *e);
+uint64_t spool_id(const struct store_spool *p);
+void spool_was_put(struct store_spool *p);
+
+/* --- room (space.c) --- */
+/* Reads how many bytes of the map are in use, after a commit. */
+void space_measure(struct store *s, struct kv_txn *txn);
+/* One step of the clean-up of dropped and orphaned chunks; false: nothing left to do. */
+bool space_clean(struct store *s);
+int space_orphans(struct store *s, struct err *e);
+
+/* --- the committer (commit.c) --- */
+int committer_start(struct store *s, struct err *e);
+void committer_stop(struct store *s);
+
+/* --- views (evict.c) --- */
+/* age_ms: since the first receipt anywhere (R11: refilled studies rank by it). */
+int study_touch(struct store_tx *tx, const char *study, enum version_origin origin, int64_t age_ms,
+		struct err *e);
+/* Bytes of one version came (sign 1) or went (-1); *here: versions with bytes now. */
+int study_count(struct store_tx *tx, const char *study, int sign, uint64_t bytes, uint64_t *here,
+		struct err *e);
+void views_flush(struct store *s);
+void views_free(struct store *s);
+
+/* --- key helpers --- */
+static inline struct kv_slice
+be64_key(unsigned char b[8], uint64_t v)
+{
+	v = __builtin_bswap64(v);
+	__builtin_memcpy(b, &v, 8);
+	return kv_slice(b, 8);
+}
+
+#endif

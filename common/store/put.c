@@ -1,0 +1,528 @@
+/* Taking in: duplicates, relations, places (R3, R4). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/dicom/canon.h"
+#include "common/store/index.h"
+#include "common/store/private.h"
+
+/* --- R4: is the copy that is here good? --- */
+
+/* Every chunk, by its checksum; in the transaction that is open. */
+static int
+check_chunks(struct store_tx *tx, const struct version *v, bool *good, struct err *e)
+{
+	uint64_t size = 0;
+	uint32_t number, n;
+	const void *p;
+	struct err why = ERR_INIT;
+	int rc = 0;
+
+	(void)e;
+	for (number = 0; !rc && size < v->size; number++) {
+		rc = chunk_get(tx, v->bytes, number, &p, &n, &why);
+		if (!rc && n == 0)
+			break;
+		size += rc ? 0 : n;
+	}
+	*good = !rc && size == v->size;
+	return rc == ERR_LOCAL ? rc : 0;
+}
+
+static int
+check_copy(struct store_tx *tx, const struct version *v, bool *good, struct err *e)
+{
+	unsigned char byte;
+	size_t got = 0;
+
+	if (v->location == VERSION_CHUNKS)
+		return check_chunks(tx, v, good, e);
+	/* A pack's members are checked by whoever keeps the packs; here: it can be read. */
+	*good = tx->s->c.bytes.read && v->size > 0 &&
+		tx->s->c.bytes.read(tx->s->c.bytes.arg, v, v->size - 1, &byte, 1, &got, NULL) ==
+			0 &&
+		got == 1;
+	return 0;
+}
+
+int
+store_prepare(struct store *s, struct store_object *o, struct err *e)
+{
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+	int rc;
+
+	o->prepared_at = atomic_load(&s->next_id);
+	o->checked_bytes = 0;
+	rc = store_begin_read(&tx, s, e);
+	if (rc)
+		return rc;
+	rc = store_by_digest(tx, o->info->digest, &oid, e);
+	if (!rc)
+		rc = store_version(tx, oid, &v, e);
+	if (!rc && v.state == VERSION_HERE && v.location == VERSION_CHUNKS) {
+		rc = check_chunks(tx, &v, &o->checked_good, e);
+		o->checked_bytes = v.bytes;
+	}
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+is_good(struct store_tx *tx, const struct store_object *o, const struct version *v, bool *good,
+	struct err *e)
+{
+	if (v->location == VERSION_CHUNKS && o->checked_bytes == v->bytes) {
+		*good = o->checked_good;
+		return 0;
+	}
+	/* Written after store_prepare looked: this commit or one just before holds it. */
+	if (v->location == VERSION_CHUNKS && o->prepared_at && v->bytes >= o->prepared_at) {
+		*good = true;
+		return 0;
+	}
+	return check_copy(tx, v, good, e);
+}
+
+/* --- R3 --- */
+
+struct relating {
+	const struct version *v;
+	enum version_relation relation;
+	struct version old_current;
+	bool any, had_conflict;
+};
+
+static bool
+same(const unsigned char *a, const unsigned char *b)
+{
+	return memcmp(a, b, XXH128_SIZE) == 0;
+}
+
+/* The mildest relation to any version that is known counts. */
+static int
+relate(void *arg, const struct version *old, struct err *e)
+{
+	struct relating *r = arg;
+	enum version_relation to;
+
+	(void)e;
+	if (same(old->content, r->v->content))
+		to = VERSION_VARIANT;
+	else if (same(old->pixels, r->v->pixels) && old->has_pixels == r->v->has_pixels)
+		to = VERSION_REVISION;
+	else if (same(old->attributes, r->v->attributes) && old->has_pixels && r->v->has_pixels &&
+		 (old->encapsulated || r->v->encapsulated) &&
+		 strcmp(old->syntax, r->v->syntax) != 0)
+		to = VERSION_TRANSCODED;
+	else
+		to = VERSION_CONFLICT;
+	if (!r->any || to < r->relation)
+		r->relation = to;
+	if (old->relation == VERSION_CONFLICT)
+		r->had_conflict = true;
+	if (old->current)
+		r->old_current = *old;
+	r->any = true;
+	return 0;
+}
+
+static int
+decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e)
+{
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->v = v;
+	r->relation = VERSION_FIRST;
+	rc = v->sop_instance[0] ? store_versions_of(tx, v->sop_instance, relate, r, e) : 0;
+	if (rc)
+		return rc;
+	v->relation = r->relation;
+	v->current = !r->any;
+	/* A correction from where the object came from is what counts now; others only listed. */
+	if (v->relation == VERSION_REVISION && r->old_current.oid &&
+	    version_same_source(v, &r->old_current))
+		v->current = true;
+	if (!r->old_current.oid)
+		v->current = true;
+	return 0;
+}
+
+/* --- rows of a new version --- */
+
+static int
+put_keys(struct store_tx *tx, const struct version *v, struct err *e)
+{
+	unsigned char oid[8];
+	char key[UID_SIZE + 9];
+	size_t n;
+	int rc;
+
+	buf_set_u64(oid, v->oid);
+	rc = kv_put(tx->txn, T_DIGEST, kv_slice(v->digest, SHA256_SIZE), kv_slice(oid, 8), e);
+	n = strlen(v->sop_instance) + 1;
+	memcpy(key, v->sop_instance, n);
+	buf_set_be64(key + n, v->oid);
+	if (!rc && v->sop_instance[0])
+		rc = kv_put(tx->txn, T_UID, kv_slice(key, n + 8), kv_slice("", 0), e);
+	n = strlen(v->study) + 1;
+	memcpy(key, v->study, n);
+	buf_set_be64(key + n, v->oid);
+	if (!rc && v->study[0])
+		rc = kv_put(tx->txn, T_OF_STUDY, kv_slice(key, n + 8), kv_slice("", 0), e);
+	return rc;
+}
+
+static int
+not_current(struct store_tx *tx, struct version *old, struct err *e)
+{
+	if (!old->oid || !old->current)
+		return 0;
+	old->current = false;
+	return version_write(tx, old, e);
+}
+
+struct sets {
+	struct attrs study, series, instance;
+};
+
+static int
+index_version(struct store_tx *tx, const struct version *v, const struct sets *sets,
+	      struct store_verdict *out, struct err *e)
+{
+	struct index_change change = {false, false};
+	int rc = 0;
+
+	if (v->current && !v->hidden)
+		rc = index_put(tx, v, sets->study, sets->series, sets->instance, &change, e);
+	out->new_study = change.new_study;
+	out->study_changed = change.study_changed;
+	return rc;
+}
+
+static int
+count_new(struct store_tx *tx, const struct version *v, bool had_conflict, struct err *e)
+{
+	struct store_counts c;
+	int rc = meta_counts(tx, &c, e);
+
+	if (rc)
+		return rc;
+	c.known++;
+	c.variants += v->relation == VERSION_VARIANT;
+	c.revisions += v->relation == VERSION_REVISION;
+	c.transcoded += v->relation == VERSION_TRANSCODED;
+	c.conflicts += v->relation == VERSION_CONFLICT && !had_conflict;
+	return meta_set_counts(tx, &c, e);
+}
+
+/* Bytes came (+1) or went (-1): instances, bytes and studies with bytes. */
+static int
+count_bytes(struct store_tx *tx, const struct version *v, int sign, struct err *e)
+{
+	struct store_counts c;
+	uint64_t here = 0;
+	int rc = meta_counts(tx, &c, e);
+
+	if (!rc && v->study[0])
+		rc = study_count(tx, v->study, sign, v->size, &here, e);
+	if (rc)
+		return rc;
+	c.instances = sign > 0 ? c.instances + 1 : c.instances - 1;
+	c.bytes = sign > 0 ? c.bytes + v->size : c.bytes - v->size;
+	if (v->study[0] && sign > 0 && here == 1)
+		c.studies++;
+	if (v->study[0] && sign < 0 && here == 0)
+		c.studies--;
+	return meta_set_counts(tx, &c, e);
+}
+
+static int
+add_version(struct store_tx *tx, struct version *v, const struct sets *sets,
+	    struct store_verdict *out, struct err *e)
+{
+	struct relating r;
+	int rc = decide(tx, v, &r, e);
+
+	v->oid = store_new_id(tx->s);
+	v->arrival = v->oid;
+	v->arrived_wall_ms = clock_wall(tx->s->c.clock);
+	out->oid = v->oid;
+	out->relation = v->relation;
+	out->current = v->current;
+	if (!rc && v->current)
+		rc = not_current(tx, &r.old_current, e);
+	if (!rc)
+		rc = put_keys(tx, v, e);
+	if (!rc)
+		rc = index_version(tx, v, sets, out, e);
+	return rc ? rc : count_new(tx, v, r.had_conflict, e);
+}
+
+/* --- store_put --- */
+
+static void
+sets_of(const struct store_object *o, struct sets *s)
+{
+	s->study = o->study.n ? o->study : attrs_of(&o->info->study_attrs);
+	s->series = o->series.n ? o->series : attrs_of(&o->info->series_attrs);
+	s->instance = o->instance.n ? o->instance : attrs_of(&o->info->instance_attrs);
+}
+
+static int
+announce(struct store_tx *tx, const struct store_object *o, struct version *v,
+	 const struct store_verdict *verdict, struct err *e)
+{
+	return o->announce ? o->announce(tx, o->announce_arg, v, verdict, &v->seq, e) : 0;
+}
+
+/* Entry in the ledger, then the bytes with its number, then the record: one transaction. */
+static int
+place(struct store_tx *tx, struct store_object *o, struct version *v, struct store_verdict *out,
+      struct err *e)
+{
+	struct chunk_tail tail;
+	int rc;
+
+	v->state = VERSION_HERE;
+	v->location = VERSION_CHUNKS;
+	v->bytes = spool_id(o->spool);
+	v->chunk_payload = chunk_payload(tx->s);
+	rc = announce(tx, o, v, out, e);
+	tail = (struct chunk_tail){v->sop_instance, v->digest, v->size, v->seq};
+	if (!rc)
+		rc = spool_finish(tx, o->spool, &tail, e);
+	if (!rc)
+		rc = version_write(tx, v, e);
+	if (!rc)
+		rc = count_bytes(tx, v, 1, e);
+	if (!rc && v->study[0])
+		rc = study_touch(tx, v->study, o->origin, o->age_ms, e);
+	return rc;
+}
+
+static int
+drop_chunks(struct store_tx *tx, uint64_t id, struct err *e)
+{
+	unsigned char key[8];
+
+	return kv_put(tx->txn, T_DROPPED, be64_key(key, id), kv_slice("", 0), e);
+}
+
+static int
+put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct store_verdict *out,
+	  struct err *e)
+{
+	struct version v;
+	bool good = false;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc)
+		return rc == ERR_ABSENT ? err_set(e, ERR_CORRUPT, 0, "a digest without a record")
+					: rc;
+	out->oid = oid;
+	out->relation = v.relation;
+	out->current = v.current;
+	if (v.state == VERSION_HERE) {
+		rc = is_good(tx, o, &v, &good, e);
+		if (rc || good) {
+			out->duplicate = !rc;
+			return rc;
+		}
+		out->repaired = true;
+		rc = v.location == VERSION_CHUNKS ? drop_chunks(tx, v.bytes, e) : 0;
+		if (!rc)
+			rc = count_bytes(tx, &v, -1, e);
+	} else {
+		out->stored_again = true; /* R4: what was evicted is stored again */
+	}
+	return rc ? rc : place(tx, o, &v, out, e);
+}
+
+int
+store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out, struct err *e)
+{
+	struct version v;
+	struct sets sets;
+	uint64_t oid;
+	int rc = store_by_digest(tx, o->info->digest, &oid, e);
+
+	memset(out, 0, sizeof(*out));
+	if (!rc)
+		rc = put_known(tx, o, oid, out, e);
+	else if (rc == ERR_ABSENT) {
+		version_of_object(&v, o->info);
+		v.source = o->source;
+		v.origin = o->origin;
+		v.hidden = o->hidden;
+		sets_of(o, &sets);
+		rc = add_version(tx, &v, &sets, out, e);
+		if (!rc)
+			rc = place(tx, o, &v, out, e);
+	}
+	if (!rc && !out->duplicate)
+		spool_was_put(o->spool);
+	return rc;
+}
+
+/* --- known without bytes --- */
+
+int
+store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
+	       struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e)
+{
+	struct sets sets = {study, series, instance};
+	uint64_t oid;
+	int rc = store_by_digest(tx, v->digest, &oid, e);
+
+	memset(out, 0, sizeof(*out));
+	if (!rc) {
+		out->oid = oid;
+		out->duplicate = true;
+		return 0;
+	}
+	if (rc != ERR_ABSENT)
+		return rc;
+	rc = add_version(tx, v, &sets, out, e);
+	if (!rc)
+		rc = version_write(tx, v, e);
+	if (!rc && v->state == VERSION_HERE)
+		rc = count_bytes(tx, v, 1, e);
+	if (!rc && v->study[0])
+		rc = study_touch(tx, v->study, v->origin, age_ms, e);
+	return rc;
+}
+
+int
+store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
+	       uint64_t offset, struct err *e)
+{
+	struct version v;
+	bool new_bytes;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc)
+		return rc;
+	new_bytes = v.state != VERSION_HERE;
+	if (v.location == VERSION_CHUNKS)
+		rc = drop_chunks(tx, v.bytes, e);
+	v.state = VERSION_HERE;
+	v.location = VERSION_PACK;
+	memcpy(v.pack, pack, sizeof(v.pack));
+	v.offset = offset;
+	if (!rc)
+		rc = version_write(tx, &v, e);
+	return rc || !new_bytes ? rc : count_bytes(tx, &v, 1, e);
+}
+
+int
+store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, struct err *e)
+{
+	struct chunk_tail tail;
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || v.state == VERSION_HERE)
+		return rc;
+	v.state = VERSION_HERE;
+	v.location = VERSION_CHUNKS;
+	v.bytes = spool_id(spool);
+	v.chunk_payload = chunk_payload(tx->s);
+	tail = (struct chunk_tail){v.sop_instance, v.digest, v.size, v.seq};
+	rc = spool_finish(tx, spool, &tail, e);
+	if (!rc)
+		rc = version_write(tx, &v, e);
+	if (!rc)
+		rc = count_bytes(tx, &v, 1, e);
+	if (!rc)
+		spool_was_put(spool);
+	return rc;
+}
+
+int
+store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || v.state != VERSION_HERE)
+		return rc;
+	rc = count_bytes(tx, &v, -1, e);
+	if (!rc && v.location == VERSION_CHUNKS)
+		rc = drop_chunks(tx, v.bytes, e);
+	v.state = state;
+	v.location = VERSION_NOWHERE;
+	v.bytes = 0;
+	return rc ? rc : version_write(tx, &v, e);
+}
+
+/* --- small changes --- */
+
+int
+store_set_receipt(struct store_tx *tx, uint64_t oid, const struct id128 *epoch, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	v.receipt = *epoch;
+	return rc ? rc : version_write(tx, &v, e);
+}
+
+int
+store_set_seq(struct store_tx *tx, uint64_t oid, uint64_t seq, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	v.seq = seq;
+	return rc ? rc : version_write(tx, &v, e);
+}
+
+int
+store_set_verified(struct store_tx *tx, uint64_t oid, int64_t wall_ms, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	v.verified_wall_ms = wall_ms;
+	return rc ? rc : version_write(tx, &v, e);
+}
+
+int
+store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+	bool was;
+
+	if (rc)
+		return rc;
+	was = v.hidden != 0;
+	v.hidden = hidden;
+	rc = version_write(tx, &v, e);
+	if (!rc && v.current && !was && hidden)
+		rc = index_remove(tx, &v, e);
+	return rc;
+}
+
+int
+store_set_current(struct store_tx *tx, uint64_t oid, struct err *e)
+{
+	struct version v, old;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || v.current)
+		return rc;
+	rc = store_current(tx, v.sop_instance, &old, e);
+	if (!rc)
+		rc = not_current(tx, &old, e);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	v.current = true;
+	return version_write(tx, &v, e);
+}

@@ -1,0 +1,185 @@
+/* Giving out: chunk by chunk, each in a short read transaction of its own, checked (R13). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/store/private.h"
+
+struct store_reader {
+	struct store *s;
+	struct version v;
+	unsigned char *chunk; /* the one read last */
+	size_t capacity;
+	uint32_t number, n;
+	bool have;
+};
+
+int
+store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct err *e)
+{
+	struct store_reader *r = calloc(1, sizeof(*r));
+	struct store_tx *tx;
+	int rc;
+
+	if (!r)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a reader");
+	r->s = s;
+	rc = store_begin_read(&tx, s, e);
+	if (!rc) {
+		rc = store_version(tx, oid, &r->v, e);
+		store_end_read(tx);
+	}
+	if (!rc && r->v.state != VERSION_HERE)
+		rc = ERR_ABSENT;
+	if (rc) {
+		free(r);
+		return rc;
+	}
+	*out = r;
+	return 0;
+}
+
+void
+store_read_close(struct store_reader *r)
+{
+	if (!r)
+		return;
+	free(r->chunk);
+	free(r);
+}
+
+const struct version *
+store_read_version(const struct store_reader *r)
+{
+	return &r->v;
+}
+
+static int
+grow(struct store_reader *r, size_t n, struct err *e)
+{
+	unsigned char *p;
+
+	if (n <= r->capacity)
+		return 0;
+	p = realloc(r->chunk, n);
+	if (!p)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a chunk");
+	r->chunk = p;
+	r->capacity = n;
+	return 0;
+}
+
+/* Copies one chunk, checked, and lets the transaction go before anybody waits on a socket. */
+static int
+load(struct store_reader *r, uint32_t number, struct err *e)
+{
+	struct store_tx *tx;
+	const void *p;
+	uint32_t n;
+	int rc;
+
+	if (r->have && r->number == number)
+		return 0;
+	r->have = false;
+	rc = store_begin_read(&tx, r->s, e);
+	if (rc)
+		return rc;
+	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
+	if (!rc)
+		rc = grow(r, n, e);
+	if (!rc) {
+		memcpy(r->chunk, p, n);
+		r->n = n;
+		r->number = number;
+		r->have = true;
+	}
+	store_end_read(tx);
+	return rc;
+}
+
+int
+store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t *n, struct err *e)
+{
+	uint32_t payload = r->v.chunk_payload;
+	size_t at, got = 0;
+	int rc;
+
+	*n = 0;
+	if (offset >= r->v.size)
+		return 0;
+	if (r->v.location == VERSION_PACK) {
+		at = 1 << 20;
+		if (at > r->v.size - offset)
+			at = (size_t)(r->v.size - offset);
+		rc = grow(r, at, e);
+		if (!rc)
+			rc = r->s->c.bytes.read(r->s->c.bytes.arg, &r->v, offset, r->chunk, at,
+						&got, e);
+		*p = r->chunk;
+		*n = got;
+		return rc ? rc : got ? 0 : err_set(e, ERR_CORRUPT, 0, "a pack ends too early");
+	}
+	rc = load(r, (uint32_t)(offset / payload), e);
+	if (rc)
+		return rc;
+	at = (size_t)(offset % payload);
+	if (at >= r->n)
+		return err_set(e, ERR_CORRUPT, 0, "object %llu ends too early",
+			       (unsigned long long)r->v.bytes);
+	*p = r->chunk + at;
+	*n = r->n - at;
+	return 0;
+}
+
+int
+store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, size_t *got, struct err *e)
+{
+	unsigned char *to = buf;
+	const void *p;
+	size_t part;
+	int rc = 0;
+
+	*got = 0;
+	while (!rc && *got < n && offset + *got < r->v.size) {
+		rc = store_read_some(r, offset + *got, &p, &part, e);
+		if (rc)
+			break;
+		if (part > n - *got)
+			part = n - *got;
+		memcpy(to + *got, p, part);
+		*got += part;
+	}
+	return rc;
+}
+
+int
+store_check(struct store *s, uint64_t oid, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct store_reader *r;
+	struct sha256 *sha = NULL;
+	uint64_t at = 0;
+	const void *p;
+	size_t n = 0;
+	int rc = store_read_open(&r, s, oid, e);
+
+	if (rc)
+		return rc;
+	rc = sha256_new(&sha, e);
+	while (!rc && at < r->v.size) {
+		rc = store_read_some(r, at, &p, &n, e);
+		if (!rc) {
+			sha256_add(sha, p, n);
+			at += n;
+		}
+	}
+	if (!rc) {
+		sha256_end(sha, digest);
+		if (memcmp(digest, r->v.digest, sizeof(digest)) != 0)
+			rc = err_set(e, ERR_CORRUPT, 0, "version %llu is not what its digest says",
+				     (unsigned long long)oid);
+	}
+	sha256_free(sha);
+	store_read_close(r);
+	return rc;
+}

@@ -1,0 +1,135 @@
+/*
+ * Room (R12): what is in use, what may come in, and the clean-up of chunks.
+ *
+ * In use are the pages of all tables, measured after each commit, and what was
+ * let in and is on its way. The map is larger than the quota by a reserve that
+ * take-in never touches: receipts, ledger and eviction go on in a full cache.
+ */
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/private.h"
+
+void
+space_measure(struct store *s, struct kv_txn *txn)
+{
+	uint64_t used;
+
+	if (!kv_used(txn, &used, NULL))
+		atomic_store(&s->used, used);
+}
+
+void
+store_space(struct store *s, struct store_space *out)
+{
+	out->quota = s->c.quota;
+	out->used = atomic_load(&s->used);
+	out->dropping = atomic_load(&s->dropping);
+	out->map = s->c.map_bytes;
+}
+
+int
+store_admit(struct store *s, uint64_t bytes, struct err *e)
+{
+	uint64_t used = atomic_load(&s->used) + atomic_load(&s->admitted);
+
+	if (!s->c.quota || (used <= s->c.quota && bytes <= s->c.quota - used))
+		return 0;
+	return err_set(e, ERR_FULL, 0, "the cache is full");
+}
+
+/* The first row of T_DROPPED; its chunks go, at most STORE_DROP_STEP of them. */
+static int
+clean_one(struct store_tx *tx, bool *more, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	uint64_t id = 0;
+	bool done = false;
+	unsigned char key[8];
+	int rc = kv_cursor_open(&c, tx->txn, T_DROPPED, e);
+
+	*more = false;
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	if (!rc)
+		id = buf_get_be64(k.p);
+	kv_cursor_close(c);
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	*more = true;
+	rc = chunk_delete(tx, id, STORE_DROP_STEP, &done, e);
+	if (!rc && done)
+		rc = kv_del(tx->txn, T_DROPPED, be64_key(key, id), e);
+	return rc;
+}
+
+/* The committer's thread, between batches. */
+bool
+space_clean(struct store *s)
+{
+	struct store_tx tx = {s, NULL, true};
+	struct err e = ERR_INIT;
+	bool more = false, any = false;
+	unsigned n;
+	int rc;
+
+	rc = kv_begin(&tx.txn, s->kv, KV_READ, &e);
+	if (!rc) {
+		uint64_t waiting = 0;
+
+		rc = kv_count(tx.txn, T_DROPPED, &waiting, &e);
+		any = waiting > 0;
+		kv_abort(tx.txn);
+	}
+	if (rc || !any)
+		return false;
+	rc = kv_begin(&tx.txn, s->kv, KV_WRITE, &e);
+	if (rc)
+		return false;
+	for (n = 0, more = true; !rc && more && n < 64; n++)
+		rc = clean_one(&tx, &more, &e);
+	if (rc) {
+		kv_abort(tx.txn);
+		log_err(LOG_WARN, "store.clean", &e);
+		return false;
+	}
+	space_measure(s, tx.txn);
+	rc = kv_commit(tx.txn, &e);
+	if (rc)
+		log_err(LOG_WARN, "store.clean", &e);
+	return !rc && more;
+}
+
+/* At the start: chunks of objects that a crash left unfinished are to be deleted. */
+static int
+drop_spooled(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	unsigned char key[8];
+	int rc = kv_cursor_open(&c, tx->txn, T_SPOOLED, e);
+
+	(void)arg;
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		uint64_t id = buf_get_be64(k.p);
+
+		rc = kv_put(tx->txn, T_DROPPED, be64_key(key, id), kv_slice("", 0), e);
+		if (!rc)
+			rc = kv_cursor_del(c, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+space_orphans(struct store *s, struct err *e)
+{
+	return store_commit(s, drop_spooled, NULL, e);
+}

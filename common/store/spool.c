@@ -1,0 +1,168 @@
+/* The bytes of one object on their way in: in memory, or in groups of chunks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/private.h"
+
+struct store_spool {
+	struct store *s;
+	uint64_t id; /* object id of the chunks                      */
+	struct buf b;
+	uint32_t written; /* chunks that are in the environment already */
+	uint64_t size, admitted;
+	bool put;
+};
+
+int
+store_spool_open(struct store_spool **out, struct store *s, struct err *e)
+{
+	struct store_spool *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
+	p->s = s;
+	p->id = store_new_id(s);
+	*out = p;
+	return 0;
+}
+
+uint64_t
+spool_id(const struct store_spool *p)
+{
+	return p->id;
+}
+
+uint64_t
+store_spool_size(const struct store_spool *p)
+{
+	return p->size;
+}
+
+void
+spool_was_put(struct store_spool *p)
+{
+	p->put = true;
+}
+
+/* Whole chunks only; what is behind them stays in memory. */
+static int
+write_group(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct store_spool *p = arg;
+	unsigned char key[8];
+	uint32_t payload = chunk_payload(p->s), i;
+	int rc = kv_put(tx->txn, T_SPOOLED, be64_key(key, p->id), kv_slice("", 0), e);
+
+	for (i = 0; !rc && i < p->b.len / payload; i++)
+		rc = chunk_put(tx, p->id, p->written + i, p->b.data + (size_t)i * payload, payload,
+			       NULL, e);
+	return rc;
+}
+
+static int
+flush_group(struct store_spool *p, struct err *e)
+{
+	uint32_t payload = chunk_payload(p->s);
+	size_t whole = p->b.len / payload * payload;
+	int rc = store_commit_bytes(p->s, write_group, p, p->b.len, e);
+
+	if (rc)
+		return rc;
+	p->written += (uint32_t)(p->b.len / payload);
+	memmove(p->b.data, p->b.data + whole, p->b.len - whole);
+	p->b.len -= whole;
+	return 0;
+}
+
+/* R12: what is on its way in counts before it is written. */
+static int
+admit(struct store_spool *p, uint64_t size, struct err *e)
+{
+	uint64_t cost = chunk_cost(p->s, size), more = cost - p->admitted;
+	int rc;
+
+	if (cost <= p->admitted)
+		return 0;
+	rc = store_admit(p->s, more, e);
+	if (rc)
+		return rc;
+	atomic_fetch_add(&p->s->admitted, more);
+	p->admitted = cost;
+	return 0;
+}
+
+int
+store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e)
+{
+	const unsigned char *c = bytes;
+	int rc = admit(p, p->size + n, e);
+
+	while (!rc && n > 0) {
+		size_t room = STORE_GROUP - p->b.len, part = n < room ? n : room;
+
+		buf_put(&p->b, c, part);
+		if (buf_failed(&p->b))
+			return err_set(e, ERR_LOCAL, 0, "no memory for an object");
+		p->size += part;
+		c += part;
+		n -= part;
+		if (n > 0)
+			rc = flush_group(p, e);
+	}
+	return rc;
+}
+
+int
+spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail *tail,
+	     struct err *e)
+{
+	uint32_t payload = chunk_payload(p->s), number = p->written;
+	const unsigned char *at = p->b.data;
+	size_t left = p->b.len;
+	unsigned char key[8];
+	int rc = 0;
+
+	while (!rc && left > payload) {
+		rc = chunk_put(tx, p->id, number++, at, payload, NULL, e);
+		at += payload;
+		left -= payload;
+	}
+	if (!rc)
+		rc = chunk_put(tx, p->id, number, at ? at : (const unsigned char *)"",
+			       (uint32_t)left, tail, e);
+	if (!rc && p->written) {
+		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
+		rc = rc == ERR_ABSENT ? 0 : rc;
+	}
+	return rc;
+}
+
+static int
+abandon(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct store_spool *p = arg;
+	unsigned char key[8];
+	int rc = kv_put(tx->txn, T_DROPPED, be64_key(key, p->id), kv_slice("", 0), e);
+
+	if (!rc)
+		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+void
+store_spool_close(struct store_spool *p)
+{
+	struct err e = ERR_INIT;
+
+	if (!p)
+		return;
+	atomic_fetch_sub(&p->s->admitted, p->admitted);
+	/* What cannot be said now is found at the next start (R12). */
+	if (p->written && !p->put && store_commit(p->s, abandon, p, &e))
+		log_err(LOG_WARN, "store.abandon", &e);
+	buf_fini(&p->b);
+	free(p);
+}

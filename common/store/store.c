@@ -1,0 +1,367 @@
+#include "common/store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/os/file.h"
+#include "common/store/index.h"
+#include "common/store/private.h"
+
+static const char *const own_tables[N_STORE_TABLES] = {"meta",	  "version",  "digest",
+						       "uid",	  "of_study", "chunk",
+						       "spooled", "dropped",  "study_state"};
+
+enum { RESERVE_MIN = 64 << 20, MAX_READERS = 510, COUNTS = 64 };
+
+static const char key_counts[] = "counts", key_time[] = "time";
+
+static void
+name_tables(struct store *s)
+{
+	unsigned i, n;
+	const char *const *index = index_tables(&n);
+
+	for (i = 0; i < N_STORE_TABLES; i++)
+		s->names[s->n_tables++] = own_tables[i];
+	for (i = 0; i < n; i++)
+		s->names[s->n_tables++] = index[i];
+	for (i = 0; i < s->c.n_extra_tables && s->n_tables < TABLES_MAX; i++)
+		s->names[s->n_tables++] = s->c.extra_tables[i];
+}
+
+/* The largest id in use; ids of chunks and versions come from one counter. */
+static int
+largest_key(struct store_tx *tx, unsigned table, uint64_t *id, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, tx->txn, table, e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_last(c, &k, &v, e);
+	if (!rc && k.n >= 8 && buf_get_be64(k.p) >= *id)
+		*id = buf_get_be64(k.p);
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+load_state(struct store *s, struct err *e)
+{
+	struct store_tx *tx;
+	struct kv_slice v;
+	uint64_t id = 0;
+	int rc = store_begin_read(&tx, s, e);
+
+	if (rc)
+		return rc;
+	rc = largest_key(tx, T_VERSION, &id, e);
+	if (!rc)
+		rc = largest_key(tx, T_CHUNK, &id, e);
+	if (!rc)
+		rc = largest_key(tx, T_SPOOLED, &id, e);
+	if (!rc && !kv_get(tx->txn, T_META, kv_slice("next", 4), &v, e) && v.n == 8 &&
+	    buf_get_u64(v.p) > id)
+		id = buf_get_u64(v.p);
+	if (!kv_get(tx->txn, T_META, kv_slice(key_time, 4), &v, e) && v.n == 8)
+		s->time_before = (int64_t)buf_get_u64(v.p);
+	if (!rc)
+		space_measure(s, tx->txn);
+	atomic_store(&s->next_id, id + 1);
+	store_end_read(tx);
+	return rc;
+}
+
+int
+store_open(struct store **out, const struct store_config *c, struct err *e)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	struct kv_config kc;
+	uint64_t reserve = c->quota / 50;
+	int rc;
+
+	if (!s)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a store");
+	s->c = *c;
+	(void)pthread_mutex_init(&s->mu, NULL);
+	s->chunk_value = chunk_value_size(c->chunk_class ? c->chunk_class : STORE_CHUNK_CLASS);
+	s->started_mono = clock_mono(c->clock);
+	name_tables(s);
+	if (c->quota) /* R12: receipts, ledger and eviction alone use what lies above the quota */
+		s->c.map_bytes = c->quota + (reserve > RESERVE_MIN ? reserve : RESERVE_MIN);
+	kc = (struct kv_config){c->dir, s->c.map_bytes, s->names, s->n_tables,
+				c->max_readers ? c->max_readers : MAX_READERS};
+	rc = file_refuse_network(c->dir, e);
+	if (!rc)
+		rc = kv_open_lmdb(&s->kv, &kc, e);
+	if (!rc)
+		rc = load_state(s, e);
+	if (!rc)
+		rc = committer_start(s, e);
+	if (!rc)
+		rc = space_orphans(s, e);
+	if (rc) {
+		store_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void
+store_close(struct store *s)
+{
+	if (!s)
+		return;
+	committer_stop(s);
+	views_free(s);
+	kv_close(s->kv);
+	(void)pthread_mutex_destroy(&s->mu);
+	free(s);
+}
+
+unsigned
+store_table(const struct store *s, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < s->n_tables; i++)
+		if (strcmp(s->names[i], name) == 0)
+			return i;
+	abort();
+}
+
+struct kv_txn *
+store_tx_kv(struct store_tx *tx)
+{
+	return tx->txn;
+}
+
+struct store *
+store_tx_store(struct store_tx *tx)
+{
+	return tx->s;
+}
+
+int64_t
+store_time(struct store *s)
+{
+	return s->time_before + clock_mono(s->c.clock) - s->started_mono;
+}
+
+uint64_t
+store_new_id(struct store *s)
+{
+	return atomic_fetch_add(&s->next_id, 1);
+}
+
+int
+store_begin_read(struct store_tx **out, struct store *s, struct err *e)
+{
+	struct store_tx *tx = calloc(1, sizeof(*tx));
+	int rc;
+
+	if (!tx)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a transaction");
+	tx->s = s;
+	rc = kv_begin(&tx->txn, s->kv, KV_READ, e);
+	if (rc) {
+		free(tx);
+		return rc;
+	}
+	*out = tx;
+	return 0;
+}
+
+void
+store_end_read(struct store_tx *tx)
+{
+	if (!tx)
+		return;
+	kv_abort(tx->txn);
+	free(tx);
+}
+
+/* --- records --- */
+
+int
+store_version(struct store_tx *tx, uint64_t oid, struct version *out, struct err *e)
+{
+	unsigned char key[8];
+	struct kv_slice v;
+	int rc = kv_get(tx->txn, T_VERSION, be64_key(key, oid), &v, e);
+
+	return rc ? rc : version_decode(out, oid, v.p, v.n, e);
+}
+
+int
+version_write(struct store_tx *tx, const struct version *v, struct err *e)
+{
+	unsigned char key[8];
+	struct buf b = BUF_INIT;
+	int rc;
+
+	version_encode(&b, v);
+	rc = buf_failed(&b) ? err_set(e, ERR_LOCAL, 0, "no memory for a record")
+			    : kv_put(tx->txn, T_VERSION, be64_key(key, v->oid),
+				     kv_slice(b.data, b.len), e);
+	buf_fini(&b);
+	return rc;
+}
+
+int
+store_by_digest(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], uint64_t *oid,
+		struct err *e)
+{
+	struct kv_slice v;
+	int rc = kv_get(tx->txn, T_DIGEST, kv_slice(digest, SHA256_SIZE), &v, e);
+
+	if (!rc && v.n != 8)
+		rc = err_set(e, ERR_CORRUPT, 0, "a digest's row is torn");
+	if (!rc)
+		*oid = buf_get_u64(v.p);
+	return rc;
+}
+
+/* Rows "name | oid": calls fn for the version of each. */
+static int
+versions_under(struct store_tx *tx, unsigned table, const char *name, uint64_t from,
+	       int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+	       struct err *e)
+{
+	char key[UID_SIZE + 9];
+	size_t n = strlen(name) + 1;
+	struct kv_cursor *c;
+	struct kv_slice k, value;
+	struct version v;
+	int rc = kv_cursor_open(&c, tx->txn, table, e);
+
+	if (rc)
+		return rc;
+	memcpy(key, name, n);
+	buf_set_be64(key + n, from);
+	rc = kv_cursor_seek(c, kv_slice(key, n + 8), &k, &value, e);
+	while (!rc && k.n == n + 8 && memcmp(k.p, key, n) == 0) {
+		rc = store_version(tx, buf_get_be64((const char *)k.p + n), &v, e);
+		if (!rc)
+			rc = fn(arg, &v, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &value, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+store_versions_of(struct store_tx *tx, const char *uid,
+		  int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+		  struct err *e)
+{
+	return versions_under(tx, T_UID, uid, 0, fn, arg, e);
+}
+
+int
+store_versions_of_study(struct store_tx *tx, const char *study, uint64_t from,
+			int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+			struct err *e)
+{
+	return versions_under(tx, T_OF_STUDY, study, from, fn, arg, e);
+}
+
+int
+store_versions(struct store_tx *tx, uint64_t from,
+	       int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
+	       struct err *e)
+{
+	unsigned char key[8];
+	struct kv_cursor *c;
+	struct kv_slice k, value;
+	struct version v;
+	int rc = kv_cursor_open(&c, tx->txn, T_VERSION, e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, be64_key(key, from), &k, &value, e);
+	while (!rc) {
+		rc = version_decode(&v, buf_get_be64(k.p), value.p, value.n, e);
+		if (!rc)
+			rc = fn(arg, &v, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &value, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+keep_current(void *arg, const struct version *v, struct err *e)
+{
+	struct version *out = arg;
+
+	(void)e;
+	if (v->current)
+		*out = *v;
+	return 0;
+}
+
+int
+store_current(struct store_tx *tx, const char *uid, struct version *out, struct err *e)
+{
+	int rc;
+
+	out->oid = 0;
+	rc = store_versions_of(tx, uid, keep_current, out, e);
+	return rc ? rc : out->oid ? 0 : ERR_ABSENT;
+}
+
+/* --- counters --- */
+
+int
+meta_counts(struct store_tx *tx, struct store_counts *out, struct err *e)
+{
+	struct kv_slice v;
+	const unsigned char *p;
+	int rc = kv_get(tx->txn, T_META, kv_slice(key_counts, 6), &v, e);
+
+	memset(out, 0, sizeof(*out));
+	if (rc == ERR_ABSENT)
+		return 0;
+	if (rc || v.n < COUNTS)
+		return rc ? rc : err_set(e, ERR_CORRUPT, 0, "the counters are torn");
+	p = v.p;
+	out->known = buf_get_u64(p);
+	out->instances = buf_get_u64(p + 8);
+	out->studies = buf_get_u64(p + 16);
+	out->bytes = buf_get_u64(p + 24);
+	out->variants = buf_get_u64(p + 32);
+	out->revisions = buf_get_u64(p + 40);
+	out->transcoded = buf_get_u64(p + 48);
+	out->conflicts = buf_get_u64(p + 56);
+	return 0;
+}
+
+int
+meta_set_counts(struct store_tx *tx, const struct store_counts *in, struct err *e)
+{
+	unsigned char p[COUNTS];
+
+	buf_set_u64(p, in->known);
+	buf_set_u64(p + 8, in->instances);
+	buf_set_u64(p + 16, in->studies);
+	buf_set_u64(p + 24, in->bytes);
+	buf_set_u64(p + 32, in->variants);
+	buf_set_u64(p + 40, in->revisions);
+	buf_set_u64(p + 48, in->transcoded);
+	buf_set_u64(p + 56, in->conflicts);
+	return kv_put(tx->txn, T_META, kv_slice(key_counts, 6), kv_slice(p, sizeof(p)), e);
+}
+
+int
+store_counts(struct store_tx *tx, struct store_counts *out, struct err *e)
+{
+	return meta_counts(tx, out, e);
+}
