@@ -24,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 extern "C" {
@@ -84,9 +85,12 @@ void
 no_delay(int fd)
 {
 	int on = 1;
+	struct timeval patience = {60, 0};
 
 	/* Without it each C-STORE stalls 40 ms a side (TRAPS 2). */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	/* R34: who reads nothing for so long is dropped. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
 /* DCMTK takes an accepted socket from a global: one association at a time passes the lock. */

@@ -1,0 +1,271 @@
+#include "common/dimse/identifier.h"
+
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/uid.h"
+#include "common/dicom/charset.h"
+#include "common/dicom/keys.h"
+#include "common/dicom/scan.h"
+
+enum { VALUES_MAX = 256, LIST_MAX = 65535 };
+
+static const char implicit_le[] = "1.2.840.10008.1.2";
+
+struct value {
+	uint32_t tag;
+	size_t offset, n;
+};
+
+struct reading {
+	struct value values[VALUES_MAX];
+	unsigned n;
+	struct buf bytes;
+	bool capture;
+};
+
+struct extra {
+	uint32_t tag;
+	char vr[3];
+};
+
+/* What stands in identifiers and is no key of an object. */
+static const struct extra extras[] = {
+	{TAG_CHARSET, "CS"},	     {TAG_QUERY_LEVEL, "CS"},	    {TAG_RETRIEVE_AET, "AE"},
+	{TAG_AVAILABILITY, "CS"},    {TAG_FAILED_UIDS, "UI"},	    {TAG_MODALITIES, "CS"},
+	{TAG_CLASSES, "UI"},	     {TAG_AVAILABLE_SYNTAX, "UI"},  {TAG_PATIENT_STUDIES, "IS"},
+	{TAG_PATIENT_SERIES, "IS"},  {TAG_PATIENT_INSTANCES, "IS"}, {TAG_STUDY_SERIES, "IS"},
+	{TAG_STUDY_INSTANCES, "IS"}, {TAG_SERIES_INSTANCES, "IS"},
+};
+
+const char *
+identifier_vr(uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+	size_t i;
+
+	if (k)
+		return k->vr;
+	for (i = 0; i < sizeof(extras) / sizeof(extras[0]); i++)
+		if (extras[i].tag == tag)
+			return extras[i].vr;
+	return "UN";
+}
+
+static void
+on_element(void *arg, const struct scan_element *el)
+{
+	struct reading *r = arg;
+
+	r->capture = el->depth == 0 && (el->tag & 0xffff) != 0 && r->n < VALUES_MAX;
+	if (!r->capture)
+		return;
+	r->values[r->n].tag = el->tag;
+	r->values[r->n].offset = r->bytes.len;
+	r->values[r->n].n = 0;
+	r->n++;
+}
+
+static void
+on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_t n)
+{
+	struct reading *r = arg;
+
+	(void)el;
+	if (!r->capture || r->values[r->n - 1].n + n > LIST_MAX)
+		return;
+	buf_put(&r->bytes, p, n);
+	r->values[r->n - 1].n += n;
+}
+
+static void
+on_end(void *arg, const struct scan_element *el)
+{
+	(void)el;
+	((struct reading *)arg)->capture = false;
+}
+
+static void
+on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
+{
+	(void)mark;
+	(void)offset;
+	(void)length;
+	((struct reading *)arg)->capture = false;
+}
+
+/* A key without the pads around it; lists of UIDs can be longer than an index value. */
+static void
+put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, size_t n)
+{
+	struct buf text = BUF_INIT;
+	const char *vr = identifier_vr(tag);
+	enum charset_text kind = strcmp(vr, "PN") == 0	 ? CHARSET_NAME
+				 : strcmp(vr, "LT") == 0 ? CHARSET_TEXT
+							 : CHARSET_VALUES;
+	const char *p;
+
+	(void)charset_to_utf8(charset, kind, s, n, &text);
+	p = (const char *)text.data;
+	n = text.len;
+	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))
+		n--;
+	while (n > 0 && *p == ' ') {
+		p++;
+		n--;
+	}
+	buf_put_u32(set, tag);
+	buf_put_u16(set, (unsigned)n);
+	buf_put(set, p, n);
+	buf_fini(&text);
+}
+
+static int
+collect(struct identifier *out, const struct reading *r, struct err *e)
+{
+	struct charset *charset;
+	const char *name = "";
+	size_t n = 0;
+	unsigned i;
+	uint32_t last = 0;
+	int rc;
+
+	for (i = 0; i < r->n; i++)
+		if (r->values[i].tag == TAG_CHARSET) {
+			name = (const char *)r->bytes.data + r->values[i].offset;
+			n = r->values[i].n;
+		}
+	rc = charset_new(&charset, name, n, e);
+	if (rc)
+		return rc;
+	for (i = 0; i < r->n; i++) {
+		if (i && r->values[i].tag <= last)
+			continue; /* out of order: what came first counts */
+		last = r->values[i].tag;
+		put_key(&out->keys, charset, last,
+			r->bytes.data ? (const char *)r->bytes.data + r->values[i].offset : "",
+			r->values[i].n);
+	}
+	charset_free(charset);
+	return buf_failed(&out->keys) ? err_set(e, ERR_LOCAL, 0, "no memory for an identifier") : 0;
+}
+
+int
+identifier_parse(struct identifier *out, const char *syntax, const void *p, size_t n, struct err *e)
+{
+	struct scan_config c;
+	struct reading r;
+	struct scan *s;
+	int rc;
+
+	memset(&r, 0, sizeof(r));
+	buf_init(&out->keys);
+	scan_config_default(&c);
+	c.syntax = strcmp(syntax, implicit_le) == 0 ? SCAN_IMPLICIT : SCAN_EXPLICIT;
+	c.max_depth = 16;
+	c.handler = (struct scan_handler){on_element, on_value, on_end, on_mark, &r};
+	rc = scan_new(&s, &c, e);
+	if (rc)
+		return rc;
+	scan_feed(s, p, n);
+	scan_end(s);
+	if (scan_flags(s) & (SCAN_LIMITS | SCAN_TRUNCATED))
+		rc = err_set(e, ERR_PEER, 0, "an identifier that cannot be read");
+	else
+		rc = collect(out, &r, e);
+	scan_free(s);
+	buf_fini(&r.bytes);
+	if (rc)
+		identifier_fini(out);
+	return rc;
+}
+
+void
+identifier_fini(struct identifier *id)
+{
+	buf_fini(&id->keys);
+}
+
+static void
+put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const char *value,
+	    size_t n)
+{
+	bool is_long = strcmp(vr, "UN") == 0 || strcmp(vr, "SQ") == 0;
+	char pad = strcmp(vr, "UI") == 0 ? '\0' : ' ';
+
+	if (is_long) /* answered empty: what it holds is not kept in its own form */
+		n = 0;
+	if (n + n % 2 > 0xfffe)
+		n = 0xfffe;
+	buf_put_u16(out, tag >> 16);
+	buf_put_u16(out, tag & 0xffff);
+	if (!implicit) {
+		buf_put(out, vr, 2);
+		if (is_long)
+			buf_put_u16(out, 0);
+	}
+	if (implicit || is_long)
+		buf_put_u32(out, (uint32_t)(n + n % 2));
+	else
+		buf_put_u16(out, (unsigned)(n + n % 2));
+	buf_put(out, value, n);
+	if (n % 2)
+		buf_put(out, &pad, 1);
+}
+
+static void
+put_us(struct buf *out, bool implicit, uint32_t tag, struct attr a)
+{
+	unsigned v = 0;
+	size_t i;
+
+	for (i = 0; i < a.n && a.value[i] >= '0' && a.value[i] <= '9'; i++)
+		v = v * 10 + (unsigned)(a.value[i] - '0');
+	buf_put_u16(out, tag >> 16);
+	buf_put_u16(out, tag & 0xffff);
+	if (!implicit)
+		buf_puts(out, "US");
+	if (implicit)
+		buf_put_u32(out, a.n ? 2 : 0);
+	else
+		buf_put_u16(out, a.n ? 2 : 0);
+	if (a.n)
+		buf_put_u16(out, v);
+}
+
+static bool
+ascii(struct attrs set)
+{
+	const unsigned char *p;
+	struct attr a;
+	size_t pos = 0, i;
+
+	while (attrs_next(set, &pos, &a))
+		for (p = (const unsigned char *)a.value, i = 0; i < a.n; i++)
+			if (p[i] >= 0x80)
+				return false;
+	return true;
+}
+
+void
+identifier_build(struct buf *out, const char *syntax, struct attrs set)
+{
+	bool implicit = strcmp(syntax, implicit_le) == 0, said = ascii(set);
+	struct attr a;
+	size_t pos = 0;
+
+	while (attrs_next(set, &pos, &a)) {
+		const char *vr = identifier_vr(a.tag);
+
+		if (a.tag == TAG_CHARSET)
+			continue;
+		if (!said && a.tag > TAG_CHARSET) {
+			put_element(out, implicit, TAG_CHARSET, "CS", "ISO_IR 192", 10);
+			said = true;
+		}
+		if (strcmp(vr, "US") == 0)
+			put_us(out, implicit, a.tag, a);
+		else
+			put_element(out, implicit, a.tag, vr, a.value, a.n);
+	}
+}

@@ -1,0 +1,30 @@
+/*
+ * retrieve.h - C-MOVE and C-GET of Patient Root and Study Root (PS3.4 C.4.2, C.4.3).
+ *
+ * Covers the known list (R20): what has no bytes here, or whose syntax the
+ * receiver does not take, is a failed sub-operation, never left out under 0000.
+ * Bytes go from the store to the wire unchanged; a slow reader holds no read
+ * transaction. Counters each second and every tenth; cancel ends with FE00.
+ * Threads: called by the association's own.
+ */
+#ifndef SALAMANDER_COMMON_DIMSE_RETRIEVE_H
+#define SALAMANDER_COMMON_DIMSE_RETRIEVE_H
+
+struct clock;
+struct dimse_caller;
+struct err;
+struct message;
+struct store;
+
+struct retrieve_config {
+	struct store *store;
+	struct clock *clock;
+	unsigned seconds; /* for a sub-association and for each answer */
+};
+
+int retrieve_get(const struct retrieve_config *c, const struct dimse_caller *who,
+		 const struct message *rq, struct err *e);
+int retrieve_move(const struct retrieve_config *c, const struct dimse_caller *who,
+		  const struct message *rq, struct err *e);
+
+#endif

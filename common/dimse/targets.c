@@ -1,0 +1,181 @@
+#include "common/dimse/targets.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/dicom/keys.h"
+#include "common/store/match.h"
+#include "common/store/query.h"
+#include "common/store/store.h"
+
+enum { PAGE = 500, LEVEL_SIZE = 16, PAGE_FULL = 1 };
+
+struct collecting {
+	struct targets *out;
+	struct attr series, instance; /* lists; value NULL: all */
+	unsigned seen;
+	uint64_t next; /* oid to go on from */
+};
+
+static int
+add(struct collecting *c, const struct version *v, struct err *e)
+{
+	struct targets *t = c->out;
+	struct target *to;
+
+	if (t->n == t->cap) {
+		size_t cap = t->cap ? t->cap * 2 : 64;
+
+		to = realloc(t->all, cap * sizeof(*to));
+		if (!to)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
+		t->all = to;
+		t->cap = cap;
+	}
+	to = &t->all[t->n++];
+	memset(to, 0, sizeof(*to));
+	to->oid = v->oid;
+	to->here = v->state == VERSION_HERE;
+	memcpy(to->sop_class, v->sop_class, UID_SIZE);
+	memcpy(to->sop_instance, v->sop_instance, UID_SIZE);
+	memcpy(to->syntax, v->syntax, UID_SIZE);
+	memcpy(to->study, v->study, UID_SIZE);
+	return 0;
+}
+
+static bool
+listed(struct attr list, const char *uid)
+{
+	struct attr value = {0, uid, strlen(uid)};
+
+	return !list.value || match_value("UI", list.value, list.n, value);
+}
+
+static int
+on_version(void *arg, const struct version *v, struct err *e)
+{
+	struct collecting *c = arg;
+
+	if (c->seen++ >= PAGE) {
+		c->next = v->oid;
+		return PAGE_FULL; /* the read transaction ends; the next goes on here */
+	}
+	if (!v->current || v->hidden || !v->sop_instance[0] || !listed(c->series, v->series) ||
+	    !listed(c->instance, v->sop_instance))
+		return 0;
+	return add(c, v, e);
+}
+
+static int
+of_study(struct collecting *c, struct store *s, const char *study, struct err *e)
+{
+	struct store_tx *tx;
+	int rc;
+
+	c->next = 0;
+	do {
+		rc = store_begin_read(&tx, s, e);
+		if (rc)
+			return rc;
+		c->seen = 0;
+		rc = store_versions_of_study(tx, study, c->next, on_version, c, e);
+		store_end_read(tx);
+	} while (rc == PAGE_FULL);
+	return rc;
+}
+
+static int
+of_list(struct collecting *c, struct store *s, struct attr studies, struct err *e)
+{
+	char uid[UID_SIZE];
+	int rc = 0;
+
+	while (!rc && studies.n > 0) {
+		const char *bar = memchr(studies.value, '\\', studies.n);
+		size_t n = bar ? (size_t)(bar - studies.value) : studies.n;
+
+		if (n > 0 && n < UID_SIZE) {
+			memcpy(uid, studies.value, n);
+			uid[n] = '\0';
+			rc = of_study(c, s, uid, e);
+		}
+		n += bar != NULL;
+		studies.value += n;
+		studies.n -= n;
+	}
+	return rc;
+}
+
+static int
+of_patient(struct collecting *c, struct store *s, struct attr id, struct err *e)
+{
+	struct query_config qc = {.level = QUERY_STUDY};
+	struct query_match m;
+	struct query *q;
+	struct buf keys = BUF_INIT;
+	char uid[UID_SIZE];
+	int rc;
+
+	attrs_put(&keys, TAG_PATIENT_ID, id.value, id.n);
+	qc.keys = attrs_of(&keys);
+	rc = query_open(&q, s, &qc, e);
+	while (!rc) {
+		rc = query_next(q, &m, e);
+		if (!rc && attrs_copy(m.study, TAG_STUDY_UID, uid, sizeof(uid)))
+			rc = of_study(c, s, uid, e);
+	}
+	if (rc == ERR_ABSENT) {
+		query_close(q);
+		rc = 0;
+	}
+	buf_fini(&keys);
+	return rc;
+}
+
+static bool
+unique(struct attrs keys, uint32_t tag, struct attr *out)
+{
+	return attrs_get(keys, tag, out) && out->n > 0 && !match_has_wildcard(out->value, out->n);
+}
+
+int
+targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
+	     struct err *e)
+{
+	struct collecting c = {.out = out};
+	struct attr study, id;
+	char level[LEVEL_SIZE];
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	(void)attrs_copy(keys, TAG_QUERY_LEVEL, level, sizeof(level));
+	if (patient_root && strcmp(level, "PATIENT") == 0) {
+		if (!unique(keys, TAG_PATIENT_ID, &id))
+			return err_set(e, ERR_PEER, 0, "a unique key is missing (0010,0020)");
+		rc = of_patient(&c, s, id, e);
+	} else {
+		bool series = strcmp(level, "SERIES") == 0, image = strcmp(level, "IMAGE") == 0;
+
+		if (!series && !image && strcmp(level, "STUDY") != 0)
+			return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
+		if (!unique(keys, TAG_STUDY_UID, &study))
+			return err_set(e, ERR_PEER, 0, "a unique key is missing (0020,000D)");
+		if ((series || image) && !unique(keys, TAG_SERIES_UID, &c.series))
+			return err_set(e, ERR_PEER, 0, "a unique key is missing (0020,000E)");
+		if (image && !unique(keys, TAG_SOP_INSTANCE, &c.instance))
+			return err_set(e, ERR_PEER, 0, "a unique key is missing (0008,0018)");
+		rc = of_list(&c, s, study, e);
+	}
+	if (rc)
+		targets_fini(out);
+	return rc;
+}
+
+void
+targets_fini(struct targets *t)
+{
+	free(t->all);
+	memset(t, 0, sizeof(*t));
+}

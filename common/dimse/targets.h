@@ -1,0 +1,37 @@
+/*
+ * targets.h - the instances that a retrieve covers: the known list (R20) below
+ * the unique keys of its identifier.
+ *
+ * Threads: plain memory; reads the store in short transactions.
+ */
+#ifndef SALAMANDER_COMMON_DIMSE_TARGETS_H
+#define SALAMANDER_COMMON_DIMSE_TARGETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/uid.h"
+#include "common/dicom/attrs.h"
+
+struct err;
+struct store;
+
+struct target {
+	uint64_t oid;
+	bool here; /* its bytes are */
+	bool done; /* sent, or failed for good */
+	char sop_class[UID_SIZE], sop_instance[UID_SIZE], syntax[UID_SIZE], study[UID_SIZE];
+};
+
+struct targets {
+	struct target *all;
+	size_t n, cap;
+};
+
+/* ERR_PEER: a unique key is missing (A900); e says which. */
+int targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
+		 struct err *e);
+void targets_fini(struct targets *t);
+
+#endif
