@@ -5,9 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/fault.h"
+#include "common/base/log.h"
 
 enum { MAX_TABLES = 64 };
 
@@ -108,6 +110,18 @@ kv_close(struct kv *kv)
 	free(kv);
 }
 
+/*
+ * The meta page could not be written: LMDB refuses everything, reading too, until
+ * the environment is opened anew (TRAPS 3). Others hold transactions in the old map,
+ * so this is left to the supervisor; nothing unacknowledged is lost, viewers are back
+ * within a second. _exit: no core with pixels in it (R35).
+ */
+static void __attribute__((noreturn)) give_up(void)
+{
+	log_line(LOG_ERROR, "kv.panic", "the environment must be opened anew; ending");
+	_exit(1);
+}
+
 int
 kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 {
@@ -123,6 +137,8 @@ kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 	rc = mdb_txn_begin(kv->env, NULL, mode == KV_READ ? MDB_RDONLY : 0, &t->txn);
 	if (rc) {
 		free(t);
+		if (rc == MDB_PANIC)
+			give_up();
 		return rc == MDB_READERS_FULL
 			       ? err_set(e, ERR_AGAIN, 0, "every reader slot is taken")
 			       : failed(e, rc, "mdb_txn_begin");

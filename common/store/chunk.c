@@ -118,24 +118,25 @@ chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uin
 }
 
 int
-chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, bool *done, struct err *e)
+chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, uint64_t *freed, bool *done,
+	     struct err *e)
 {
 	unsigned char first[12];
 	struct kv_cursor *c;
 	struct kv_slice k, v;
-	uint64_t freed = 0;
 	int rc = kv_cursor_open(&c, tx->txn, T_CHUNK, e);
 
 	*done = false;
+	*freed = 0;
 	if (rc)
 		return rc;
 	rc = kv_cursor_seek(c, chunk_key(first, id, 0), &k, &v, e);
-	while (!rc && freed < most) {
+	while (!rc && *freed < most) {
 		if (k.n != 12 || memcmp(k.p, first, 8) != 0) {
 			rc = ERR_ABSENT;
 			break;
 		}
-		freed += v.n + PAGE_HEAD;
+		*freed += v.n + PAGE_HEAD;
 		rc = kv_cursor_del(c, e);
 		if (!rc)
 			rc = kv_cursor_next(c, &k, &v, e);

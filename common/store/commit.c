@@ -17,7 +17,13 @@
 #include "common/base/log.h"
 #include "common/store/private.h"
 
-enum { BATCH_MAX = 512, IDLE_SECONDS = 2 };
+enum {
+	BATCH_MAX = 512,
+	IDLE_SECONDS = 2,
+	VIEWS_MS = 2000,     /* views are written this often            */
+	READERS_MS = 10000,  /* dead readers are looked for (TRAPS 3)   */
+	SLOW_FLUSH_US = 1000 /* from here on waiting for company can pay */
+};
 
 struct request {
 	struct request *next;
@@ -37,7 +43,12 @@ struct committer {
 	pthread_cond_t work, answered;
 	/* guarded by mu */
 	struct request *first, **last;
+	unsigned queued;
 	bool stop;
+	/* committer's thread only */
+	int64_t commit_us; /* mean of late, an eighth of each new one  */
+	unsigned company;  /* who was served or waited at the last one */
+	int64_t views_at, readers_at;
 };
 
 static int
@@ -97,51 +108,98 @@ left_in(struct request **batch, unsigned n)
 	return left;
 }
 
+/* One transaction for all that have not failed; the result of the commit, or of its begin. */
+static int
+try_batch(struct store *s, struct request **batch, unsigned n, bool *again, struct err *e)
+{
+	struct store_tx tx = {s, NULL, true};
+	int rc = kv_begin(&tx.txn, s->kv, KV_WRITE, e);
+
+	*again = false;
+	if (rc)
+		return rc;
+	run_closures(&tx, batch, n, again);
+	if (!*again)
+		rc = save_meta(&tx, e);
+	if (*again || rc) {
+		kv_abort(tx.txn);
+		return rc;
+	}
+	space_measure(s, tx.txn);
+	return kv_commit(tx.txn, e); /* ack-after-disk */
+}
+
 static void
 run_batch(struct store *s, struct request **batch, unsigned n)
 {
-	struct store_tx tx = {s, NULL, true};
 	struct err e = ERR_INIT;
 	bool again = true;
-	int rc;
+	unsigned i;
+	int rc = 0;
 
-	while (again && left_in(batch, n)) {
-		rc = kv_begin(&tx.txn, s->kv, KV_WRITE, &e);
-		if (rc) {
-			fail_all(batch, n, rc, &e);
-			return;
-		}
-		run_closures(&tx, batch, n, &again);
-		if (!again) {
-			rc = save_meta(&tx, &e);
-			if (!rc)
-				space_measure(s, tx.txn);
-			if (rc)
-				kv_abort(tx.txn);
-			else
-				rc = kv_commit(tx.txn, &e); /* ack-after-disk */
-			if (rc)
-				fail_all(batch, n, rc, &e);
-			return;
-		}
-		kv_abort(tx.txn);
-	}
+	while (again && left_in(batch, n))
+		rc = try_batch(s, batch, n, &again, &e);
+	if (!rc)
+		return;
+	/* R12: on a full disk what is small may still fit; it does not fall with what is large. */
+	for (i = 0; rc == ERR_FULL && n > 1 && i < n; i++)
+		if (!batch[i]->failed)
+			run_batch(s, &batch[i], 1);
+	if (rc != ERR_FULL || n == 1)
+		fail_all(batch, n, rc, &e);
+}
+
+static int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static struct timespec
+in_us(int64_t us)
+{
+	struct timespec t;
+
+	us += now_us();
+	t.tv_sec = (time_t)(us / 1000000);
+	t.tv_nsec = (long)(us % 1000000) * 1000;
+	return t;
+}
+
+/*
+ * Group commit waits only where that pays: flushes are slow here, and fewer have
+ * arrived than took part lately. Then for a quarter of a flush at most. Called with mu.
+ */
+static void
+wait_for_company(struct committer *c)
+{
+	struct timespec until;
+
+	if (c->commit_us < SLOW_FLUSH_US || c->queued >= c->company)
+		return;
+	until = in_us(c->commit_us / 4);
+	while (c->queued < c->company && !c->stop)
+		if (pthread_cond_timedwait(&c->work, &c->mu, &until) == ETIMEDOUT)
+			break;
 }
 
 /* What has arrived, up to STORE_BATCH bytes; waits for work. 0: stop, or idle. */
 static unsigned
-take_batch(struct committer *c, struct request **batch, bool *stop)
+take_batch(struct committer *c, struct request **batch, bool hurry, bool *stop)
 {
-	struct timespec until;
+	struct timespec until = in_us(hurry ? 0 : (int64_t)IDLE_SECONDS * 1000000);
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += IDLE_SECONDS;
 	pthread_mutex_lock(&c->mu);
 	while (!c->first && !c->stop)
 		if (pthread_cond_timedwait(&c->work, &c->mu, &until) == ETIMEDOUT)
 			break;
+	if (c->first)
+		wait_for_company(c);
 	while (c->first && n < BATCH_MAX && (n == 0 || bytes + c->first->bytes <= STORE_BATCH)) {
 		batch[n] = c->first;
 		bytes += c->first->bytes;
@@ -150,6 +208,7 @@ take_batch(struct committer *c, struct request **batch, bool *stop)
 	}
 	if (!c->first)
 		c->last = &c->first;
+	c->queued -= n;
 	*stop = c->stop && n == 0;
 	pthread_mutex_unlock(&c->mu);
 	return n;
@@ -167,25 +226,51 @@ answer(struct committer *c, struct request **batch, unsigned n)
 	pthread_mutex_unlock(&c->mu);
 }
 
+static void
+run_timed(struct committer *c, struct request **batch, unsigned n)
+{
+	int64_t start = now_us();
+
+	run_batch(c->s, batch, n);
+	c->commit_us += (now_us() - start - c->commit_us) / 8;
+	pthread_mutex_lock(&c->mu);
+	c->company = n + c->queued;
+	pthread_mutex_unlock(&c->mu);
+	answer(c, batch, n);
+}
+
+/* What is due by time, busy or idle. */
+static void
+chores(struct committer *c)
+{
+	int64_t now = now_us() / 1000;
+
+	if (now - c->views_at >= VIEWS_MS) {
+		c->views_at = now;
+		views_flush(c->s);
+	}
+	if (now - c->readers_at >= READERS_MS) {
+		c->readers_at = now;
+		(void)kv_check_readers(c->s->kv, NULL);
+	}
+}
+
 static void *
 run(void *arg)
 {
 	struct committer *c = arg;
 	struct request *batch[BATCH_MAX];
-	bool stop = false;
+	bool stop = false, more = false;
 
 	while (!stop) {
-		unsigned n = take_batch(c, batch, &stop);
+		unsigned n = take_batch(c, batch, more, &stop);
 
-		if (n > 0) {
-			run_batch(c->s, batch, n);
-			answer(c, batch, n);
-		} else if (!stop) {
-			views_flush(c->s);
-			(void)kv_check_readers(c->s->kv, NULL);
-		}
-		if (!stop)
-			(void)space_clean(c->s);
+		if (n > 0)
+			run_timed(c, batch, n);
+		if (stop)
+			break;
+		chores(c);
+		more = space_clean(c->s);
 	}
 	views_flush(c->s);
 	return NULL;
@@ -248,6 +333,7 @@ store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, st
 	pthread_mutex_lock(&c->mu);
 	*c->last = &r;
 	c->last = &r.next;
+	c->queued++;
 	pthread_cond_signal(&c->work);
 	while (!r.done)
 		pthread_cond_wait(&c->answered, &c->mu);

@@ -9,7 +9,7 @@
  *	of_study study UID | oid (be64) nothing
  *	chunk    object id (be64), number (be32)   header, payload (chunk.c)
  *	spooled  object id (be64)      nothing: chunks of an object that is not put yet
- *	dropped  object id (be64)      nothing: chunks that are to be deleted
+ *	dropped  object id (be64)      bytes (u64 LE): chunks that are to be deleted
  *	study_state study UID          first arrival and last view (store_time), pin, age
  */
 #ifndef SALAMANDER_COMMON_STORE_PRIVATE_H
@@ -84,8 +84,9 @@ int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, 
 /* Borrowed as kv_get's values; ERR_CORRUPT unless header and checksum are right. */
 int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	      struct err *e);
-/* Deletes chunks of id from the end, at most `most` bytes; *done when none is left. */
-int chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, bool *done, struct err *e);
+/* Deletes chunks of id, at most `most` bytes; *freed of them; *done when none is left. */
+int chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, uint64_t *freed, bool *done,
+		 struct err *e);
 /* Bytes that an object of this size takes in the environment, index rows and all. */
 uint64_t chunk_cost(const struct store *s, uint64_t size);
 
@@ -94,11 +95,12 @@ uint64_t chunk_cost(const struct store *s, uint64_t size);
 int spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail *tail,
 		 struct err *e);
 uint64_t spool_id(const struct store_spool *p);
-void spool_was_put(struct store_spool *p);
 
 /* --- room (space.c) --- */
 /* Reads how many bytes of the map are in use, after a commit. */
 void space_measure(struct store *s, struct kv_txn *txn);
+/* The chunks of id are to be deleted: part of the caller's transaction (R12). */
+int space_drop(struct store_tx *tx, uint64_t id, uint64_t bytes, struct err *e);
 /* One step of the clean-up of dropped and orphaned chunks; false: nothing left to do. */
 bool space_clean(struct store *s);
 int space_orphans(struct store *s, struct err *e);

@@ -53,6 +53,7 @@ store_prepare(struct store *s, struct store_object *o, struct err *e)
 {
 	struct store_tx *tx;
 	struct version v;
+	struct err why = ERR_INIT;
 	uint64_t oid;
 	int rc;
 
@@ -64,12 +65,17 @@ store_prepare(struct store *s, struct store_object *o, struct err *e)
 	rc = store_by_digest(tx, o->info->digest, &oid, e);
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
-	if (!rc && v.state == VERSION_HERE && v.location == VERSION_CHUNKS) {
-		rc = check_chunks(tx, &v, &o->checked_good, e);
-		o->checked_bytes = v.bytes;
-	}
 	store_end_read(tx);
-	return rc == ERR_ABSENT ? 0 : rc;
+	if (rc || v.state != VERSION_HERE || v.location != VERSION_CHUNKS)
+		return rc == ERR_ABSENT ? 0 : rc;
+	/* Read and hashed as a whole, a short transaction per chunk: it may be large and cold. */
+	rc = store_check(s, oid, &why);
+	if (rc == ERR_NONE || rc == ERR_CORRUPT) {
+		o->checked_bytes = v.bytes;
+		o->checked_good = rc == ERR_NONE;
+		return 0;
+	}
+	return rc == ERR_ABSENT ? 0 : err_set(e, why.code, why.sys, "%s", why.what);
 }
 
 static int
@@ -146,7 +152,7 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 	v->current = !r->any;
 	/* A correction from where the object came from is what counts now; others only listed. */
 	if (v->relation == VERSION_REVISION && r->old_current.oid &&
-	    version_same_source(v, &r->old_current))
+	    same(v->pixels, r->old_current.pixels) && version_same_source(v, &r->old_current))
 		v->current = true;
 	if (!r->old_current.oid)
 		v->current = true;
@@ -307,14 +313,6 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 }
 
 static int
-drop_chunks(struct store_tx *tx, uint64_t id, struct err *e)
-{
-	unsigned char key[8];
-
-	return kv_put(tx->txn, T_DROPPED, be64_key(key, id), kv_slice("", 0), e);
-}
-
-static int
 put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct store_verdict *out,
 	  struct err *e)
 {
@@ -335,7 +333,7 @@ put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct stor
 			return rc;
 		}
 		out->repaired = true;
-		rc = v.location == VERSION_CHUNKS ? drop_chunks(tx, v.bytes, e) : 0;
+		rc = v.location == VERSION_CHUNKS ? space_drop(tx, v.bytes, v.size, e) : 0;
 		if (!rc)
 			rc = count_bytes(tx, &v, -1, e);
 	} else {
@@ -365,8 +363,6 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 		if (!rc)
 			rc = place(tx, o, &v, out, e);
 	}
-	if (!rc && !out->duplicate)
-		spool_was_put(o->spool);
 	return rc;
 }
 
@@ -410,7 +406,7 @@ store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA25
 		return rc;
 	new_bytes = v.state != VERSION_HERE;
 	if (v.location == VERSION_CHUNKS)
-		rc = drop_chunks(tx, v.bytes, e);
+		rc = space_drop(tx, v.bytes, v.size, e);
 	v.state = VERSION_HERE;
 	v.location = VERSION_PACK;
 	memcpy(v.pack, pack, sizeof(v.pack));
@@ -439,8 +435,6 @@ store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, st
 		rc = version_write(tx, &v, e);
 	if (!rc)
 		rc = count_bytes(tx, &v, 1, e);
-	if (!rc)
-		spool_was_put(spool);
 	return rc;
 }
 
@@ -454,7 +448,7 @@ store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, st
 		return rc;
 	rc = count_bytes(tx, &v, -1, e);
 	if (!rc && v.location == VERSION_CHUNKS)
-		rc = drop_chunks(tx, v.bytes, e);
+		rc = space_drop(tx, v.bytes, v.size, e);
 	v.state = state;
 	v.location = VERSION_NOWHERE;
 	v.bytes = 0;

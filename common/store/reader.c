@@ -71,11 +71,50 @@ grow(struct store_reader *r, size_t n, struct err *e)
 
 /* Copies one chunk, checked, and lets the transaction go before anybody waits on a socket. */
 static int
-load(struct store_reader *r, uint32_t number, struct err *e)
+copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, struct err *e)
 {
-	struct store_tx *tx;
 	const void *p;
 	uint32_t n;
+	int rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
+
+	if (!rc)
+		rc = grow(r, n, e);
+	if (rc)
+		return rc;
+	memcpy(r->chunk, p, n);
+	r->n = n;
+	r->number = number;
+	r->have = true;
+	return 0;
+}
+
+/*
+ * What was evicted or repaired since the reader was opened is not damage: the
+ * record is looked at again in the transaction that missed. *again: it lies elsewhere now.
+ */
+static int
+look_again(struct store_reader *r, struct store_tx *tx, bool *again, struct err *e)
+{
+	struct version now;
+	int rc = store_version(tx, r->v.oid, &now, e);
+
+	*again = false;
+	if (rc)
+		return rc;
+	if (now.state != VERSION_HERE || now.location != VERSION_CHUNKS)
+		return ERR_ABSENT;
+	*again = now.bytes != r->v.bytes && now.chunk_payload == r->v.chunk_payload;
+	if (*again)
+		r->v = now;
+	return *again ? 0 : ERR_CORRUPT;
+}
+
+static int
+load(struct store_reader *r, uint32_t number, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct store_tx *tx;
+	bool again = true;
 	int rc;
 
 	if (r->have && r->number == number)
@@ -84,16 +123,17 @@ load(struct store_reader *r, uint32_t number, struct err *e)
 	rc = store_begin_read(&tx, r->s, e);
 	if (rc)
 		return rc;
-	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
-	if (!rc)
-		rc = grow(r, n, e);
-	if (!rc) {
-		memcpy(r->chunk, p, n);
-		r->n = n;
-		r->number = number;
-		r->have = true;
+	rc = copy_chunk(r, tx, number, &why);
+	if (rc == ERR_CORRUPT) {
+		rc = look_again(r, tx, &again, e);
+		if (!rc && again) {
+			err_clear(&why);
+			rc = copy_chunk(r, tx, number, &why);
+		}
 	}
 	store_end_read(tx);
+	if (rc && rc != ERR_ABSENT && why.code != ERR_NONE)
+		return err_set(e, why.code, why.sys, "%s", why.what);
 	return rc;
 }
 

@@ -10,6 +10,8 @@
 #include "common/base/log.h"
 #include "common/store/private.h"
 
+enum { CLEAN_ROWS = 256 }; /* objects whose chunks go in one transaction at most */
+
 void
 space_measure(struct store *s, struct kv_txn *txn)
 {
@@ -38,31 +40,87 @@ store_admit(struct store *s, uint64_t bytes, struct err *e)
 	return err_set(e, ERR_FULL, 0, "the cache is full");
 }
 
-/* The first row of T_DROPPED; its chunks go, at most STORE_DROP_STEP of them. */
+int
+space_drop(struct store_tx *tx, uint64_t id, uint64_t bytes, struct err *e)
+{
+	unsigned char key[8], value[8];
+
+	buf_set_u64(value, bytes);
+	return kv_put(tx->txn, T_DROPPED, be64_key(key, id), kv_slice(value, sizeof(value)), e);
+}
+
+/* Bytes that all rows of T_DROPPED still stand for. */
 static int
-clean_one(struct store_tx *tx, bool *more, struct err *e)
+measure_dropped(struct store_tx *tx, uint64_t *out, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
-	uint64_t id = 0;
+	int rc = kv_cursor_open(&c, tx->txn, T_DROPPED, e);
+
+	*out = 0;
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		*out += v.n >= 8 ? buf_get_u64(v.p) : 0;
+		rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* The first row of T_DROPPED: its chunks go, at most `most` bytes; *more: it is not the end. */
+static int
+clean_one(struct store_tx *tx, uint64_t most, uint64_t *freed, bool *more, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	uint64_t id = 0, bytes = 0;
 	bool done = false;
 	unsigned char key[8];
 	int rc = kv_cursor_open(&c, tx->txn, T_DROPPED, e);
 
 	*more = false;
+	*freed = 0;
 	if (rc)
 		return rc;
 	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
-	if (!rc)
+	if (!rc) {
 		id = buf_get_be64(k.p);
+		bytes = v.n >= 8 ? buf_get_u64(v.p) : 0;
+	}
 	kv_cursor_close(c);
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	*more = true;
-	rc = chunk_delete(tx, id, STORE_DROP_STEP, &done, e);
-	if (!rc && done)
-		rc = kv_del(tx->txn, T_DROPPED, be64_key(key, id), e);
-	return rc;
+	rc = chunk_delete(tx, id, most, freed, &done, e);
+	if (rc)
+		return rc;
+	if (done)
+		return kv_del(tx->txn, T_DROPPED, be64_key(key, id), e);
+	return space_drop(tx, id, bytes > *freed ? bytes - *freed : 0, e);
+}
+
+/* R12: at most STORE_DROP_STEP freed and CLEAN_ROWS objects in one transaction. */
+static int
+clean_step(struct store_tx *tx, bool *more, struct err *e)
+{
+	uint64_t left = STORE_DROP_STEP, freed, waiting = 0;
+	unsigned n;
+	int rc = 0;
+
+	*more = true;
+	for (n = 0; !rc && *more && left > 0 && n < CLEAN_ROWS; n++) {
+		rc = clean_one(tx, left, &freed, more, e);
+		left -= freed < left ? freed : left;
+	}
+	if (!rc)
+		rc = measure_dropped(tx, &waiting, e);
+	if (rc)
+		return rc;
+	space_measure(tx->s, tx->txn);
+	atomic_store(&tx->s->dropping, waiting);
+	return 0;
 }
 
 /* The committer's thread, between batches. */
@@ -71,34 +129,27 @@ space_clean(struct store *s)
 {
 	struct store_tx tx = {s, NULL, true};
 	struct err e = ERR_INIT;
-	bool more = false, any = false;
-	unsigned n;
-	int rc;
+	uint64_t waiting = 0;
+	bool more = false;
+	int rc = kv_begin(&tx.txn, s->kv, KV_READ, &e);
 
-	rc = kv_begin(&tx.txn, s->kv, KV_READ, &e);
 	if (!rc) {
-		uint64_t waiting = 0;
-
 		rc = kv_count(tx.txn, T_DROPPED, &waiting, &e);
-		any = waiting > 0;
 		kv_abort(tx.txn);
 	}
-	if (rc || !any)
+	if (!rc && waiting == 0)
 		return false;
-	rc = kv_begin(&tx.txn, s->kv, KV_WRITE, &e);
-	if (rc)
-		return false;
-	for (n = 0, more = true; !rc && more && n < 64; n++)
-		rc = clean_one(&tx, &more, &e);
-	if (rc) {
-		kv_abort(tx.txn);
-		log_err(LOG_WARN, "store.clean", &e);
-		return false;
+	if (!rc)
+		rc = kv_begin(&tx.txn, s->kv, KV_WRITE, &e);
+	if (!rc) {
+		rc = clean_step(&tx, &more, &e);
+		if (rc)
+			kv_abort(tx.txn);
+		else
+			rc = kv_commit(tx.txn, &e);
 	}
-	space_measure(s, tx.txn);
-	rc = kv_commit(tx.txn, &e);
 	if (rc)
-		log_err(LOG_WARN, "store.clean", &e);
+		log_err(LOG_WARN, "store.clean", &e); /* tried again by the next round */
 	return !rc && more;
 }
 
@@ -108,7 +159,6 @@ drop_spooled(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
-	unsigned char key[8];
 	int rc = kv_cursor_open(&c, tx->txn, T_SPOOLED, e);
 
 	(void)arg;
@@ -118,7 +168,7 @@ drop_spooled(struct store_tx *tx, void *arg, struct err *e)
 	while (!rc) {
 		uint64_t id = buf_get_be64(k.p);
 
-		rc = kv_put(tx->txn, T_DROPPED, be64_key(key, id), kv_slice("", 0), e);
+		rc = space_drop(tx, id, 0, e);
 		if (!rc)
 			rc = kv_cursor_del(c, e);
 		if (!rc)

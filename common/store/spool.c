@@ -11,9 +11,9 @@ struct store_spool {
 	struct store *s;
 	uint64_t id; /* object id of the chunks                      */
 	struct buf b;
-	uint32_t written; /* chunks that are in the environment already */
-	uint64_t size, admitted;
-	bool put;
+	uint32_t written;  /* chunks that are in the environment already */
+	uint64_t size;	   /* of all that was added                      */
+	uint64_t admitted; /* for what is in memory: the rest is in use  */
 };
 
 int
@@ -41,12 +41,6 @@ store_spool_size(const struct store_spool *p)
 	return p->size;
 }
 
-void
-spool_was_put(struct store_spool *p)
-{
-	p->put = true;
-}
-
 /* Whole chunks only; what is behind them stays in memory. */
 static int
 write_group(struct store_tx *tx, void *arg, struct err *e)
@@ -62,26 +56,11 @@ write_group(struct store_tx *tx, void *arg, struct err *e)
 	return rc;
 }
 
+/* R12: what is on its way in counts before it is written, and once. */
 static int
-flush_group(struct store_spool *p, struct err *e)
+admit(struct store_spool *p, size_t in_memory, struct err *e)
 {
-	uint32_t payload = chunk_payload(p->s);
-	size_t whole = p->b.len / payload * payload;
-	int rc = store_commit_bytes(p->s, write_group, p, p->b.len, e);
-
-	if (rc)
-		return rc;
-	p->written += (uint32_t)(p->b.len / payload);
-	memmove(p->b.data, p->b.data + whole, p->b.len - whole);
-	p->b.len -= whole;
-	return 0;
-}
-
-/* R12: what is on its way in counts before it is written. */
-static int
-admit(struct store_spool *p, uint64_t size, struct err *e)
-{
-	uint64_t cost = chunk_cost(p->s, size), more = cost - p->admitted;
+	uint64_t cost = chunk_cost(p->s, in_memory), more = cost - p->admitted;
 	int rc;
 
 	if (cost <= p->admitted)
@@ -94,15 +73,35 @@ admit(struct store_spool *p, uint64_t size, struct err *e)
 	return 0;
 }
 
+static int
+flush_group(struct store_spool *p, struct err *e)
+{
+	uint32_t payload = chunk_payload(p->s);
+	size_t whole = p->b.len / payload * payload;
+	int rc = store_commit_bytes(p->s, write_group, p, p->b.len, e);
+
+	if (rc)
+		return rc;
+	p->written += (uint32_t)(p->b.len / payload);
+	memmove(p->b.data, p->b.data + whole, p->b.len - whole);
+	p->b.len -= whole;
+	atomic_fetch_sub(&p->s->admitted, p->admitted); /* measured as used from now on */
+	p->admitted = 0;
+	return 0;
+}
+
 int
 store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e)
 {
 	const unsigned char *c = bytes;
-	int rc = admit(p, p->size + n, e);
+	int rc = 0;
 
 	while (!rc && n > 0) {
 		size_t room = STORE_GROUP - p->b.len, part = n < room ? n : room;
 
+		rc = admit(p, p->b.len + part, e);
+		if (rc)
+			break;
 		buf_put(&p->b, c, part);
 		if (buf_failed(&p->b))
 			return err_set(e, ERR_LOCAL, 0, "no memory for an object");
@@ -145,11 +144,29 @@ abandon(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct store_spool *p = arg;
 	unsigned char key[8];
-	int rc = kv_put(tx->txn, T_DROPPED, be64_key(key, p->id), kv_slice("", 0), e);
+	int rc = space_drop(tx, p->id, p->size, e);
 
 	if (!rc)
 		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/*
+ * Only the commit that put the object takes its row out of T_SPOOLED; a closure that
+ * ran and was undone leaves it. So the row, not a flag of ours, says what is an orphan.
+ */
+static bool
+is_orphan(const struct store_spool *p, struct err *e)
+{
+	struct store_tx *tx;
+	unsigned char key[8];
+	bool orphan;
+
+	if (p->written == 0 || store_begin_read(&tx, p->s, e))
+		return false;
+	orphan = kv_get(tx->txn, T_SPOOLED, be64_key(key, p->id), NULL, e) == 0;
+	store_end_read(tx);
+	return orphan;
 }
 
 void
@@ -161,7 +178,9 @@ store_spool_close(struct store_spool *p)
 		return;
 	atomic_fetch_sub(&p->s->admitted, p->admitted);
 	/* What cannot be said now is found at the next start (R12). */
-	if (p->written && !p->put && store_commit(p->s, abandon, p, &e))
+	if (is_orphan(p, &e))
+		(void)store_commit(p->s, abandon, p, &e);
+	if (e.code != ERR_NONE)
 		log_err(LOG_WARN, "store.abandon", &e);
 	buf_fini(&p->b);
 	free(p);

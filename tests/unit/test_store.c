@@ -1,0 +1,371 @@
+/* Versions, relations, duplicates, room and reading (R3, R4, R9, R11, R12, R13). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/store/private.h"
+#include "tests/lib/stored.h"
+
+#define MIB ((size_t)1 << 20)
+
+static struct store_verdict
+put(struct store *s, const struct recipe *r, const char *from)
+{
+	struct store_verdict v;
+	struct err e = ERR_INIT;
+	struct made m;
+	int rc;
+
+	made_init(&m, r);
+	rc = stored_put(s, &m, from, &v, &e);
+	if (rc)
+		print_error("%s\n", e.what);
+	assert_int_equal(rc, 0);
+	assert_int_equal(stored_compare(s, v.oid, &m, &e), 0);
+	made_fini(&m);
+	return v;
+}
+
+static void
+store_put__gives_back_every_byte_also_of_many_chunks(void **state)
+{
+	size_t sizes[] = {0, 10, 1800, 2000, 5000, MIB - 700, MIB, 3 * MIB + 1, 20 * MIB}, i;
+	struct stored t;
+	char uid[20];
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct recipe r = {"1.2.3", uid, NULL, NULL, (unsigned char)i, sizes[i]};
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%zu", i);
+		assert_false(put(t.s, &r, "a").duplicate);
+	}
+	assert_int_equal(stored_counts(t.s).instances, i);
+	assert_int_equal(stored_counts(t.s).studies, 1);
+	assert_int_equal(stored_rows(t.s, T_SPOOLED), 0);
+	stored_fini(&t);
+}
+
+static void
+store_put__R3_tells_variant_revision_and_conflict(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "first", 7, 100};
+	struct store_verdict first, v;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	first = put(t.s, &r, "a");
+	assert_int_equal(first.relation, VERSION_FIRST);
+	assert_true(first.current && first.new_study);
+	r.comment = "corrected";
+	v = put(t.s, &r, "b"); /* from elsewhere: listed, the first stays */
+	assert_int_equal(v.relation, VERSION_REVISION);
+	assert_false(v.current);
+	r.comment = "corrected again";
+	v = put(t.s, &r, "a"); /* from where it came: it counts now */
+	assert_int_equal(v.relation, VERSION_REVISION);
+	assert_true(v.current);
+	assert_false(stored_version(t.s, first.oid).current);
+	r.pixel = 8;
+	v = put(t.s, &r, "a");
+	assert_int_equal(v.relation, VERSION_CONFLICT);
+	assert_false(v.current);
+	r.comment = "a correction of what is in conflict";
+	v = put(t.s, &r, "a");
+	assert_int_equal(v.relation, VERSION_REVISION);
+	assert_false(v.current); /* until a person decides */
+	assert_int_equal(stored_counts(t.s).conflicts, 1);
+	assert_int_equal(stored_counts(t.s).revisions, 3);
+	assert_int_equal(stored_counts(t.s).known, 5);
+	stored_fini(&t);
+}
+
+static void
+store_put__R4_a_duplicate_changes_nothing(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 3 * MIB};
+	struct store_verdict a, b;
+	struct store_counts before;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	a = put(t.s, &r, "a");
+	before = stored_counts(t.s);
+	b = put(t.s, &r, "b");
+	assert_true(b.duplicate);
+	assert_int_equal(a.oid, b.oid);
+	assert_int_equal(stored_counts(t.s).bytes, before.bytes);
+	assert_int_equal(stored_counts(t.s).known, 1);
+	stored_fini(&t);
+}
+
+static int
+damage(struct store_tx *tx, void *arg, struct err *e)
+{
+	unsigned char key[12], copy[8192];
+	struct kv_slice v;
+	int rc;
+
+	buf_set_be64(key, *(uint64_t *)arg);
+	buf_set_be32(key + 8, 0);
+	rc = kv_get(tx->txn, T_CHUNK, kv_slice(key, 12), &v, e);
+	if (rc)
+		return rc;
+	assert_true(v.n <= sizeof(copy));
+	memcpy(copy, v.p, v.n);
+	copy[200] ^= 1;
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice(copy, v.n), e);
+}
+
+static void
+store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 5000};
+	struct store_reader *reader;
+	struct store_verdict a, b;
+	struct err e = ERR_INIT;
+	struct version v;
+	struct stored t;
+	unsigned char buf[16];
+	size_t got;
+
+	(void)state;
+	stored_init(&t, 0);
+	a = put(t.s, &r, "a");
+	v = stored_version(t.s, a.oid);
+	assert_int_equal(store_read_open(&reader, t.s, a.oid, &e), 0);
+	assert_int_equal(store_commit(t.s, damage, &v.bytes, &e), 0);
+	assert_int_equal(store_check(t.s, a.oid, &e), ERR_CORRUPT);
+	b = put(t.s, &r, "a");
+	assert_true(b.repaired && !b.duplicate);
+	assert_int_equal(b.oid, a.oid);
+	assert_int_equal(store_check(t.s, a.oid, NULL), 0);
+	assert_int_equal(stored_counts(t.s).instances, 1);
+	stored_settle(t.s);
+	assert_int_equal(stored_rows(t.s, T_CHUNK), 1);
+	/* who was reading goes on with the good copy */
+	err_clear(&e);
+	assert_int_equal(store_read(reader, 0, buf, sizeof(buf), &got, &e), 0);
+	store_read_close(reader);
+	stored_fini(&t);
+}
+
+static void
+store_put__R4_what_was_evicted_is_stored_again(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 3 * MIB};
+	struct store_reader *reader;
+	struct store_verdict a, b;
+	struct err e = ERR_INIT;
+	struct stored t;
+	unsigned char buf[16];
+	size_t got;
+
+	(void)state;
+	stored_init(&t, 0);
+	a = put(t.s, &r, "a");
+	assert_int_equal(store_read_open(&reader, t.s, a.oid, &e), 0);
+	assert_int_equal(stored_drop(t.s, a.oid, &e), 0);
+	stored_settle(t.s);
+	assert_int_equal(stored_rows(t.s, T_CHUNK), 0);
+	assert_int_equal(stored_counts(t.s).instances, 0);
+	assert_int_equal(stored_counts(t.s).studies, 0);
+	assert_int_equal(stored_counts(t.s).known, 1); /* R20 */
+	/* eviction under a reader is no damage */
+	assert_int_equal(store_read(reader, 0, buf, sizeof(buf), &got, &e), ERR_ABSENT);
+	assert_int_equal(e.code, ERR_NONE);
+	store_read_close(reader);
+	b = put(t.s, &r, "a");
+	assert_true(b.stored_again && !b.duplicate);
+	assert_int_equal(b.oid, a.oid);
+	assert_int_equal(stored_counts(t.s).instances, 1);
+	stored_fini(&t);
+}
+
+static int
+give_receipt(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct id128 epoch = {{1}};
+
+	return store_set_receipt(tx, *(uint64_t *)arg, &epoch, e);
+}
+
+/* Puts objects of 1 MiB until the store says other than 0. */
+static int
+fill(struct store *s, unsigned *n, uint64_t oids[], struct err *e)
+{
+	struct store_verdict v;
+	struct made m;
+	char uid[20];
+	int rc = 0;
+
+	while (!rc) {
+		struct recipe r = {"1.2.3", uid, NULL, NULL, (unsigned char)*n, MIB};
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%u", *n);
+		made_init(&m, &r);
+		rc = stored_put(s, &m, "a", &v, e);
+		made_fini(&m);
+		if (!rc)
+			oids[(*n)++] = v.oid;
+	}
+	return rc;
+}
+
+static void
+store_put__R12_a_full_cache_refuses_and_goes_on_serving(void **state)
+{
+	uint64_t oids[200];
+	struct err e = ERR_INIT;
+	struct stored t;
+	unsigned n = 0, i, full;
+	struct store_space space;
+
+	(void)state;
+	stored_init(&t, 64 * MIB);
+	assert_int_equal(fill(t.s, &n, oids, &e), ERR_FULL);
+	assert_in_range(n, 50, 63);
+	store_space(t.s, &space);
+	assert_true(space.used <= space.quota);
+	for (i = 0; i < n; i++) /* reading and receipts go on */
+		assert_int_equal(store_check(t.s, oids[i], NULL), 0);
+	for (i = 0; i < n; i++)
+		assert_int_equal(store_commit(t.s, give_receipt, &oids[i], NULL), 0);
+	for (i = 0; i < n; i++)
+		assert_int_equal(stored_drop(t.s, oids[i], NULL), 0);
+	stored_settle(t.s);
+	full = n;
+	err_clear(&e);
+	assert_int_equal(fill(t.s, &n, oids, &e), ERR_FULL); /* as much fits again */
+	assert_in_range(n - full, full - 2, full + 1);
+	stored_fini(&t);
+}
+
+static void
+store_spool__R12_an_abandoned_object_leaves_nothing(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 20 * MIB};
+	struct store_spool *p;
+	struct err e = ERR_INIT;
+	struct store_space space;
+	struct stored t;
+	struct made m;
+
+	(void)state;
+	stored_init(&t, 64 * MIB);
+	made_init(&m, &r);
+	assert_int_equal(store_spool_open(&p, t.s, &e), 0);
+	assert_int_equal(store_spool_add(p, m.bytes.data, m.bytes.len, &e), 0);
+	assert_true(stored_rows(t.s, T_CHUNK) > 10);
+	store_spool_close(p);
+	stored_settle(t.s);
+	assert_int_equal(stored_rows(t.s, T_CHUNK), 0);
+	assert_int_equal(stored_rows(t.s, T_SPOOLED), 0);
+	store_space(t.s, &space);
+	assert_true(space.used < MIB);
+	assert_int_equal(store_admit(t.s, 60 * MIB, &e), 0); /* nothing stays booked */
+	made_fini(&m);
+	stored_fini(&t);
+}
+
+struct refusing {
+	struct store_object o;
+	struct store_verdict v;
+};
+
+static int
+put_and_refuse(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct refusing *r = arg;
+	int rc = store_put(tx, &r->o, &r->v, e);
+
+	return rc ? rc : err_set(e, ERR_LOCAL, 0, "the node's own part failed");
+}
+
+static void
+store_spool__R12_a_put_that_was_undone_leaves_nothing(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 20 * MIB};
+	struct refusing p;
+	struct err e = ERR_INIT;
+	struct stored t;
+	struct made m;
+
+	(void)state;
+	stored_init(&t, 0);
+	made_init(&m, &r);
+	memset(&p, 0, sizeof(p));
+	p.o.info = m.info;
+	p.o.origin = VERSION_TAKEN_IN;
+	assert_int_equal(store_spool_open(&p.o.spool, t.s, &e), 0);
+	assert_int_equal(store_spool_add(p.o.spool, m.bytes.data, m.bytes.len, &e), 0);
+	assert_int_equal(store_commit(t.s, put_and_refuse, &p, &e), ERR_LOCAL);
+	store_spool_close(p.o.spool);
+	stored_settle(t.s);
+	assert_int_equal(stored_rows(t.s, T_CHUNK), 0);
+	assert_int_equal(stored_counts(t.s).known, 0);
+	made_fini(&m);
+	stored_fini(&t);
+}
+
+static void
+store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
+{
+	static const char *const study[] = {"1.1", "1.2", "1.3"};
+	struct store_candidate c[4];
+	struct err e = ERR_INIT;
+	struct stored t;
+	size_t n, i;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < 3; i++) {
+		char uid[20];
+		struct recipe r = {study[i], uid, NULL, NULL, 1, 100};
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%zu", i);
+		(void)put(t.s, &r, "a");
+		clock_manual_advance(&t.clock, 1000);
+	}
+	store_viewed(t.s, "1.1");
+	store_close(t.s); /* views are written at the latest here */
+	t.s = NULL;
+	assert_int_equal(stored_open(&t, &e), 0);
+	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 4, &n, &e), 0);
+	assert_int_equal(n, 3);
+	assert_string_equal(c[0].study, "1.2");
+	assert_string_equal(c[1].study, "1.3");
+	assert_string_equal(c[2].study, "1.1");
+	assert_int_equal(c[0].class, STORE_YOUNG);
+	assert_int_equal(store_candidates(t.s, 1 << 30, &c[0], c + 1, 2, &n, &e), 0);
+	assert_int_equal(n, 2); /* goes on behind the one it was given */
+	assert_string_equal(c[1].study, "1.3");
+	stored_fini(&t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(store_put__gives_back_every_byte_also_of_many_chunks),
+		cmocka_unit_test(store_put__R3_tells_variant_revision_and_conflict),
+		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
+		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
+		cmocka_unit_test(store_put__R4_what_was_evicted_is_stored_again),
+		cmocka_unit_test(store_put__R12_a_full_cache_refuses_and_goes_on_serving),
+		cmocka_unit_test(store_spool__R12_an_abandoned_object_leaves_nothing),
+		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
+		cmocka_unit_test(store_candidates__R11_least_recently_viewed_first_and_pins_stay),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
