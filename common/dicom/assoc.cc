@@ -134,7 +134,6 @@ struct assoc {
 	std::vector<assoc_context> contexts;
 	std::vector<std::vector<OFString>> proposed;
 	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "";
-	unsigned pdvs_left = 0;
 };
 
 namespace
@@ -486,7 +485,8 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 		DUL_PDV pdv;
 		OFCondition c;
 
-		while (s->pdvs_left == 0) {
+		c = DUL_NextPDV(&s->a->DULassociation, &pdv); /* of the PDU that came last */
+		while (c == DUL_NOPDVS) {
 			DUL_PDVLIST list;
 
 			memset(&list, 0, sizeof(list));
@@ -494,12 +494,10 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 					 static_cast<int>(seconds));
 			if (c != DUL_PDATAPDUARRIVED)
 				return failed(e, c, "read");
-			s->pdvs_left = static_cast<unsigned>(list.count);
+			c = DUL_NextPDV(&s->a->DULassociation, &pdv);
 		}
-		c = DUL_NextPDV(&s->a->DULassociation, &pdv);
 		if (c.bad())
 			return failed(e, c, "read");
-		s->pdvs_left--;
 		out->context = pdv.presentationContextID;
 		out->command = pdv.pdvType == DUL_COMMANDPDV;
 		out->last = pdv.lastPDV;
@@ -512,7 +510,7 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 bool
 assoc_waiting(struct assoc *s)
 {
-	return s->pdvs_left > 0 || ASC_dataWaiting(s->a, 0);
+	return ASC_dataWaiting(s->a, 0);
 }
 
 int

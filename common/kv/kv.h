@@ -37,6 +37,7 @@ struct kv_config {
 	const char *const *tables; /* names; a table is known by its position */
 	unsigned n_tables;
 	unsigned max_readers;
+	bool read_only; /* beside a process that writes; makes no tables */
 };
 
 int kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e);

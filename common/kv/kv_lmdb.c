@@ -50,12 +50,12 @@ open_tables(struct kv *kv, const struct kv_config *c, struct err *e)
 {
 	MDB_txn *txn;
 	unsigned i;
-	int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+	int rc = mdb_txn_begin(kv->env, NULL, c->read_only ? MDB_RDONLY : 0, &txn);
 
 	if (rc)
 		return failed(e, rc, "mdb_txn_begin");
 	for (i = 0; i < c->n_tables && !rc; i++)
-		rc = mdb_dbi_open(txn, c->tables[i], MDB_CREATE, &kv->dbi[i]);
+		rc = mdb_dbi_open(txn, c->tables[i], c->read_only ? 0 : MDB_CREATE, &kv->dbi[i]);
 	if (rc) {
 		mdb_txn_abort(txn);
 		return failed(e, rc, "mdb_dbi_open");
@@ -84,7 +84,8 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		rc = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes);
 	/* NOTLS: a read transaction belongs to the work, not to the thread that began it. */
 	if (!rc)
-		rc = mdb_env_open(kv->env, c->dir, MDB_NOTLS, 0600);
+		rc = mdb_env_open(kv->env, c->dir, MDB_NOTLS | (c->read_only ? MDB_RDONLY : 0),
+				  0600);
 	if (rc) {
 		rc = failed(e, rc, "mdb_env_open");
 	} else {

@@ -525,8 +525,8 @@ first_of_study(struct query *q, struct store_tx *tx, struct kv_slice k, const ch
 	size_t mine = strlen((const char *)k.p), at = 0;
 	bool first = true;
 
-	if (q->low.data[0] != INDEX_NAME || index_study_row(tx, study, &row, NULL) ||
-	    !attrs_get(row, TAG_PATIENT_NAME, &name))
+	if (q->source != FROM_LOOKUP || q->low.data[0] != INDEX_NAME ||
+	    index_study_row(tx, study, &row, NULL) || !attrs_get(row, TAG_PATIENT_NAME, &name))
 		return true;
 	while (first && at <= name.n) {
 		const char *end = memchr(name.value + at, '=', name.n - at);

@@ -93,16 +93,20 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 	name_tables(s);
 	if (c->quota) /* R12: receipts, ledger and eviction alone use what lies above the quota */
 		s->c.map_bytes = c->quota + (reserve > RESERVE_MIN ? reserve : RESERVE_MIN);
-	kc = (struct kv_config){c->dir, s->c.map_bytes, s->names, s->n_tables,
-				c->max_readers ? c->max_readers : MAX_READERS};
+	kc = (struct kv_config){c->dir,
+				s->c.map_bytes,
+				s->names,
+				s->n_tables,
+				c->max_readers ? c->max_readers : MAX_READERS,
+				c->read_only};
 	rc = file_refuse_network(c->dir, e);
 	if (!rc)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
 	if (!rc)
 		rc = load_state(s, e);
-	if (!rc)
+	if (!rc && !c->read_only)
 		rc = committer_start(s, e);
-	if (!rc)
+	if (!rc && !c->read_only)
 		rc = space_orphans(s, e);
 	if (rc) {
 		store_close(s);

@@ -1,0 +1,26 @@
+/*
+ * daemon.h - what `serve` needs of the system: one process per data folder,
+ * signals, readiness, no core dumps.
+ *
+ * Threads: called from main's.
+ */
+#ifndef SALAMANDER_COMMON_OS_DAEMON_H
+#define SALAMANDER_COMMON_OS_DAEMON_H
+
+struct err;
+
+/* Holds <dir>/lock while the descriptor is open. ERR_CONFLICT: another process has it. */
+int daemon_lock(const char *dir, struct err *e);
+/*
+ * Before any thread starts: blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE in all of
+ * them, so that no signal shortens a write (TRAPS 2); forbids core dumps, which
+ * would hold patients' data (R35).
+ */
+int daemon_prepare(struct err *e);
+/* sd_notify READY=1 and the log line "ready". */
+void daemon_ready(const char *role);
+/* Waits for SIGTERM or SIGINT; calls reload for each SIGHUP. */
+void daemon_wait(void (*reload)(void *arg), void *arg);
+void daemon_stopping(void);
+
+#endif

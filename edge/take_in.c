@@ -1,0 +1,213 @@
+#include "edge/take_in.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/dicom/canon.h"
+#include "common/dicom/keys.h"
+#include "common/dimse/message.h"
+#include "common/dimse/peers.h"
+#include "common/dimse/service.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+
+struct taking { /* one object on its way in */
+	struct edge *edge;
+	const struct dimse_caller *who;
+	struct message rq;
+	struct canon *canon;
+	struct store_spool *spool;
+	struct err e;	  /* the first thing that went wrong */
+	struct buf study; /* study attributes with the issuer (R33) */
+	struct store_object o;
+	struct store_verdict verdict;
+};
+
+static int
+to_spool(void *arg, const void *p, size_t n, struct err *e)
+{
+	struct taking *t = arg;
+
+	return store_spool_add(t->spool, p, n, e);
+}
+
+static void
+abandon(void *sink)
+{
+	struct taking *t = sink;
+
+	store_spool_close(t->spool);
+	canon_free(t->canon);
+	buf_fini(&t->study);
+	free(t);
+}
+
+static int
+begin(void *node, const struct dimse_caller *who, const struct message *rq, const char *syntax,
+      void **sink, struct err *e)
+{
+	struct taking *t = calloc(1, sizeof(*t));
+	struct canon_config c = {.form = CANON_DATASET, .syntax = syntax, .sink = to_spool};
+	int rc;
+
+	if (!t)
+		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
+	t->edge = node;
+	t->who = who;
+	t->rq = *rq;
+	c.sink_arg = t;
+	rc = store_spool_open(&t->spool, t->edge->store, e);
+	if (!rc)
+		rc = canon_new(&t->canon, &c, e);
+	if (rc) {
+		abandon(t);
+		return rc;
+	}
+	*sink = t;
+	return 0;
+}
+
+static int
+feed(void *sink, const void *p, size_t n, struct err *e)
+{
+	struct taking *t = sink;
+	int rc = canon_feed(t->canon, p, n, &t->e);
+
+	return rc ? err_set(e, (enum err_code)rc, 0, "%s", t->e.what) : 0;
+}
+
+/* R33: who gave the patient ID and the accession number, where the object does not say. */
+static void
+add_issuer(struct taking *t, const struct object_info *info)
+{
+	const struct peer *peer = t->who->peer;
+	const char *issuer =
+		peer->issuer[0] ? peer->issuer : conf_string(t->edge->conf, "site", NULL, "issuer");
+	struct attrs study = attrs_of(&info->study_attrs);
+	struct buf with = BUF_INIT;
+	char own[128];
+	struct attr a;
+
+	if (peer->foreign) { /* a namespace of its own, whatever the object says */
+		(void)snprintf(own, sizeof(own), "foreign:%s", peer->name);
+		issuer = own;
+	}
+	if (!attrs_get(study, TAG_PATIENT_ISSUER, &a) || a.n == 0 || peer->foreign)
+		attrs_replace(&with, study, TAG_PATIENT_ISSUER, issuer, strlen(issuer));
+	else
+		buf_put(&with, study.p, study.n);
+	if (!attrs_get(study, TAG_ACCESSION_ISSUER, &a) || a.n == 0 || peer->foreign)
+		attrs_replace(&t->study, attrs_of(&with), TAG_ACCESSION_ISSUER, issuer,
+			      strlen(issuer));
+	else
+		buf_put(&t->study, with.data, with.len);
+	buf_fini(&with);
+}
+
+static int
+put(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct taking *t = arg;
+
+	return store_put(tx, &t->o, &t->verdict, e);
+}
+
+static int
+commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
+{
+	struct store_object *o = &t->o;
+	int rc;
+
+	add_issuer(t, info);
+	o->info = info;
+	o->study = attrs_of(&t->study);
+	o->origin = VERSION_TAKEN_IN;
+	o->spool = t->spool;
+	o->hidden = refused ? VERSION_KEPT_ONLY : 0;
+	(void)snprintf(o->source.site, sizeof(o->source.site), "%s",
+		       conf_string(t->edge->conf, "site", NULL, "name"));
+	(void)snprintf(o->source.calling_aet, sizeof(o->source.calling_aet), "%s", t->who->calling);
+	(void)snprintf(o->source.peer, sizeof(o->source.peer), "%s", t->who->address);
+	if (buf_failed(&t->study))
+		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
+	rc = store_prepare(t->edge->store, o, e);
+	return rc ? rc : store_commit_bytes(t->edge->store, put, t, info->size, e);
+}
+
+/* The one place that maps what happened to a C-STORE status (PS3.4 B.2.3). */
+static unsigned
+status_of(int rc, bool refused)
+{
+	if (rc == ERR_FULL)
+		return STATUS_OUT_OF_RESOURCES;
+	if (rc)
+		return STATUS_PROCESSING_FAILURE;
+	return refused ? STATUS_CANNOT_UNDERSTAND : STATUS_SUCCESS;
+}
+
+static void
+log_outcome(const struct taking *t, const struct object_info *info, unsigned status)
+{
+	if (status != STATUS_SUCCESS)
+		log_line(LOG_WARN, "store.refused",
+			 "status=%04x calling=%s address=%s uid=%s flags=%u err=%s what=\"%s\"",
+			 status, t->who->calling, t->who->address, t->rq.sop_instance,
+			 info ? info->flags : 0, err_name(t->e.code), t->e.what);
+	else
+		log_line(LOG_DEBUG, "stored", "uid=%s bytes=%llu relation=%d duplicate=%d flags=%u",
+			 info->sop_instance, (unsigned long long)info->size,
+			 (int)t->verdict.relation, (int)t->verdict.duplicate, info->flags);
+}
+
+static void
+end(void *sink, struct message *rsp)
+{
+	struct taking *t = sink;
+	const struct object_info *found = NULL;
+	struct object_info info;
+	bool refused = false;
+	int rc = t->e.code;
+
+	if (!rc)
+		rc = canon_end(t->canon, &found, &t->e);
+	if (!rc) {
+		info = *found;
+		if (strcmp(t->rq.sop_instance, info.sop_instance) != 0)
+			info.flags |= OBJECT_META_DISAGREES;
+		/* R32: refused, but what came is kept; strict peers have everything odd refused. */
+		refused = (info.flags & OBJECT_REFUSED) || (t->who->peer->strict && info.flags);
+		rc = commit(t, &info, refused, &t->e);
+	}
+	rsp->status = status_of(rc, refused);
+	if (rsp->status == STATUS_OUT_OF_RESOURCES)
+		(void)snprintf(rsp->comment, sizeof(rsp->comment), "the cache is full");
+	else if (refused)
+		(void)snprintf(rsp->comment, sizeof(rsp->comment),
+			       "kept, not shown: it cannot be identified");
+	log_outcome(t, rc ? NULL : &info, rsp->status);
+	abandon(t);
+}
+
+/* R32: full, and nothing can be released. */
+static bool
+admit(void *node)
+{
+	struct edge *e = node;
+
+	return store_admit(e->store, 1 << 20, NULL) == 0;
+}
+
+void
+take_in_handlers(struct dimse_handlers *h)
+{
+	h->store_begin = begin;
+	h->store_feed = feed;
+	h->store_end = end;
+	h->store_abandon = abandon;
+	h->admit = admit;
+}
