@@ -23,9 +23,12 @@ must(int ok, const char *what)
 int
 stored_open(struct stored *t, struct err *e)
 {
+	static const char *const extra[] = {"extra"};
 	struct store_config c;
 
 	memset(&c, 0, sizeof(c));
+	c.extra_tables = extra;
+	c.n_extra_tables = 1;
 	c.dir = t->dir;
 	c.quota = t->quota;
 	c.map_bytes = (uint64_t)1 << 30;
