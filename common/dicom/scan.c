@@ -246,7 +246,7 @@ big_here(const struct scan *s)
 static uint16_t
 u16(const struct scan *s, const unsigned char *p)
 {
-	return big_here(s) ? (uint16_t)(p[0] << 8 | p[1]) : buf_get_u16(p);
+	return big_here(s) ? (uint16_t)((unsigned)p[0] << 8 | p[1]) : buf_get_u16(p);
 }
 
 static uint32_t
