@@ -1,0 +1,221 @@
+/*
+ * bench_store - what the store alone can do: no network, no scanner.
+ *
+ *	bench_store DIR turn CLASS    turnover of a 512 MiB cache, 90 % full
+ *	bench_store DIR put SIZE THREADS SECONDS
+ *
+ * DIR: an empty folder; what is in it stays, for inspection of the file.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/clock.h"
+#include "common/base/digest.h"
+#include "common/base/err.h"
+#include "common/dicom/canon.h"
+#include "common/store/private.h"
+
+#define MIB ((uint64_t)1 << 20)
+enum { OBJECTS = 100000 };
+
+struct load {
+	struct store *s;
+	_Atomic uint64_t next; /* number of the next object */
+	_Atomic bool stop, failed;
+	size_t size;
+	unsigned char *bytes;
+};
+
+struct one {
+	struct store_object o;
+	struct store_verdict v;
+	struct object_info info;
+};
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void
+die(const struct err *e)
+{
+	fprintf(stderr, "bench_store: %s\n", e->what);
+	exit(1);
+}
+
+static int
+do_put(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct one *p = arg;
+
+	return store_put(tx, &p->o, &p->v, e);
+}
+
+/* An object of which only names and digests are new; the store does not look at the rest. */
+static int
+put(struct load *l, size_t size, uint64_t *oid, struct err *e)
+{
+	uint64_t n = atomic_fetch_add(&l->next, 1);
+	struct one *p = calloc(1, sizeof(*p));
+	int rc = p ? 0 : err_set(e, ERR_LOCAL, 0, "no memory");
+
+	if (rc)
+		return rc;
+	(void)snprintf(p->info.sop_instance, UID_SIZE, "1.2.3.4.%llu", (unsigned long long)n);
+	(void)snprintf(p->info.study, UID_SIZE, "1.2.3.%llu", (unsigned long long)n / 250);
+	(void)snprintf(p->info.series, UID_SIZE, "1.2.3.%llu.1", (unsigned long long)n / 250);
+	memcpy(p->info.sop_class, "1.2.840.10008.5.1.4.1.1.2", 26);
+	sha256_of(&n, sizeof(n), p->info.digest);
+	memcpy(p->info.content, p->info.digest, XXH128_SIZE);
+	p->info.size = size;
+	p->o.info = &p->info;
+	p->o.origin = VERSION_TAKEN_IN;
+	rc = store_spool_open(&p->o.spool, l->s, e);
+	if (!rc)
+		rc = store_spool_add(p->o.spool, l->bytes, size, e);
+	if (!rc)
+		rc = store_prepare(l->s, &p->o, e);
+	if (!rc)
+		rc = store_commit_bytes(l->s, do_put, p, size, e);
+	*oid = p->v.oid;
+	store_spool_close(p->o.spool);
+	free(p);
+	return rc;
+}
+
+static int
+do_drop(struct store_tx *tx, void *arg, struct err *e)
+{
+	return store_drop_bytes(tx, *(uint64_t *)arg, VERSION_ELSEWHERE, e);
+}
+
+/* A site's mix: mostly CT slices, some small, some large. */
+static size_t
+mixed(uint64_t n)
+{
+	uint64_t x = (n * 2654435761u) >> 7 & 1023;
+
+	if (x < 150)
+		return 8000 + (size_t)(x * 131);
+	if (x < 800)
+		return 526000 + (size_t)(x * 7);
+	if (x < 1000)
+		return 150000 + (size_t)(x * 300);
+	return (size_t)(8 * MIB + x * 4000);
+}
+
+static void
+turn(struct load *l, uint64_t quota)
+{
+	uint64_t *oid = calloc(OBJECTS, sizeof(*oid)), first = 0, last = 0, bytes = 0;
+	struct store_space space;
+	struct err e = ERR_INIT;
+	double start = now();
+	unsigned turns = 0, refused = 0;
+	int rc;
+
+	while (oid && turns < 6 && last < OBJECTS) {
+		size_t size = mixed(last);
+
+		for (store_space(l->s, &space);
+		     space.used - space.dropping + size > quota / 10 * 9 && first < last;
+		     store_space(l->s, &space))
+			if (store_commit(l->s, do_drop, &oid[first++], &e))
+				die(&e);
+		rc = put(l, size, &oid[last], &e);
+		if (rc == ERR_FULL) {
+			refused++;
+			err_clear(&e);
+			continue;
+		}
+		if (rc)
+			die(&e);
+		last++;
+		bytes += size;
+		if (bytes < quota)
+			continue;
+		printf("turn %u: %.0f MB/s, used %.0f %%, refused %u\n", ++turns,
+		       (double)bytes / (now() - start) / 1e6,
+		       100.0 * (double)space.used / (double)quota, refused);
+		bytes = 0;
+		start = now();
+	}
+	free(oid);
+}
+
+static void *
+put_many(void *arg)
+{
+	struct load *l = arg;
+	struct err e = ERR_INIT;
+	uint64_t oid;
+
+	while (!atomic_load(&l->stop) && !put(l, l->size, &oid, &e))
+		continue;
+	if (e.code != ERR_NONE)
+		die(&e);
+	return NULL;
+}
+
+static void
+throughput(struct load *l, unsigned threads, double seconds)
+{
+	pthread_t thread[64];
+	double start = now(), took;
+	struct timespec nap = {(time_t)seconds, 0};
+	unsigned i;
+
+	for (i = 0; i < threads && i < 64; i++)
+		if (pthread_create(&thread[i], NULL, put_many, l))
+			exit(1);
+	(void)nanosleep(&nap, NULL);
+	atomic_store(&l->stop, true);
+	for (i = 0; i < threads && i < 64; i++)
+		(void)pthread_join(thread[i], NULL);
+	took = now() - start;
+	printf("%zu bytes, %u threads: %.0f objects/s, %.0f MB/s\n", l->size, threads,
+	       (double)l->next / took, (double)l->next * (double)l->size / took / 1e6);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct store_config c;
+	struct load l;
+	struct err e = ERR_INIT;
+	bool turning = argc == 4 && strcmp(argv[2], "turn") == 0;
+
+	if (!turning && argc != 6) {
+		fprintf(stderr, "bench_store DIR turn CLASS | DIR put SIZE THREADS SECONDS\n");
+		return 1;
+	}
+	memset(&c, 0, sizeof(c));
+	memset(&l, 0, sizeof(l));
+	c.dir = argv[1];
+	c.clock = clock_real();
+	c.quota = turning ? 512 * MIB : 0;
+	c.map_bytes = 64 * 1024 * MIB;
+	c.chunk_class = turning ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+	l.bytes = malloc(16 * MIB);
+	l.size = turning ? 0 : (size_t)strtoull(argv[3], NULL, 10);
+	if (!l.bytes || l.size > 16 * MIB || store_open(&l.s, &c, &e))
+		die(&e);
+	memset(l.bytes, 7, 16 * MIB);
+	if (turning)
+		turn(&l, c.quota);
+	else
+		throughput(&l, (unsigned)strtoul(argv[4], NULL, 10), strtod(argv[5], NULL));
+	store_close(l.s);
+	free(l.bytes);
+	return 0;
+}
