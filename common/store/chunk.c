@@ -17,7 +17,7 @@ enum {
 	MAGIC = 0x4b434c53, /* "SLCK" */
 	FORMAT = 1,
 	LAST = 1,
-	HEAD = 32,
+	HEAD = CHUNK_HEAD,
 	TAIL_MAX = SHA256_SIZE + 17 + UID_SIZE,
 	PAGE = 4096,
 	PAGE_HEAD = 16,
@@ -92,12 +92,58 @@ chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, uint
 	return 0;
 }
 
+size_t
+chunk_room(const unsigned char head[CHUNK_HEAD])
+{
+	bool last = buf_get_u16(head + 6) & LAST;
+
+	if (buf_get_u32(head) != MAGIC || buf_get_u16(head + 4) != FORMAT)
+		return 0;
+	/* Less the UID, whose length stands in the tail. */
+	return HEAD + (size_t)buf_get_u32(head + 20) + (last ? TAIL_MAX - UID_SIZE : 0);
+}
+
+static bool
+parse_tail(const unsigned char *p, size_t n, struct chunk_view *out)
+{
+	size_t uid;
+
+	if (n < TAIL_MAX - UID_SIZE)
+		return false;
+	out->digest = p;
+	out->size = buf_get_u64(p + SHA256_SIZE);
+	out->seq = buf_get_u64(p + SHA256_SIZE + 8);
+	uid = p[SHA256_SIZE + 16];
+	if (uid >= UID_SIZE || uid > n - (TAIL_MAX - UID_SIZE))
+		return false;
+	memcpy(out->uid, p + SHA256_SIZE + 17, uid);
+	return true;
+}
+
+bool
+chunk_parse(const void *value, size_t n, struct chunk_view *out)
+{
+	const unsigned char *c = value;
+
+	memset(out, 0, sizeof(*out));
+	if (n < HEAD || chunk_room(c) == 0 || chunk_room(c) > n)
+		return false;
+	out->id = buf_get_u64(c + 8);
+	out->number = buf_get_u32(c + 16);
+	out->length = buf_get_u32(c + 20);
+	out->payload = c + HEAD;
+	out->last = buf_get_u16(c + 6) & LAST;
+	if (buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))
+		return false;
+	return !out->last || parse_tail(out->payload + out->length, n - HEAD - out->length, out);
+}
+
 int
 chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	  struct err *e)
 {
 	unsigned char key[12];
-	const unsigned char *c;
+	struct chunk_view c;
 	struct kv_slice v;
 	int rc = kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), &v, e);
 
@@ -106,14 +152,11 @@ chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uin
 			       (unsigned long long)id);
 	if (rc)
 		return rc;
-	c = v.p;
-	if (v.n < HEAD || buf_get_u32(c) != MAGIC || buf_get_u64(c + 8) != id ||
-	    buf_get_u32(c + 16) != number || buf_get_u32(c + 20) > v.n - HEAD ||
-	    buf_get_u64(c + 24) != xxh64_of(c + HEAD, buf_get_u32(c + 20)))
+	if (!chunk_parse(v.p, v.n, &c) || c.id != id || c.number != number)
 		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu fails its check", number,
 			       (unsigned long long)id);
-	*p = c + HEAD;
-	*n = buf_get_u32(c + 20);
+	*p = c.payload;
+	*n = c.length;
 	return 0;
 }
 

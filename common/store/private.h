@@ -77,6 +77,20 @@ struct chunk_tail {
 	const unsigned char *digest;
 	uint64_t size, seq;
 };
+enum { CHUNK_HEAD = 32 };
+struct chunk_view { /* borrowed from the value */
+	uint64_t id;
+	uint32_t number, length;
+	const unsigned char *payload;
+	bool last; /* then also: */
+	char uid[UID_SIZE];
+	const unsigned char *digest;
+	uint64_t size, seq;
+};
+/* Bytes of a value whose head this is, less the UID at its end; 0: this is no head. */
+size_t chunk_room(const unsigned char head[CHUNK_HEAD]);
+/* false unless head, checksum and tail are right; n may be more than it needs. */
+bool chunk_parse(const void *value, size_t n, struct chunk_view *out);
 uint32_t chunk_value_size(uint32_t class);
 uint32_t chunk_payload(const struct store *s);
 int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, uint32_t n,

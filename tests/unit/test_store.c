@@ -317,6 +317,13 @@ store_spool__R12_a_put_that_was_undone_leaves_nothing(void **state)
 	stored_fini(&t);
 }
 
+static int
+pin(struct store_tx *tx, void *arg, struct err *e)
+{
+	(void)arg;
+	return store_pin(tx, "1.2", 1700000000000 + 4000, e);
+}
+
 static void
 store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
 {
@@ -349,6 +356,14 @@ store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
 	assert_int_equal(store_candidates(t.s, 1 << 30, &c[0], c + 1, 2, &n, &e), 0);
 	assert_int_equal(n, 2); /* goes on behind the one it was given */
 	assert_string_equal(c[1].study, "1.3");
+	assert_int_equal(store_commit(t.s, pin, NULL, &e), 0);
+	assert_int_equal(store_candidates(t.s, 0, NULL, c, 4, &n, &e), 0);
+	assert_int_equal(n, 2); /* the pinned one is left out until its end date */
+	assert_string_equal(c[0].study, "1.3");
+	assert_int_equal(c[0].class, STORE_OLD);
+	t.clock.wall += 2000;
+	assert_int_equal(store_candidates(t.s, 0, NULL, c, 4, &n, &e), 0);
+	assert_int_equal(n, 3);
 	stored_fini(&t);
 }
 

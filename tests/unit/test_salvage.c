@@ -1,0 +1,142 @@
+/* Whole objects out of a damaged data file (R13). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/dicom/canon.h"
+#include "common/os/file.h"
+#include "common/store/salvage.h"
+#include "tests/lib/stored.h"
+
+#define MIB ((size_t)1 << 20)
+enum { OBJECTS = 4 };
+
+static const struct recipe recipes[OBJECTS] = {{"1.2.3", "1.2.3.1", NULL, NULL, 1, 100},
+					       {"1.2.3", "1.2.3.2", NULL, NULL, 2, 5000},
+					       {"1.2.3", "1.2.3.3", NULL, NULL, 3, 3 * MIB},
+					       {"1.2.4", "1.2.4.1", NULL, NULL, 4, 10 * MIB}};
+
+struct got {
+	struct made made[OBJECTS];
+	bool seen[OBJECTS];
+	int now;
+	size_t at;
+};
+
+static int
+begin(void *arg, const struct salvaged *o, struct err *e)
+{
+	struct got *g = arg;
+	int i;
+
+	for (i = 0; i < OBJECTS; i++)
+		if (memcmp(o->digest, g->made[i].info->digest, SHA256_SIZE) == 0)
+			break;
+	if (i == OBJECTS || g->seen[i])
+		return err_set(e, ERR_CORRUPT, 0, "not one of ours, or twice");
+	assert_string_equal(o->uid, recipes[i].uid);
+	assert_int_equal(o->size, g->made[i].bytes.len);
+	g->now = i;
+	g->at = 0;
+	return 0;
+}
+
+static int
+bytes(void *arg, const void *p, size_t n, struct err *e)
+{
+	struct got *g = arg;
+
+	(void)e;
+	assert_true(g->at + n <= g->made[g->now].bytes.len);
+	assert_memory_equal(p, g->made[g->now].bytes.data + g->at, n);
+	g->at += n;
+	return 0;
+}
+
+static int
+end(void *arg, struct err *e)
+{
+	struct got *g = arg;
+
+	(void)e;
+	assert_int_equal(g->at, g->made[g->now].bytes.len);
+	g->seen[g->now] = true;
+	return 0;
+}
+
+/* One bit inside the pixels of the given object, wherever it lies in the file. */
+static void
+damage_pixels(int fd, unsigned char pixel)
+{
+	unsigned char page[4096], want[64], bad = 0;
+	uint64_t at = 0;
+	size_t got = sizeof(page);
+	struct err e = ERR_INIT;
+
+	memset(want, pixel, sizeof(want));
+	for (; got == sizeof(page); at += sizeof(page)) {
+		assert_int_equal(file_read_at(fd, page, sizeof(page), at, &got, &e), 0);
+		if (got == sizeof(page) && memcmp(page + 2000, want, sizeof(want)) == 0)
+			break;
+	}
+	assert_int_equal(got, sizeof(page));
+	assert_int_equal(file_write_at(fd, &bad, 1, at + 2000, &e), 0);
+}
+
+static void
+salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
+{
+	static const unsigned char zero[2 * 4096];
+	struct salvage_to to = {begin, bytes, end, NULL};
+	struct salvage_result result;
+	struct err e = ERR_INIT;
+	struct stored t;
+	struct got g;
+	char path[100];
+	int i, fd;
+
+	(void)state;
+	memset(&g, 0, sizeof(g));
+	to.arg = &g;
+	stored_init(&t, 0);
+	for (i = 0; i < OBJECTS; i++) {
+		made_init(&g.made[i], &recipes[i]);
+		assert_int_equal(stored_put(t.s, &g.made[i], "a", NULL, &e), 0);
+	}
+	store_close(t.s);
+	t.s = NULL;
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", t.dir);
+	fd = file_open(path, true, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_at(fd, zero, sizeof(zero), 0, &e), 0); /* both meta pages */
+	damage_pixels(fd, 3);
+	file_close(fd);
+	assert_int_not_equal(stored_open(&t, &e), 0); /* LMDB refuses */
+	err_clear(&e);
+	i = salvage_file(path, &to, &result, &e);
+	if (i)
+		print_error("%s\n", e.what);
+	assert_int_equal(i, 0);
+	assert_int_equal(result.objects, 3);
+	assert_int_equal(result.torn, 1);
+	assert_true(g.seen[0] && g.seen[1] && !g.seen[2] && g.seen[3]);
+	for (i = 0; i < OBJECTS; i++)
+		made_fini(&g.made[i]);
+	stored_fini(&t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(salvage_file__R13_gives_whole_objects_only_without_a_tree),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
