@@ -92,7 +92,7 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(TESTLIB_OBJ) $(LIB) $(DCMTK_LIBS) $(LIBS) -lcmocka
 
 RUN := /usr/bin/python3 tests/run.py
-SYSTEM := $(wildcard tests/system/*.py)
+SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
 THREADED := $(wildcard $(addprefix tests/unit/test_,commit.c store.c association.c http.c ctl.c replicate.c))
 

@@ -34,8 +34,6 @@ extern "C" {
 namespace
 {
 
-const int artim_seconds = 30;
-
 long
 mono_ms()
 {
@@ -65,6 +63,20 @@ class connection : public DcmTCPConnection
 			}
 		}
 		return DcmTCPConnection::read(buf, n);
+	}
+
+	/* Seconds are too coarse for a deadline: never wait past it. */
+	OFBool networkDataAvailable(int timeout) override
+	{
+		if (deadline != 0) {
+			struct pollfd p = {getSocket(), POLLIN, 0};
+			long left = deadline - mono_ms();
+
+			if (left > timeout * 1000L)
+				left = timeout * 1000L;
+			return left > 0 && poll(&p, 1, static_cast<int>(left)) > 0;
+		}
+		return DcmTCPConnection::networkDataAvailable(timeout);
 	}
 
 	void stands()
@@ -223,7 +235,7 @@ learn_contexts(assoc *s)
 
 /* With a handle set it opens no socket of its own; called under handle_lock. */
 OFCondition
-acceptor_network(T_ASC_Network **net)
+acceptor_network(T_ASC_Network **net, int artim_seconds)
 {
 	OFCondition c;
 
@@ -251,7 +263,7 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		s->transport.deadline = mono_ms() + static_cast<long>(seconds) * 1000;
 		handle_lock.lock();
 		s->transport.held = true;
-		c = acceptor_network(&s->net);
+		c = acceptor_network(&s->net, static_cast<int>(seconds));
 		if (c.good()) {
 			(void)ASC_setTransportLayer(s->net, &s->transport, 0);
 			dcmExternalSocketHandle.set(fd);

@@ -25,12 +25,15 @@ attrs_next(struct attrs set, size_t *pos, struct attr *out)
 bool
 attrs_get(struct attrs set, uint32_t tag, struct attr *out)
 {
+	struct attr a;
 	size_t pos = 0;
 
-	while (attrs_next(set, &pos, out)) {
-		if (out->tag == tag)
+	while (attrs_next(set, &pos, &a)) {
+		if (a.tag == tag) {
+			*out = a;
 			return true;
-		if (out->tag > tag)
+		}
+		if (a.tag > tag)
 			break;
 	}
 	return false;

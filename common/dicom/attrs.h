@@ -33,7 +33,7 @@ struct attr {
 
 /* The next attribute behind *pos (0 at first); false at the end or where the set is torn. */
 bool attrs_next(struct attrs set, size_t *pos, struct attr *out);
-/* false when the set has no such attribute. */
+/* false when the set has no such attribute; *out is then as it was. */
 bool attrs_get(struct attrs set, uint32_t tag, struct attr *out);
 /* Appends; tags must ascend (abort). Cuts at ATTRS_VALUE_MAX. */
 void attrs_put(struct buf *set, uint32_t tag, const char *value, size_t n);

@@ -1,15 +1,13 @@
-"""Real nodes for tests that need them: start, stop, kill, burn, ask; and a WAN that can be cut.
+"""Real nodes for tests that need them: start, stop, kill, ask.
 
 Everything stays on loopback and below one temporary folder; every process that is started
 here is ended here, by pid. Standard library only.
 """
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -126,11 +124,6 @@ class Node:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
-    def burn(self):
-        """The building is gone: process and disks."""
-        self.kill()
-        shutil.rmtree(self.data)
-
     def command(self, *words, ok=(0,), seconds=120, quiet=True):
         return run(self.binary, "--config", self.conf, *words, ok=ok, seconds=seconds, quiet=quiet)
 
@@ -138,106 +131,13 @@ class Node:
         return json.loads(self.command("status", "--json", ok=(0, 3))[1])
 
 
-def central(folder, dicom=None, http=None, name="central", **sections):
-    dicom, http = dicom or port(), http or port()
-    config = {"data": {"dir": os.path.join(folder, name)},
-              "dicom": {"aet": "CENTRAL", "listen": f"127.0.0.1:{dicom}"},
-              "http": {"listen": f"127.0.0.1:{http}"}}
-    config.update(sections)
-    node = Node("central", name, folder, config)
-    node.dicom, node.http, node.aet = dicom, http, "CENTRAL"
-    return node
-
-
-def edge(folder, name, central_port, quota="2GiB", dicom=None, **sections):
-    dicom, aet = dicom or port(), f"EDGE_{name.upper()}"[:16]
+def edge(folder, name, quota="2GiB", **sections):
+    dicom, aet = port(), f"EDGE_{name.upper()}"[:16]
     config = {"site": {"name": name, "issuer": f"{name.upper()}"},
               "data": {"dir": os.path.join(folder, name), "quota": quota},
-              "dicom": {"aet": aet, "listen": f"127.0.0.1:{dicom}"},
-              "http": {"listen": f"127.0.0.1:{port()}"},
-              "central": {"url": f"http://127.0.0.1:{central_port}"}}
+              "dicom": {"aet": aet, "listen": f"127.0.0.1:{dicom}"}}
     for section, rows in sections.items():
         config.setdefault(section, {}).update(rows)
     node = Node("edge", name, folder, config)
     node.dicom, node.aet = dicom, aet
     return node
-
-
-class Wan:
-    """A TCP relay on loopback that can be cut, restored and slowed."""
-
-    def __init__(self, target):
-        self.target, self.port = target, port()
-        self.up, self.rate = True, 0
-        self.links, self.mu = set(), threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self):
-        with self.mu:
-            self.up = False
-            links = list(self.links)
-        for s in links:
-            self._drop(s)
-
-    def restore(self):
-        with self.mu:
-            self.up = True
-
-    def close(self):
-        self.cut()
-        self.listener.close()
-
-    @staticmethod
-    def _drop(s):
-        try:
-            s.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-    def _accept(self):
-        while True:
-            try:
-                a, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._link, args=(a,), daemon=True).start()
-
-    def _link(self, a):
-        with self.mu:
-            up = self.up
-        if not up:
-            a.close()
-            return
-        try:
-            b = socket.create_connection(("127.0.0.1", self.target), timeout=5)
-        except OSError:
-            a.close()
-            return
-        b.settimeout(None)
-        for s in (a, b):
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.mu:
-            self.links |= {a, b}
-        back = threading.Thread(target=self._pump, args=(b, a, False), daemon=True)
-        back.start()
-        self._pump(a, b, True)
-        back.join()
-        with self.mu:
-            self.links -= {a, b}
-        a.close()
-        b.close()
-
-    def _pump(self, source, sink, limited):
-        try:
-            while True:
-                data = source.recv(16384 if self.rate else 262144)
-                if not data:
-                    break
-                sink.sendall(data)
-                if limited and self.rate:
-                    time.sleep(len(data) / self.rate)
-        except OSError:
-            pass
-        self._drop(sink)
-        self._drop(source)

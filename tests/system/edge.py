@@ -1,0 +1,439 @@
+#!/usr/bin/python3
+"""A real edge and real clients: what a site's modalities and viewers do all day.
+
+Each test is a function named after the promise it holds; a test that fails prints why. Clients are
+DCMTK's tools and our byte-exact ones; the judge is tests/check.
+"""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
+import check  # noqa: E402
+import nodes  # noqa: E402
+
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+
+
+class Site:
+    """An edge with a folder of its own for one test."""
+
+    def __init__(self, **sections):
+        self.top = tempfile.mkdtemp(prefix="salamander-edge-")
+        self.edge = nodes.edge(os.path.join(self.top, "node"), "edge", **sections)
+
+    def __enter__(self):
+        self.edge.start()
+        return self
+
+    def __exit__(self, *_):
+        self.edge.kill()
+        shutil.rmtree(self.top)
+
+    def generate(self, *options, name="files"):
+        folder = os.path.join(self.top, name)
+        nodes.run(nodes.tool("gen_dicom"), "--out", folder, *options)
+        return folder
+
+    def send(self, *paths, ok=(0,), calling="MODALITY", associations=1):
+        _, out = nodes.run(nodes.tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", calling,
+                           "-n", associations, *paths, ok=ok)
+        return dict(reversed(line.split(" ", 1)) for line in out.splitlines() if re.match("[0-9a-f-]{4} ", line))
+
+    def get(self, *options, ok=(0,), name="got"):
+        folder = os.path.join(self.top, name)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        _, out = nodes.run(nodes.tool("dicom_get"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "VIEWER",
+                           "-o", folder, *(options or ["--all"]), ok=ok)
+        return folder, out
+
+    def compare(self, sent, got):
+        wrong = []
+        have = {o.key for o in check.objects([got], wrong)}
+        want = {o.key: o.path for o in check.objects(sent, wrong)}
+        check.missing(want, have, wrong)
+        if wrong or len(have) != len(want):
+            raise nodes.Failed(f"{len(want)} sent, {len(have)} back: {wrong[:5]}")
+        return len(want)
+
+    def find(self, *keys, level="STUDY", model="-S", limit=60):
+        """The answers of DCMTK's findscu as a list of {tag: value}."""
+        done = subprocess.run(["findscu", "-v", model, "-aec", self.edge.aet, "127.0.0.1", str(self.edge.dicom), "-k",
+                               f"QueryRetrieveLevel={level}", *(w for k in keys for w in ("-k", k))],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, check=False)
+        out, answers, answer = done.stdout.decode("utf-8", "replace"), [], None
+        self.final = re.findall(r"Received Final Find Response \((.*)\)", out)
+        for line in out.splitlines():
+            if "Find Response:" in line:
+                answer = {}
+                answers.append(answer)
+            match = re.match(r"I: \(([0-9a-f]{4}),([0-9a-f]{4})\) .. (?:\[(.*?)\]|=(\S+)|\(no value)", line)
+            if match and answer is not None:
+                answer[match.group(1) + match.group(2)] = (match.group(3) or match.group(4) or "").strip(" \0")
+        return answers
+
+
+def scan(folder):
+    paths = "\n".join(check.files([folder]))
+    done = subprocess.run([nodes.tool("scan_dump")], input=paths.encode(), stdout=subprocess.PIPE, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def expect(what, got, want):
+    if got != want:
+        raise nodes.Failed(f"{what}: {got!r}, not {want!r}")
+
+
+# --- take-in and retrieve ---
+
+def take_in__objects_come_back_byte_for_byte_and_survive_a_restart():
+    with Site() as site:
+        files = site.generate("--count", 60, "--mix", "--per-study", 15)
+        statuses = site.send(files, associations=4)
+        expect("statuses", set(statuses.values()), {"0000"})
+        site.compare([files], site.get()[0])
+        site.edge.stop()
+        site.edge.start()
+        site.compare([files], site.get()[0])
+        status = site.edge.status()
+        expect("instances", status["cache"]["instances"], 60)
+        expect("studies", status["cache"]["studies"], 4)
+
+
+def take_in__every_syntax_of_the_corpus_comes_back_byte_for_byte():
+    corpus = os.environ.get("DICOM_CORPUS")
+    if not corpus:
+        print("DICOM_CORPUS is not set: generated objects only")
+        return
+    with Site() as site:
+        sent, seen, wrong = os.path.join(site.top, "sent"), set(), []
+        os.makedirs(sent)
+        for o in check.objects([os.path.join(corpus, f) for f in ("valid", "series", "charset")], wrong):
+            if o.uid and o.sop_class and o.syntax and o.uid not in seen and "DICOMDIR" not in o.path:
+                seen.add(o.uid)
+                shutil.copyfile(o.path, os.path.join(sent, f"{len(seen)}.dcm"))
+        statuses = site.send(sent, associations=4)
+        expect("statuses", set(statuses.values()), {"0000"})
+        expect("R32: all are kept", site.edge.status()["cache"]["instances"], len(seen))
+        # without Study and Series UID no query can name them: kept, flagged, not shown
+        nameless = [d["path"] for d in scan(sent) if d["flags"] & 24]
+        for path in nameless:
+            os.remove(path)
+        count = site.compare([sent], site.get()[0])
+        if count < 1000 or len(nameless) > 30:
+            raise nodes.Failed(f"only {count} files, {len(nameless)} without Study or Series UID")
+        print(f"{count} files of the corpus: 0 differ, 0 lost")
+
+
+def take_in__R4_a_duplicate_is_success_and_changes_nothing():
+    with Site() as site:
+        files = site.generate("--count", 5)
+        site.send(files)
+        before = site.edge.status()["cache"]
+        expect("statuses", set(site.send(files).values()), {"0000"})
+        after = site.edge.status()["cache"]
+        expect("instances", after["instances"], before["instances"])
+        expect("bytes", after["bytes"], before["bytes"])
+
+
+def take_in__R3_one_changed_pixel_is_a_conflict_and_the_first_stays():
+    with Site() as site:
+        files = site.generate("--count", 1, "--rows", 64)
+        path = os.path.join(files, "000000.dcm")
+        changed = os.path.join(site.top, "changed.dcm")
+        with open(path, "rb") as f:
+            data = bytearray(f.read())
+        data[-100] ^= 1
+        with open(changed, "wb") as f:
+            f.write(data)
+        site.send(path)
+        expect("conflict is kept", set(site.send(changed).values()), {"0000"})
+        code, _ = site.edge.command("status", ok=(3,))
+        expect("exit", code, 3)
+        expect("conflicts", site.edge.status()["conflicts"], 1)
+        expect("instances", site.edge.status()["cache"]["instances"], 2)
+        site.compare([path], site.get()[0])
+
+
+def take_in__R12_a_full_cache_refuses_and_goes_on_serving():
+    with Site(data={"quota": "64MiB"}) as site:
+        files = site.generate("--count", 160)
+        statuses = site.send(files, ok=(0, 1))
+        refused = [p for p, s in statuses.items() if s == "a700"]
+        kept = [p for p, s in statuses.items() if s == "0000"]
+        if not refused or len(kept) < 80 or len(refused) + len(kept) != 160:
+            raise nodes.Failed(f"{len(kept)} kept, {len(refused)} refused with A700")
+        site.compare(kept, site.get()[0])
+        site.edge.stop()
+        site.edge.start()
+        site.compare(kept, site.get()[0])
+        # R32: full, so who proposes only storage is rejected for now; a viewer is not
+        site.send(os.path.join(files, "000159.dcm"), ok=(1,))
+        with open(site.edge.log, encoding="utf-8") as f:
+            if "why=full" not in f.read():
+                raise nodes.Failed("storage was not rejected while the cache was full")
+
+
+def take_in__R32_what_cannot_be_identified_is_kept_and_refused():
+    with Site() as site:
+        path = os.path.join(site.generate("--count", 1, "--rows", 0), "000000.dcm")
+        with open(path, "rb") as f:
+            data = f.read()
+        # R1: UIDs behind the first 64 KiB do not count; foreign clients send such an object nevertheless
+        at = data.index(b"\x08\x00\x05\x00CS")
+        big = b"\x08\x00\x01\x00UN\0\0" + (70000).to_bytes(4, "little") + b"\1" * 70000
+        target = os.path.join(site.top, "broken.dcm")
+        with open(target, "wb") as f:
+            f.write(data[:at] + big + data[at:])
+        done = subprocess.run(["storescu", "-v", "-aec", site.edge.aet, "127.0.0.1", str(site.edge.dicom), target],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        if b"C000" not in done.stdout and b"c000" not in done.stdout.lower() and b"CannotUnderstand" not in done.stdout:
+            raise nodes.Failed(done.stdout.decode()[-500:])
+        expect("kept", site.edge.status()["cache"]["instances"], 1)
+        expect("shown", site.find("StudyInstanceUID"), [])
+
+
+def take_in__objects_of_foreign_clients_are_taken():
+    with Site() as site:
+        files = site.generate("--count", 3, "--rows", 64)
+        for number, option in enumerate(("-xi", "-xb", "-xe")):
+            nodes.run("storescu", option, "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom,
+                      os.path.join(files, f"{number:06}.dcm"))
+        got = list(check.objects([site.get()[0]], []))
+        expect("syntaxes", sorted(o.syntax for o in got), sorted([IMPLICIT, EXPLICIT, EXPLICIT]))  # R31
+
+
+def negotiate__R31_the_acceptor_prefers_explicit_little_endian():
+    with Site() as site:
+        path = os.path.join(site.generate("--count", 1, "--rows", 64), "000000.dcm")
+        nodes.run("storescu", "-x=", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom, path)
+        got = list(check.objects([site.get()[0]], []))
+        expect("syntax", [o.syntax for o in got], [EXPLICIT])
+
+
+# --- who may ---
+
+def peers__R29_the_unlisted_may_echo_but_not_move():
+    with Site() as site:
+        nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom)
+        site.send(site.generate("--count", 1, "--rows", 16))
+        code, _ = nodes.run("movescu", "-S", "-aec", site.edge.aet, "-aem", "NOBODY", "127.0.0.1", site.edge.dicom,
+                            "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3", ok=None)
+        if code == 0:
+            raise nodes.Failed("an unlisted peer could move")
+        with open(os.path.join(site.edge.data, "audit.log"), encoding="utf-8") as f:
+            audit = f.read()
+        if "refused what=move" not in audit:
+            raise nodes.Failed("R36: the refusal is not in the audit log")
+
+
+def titles__R30_a_wrong_called_title_is_rejected():
+    with Site() as site:
+        code, _ = nodes.run("echoscu", "-aec", "WRONG", "127.0.0.1", site.edge.dicom, ok=None)
+        if code == 0:
+            raise nodes.Failed("a wrong title was accepted")
+
+
+def peers__R29_reload_reads_peers_again():
+    listen = nodes.port()
+    with Site() as site:
+        site.send(site.generate("--count", 2, "--rows", 16))
+        site.edge.config["peer PACS"] = {"aet": "MOVESCU", "host": "127.0.0.1", "port": listen}
+        site.edge.write_config()
+        site.edge.process.send_signal(1)
+        nodes.wait_for("reloaded", lambda: b"reloaded" in open(site.edge.log, "rb").read())
+        code, _ = nodes.run("movescu", "-S", "-aec", site.edge.aet, "-aem", "UNKNOWN", "127.0.0.1", site.edge.dicom,
+                            "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.3", ok=None)
+        with open(os.path.join(site.edge.data, "audit.log"), encoding="utf-8") as f:
+            if "refused what=move" in f.read():
+                raise nodes.Failed("the reloaded peer may still not move")
+
+
+# --- find ---
+
+def find__levels_wildcards_ranges_and_counts():
+    with Site() as site:
+        site.send(site.generate("--count", 12, "--per-study", 4, "--rows", 16))
+        studies = site.find("StudyInstanceUID", "PatientName", "NumberOfStudyRelatedInstances", "ModalitiesInStudy")
+        expect("studies", len(studies), 3)
+        expect("counts", {s["00201208"] for s in studies}, {"4"})
+        expect("modalities", {s["00080061"] for s in studies}, {"CT"})
+        expect("name prefix", len(site.find("StudyInstanceUID", "PatientName=patient1001*")), 1)
+        expect("name wildcard", len(site.find("StudyInstanceUID", "PatientName=*100?^TEST")), 3)
+        expect("patient", len(site.find("StudyInstanceUID", "PatientID=ID1002")), 1)
+        expect("accession", len(site.find("StudyInstanceUID", "AccessionNumber=A1000")), 1)
+        expect("accession miss", len(site.find("StudyInstanceUID", "AccessionNumber=A9999")), 0)
+        expect("dates", len(site.find("StudyInstanceUID", "StudyDate=20251231-20260102", "ModalitiesInStudy=CT")), 3)
+        expect("no dates", len(site.find("StudyInstanceUID", "StudyDate=20260102-")), 0)
+        uid = studies[0]["0020000d"]
+        series = site.find(f"StudyInstanceUID={uid}", "SeriesInstanceUID", "Modality", level="SERIES")
+        expect("series", len(series), 1)
+        images = site.find(f"StudyInstanceUID={uid}", f"SeriesInstanceUID={series[0]['0020000e']}", "SOPInstanceUID",
+                           "InstanceAvailability", level="IMAGE")
+        expect("images", len(images), 4)
+        expect("R21 availability", {i["00080056"] for i in images}, {"ONLINE"})
+        patients = site.find("PatientID", "PatientName", level="PATIENT", model="-P")
+        expect("patients", len(patients), 3)
+
+
+def find__hierarchical_keys_are_required():
+    with Site() as site:
+        site.send(site.generate("--count", 1, "--rows", 16))
+        expect("answers", site.find("SeriesInstanceUID", level="SERIES"), [])
+        if not site.final or "DataSetDoesNotMatchSOPClass" not in site.final[0]:  # A900
+            raise nodes.Failed(f"final status {site.final}")
+
+
+def find__R34_too_many_matches_say_so():
+    with Site(dicom={"max_answers": "2"}) as site:
+        site.send(site.generate("--count", 5, "--per-study", 1, "--rows", 16))
+        expect("answers", len(site.find("StudyInstanceUID")), 2)
+        if not site.final or "OutOfResources" not in site.final[0]:  # A700
+            raise nodes.Failed(f"final status {site.final}")
+
+
+def find__R33_an_issuer_is_added_where_there_is_none():
+    with Site() as site:
+        site.send(site.generate("--count", 1, "--rows", 16))
+        answer = site.find("StudyInstanceUID", "IssuerOfPatientID")
+        expect("issuer", [a["00100021"] for a in answer], ["EDGE"])
+
+
+def find__names_match_without_case_and_accents():
+    corpus = os.environ.get("DICOM_CORPUS")
+    if not corpus:
+        return
+    with Site() as site:
+        site.send(os.path.join(corpus, "charset", "pydicom", "chrGerm.dcm"),
+                  os.path.join(corpus, "charset", "pydicom", "chrRuss.dcm"))
+        expect("German", len(site.find("StudyInstanceUID", "PatientName=ANEAS*")), 1)
+
+
+# --- move and get ---
+
+def move__delivers_to_a_listed_destination_and_counts():
+    with Site() as site:
+        listen = nodes.port()
+        site.edge.stop()
+        site.edge.config["peer PACS"] = {"aet": "PACS", "host": "127.0.0.1", "port": listen}
+        site.edge.config["peer MOVER"] = {"aet": "MOVESCU", "host": "127.0.0.1"}
+        site.edge.start()
+        files = site.generate("--count", 6, "--rows", 64)
+        site.send(files)
+        got = os.path.join(site.top, "moved")
+        os.makedirs(got)
+        scp = subprocess.Popen(["storescp", "+B", "-od", got, "-aet", "PACS", str(listen)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            nodes.wait_for("storescp", lambda: listening(listen))
+            uid = site.find("StudyInstanceUID")[0]["0020000d"]
+            _, out = nodes.run("movescu", "-v", "-S", "-aec", site.edge.aet, "-aem", "PACS", "127.0.0.1",
+                               site.edge.dicom, "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid}")
+            site.compare([files], got)
+            code, out = nodes.run("movescu", "-v", "-S", "-aec", site.edge.aet, "-aem", "NOWHERE", "127.0.0.1",
+                                  site.edge.dicom, "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid}",
+                                  ok=None)
+            if code == 0:
+                raise nodes.Failed("an unknown destination was accepted")
+        finally:
+            scp.terminate()
+            scp.wait(10)
+
+
+def listening(number):
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", number)) == 0
+
+
+def get__foreign_clients_get_whole_studies():
+    with Site() as site:
+        files = site.generate("--count", 4, "--rows", 64)
+        site.send(files)
+        uid = site.find("StudyInstanceUID")[0]["0020000d"]
+        got = os.path.join(site.top, "getscu")
+        os.makedirs(got)
+        nodes.run("getscu", "-S", "+B", "-aec", site.edge.aet, "-od", got, "127.0.0.1", site.edge.dicom,
+                  "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid}")
+        site.compare([files], got)
+
+
+# --- at the borders ---
+
+def logs__R35_hold_no_patient_data():
+    with Site(log={"level": "debug"}) as site:
+        site.send(site.generate("--count", 3, "--rows", 16))
+        site.find("StudyInstanceUID", "PatientName=PATIENT*", "AccessionNumber=A1000")
+        site.get()
+        site.edge.stop()
+        for path in (site.edge.log, os.path.join(site.edge.data, "audit.log")):
+            with open(path, encoding="utf-8") as f:
+                text = f.read()
+            for marker in ("PATIENT", "ID1000", "A1000", "REFERRER", "SYNTHETIC", "19700101"):
+                if marker in text:
+                    raise nodes.Failed(f"{marker} is in {path}")
+
+
+def associations__slow_and_hostile_peers_hold_nobody_up():
+    with Site(dicom={"association_timeout": "2s"}) as site:
+        stalled = [socket.create_connection(("127.0.0.1", site.edge.dicom)) for _ in range(40)]
+        for s in stalled[:20]:
+            s.sendall(b"\x01\x00\x00")
+        nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom, seconds=10)
+        for payload in (b"GET / HTTP/1.0\r\n\r\n", b"\x01\x00\xff\xff\xff\xff" + b"\xff" * 100, b"\0" * 500):
+            with socket.create_connection(("127.0.0.1", site.edge.dicom)) as s:
+                s.sendall(payload)
+        for s in stalled:
+            s.settimeout(20)
+            expect("a stalled peer is dropped", s.recv(100)[:1] in (b"", b"\x07"), True)
+            s.close()
+        nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom, seconds=10)
+
+
+def configuration__mistakes_are_named():
+    with Site() as site:
+        site.edge.config["data"]["qouta"] = "1GiB"
+        site.edge.write_config()
+        done = subprocess.run([site.edge.binary, "--config", site.edge.conf, "status"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=20, check=False)
+        expect("exit", done.returncode, 1)
+        if b"qouta" not in done.stderr or b".conf:" not in done.stderr:
+            raise nodes.Failed(done.stderr.decode())
+        expect("usage", nodes.run(site.edge.binary, ok=None)[0], 2)
+        expect("no such command", nodes.run(site.edge.binary, "--config", site.edge.conf, "fly", ok=None)[0], 2)
+        nodes.run(site.edge.binary, "--help")
+        nodes.run(site.edge.binary, "--version")
+        _, out = nodes.run(site.edge.binary, "--explain-config")
+        if "quota" not in out or "[peer NAME]" not in out:
+            raise nodes.Failed("--explain-config is not whole")
+
+
+def main():
+    wanted = sys.argv[1:]
+    failed = []
+    tests = [(name, f) for name, f in globals().items() if "__" in name and callable(f) and not name.startswith("_")]
+    for name, function in tests:
+        if wanted and not any(w in name for w in wanted):
+            continue
+        try:
+            function()
+            print(f"ok   {name}", flush=True)
+        except Exception as e:  # noqa: BLE001: each test says what went wrong, the others still run
+            failed.append(name)
+            print(f"FAIL {name}: {e}", flush=True)
+            if not isinstance(e, nodes.Failed):
+                traceback.print_exc()
+    print(f"edge: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
