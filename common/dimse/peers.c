@@ -360,7 +360,7 @@ calls_from(const struct peers *p, const struct listed *l, const char *address)
 	pthread_mutex_lock(mu);
 	for (i = 0; i < l->n_hosts && !yes; i++) {
 		if (i == 0 && l->peer.host[0] && !l->from_host)
-			continue; /* `from` says where it calls from, `host` only where to call it */
+			continue; /* `from` is where it calls from, `host` where to call it */
 		for (j = 0; j < l->hosts[i].n; j++)
 			yes = yes || strcmp(l->hosts[i].addresses[j], address) == 0;
 	}

@@ -120,7 +120,7 @@ store(const struct dimse_caller *who, const struct message *rq, struct err *e)
 	if (!may(who, PEER_STORE, "store"))
 		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
 	rc = h->store_begin(h->node, who, rq, c->syntax, &sink, e);
-	if (rc) /* without a sink there is nothing to swallow into: hang up, the sender tries again */
+	if (rc) /* without a sink there is nothing to swallow into: hang up */
 		return rc;
 	rc = receive_object(who, rq, sink, &why, e);
 	if (rc) {

@@ -3,8 +3,9 @@
  *
  * A query is a level and keys in UTF-8. The engine picks the index that narrows
  * most (a study UID, patient ID, accession number, name prefix, modality and date,
- * date; else all, newest first by first arrival, R28), matches the rest on the rows, and gives matches
- * page by page: no read transaction is open while the caller uses them (TRAPS 3).
+ * date; else all, newest first by first arrival, R28), matches the rest on the
+ * rows, and gives matches page by page: no read transaction is open while the
+ * caller uses them (TRAPS 3).
  *
  * Hierarchical rules (PS3.4 C.4.1.2.2.1) are checked: a missing or wildcarded
  * unique key of an upper level is ERR_PEER (A900).
