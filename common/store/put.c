@@ -66,8 +66,10 @@ store_prepare(struct store *s, struct store_object *o, struct err *e)
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
 	store_end_read(tx);
-	if (rc || v.state != VERSION_HERE || v.location != VERSION_CHUNKS)
+	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
+	if (v.state != VERSION_HERE || v.location != VERSION_CHUNKS)
+		return 0;
 	/* Read and hashed as a whole, a short transaction per chunk: it may be large and cold. */
 	rc = store_check(s, oid, &why);
 	if (rc == ERR_NONE || rc == ERR_CORRUPT) {

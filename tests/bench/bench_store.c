@@ -67,10 +67,10 @@ put(struct load *l, size_t size, uint64_t *oid, struct err *e)
 {
 	uint64_t n = atomic_fetch_add(&l->next, 1);
 	struct one *p = calloc(1, sizeof(*p));
-	int rc = p ? 0 : err_set(e, ERR_LOCAL, 0, "no memory");
+	int rc;
 
-	if (rc)
-		return rc;
+	if (!p)
+		return err_set(e, ERR_LOCAL, 0, "no memory");
 	(void)snprintf(p->info.sop_instance, UID_SIZE, "1.2.3.4.%llu", (unsigned long long)n);
 	(void)snprintf(p->info.study, UID_SIZE, "1.2.3.%llu", (unsigned long long)n / 250);
 	(void)snprintf(p->info.series, UID_SIZE, "1.2.3.%llu.1", (unsigned long long)n / 250);

@@ -78,7 +78,7 @@ has(struct store *s, const struct made *m)
 {
 	struct store_tx *tx;
 	struct err e = ERR_INIT;
-	struct version v;
+	struct version v = {0};
 	uint64_t oid;
 	int rc;
 
@@ -140,7 +140,7 @@ error_sweep(int sys, enum err_code code)
 		stored_init(&t, 0);
 		fault_arm(n, FAULT_ERRNO, sys);
 		rc = work(t.s, &d, &e);
-		/* What the committer does for itself (clean-up) may be hit too: no caller's error. */
+		/* A step of the clean-up may be hit too: no caller's error. */
 		hits = fault_disarm();
 		if (rc)
 			assert_int_equal(rc, code);
