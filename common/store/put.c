@@ -119,6 +119,8 @@ relate(void *arg, const struct version *old, struct err *e)
 	enum version_relation to;
 
 	(void)e;
+	if (old->hidden & VERSION_KEPT_ONLY) /* R32: refused, it stands in nobody's way */
+		return 0;
 	if (same(old->content, r->v->content))
 		to = VERSION_VARIANT;
 	else if (same(old->pixels, r->v->pixels) && old->has_pixels == r->v->has_pixels)
@@ -158,6 +160,8 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 		v->current = true;
 	if (!r->old_current.oid)
 		v->current = true;
+	if (v->hidden & VERSION_KEPT_ONLY)
+		v->current = false;
 	return 0;
 }
 
@@ -314,6 +318,32 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 	return rc;
 }
 
+/* R32: what was refused and kept is accepted now (a peer is strict no longer): it is shown. */
+static int
+show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
+	  struct store_verdict *out, struct err *e)
+{
+	enum version_relation relation;
+	struct relating r;
+	struct version v;
+	struct sets sets;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || !(v.hidden & VERSION_KEPT_ONLY) || (o->hidden & VERSION_KEPT_ONLY))
+		return rc;
+	relation = v.relation; /* was counted when it came */
+	v.hidden &= ~(uint32_t)VERSION_KEPT_ONLY;
+	sets_of(o, &sets);
+	rc = decide(tx, &v, &r, e);
+	v.relation = relation;
+	out->current = v.current;
+	if (!rc && v.current)
+		rc = not_current(tx, &r.old_current, e);
+	if (!rc)
+		rc = index_version(tx, &v, &sets, out, e);
+	return rc ? rc : version_write(tx, &v, e);
+}
+
 static int
 put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct store_verdict *out,
 	  struct err *e)
@@ -353,9 +383,11 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 	int rc = store_by_digest(tx, o->info->digest, &oid, e);
 
 	memset(out, 0, sizeof(*out));
-	if (!rc)
+	if (!rc) {
 		rc = put_known(tx, o, oid, out, e);
-	else if (rc == ERR_ABSENT) {
+		if (!rc)
+			rc = show_kept(tx, o, oid, out, e);
+	} else if (rc == ERR_ABSENT) {
 		version_of_object(&v, o->info);
 		v.source = o->source;
 		v.origin = o->origin;

@@ -144,6 +144,7 @@ stored_put(struct store *s, const struct made *m, const char *from, struct store
 
 	memset(&p, 0, sizeof(p));
 	p.o.info = m->info;
+	p.o.hidden = strcmp(from, "strict") == 0 ? VERSION_KEPT_ONLY : 0;
 	p.o.origin = VERSION_TAKEN_IN;
 	(void)snprintf(p.o.source.site, sizeof(p.o.source.site), "here");
 	(void)snprintf(p.o.source.calling_aet, sizeof(p.o.source.calling_aet), "CT1");

@@ -43,7 +43,7 @@ struct recipe {
 void made_init(struct made *m, const struct recipe *r);
 void made_fini(struct made *m);
 
-/* Spools, prepares, commits. from: the peer address of the source. */
+/* Spools, prepares, commits. from: the peer address of the source; "strict": refused, kept. */
 int stored_put(struct store *s, const struct made *m, const char *from, struct store_verdict *out,
 	       struct err *e);
 /* 0 when all bytes of the version are those of m. */

@@ -89,6 +89,33 @@ store_put__R3_tells_variant_revision_and_conflict(void **state)
 }
 
 static void
+store_put__R32_what_was_refused_and_kept_hides_nothing(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "odd", 7, 100};
+	struct store_verdict kept, v;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	kept = put(t.s, &r, "strict");
+	assert_false(kept.current);
+	r.pixel = 8;
+	v = put(t.s, &r, "a"); /* no conflict with what nobody accepted */
+	assert_int_equal(v.relation, VERSION_FIRST);
+	assert_true(v.current);
+	r.uid = "1.2.3.5";
+	kept = put(t.s, &r, "strict");
+	assert_true(put(t.s, &r, "strict").duplicate);
+	assert_false(stored_version(t.s, kept.oid).current);
+	v = put(t.s, &r, "a"); /* the same bytes, accepted now */
+	assert_true(v.duplicate && v.current);
+	assert_int_equal(stored_version(t.s, kept.oid).hidden, 0);
+	assert_true(stored_version(t.s, kept.oid).current);
+	assert_int_equal(stored_counts(t.s).conflicts, 0);
+	stored_fini(&t);
+}
+
+static void
 store_put__R4_a_duplicate_changes_nothing(void **state)
 {
 	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 3 * MIB};
@@ -373,6 +400,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(store_put__gives_back_every_byte_also_of_many_chunks),
 		cmocka_unit_test(store_put__R3_tells_variant_revision_and_conflict),
+		cmocka_unit_test(store_put__R32_what_was_refused_and_kept_hides_nothing),
 		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
 		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
 		cmocka_unit_test(store_put__R4_what_was_evicted_is_stored_again),
