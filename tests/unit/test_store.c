@@ -394,6 +394,75 @@ store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
 	stored_fini(&t);
 }
 
+static void
+store_candidates__R28_a_wrong_wall_clock_changes_no_order(void **state)
+{
+	struct recipe r = {"1.1", "1.2.3.1", NULL, NULL, 1, 100};
+	struct store_candidate c[2];
+	struct err e = ERR_INIT;
+	struct stored t;
+	int64_t before;
+	size_t n;
+
+	(void)state;
+	stored_init(&t, 0);
+	(void)put(t.s, &r, "a");
+	t.clock.wall = 0; /* 1970 */
+	clock_manual_advance(&t.clock, 5000);
+	before = store_time(t.s);
+	store_close(t.s);
+	t.s = NULL;
+	t.clock.wall = 4102444800000; /* 2100; the monotonic clock begins anew at a start */
+	t.clock.mono = 3;
+	assert_int_equal(stored_open(&t, &e), 0);
+	assert_true(store_time(t.s) >= before - 5000); /* what was not committed may be lost */
+	r.study = "1.2";
+	r.uid = "1.2.3.2";
+	(void)put(t.s, &r, "a");
+	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 2, &n, &e), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(c[0].study, "1.1");
+	stored_fini(&t);
+}
+
+static int
+count_one(void *arg, const struct version *v, struct err *e)
+{
+	unsigned *n = arg;
+
+	(void)e;
+	n[0]++;
+	n[1] += v->state == VERSION_HERE;
+	return 0;
+}
+
+static void
+store_versions_of_study__R20_lists_what_was_evicted_too(void **state)
+{
+	struct recipe r = {"1.1", NULL, NULL, NULL, 1, 100};
+	struct store_tx *tx;
+	struct err e = ERR_INIT;
+	struct stored t;
+	unsigned n[2] = {0, 0}, i;
+	char uid[20];
+
+	(void)state;
+	stored_init(&t, 0);
+	r.uid = uid;
+	for (i = 0; i < 5; i++) {
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%u", i);
+		assert_int_equal(stored_drop(t.s, put(t.s, &r, "a").oid, &e), 0);
+	}
+	(void)snprintf(uid, sizeof(uid), "1.2.3.9");
+	(void)put(t.s, &r, "a");
+	assert_int_equal(store_begin_read(&tx, t.s, &e), 0);
+	assert_int_equal(store_versions_of_study(tx, "1.1", 0, count_one, n, &e), 0);
+	store_end_read(tx);
+	assert_int_equal(n[0], 6);
+	assert_int_equal(n[1], 1);
+	stored_fini(&t);
+}
+
 int
 main(void)
 {
@@ -408,6 +477,8 @@ main(void)
 		cmocka_unit_test(store_spool__R12_an_abandoned_object_leaves_nothing),
 		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
 		cmocka_unit_test(store_candidates__R11_least_recently_viewed_first_and_pins_stay),
+		cmocka_unit_test(store_candidates__R28_a_wrong_wall_clock_changes_no_order),
+		cmocka_unit_test(store_versions_of_study__R20_lists_what_was_evicted_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
