@@ -465,8 +465,7 @@ peeked(struct scan *s)
 	bool big = s->big && !un; /* UN holds implicit little endian */
 	uint32_t tag, length;
 
-	tag = big ? (uint32_t)(s->head[0] << 24) | (uint32_t)(s->head[1] << 16) |
-			      (uint32_t)(s->head[2] << 8) | s->head[3]
+	tag = big ? buf_get_be32(s->head)
 		  : (uint32_t)buf_get_u16(s->head) << 16 | buf_get_u16(s->head + 2);
 	length = big ? buf_get_be32(s->head + 4) : buf_get_u32(s->head + 4);
 	if (tag == TAG_ITEM && (length == (uint32_t)UNDEFINED || length <= s->cur.length - 8)) {
