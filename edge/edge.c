@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/rng.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/peers.h"
 #include "common/os/daemon.h"
@@ -15,8 +17,18 @@
 #include "common/store/store.h"
 #include "edge/settings.h"
 #include "edge/take_in.h"
+#include "proto/ledger.h"
 
 enum { SUB_OPERATION_SECONDS = 30 };
+
+const char *const *
+edge_tables(unsigned *n)
+{
+	static const char *const tables[] = {LEDGER_TABLE};
+
+	*n = sizeof(tables) / sizeof(tables[0]);
+	return tables;
+}
 
 static void
 path_of(const struct edge *e, const char *name, char out[PATH_MAX])
@@ -33,6 +45,27 @@ set_level(const struct conf *c)
 		      : strcmp(level, "warn") == 0 ? LOG_WARN
 		      : strcmp(level, "info") == 0 ? LOG_INFO
 						   : LOG_DEBUG);
+}
+
+/* The first entry of a ledger names a random incarnation: no two chains are alike (R5). */
+static int
+begin_ledger(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct edge *e = arg;
+	struct ledger_head head;
+	struct id128 incarnation;
+	struct buf entry = BUF_INIT;
+	uint64_t seq;
+	int rc = ledger_head(tx, &head, err);
+
+	if (rc || head.seq)
+		return rc;
+	id128_make(rng_real(), &incarnation);
+	ledger_incarnation(&entry, &incarnation, conf_string(e->conf, "site", NULL, "name"),
+			   clock_wall(e->clock));
+	rc = ledger_append(tx, &entry, &seq, err);
+	buf_fini(&entry);
+	return rc;
 }
 
 int
@@ -64,8 +97,11 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 		sc.dir = dir;
 		sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
 		sc.clock = e->clock;
+		sc.extra_tables = edge_tables(&sc.n_extra_tables);
 		rc = store_open(&e->store, &sc, err);
 	}
+	if (!rc)
+		rc = store_commit(e->store, begin_ledger, e, err);
 	if (rc)
 		edge_close(e);
 	return rc;

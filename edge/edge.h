@@ -39,6 +39,8 @@ struct edge {
 	struct dimse_config dimse_config;
 };
 
+/* The edge's own tables in the store's environment. */
+const char *const *edge_tables(unsigned *n);
 /* Opens the data folder: lock, store. Also for commands that work without a server. */
 int edge_open(struct edge *e, const char *conf_path, struct err *err);
 void edge_close(struct edge *e);

@@ -11,13 +11,16 @@
 #include "common/base/err.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
+#include "edge/edge.h"
 #include "edge/settings.h"
+#include "proto/ledger.h"
 
 enum { EXIT_PERSON = 3 };
 
 struct status {
 	struct store_counts counts;
 	struct store_space space;
+	struct ledger_head ledger;
 };
 
 static int
@@ -39,6 +42,7 @@ read_status(const struct conf *c, struct status *out, struct err *e)
 	sc.quota = out->space.quota;
 	sc.clock = clock_real();
 	sc.read_only = true;
+	sc.extra_tables = edge_tables(&sc.n_extra_tables);
 	rc = store_open(&s, &sc, e);
 	if (rc)
 		return rc;
@@ -46,6 +50,8 @@ read_status(const struct conf *c, struct status *out, struct err *e)
 	rc = store_begin_read(&tx, s, e);
 	if (!rc) {
 		rc = store_counts(tx, &out->counts, e);
+		if (!rc)
+			rc = ledger_head(tx, &out->ledger, e);
 		store_end_read(tx);
 	}
 	store_close(s);
@@ -70,6 +76,7 @@ print_json(const struct conf *c, const struct status *s)
 {
 	printf("{\"role\":\"edge\",\"site\":");
 	json_string(conf_string(c, "site", NULL, "name"));
+	printf(",\"ledger\":{\"last_seq\":%" PRIu64 "}", s->ledger.seq);
 	printf(",\"cache\":{\"instances\":%" PRIu64 ",\"studies\":%" PRIu64 ",\"bytes\":%" PRIu64
 	       ",\"quota_bytes\":%" PRIu64 ",\"used_bytes\":%" PRIu64 "}",
 	       s->counts.instances, s->counts.studies, s->counts.bytes, s->space.quota,
@@ -86,6 +93,7 @@ print_text(const struct conf *c, const struct status *s)
 	       s->counts.instances, s->counts.studies, s->counts.bytes >> 20);
 	printf("  cache      %" PRIu64 " of %" PRIu64 " MiB in use\n", s->space.used >> 20,
 	       s->space.quota >> 20);
+	printf("  ledger     %" PRIu64 " entries\n", s->ledger.seq);
 	printf("  versions   %" PRIu64 " variants, %" PRIu64 " revisions, %" PRIu64 " conflicts\n",
 	       s->counts.variants, s->counts.revisions, s->counts.conflicts);
 }

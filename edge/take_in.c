@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -13,8 +14,10 @@
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
+#include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "proto/ledger.h"
 
 struct taking { /* one object on its way in */
 	struct edge *edge;
@@ -109,6 +112,50 @@ add_issuer(struct taking *t, const struct object_info *info)
 	buf_fini(&with);
 }
 
+/* R6: before the first instance of a study, and when the record changes. */
+static int
+append_study(struct store_tx *tx, struct taking *t, const struct version *v, int64_t now,
+	     struct err *e)
+{
+	struct buf record = BUF_INIT, entry = BUF_INIT;
+	struct attrs row = {NULL, 0};
+	uint64_t seq;
+	int rc = index_study_row(tx, v->study, &row, e);
+
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	ledger_record(&record, row, attrs_of(&t->o.info->series_attrs));
+	ledger_study(&entry, v->study, attrs_of(&record), v->source.calling_aet, now);
+	if (buf_failed(&record))
+		entry.failed = true;
+	rc = ledger_append(tx, &entry, &seq, e);
+	buf_fini(&record);
+	buf_fini(&entry);
+	return rc;
+}
+
+/* Called inside store_put: the entry lies in the commit of the bytes (ack-after-disk, R5). */
+static int
+announce(struct store_tx *tx, void *arg, const struct version *v,
+	 const struct store_verdict *verdict, uint64_t *seq, struct err *e)
+{
+	struct taking *t = arg;
+	const struct object_info *info = t->o.info;
+	struct buf entry = BUF_INIT;
+	int64_t now = clock_wall(t->edge->clock);
+	int rc = 0;
+
+	if (verdict->new_study || verdict->study_changed)
+		rc = append_study(tx, t, v, now, e);
+	if (rc)
+		return rc;
+	ledger_instance(&entry, v, attrs_of(&info->series_attrs), attrs_of(&info->instance_attrs),
+			&info->side, now);
+	rc = ledger_append(tx, &entry, seq, e);
+	buf_fini(&entry);
+	return rc;
+}
+
 static int
 put(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -129,6 +176,8 @@ commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 	o->origin = VERSION_TAKEN_IN;
 	o->spool = t->spool;
 	o->hidden = refused ? VERSION_KEPT_ONLY : 0;
+	o->announce = announce;
+	o->announce_arg = t;
 	(void)snprintf(o->source.site, sizeof(o->source.site), "%s",
 		       conf_string(t->edge->conf, "site", NULL, "name"));
 	(void)snprintf(o->source.calling_aet, sizeof(o->source.calling_aet), "%s", t->who->calling);

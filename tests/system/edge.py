@@ -133,6 +133,16 @@ def take_in__every_syntax_of_the_corpus_comes_back_byte_for_byte():
         print(f"{count} files of the corpus: 0 differ, 0 lost")
 
 
+def take_in__R5_R6_each_image_has_its_ledger_entry_and_each_study_its_record():
+    with Site() as site:
+        expect("an incarnation", site.edge.status()["ledger"]["last_seq"], 1)
+        files = site.generate("--count", 12, "--rows", 16, "--per-study", 4)
+        site.send(files)
+        expect("entries", site.edge.status()["ledger"]["last_seq"], 1 + 12 + 3)
+        site.send(files)
+        expect("duplicates add none", site.edge.status()["ledger"]["last_seq"], 1 + 12 + 3)
+
+
 def take_in__R4_a_duplicate_is_success_and_changes_nothing():
     with Site() as site:
         files = site.generate("--count", 5)

@@ -1,0 +1,56 @@
+/*
+ * ledger.h - an edge's append-only, hash-chained account of what happened (R5, R6).
+ *
+ * Entry n lies under its seq in table "ledger": H(n), then the entry's bytes.
+ * H(n) = SHA-256(H(n-1) + entry bytes), H(0) is 32 zero bytes; seqs begin at 1 and
+ * have no gap. The first entry names the incarnation, so that no two chains are
+ * alike. An entry is appended in the transaction of what it tells of, never changed.
+ *
+ * Errors: those of the store; ERR_CORRUPT when the chain does not hold.
+ * Threads: as the transaction.
+ */
+#ifndef SALAMANDER_PROTO_LEDGER_H
+#define SALAMANDER_PROTO_LEDGER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/rng.h"
+#include "common/dicom/attrs.h"
+
+struct buf;
+struct err;
+struct store_tx;
+struct version;
+
+/* Tables for store_config.extra_tables. */
+#define LEDGER_TABLE "ledger"
+
+struct ledger_head {
+	uint64_t seq; /* 0: empty */
+	unsigned char hash[SHA256_SIZE];
+};
+
+int ledger_head(struct store_tx *tx, struct ledger_head *out, struct err *e);
+int ledger_append(struct store_tx *tx, const struct buf *entry, uint64_t *seq, struct err *e);
+/* Calls fn for each entry from seq on, until it says other than 0. */
+int ledger_read(struct store_tx *tx, uint64_t seq,
+		int (*fn)(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE],
+			  const void *entry, size_t n, struct err *e),
+		void *arg, struct err *e);
+/* Recomputes the chain; *bad is the first seq that does not hold. */
+int ledger_verify(struct store_tx *tx, uint64_t *bad, struct err *e);
+
+/* Entries. Memory that runs out shows as buf_failed. */
+void ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char *site,
+			int64_t wall_ms);
+/* The record that names the people to call (R6); aet: the station that sent. */
+void ledger_study(struct buf *out, const char *study, struct attrs record, const char *aet,
+		  int64_t wall_ms);
+void ledger_instance(struct buf *out, const struct version *v, struct attrs series,
+		     struct attrs instance, const struct buf *side, int64_t wall_ms);
+/* What a study record holds: of the study's row, and of the series that came (R6). */
+void ledger_record(struct buf *out, struct attrs study_row, struct attrs series);
+
+#endif
