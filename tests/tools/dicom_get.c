@@ -70,7 +70,7 @@ note_series(struct getting *g, struct attrs set)
 static void
 note_instance(struct getting *g, struct attrs set)
 {
-	struct kind k;
+	struct kind k = {"", ""};
 	unsigned i;
 
 	(void)attrs_copy(set, TAG_SOP_CLASS, k.sop_class, UID_SIZE);
