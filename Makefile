@@ -2,8 +2,11 @@
 # there is no list of files to keep.
 #
 #   make            build/salamander-edge, build/salamander-central
-#   make check      unit, pair, system, crash tests
+#   make check      unit, system, crash tests
 #   make lint       format, cppcheck, floors, sizes, headers
+#   make bench      speed, beside Orthanc
+#   make soak       kill -9 and fuzzers, SECONDS= each
+#   make install    DESTDIR= PREFIX=
 #   CC=clang, SAN=address,undefined | thread, B=<build folder>
 
 ifeq ($(origin CC),default)
@@ -48,7 +51,7 @@ TESTS := $(TEST_C:%.c=$(B)/%)
 TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c)
 TOOLS := $(TOOL_C:%.c=$(B)/%)
 
-.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz install clean deps-build deps-test deps-lint
+.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak install clean deps-build deps-test deps-lint
 .SECONDARY:
 .DEFAULT_GOAL := all
 
@@ -126,17 +129,33 @@ lint: deps-build deps-lint $(GEN_C)
 SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)-fuzz/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-$(B)-fuzz/tests/fuzz/%: tests/fuzz/%.c
-	@mkdir -p $(@D)
+.PHONY: fuzz-lib
+fuzz-lib:
 	@$(MAKE) --no-print-directory CC=clang CXX=clang++ B=$(B)-fuzz SAN=address,undefined,fuzzer-no-link \
 		OPT="-O1 -g" $(B)-fuzz/libsalamander.a
-	clang -std=c11 $(COMMON) -fsanitize=address,undefined,fuzzer $< $(B)-fuzz/libsalamander.a -lstdc++ \
-		$(DCMTK_LIBS) $(LIBS) -o $@
+
+$(B)-fuzz/tests/fuzz/%: tests/fuzz/%.c fuzz-lib
+	@mkdir -p $(@D)
+	clang -std=c11 $(COMMON) -fsanitize=address,undefined,fuzzer-no-link -c $< -o $@.o
+	clang++ -pthread -fsanitize=address,undefined,fuzzer $@.o $(B)-fuzz/libsalamander.a $(DCMTK_LIBS) $(LIBS) -o $@
 
 fuzz: deps-build deps-test $(FUZZERS)
 	@for f in $(FUZZERS); do mkdir -p $(B)-fuzz/corpus/$$(basename $$f) && \
 		$$f -max_total_time=$(SECONDS) -rss_limit_mb=2048 -artifact_prefix=$(B)-fuzz/ \
 		$(B)-fuzz/corpus/$$(basename $$f) || exit 1; done
+
+# Speed is reported, never tested; it runs beside Debian's Orthanc.
+bench: deps-build deps-test deps-bench
+	@$(MAKE) --no-print-directory build-all tools
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/take_in.py
+	@$(B)/tests/bench/bench_store
+
+# What outgrows `make check`: SECONDS= of kill -9 rounds on fresh seeds, then as long on each fuzzer.
+soak: deps-build deps-test
+	@$(MAKE) --no-print-directory build-all tools
+	@seed=$$RANDOM$$(date +%s); echo "seed $$seed"; BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/crash/kill9.py \
+		--rounds 1000000 --seconds $(SECONDS) --seed $$seed
+	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local
 install: all

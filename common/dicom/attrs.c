@@ -10,10 +10,13 @@ enum { HEAD = 6 };
 bool
 attrs_next(struct attrs set, size_t *pos, struct attr *out)
 {
-	const unsigned char *p = (const unsigned char *)set.p + *pos;
 	size_t left = set.n - *pos;
+	const unsigned char *p;
 
-	if (left < HEAD || left - HEAD < buf_get_u16(p + 4))
+	if (left < HEAD)
+		return false;
+	p = (const unsigned char *)set.p + *pos;
+	if (left - HEAD < buf_get_u16(p + 4))
 		return false;
 	out->tag = buf_get_u32(p);
 	out->n = buf_get_u16(p + 4);

@@ -242,8 +242,43 @@ note_meta(struct canon *c, unsigned elem, const unsigned char *value, size_t len
 	if ((elem != 0x0010 && elem != 0x0003) || length > UID_KEEP)
 		return;
 	length = uid_trim((const char *)value, length);
+	if (!uid_usable((const char *)value, length)) /* it states nothing */
+		length = 0;
 	memcpy(to, value, length);
 	to[length] = '\0';
+}
+
+/*
+ * Is [0, end) what canon_header writes? Then the data set starts at end, even if
+ * it begins with an element of group 0002, as one from an association may:
+ * canon(canon(x)) = canon(x).
+ */
+static bool
+own_header(const unsigned char *p, size_t end)
+{
+	static const unsigned elems[] = {0x01, 0x02, 0x03, 0x10, 0x12};
+	char uids[5][UID_SIZE];
+	size_t pos = META_AT + 12, i;
+	struct buf want = BUF_INIT;
+	bool own;
+
+	for (i = 0; i < 5; i++) {
+		size_t head = i ? 8 : 12, n;
+
+		if (pos + head > end || buf_get_u16(p + pos) != 2 ||
+		    buf_get_u16(p + pos + 2) != elems[i])
+			return false;
+		n = i ? buf_get_u16(p + pos + 6) : buf_get_u32(p + pos + 8);
+		if (n > UID_KEEP || pos + head + n > end)
+			return false;
+		memcpy(uids[i], p + pos + head, n);
+		uids[i][uid_trim(uids[i], n)] = '\0';
+		pos += head + n;
+	}
+	canon_header(&want, uids[1], uids[2], uids[3]);
+	own = !buf_failed(&want) && want.len == end && memcmp(want.data, p, end) == 0;
+	buf_fini(&want);
+	return own;
 }
 
 /*
@@ -259,20 +294,18 @@ walk_meta(struct canon *c, size_t pos, bool last)
 
 	for (;;) {
 		size_t head = 8, length;
+		/* R1: where (0002,0000) says, if an element of another group starts there. */
+		bool usable =
+			stated && pos <= stated && stated + 2 <= n && buf_get_u16(p + stated) != 2;
 
 		if (stated && stated + 2 > n && !last)
 			return 0;
-		/* R1: where (0002,0000) says, if an element of another group starts there. */
-		if (stated && pos <= stated && stated + 2 <= n && buf_get_u16(p + stated) != 2) {
-			if (pos == stated)
-				return stated;
-		} else {
-			stated = 0;
-		}
+		if (stated && pos == stated && (usable || own_header(p, stated)))
+			return stated;
 		if (n - pos < 12 && !last)
 			return 0;
 		if (n - pos < 8 || buf_get_u16(p + pos) != 2)
-			return stated ? stated : pos;
+			return usable ? stated : pos;
 		length = buf_get_u16(p + pos + 6);
 		if (p[pos + 4] == 'O' || memcmp(p + pos + 4, "UN", 2) == 0 ||
 		    memcmp(p + pos + 4, "UT", 2) == 0 || memcmp(p + pos + 4, "SQ", 2) == 0) {
@@ -280,9 +313,9 @@ walk_meta(struct canon *c, size_t pos, bool last)
 			length = n - pos >= 12 ? buf_get_u32(p + pos + 8) : 0;
 		}
 		if (pos + head + length > META_MAX)
-			return stated ? stated : pos;
+			return usable ? stated : pos;
 		if (pos + head + length > n)
-			return last ? (stated ? stated : n) : 0;
+			return last ? (usable ? stated : n) : 0;
 		if (buf_get_u16(p + pos + 2) == 0 && length == 4 &&
 		    buf_get_u32(p + pos + head) < META_MAX)
 			stated = pos + head + 4 + buf_get_u32(p + pos + head);
@@ -322,13 +355,15 @@ start_file(struct canon *c, bool last, struct err *e)
 
 	if (n < META_AT + 12 && !last)
 		return 0;
+	if (n == 0)
+		return keep_opaque(c, e);
 	if (n >= META_AT && memcmp(p + PREAMBLE, "DICM", 4) == 0)
 		meta_at = META_AT;
 	else if (n >= 12 && memcmp(p, "DICM", 4) == 0)
 		meta_at = 4;
 	if (meta_at || (n >= 12 && buf_get_u16(p) == 2 && p[4] >= 'A' && p[4] <= 'Z')) {
 		start = walk_meta(c, meta_at, last);
-		if (!start)
+		if (!start && !last)
 			return 0;
 	}
 	if (!c->info.syntax[0] && n - start < 8 && !last)

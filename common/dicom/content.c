@@ -357,7 +357,9 @@ struct text {
 static const unsigned char *
 raw_value(const struct content *c, const struct raw *r)
 {
-	return c->raw_bytes.data + r->offset;
+	static const unsigned char none[1];
+
+	return c->raw_bytes.data ? c->raw_bytes.data + r->offset : none;
 }
 
 /* Values without the pads around each (PS3.5 6.2: leading and trailing spaces mean nothing). */

@@ -132,8 +132,8 @@ collect(struct identifier *out, const struct reading *r, struct err *e)
 
 	for (i = 0; i < r->n; i++)
 		if (r->values[i].tag == TAG_CHARSET) {
-			name = (const char *)r->bytes.data + r->values[i].offset;
 			n = r->values[i].n;
+			name = n ? (const char *)r->bytes.data + r->values[i].offset : "";
 		}
 	rc = charset_new(&charset, name, n, e);
 	if (rc)

@@ -218,6 +218,23 @@ canon__R1_data_set_bytes_stay_as_they_came(void **state)
 }
 
 static void
+canon__R1_a_data_set_may_begin_with_group_0002(void **state)
+{
+	struct buf b = BUF_INIT;
+	struct made once, twice;
+
+	(void)state;
+	text(&b, EXP, 0x00020100u, "UI", "1.2.3");
+	small_object(&b, EXP, true, 1);
+	make(&once, CANON_DATASET, EXPLICIT, b.data, b.len);
+	make(&twice, CANON_FILE, NULL, once.bytes.data, once.bytes.len);
+	assert_memory_equal(once.info->digest, twice.info->digest, SHA256_SIZE);
+	drop(&once);
+	drop(&twice);
+	buf_fini(&b);
+}
+
+static void
 canon__R1_a_lying_group_length_is_not_believed(void **state)
 {
 	struct made m, right;
@@ -544,6 +561,7 @@ main(void)
 		cmocka_unit_test(canon_header__R1_is_the_golden_one),
 		cmocka_unit_test(canon__R1_of_canon_is_itself),
 		cmocka_unit_test(canon__R1_data_set_bytes_stay_as_they_came),
+		cmocka_unit_test(canon__R1_a_data_set_may_begin_with_group_0002),
 		cmocka_unit_test(canon__R1_a_lying_group_length_is_not_believed),
 		cmocka_unit_test(canon__R1_uids_behind_64_kib_do_not_count),
 		cmocka_unit_test(canon__R1_what_cannot_be_delimited_is_kept_whole),
