@@ -97,6 +97,7 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 		sc.dir = dir;
 		sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
 		sc.clock = e->clock;
+		sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
 		sc.extra_tables = edge_tables(&sc.n_extra_tables);
 		rc = store_open(&e->store, &sc, err);
 	}

@@ -90,6 +90,30 @@ flush_group(struct store_spool *p, struct err *e)
 	return 0;
 }
 
+/* All objects on their way in share so much memory; beyond it each keeps two chunks only. */
+static size_t
+group_limit(const struct store_spool *p)
+{
+	bool tight = atomic_load(&p->s->admitted) > p->s->c.buffers;
+
+	return tight ? 2 * (size_t)chunk_payload(p->s) : STORE_GROUP;
+}
+
+/* Gives memory back that was taken when there was enough of it. */
+static void
+shrink(struct store_spool *p)
+{
+	struct buf small = BUF_INIT;
+
+	buf_put(&small, p->b.data, p->b.len);
+	if (buf_failed(&small)) {
+		buf_fini(&small);
+		return;
+	}
+	buf_fini(&p->b);
+	p->b = small;
+}
+
 int
 store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e)
 {
@@ -97,8 +121,16 @@ store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *
 	int rc = 0;
 
 	while (!rc && n > 0) {
-		size_t room = STORE_GROUP - p->b.len, part = n < room ? n : room;
+		size_t limit = group_limit(p), room, part;
 
+		if (p->b.len >= limit) {
+			rc = flush_group(p, e);
+			if (limit < STORE_GROUP)
+				shrink(p);
+			continue;
+		}
+		room = limit - p->b.len;
+		part = n < room ? n : room;
 		rc = admit(p, p->b.len + part, e);
 		if (rc)
 			break;
@@ -108,8 +140,6 @@ store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *
 		p->size += part;
 		c += part;
 		n -= part;
-		if (n > 0)
-			rc = flush_group(p, e);
 	}
 	return rc;
 }

@@ -14,7 +14,7 @@ static const char *const own_tables[N_STORE_TABLES] = {"meta",	  "version",  "di
 						       "uid",	  "of_study", "chunk",
 						       "spooled", "dropped",  "study_state"};
 
-enum { RESERVE_MIN = 64 << 20, MAX_READERS = 510, COUNTS = 64 };
+enum { RESERVE_MIN = 64 << 20, MAX_READERS = 510, BUFFERS = 96 << 20, COUNTS = 64 };
 
 static const char key_counts[] = "counts", key_time[] = "time";
 
@@ -87,6 +87,8 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 	if (!s)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a store");
 	s->c = *c;
+	if (!s->c.buffers)
+		s->c.buffers = BUFFERS;
 	(void)pthread_mutex_init(&s->mu, NULL);
 	s->chunk_value = chunk_value_size(c->chunk_class ? c->chunk_class : STORE_CHUNK_CLASS);
 	s->started_mono = clock_mono(c->clock);

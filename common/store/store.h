@@ -49,6 +49,7 @@ struct store_config {
 	struct store_bytes bytes; /* read NULL: every byte is in chunks             */
 	unsigned max_readers;	  /* 0: 510                                         */
 	uint32_t chunk_class;	  /* bytes; 0: STORE_CHUNK_CLASS                    */
+	uint64_t buffers;	  /* memory of objects on their way in; 0: 96 MiB     */
 	bool read_only;		  /* beside the process that serves; nothing is committed */
 };
 

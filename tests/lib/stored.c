@@ -31,6 +31,7 @@ stored_open(struct stored *t, struct err *e)
 	c.n_extra_tables = 1;
 	c.dir = t->dir;
 	c.quota = t->quota;
+	c.buffers = t->buffers;
 	c.map_bytes = (uint64_t)1 << 30;
 	c.clock = &t->clock.c;
 	return store_open(&t->s, &c, e);

@@ -19,6 +19,7 @@ struct canon;
 struct stored {
 	char dir[64];
 	uint64_t quota;
+	uint64_t buffers; /* 0: the default; taken by stored_open */
 	struct clock_manual clock;
 	struct store *s;
 };

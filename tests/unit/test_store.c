@@ -304,6 +304,38 @@ store_spool__R12_an_abandoned_object_leaves_nothing(void **state)
 	stored_fini(&t);
 }
 
+static void
+store_spool__memory_of_all_objects_on_their_way_in_is_bounded(void **state)
+{
+	enum { OBJECTS = 12, PIECES = 12 };
+	struct store_spool *p[OBJECTS];
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, PIECES * MIB};
+	struct stored t;
+	struct made m;
+	unsigned i, j;
+
+	(void)state;
+	stored_init(&t, 0);
+	store_close(t.s);
+	t.buffers = 8 * MIB;
+	assert_int_equal(stored_open(&t, NULL), 0);
+	made_init(&m, &r);
+	for (i = 0; i < OBJECTS; i++)
+		assert_int_equal(store_spool_open(&p[i], t.s, NULL), 0);
+	for (j = 0; j < PIECES; j++)
+		for (i = 0; i < OBJECTS; i++) {
+			assert_int_equal(store_spool_add(p[i], m.bytes.data + j * MIB, MIB, NULL),
+					 0);
+			/* what is shared, and two chunks of each */
+			assert_true(atomic_load(&t.s->admitted) <= (8 + 2 * OBJECTS + 2) * MIB);
+		}
+	for (i = 0; i < OBJECTS; i++)
+		store_spool_close(p[i]);
+	assert_int_equal(stored_put(t.s, &m, "10.0.0.1", &(struct store_verdict){0}, NULL), 0);
+	made_fini(&m);
+	stored_fini(&t);
+}
+
 struct refusing {
 	struct store_object o;
 	struct store_verdict v;
@@ -475,6 +507,7 @@ main(void)
 		cmocka_unit_test(store_put__R4_what_was_evicted_is_stored_again),
 		cmocka_unit_test(store_put__R12_a_full_cache_refuses_and_goes_on_serving),
 		cmocka_unit_test(store_spool__R12_an_abandoned_object_leaves_nothing),
+		cmocka_unit_test(store_spool__memory_of_all_objects_on_their_way_in_is_bounded),
 		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
 		cmocka_unit_test(store_candidates__R11_least_recently_viewed_first_and_pins_stay),
 		cmocka_unit_test(store_candidates__R28_a_wrong_wall_clock_changes_no_order),
