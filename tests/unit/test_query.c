@@ -1,0 +1,427 @@
+/*
+ * The matching engine beside a plain loop over all studies: whichever index the
+ * engine picks, the answers are the same, each once, through all pages.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/rng.h"
+#include "common/dicom/keys.h"
+#include "common/store/match.h"
+#include "common/store/query.h"
+#include "tests/lib/stored.h"
+
+enum { STUDIES = 1500, QUERIES = 400, TEXT = 64 };
+
+struct study { /* what the plain loop knows */
+	char uid[TEXT], id[TEXT], issuer[TEXT], name[TEXT], accession[TEXT], date[TEXT];
+	char modalities[TEXT];
+};
+
+struct world {
+	struct stored stored;
+	struct rng_seeded rng;
+	struct study all[STUDIES];
+};
+
+static const char *
+pick(struct world *w, const char *const *from, unsigned n)
+{
+	return from[rng_below(&w->rng.r, n)];
+}
+
+static void
+invent(struct world *w, unsigned i)
+{
+	static const char *const names[] = {"DOE^JANE",
+					    "Doe^John^^Dr",
+					    "M\xc3\xbcller^J\xc3\xb6rg",
+					    "MULLER^ANNA",
+					    "",
+					    "Yamada^Tarou=\xe5\xb1\xb1\xe7\x94\xb0^\xe5\xa4\xaa"
+					    "\xe9\x83\x8e=\xe3\x82\x84\xe3\x81\xbe",
+					    "DOE^JANE=DOE^JANE",
+					    "O'NEIL^A*B"};
+	static const char *const issuers[] = {"H1", "H2"};
+	static const char *const modalities[] = {"CT", "MR", "CT\\SR", "US", "SR"};
+	struct study *s = &w->all[i];
+
+	(void)snprintf(s->uid, TEXT, "1.2.3.%u", i);
+	(void)snprintf(s->id, TEXT, "P%u", (unsigned)rng_below(&w->rng.r, STUDIES / 3));
+	(void)snprintf(s->accession, TEXT, "A%u", i / 2);
+	(void)snprintf(s->issuer, TEXT, "%s", pick(w, issuers, 2));
+	(void)snprintf(s->name, TEXT, "%s", pick(w, names, 8));
+	(void)snprintf(s->modalities, TEXT, "%s", pick(w, modalities, 5));
+	(void)snprintf(s->date, TEXT, "2026%02u%02u", 1 + (unsigned)rng_below(&w->rng.r, 12),
+		       1 + (unsigned)rng_below(&w->rng.r, 28));
+	if (i % 50 == 0)
+		s->date[0] = '\0';
+}
+
+static void
+put(struct buf *set, uint32_t tag, const char *value)
+{
+	attrs_put(set, tag, value, strlen(value));
+}
+
+/* One instance for each modality of the study. */
+static int
+announce_one(struct store_tx *tx, const struct study *s, const char *modality, unsigned n,
+	     struct err *e)
+{
+	struct buf study = BUF_INIT, series = BUF_INIT, instance = BUF_INIT;
+	struct store_verdict verdict;
+	struct version v;
+	int rc;
+
+	memset(&v, 0, sizeof(v));
+	v.state = VERSION_ELSEWHERE;
+	v.origin = VERSION_REFILLED;
+	strcpy(v.sop_class, "1.2.840.10008.5.1.4.1.1.2");
+	strcpy(v.study, s->uid);
+	(void)snprintf(v.series, sizeof(v.series), "%s.%u", s->uid, n);
+	(void)snprintf(v.sop_instance, sizeof(v.sop_instance), "%s.%u.1", s->uid, n);
+	sha256_of(v.sop_instance, strlen(v.sop_instance), v.digest);
+	put(&study, TAG_STUDY_DATE, s->date);
+	put(&study, TAG_ACCESSION, s->accession);
+	put(&study, TAG_PATIENT_NAME, s->name);
+	put(&study, TAG_PATIENT_ID, s->id);
+	put(&study, TAG_PATIENT_ISSUER, s->issuer);
+	put(&study, TAG_STUDY_UID, s->uid);
+	put(&series, TAG_MODALITY, modality);
+	put(&series, TAG_SERIES_UID, v.series);
+	put(&instance, TAG_SOP_INSTANCE, v.sop_instance);
+	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), attrs_of(&instance), 0,
+			    &verdict, e);
+	buf_fini(&study);
+	buf_fini(&series);
+	buf_fini(&instance);
+	return rc;
+}
+
+static int
+announce_all(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct world *w = arg;
+	unsigned i, n;
+	int rc = 0;
+
+	for (i = 0; !rc && i < STUDIES; i++) {
+		char copy[TEXT], *rest, *m;
+
+		n = 0;
+		memcpy(copy, w->all[i].modalities, TEXT);
+		for (m = strtok_r(copy, "\\", &rest); !rc && m; m = strtok_r(NULL, "\\", &rest))
+			rc = announce_one(tx, &w->all[i], m, ++n, e);
+	}
+	return rc;
+}
+
+static struct world *
+world_new(void)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	unsigned i;
+
+	assert_non_null(w);
+	stored_init(&w->stored, 0);
+	rng_seeded_init(&w->rng, 20261124);
+	for (i = 0; i < STUDIES; i++)
+		invent(w, i);
+	assert_int_equal(store_commit(w->stored.s, announce_all, w, NULL), 0);
+	return w;
+}
+
+static void
+world_free(struct world *w)
+{
+	stored_fini(&w->stored);
+	free(w);
+}
+
+/* --- queries by chance --- */
+
+struct asked {
+	char uid[TEXT * 4], id[TEXT], name[TEXT], accession[TEXT], date[TEXT], modality[TEXT];
+};
+
+static void
+ask_by_chance(struct world *w, struct asked *q)
+{
+	static const char *const names[] = {"doe*",
+					    "DOE^J*",
+					    "m\xc3\xbcll*",
+					    "Muller^?nna",
+					    "*a*",
+					    "\xe5\xb1\xb1*",
+					    "\xe3\x82\x84\xe3\x81\xbe",
+					    "DOE^JANE",
+					    "*",
+					    "o'neil^a*b",
+					    "yamada^tarou=*"};
+	static const char *const dates[] = {"20260301-20260415", "-20260110", "20261201-",
+					    "20260505", "20260101-20261231"};
+	static const char *const modalities[] = {"CT", "SR", "MR\\US", "*R", "XX"};
+	const struct study *s = &w->all[rng_below(&w->rng.r, STUDIES)];
+	struct rng *r = &w->rng.r;
+
+	memset(q, 0, sizeof(*q));
+	if (rng_below(r, 6) == 0)
+		(void)snprintf(q->uid, sizeof(q->uid), "%s\\%s\\9.9", s->uid, w->all[3].uid);
+	if (rng_below(r, 4) == 0)
+		(void)snprintf(q->id, TEXT, rng_below(r, 3) ? "%s" : "%.2s*", s->id);
+	if (rng_below(r, 5) == 0)
+		(void)snprintf(q->accession, TEXT, rng_below(r, 3) ? "%s" : "%.2s?", s->accession);
+	if (rng_below(r, 3) == 0)
+		(void)snprintf(q->name, TEXT, "%s", pick(w, names, 11));
+	if (rng_below(r, 3) == 0)
+		(void)snprintf(q->date, TEXT, "%s", pick(w, dates, 5));
+	if (rng_below(r, 3) == 0)
+		(void)snprintf(q->modality, TEXT, "%s", pick(w, modalities, 5));
+}
+
+static bool
+one(const char *vr, const char *key, const char *value)
+{
+	struct attr a = {0, value, strlen(value)};
+
+	return match_universal(key, strlen(key)) || match_value(vr, key, strlen(key), a);
+}
+
+static bool
+plainly(const struct asked *q, const struct study *s)
+{
+	return one("UI", q->uid, s->uid) && one("LO", q->id, s->id) &&
+	       one("PN", q->name, s->name) && one("SH", q->accession, s->accession) &&
+	       one("DA", q->date, s->date) && one("CS", q->modality, s->modalities);
+}
+
+static void
+keys_of(struct buf *keys, const struct asked *q)
+{
+	put(keys, TAG_STUDY_DATE, q->date);
+	put(keys, TAG_ACCESSION, q->accession);
+	put(keys, TAG_MODALITIES, q->modality);
+	put(keys, TAG_PATIENT_NAME, q->name);
+	put(keys, TAG_PATIENT_ID, q->id);
+	put(keys, TAG_STUDY_UID, q->uid);
+}
+
+/* Marks each answer; an answer that comes twice or does not fit fails. */
+static unsigned
+run(struct world *w, const struct asked *q, unsigned char *seen)
+{
+	struct query_config c = {.level = QUERY_STUDY};
+	struct buf keys = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+	char uid[TEXT];
+	unsigned n = 0;
+	int rc;
+
+	keys_of(&keys, q);
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	while ((rc = query_next(query, &m, NULL)) == 0) {
+		unsigned i;
+
+		(void)attrs_copy(m.study, TAG_STUDY_UID, uid, sizeof(uid));
+		i = (unsigned)strtoul(uid + 6, NULL, 10);
+		assert_true(i < STUDIES);
+		if (seen[i]++ || !plainly(q, &w->all[i]))
+			fail_msg("study %u: twice, or no match (id '%s' name '%s' date '%s')", i,
+				 q->id, q->name, q->date);
+		n++;
+	}
+	assert_int_equal(rc, ERR_ABSENT);
+	query_close(query);
+	buf_fini(&keys);
+	return n;
+}
+
+static void
+query_next__finds_what_a_plain_loop_finds_each_once(void **state)
+{
+	static unsigned char seen[STUDIES];
+	struct world *w = world_new();
+	struct asked q;
+	unsigned i, j, want, total = 0;
+
+	(void)state;
+	for (i = 0; i < QUERIES; i++) {
+		ask_by_chance(w, &q);
+		memset(seen, 0, sizeof(seen));
+		for (want = j = 0; j < STUDIES; j++)
+			want += plainly(&q, &w->all[j]);
+		if (run(w, &q, seen) != want)
+			fail_msg(
+				"%u wanted: uid '%s' id '%s' name '%s' acc '%s' date '%s' mod '%s'",
+				want, q.uid, q.id, q.name, q.accession, q.date, q.modality);
+		total += want;
+	}
+	assert_true(total > 10000);
+	world_free(w);
+}
+
+static void
+query_next__unrestricted_is_newest_first_by_arrival_R28(void **state)
+{
+	struct query_config c = {.level = QUERY_STUDY};
+	struct world *w = world_new();
+	struct query_match m;
+	struct query *query;
+	char uid[TEXT], want[TEXT];
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	for (i = STUDIES; i-- > 0;) {
+		assert_int_equal(query_next(query, &m, NULL), 0);
+		(void)attrs_copy(m.study, TAG_STUDY_UID, uid, sizeof(uid));
+		(void)snprintf(want, sizeof(want), "1.2.3.%u", i);
+		assert_string_equal(uid, want);
+	}
+	assert_int_equal(query_next(query, &m, NULL), ERR_ABSENT);
+	query_close(query);
+	world_free(w);
+}
+
+static void
+query_count_rest__R34_counts_without_giving(void **state)
+{
+	struct query_config c = {.level = QUERY_STUDY};
+	struct world *w = world_new();
+	struct query_match m;
+	struct query *query;
+	uint64_t rest;
+	int i;
+
+	(void)state;
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	for (i = 0; i < 100; i++)
+		assert_int_equal(query_next(query, &m, NULL), 0);
+	assert_int_equal(query_count_rest(query, 1000000, &rest, NULL), 0);
+	assert_int_equal(rest, STUDIES - 100);
+	query_close(query);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	assert_int_equal(query_count_rest(query, 7, &rest, NULL), 0);
+	assert_int_equal(rest, 7);
+	query_close(query);
+	world_free(w);
+}
+
+static void
+query_next__patients_are_told_apart_by_issuer_R33(void **state)
+{
+	struct query_config c = {.level = QUERY_PATIENT, .patient_root = true};
+	struct world *w = world_new();
+	struct query_match m;
+	struct query *query;
+	unsigned i, j, want = 0, got = 0;
+	uint64_t studies = 0;
+
+	(void)state;
+	for (i = 0; i < STUDIES; i++) { /* the first study of each patient */
+		for (j = 0; j < i; j++)
+			if (strcmp(w->all[i].id, w->all[j].id) == 0 &&
+			    strcmp(w->all[i].issuer, w->all[j].issuer) == 0)
+				break;
+		want += j == i;
+	}
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	while (query_next(query, &m, NULL) == 0) {
+		got++;
+		studies += m.studies;
+	}
+	assert_int_equal(got, want);
+	assert_int_equal(studies, STUDIES);
+	query_close(query);
+	world_free(w);
+}
+
+static void
+query_open__unique_keys_of_upper_levels_are_required(void **state)
+{
+	struct query_config c = {.level = QUERY_SERIES};
+	struct world *w = world_new();
+	struct buf keys = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+
+	(void)state;
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), ERR_PEER);
+	put(&keys, TAG_STUDY_UID, "1.2.*");
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), ERR_PEER);
+	buf_clear(&keys);
+	put(&keys, TAG_STUDY_UID, "1.2.3.5");
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	assert_int_equal(query_next(query, &m, NULL), 0);
+	query_close(query);
+	c.level = QUERY_IMAGE;
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), ERR_PEER);
+	put(&keys, TAG_SERIES_UID, "1.2.3.5.1");
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	assert_int_equal(query_next(query, &m, NULL), 0);
+	assert_int_equal(query_next(query, &m, NULL), ERR_ABSENT);
+	query_close(query);
+	c.patient_root = true;
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), ERR_PEER);
+	buf_fini(&keys);
+	world_free(w);
+}
+
+static void
+assert_matches(bool want, const char *vr, const char *key, const char *value)
+{
+	if (one(vr, key, value) != want)
+		fail_msg("%s '%s' on '%s'", vr, key, value);
+}
+
+static void
+match_value__follows_ps3_4_c_2_2_2(void **state)
+{
+	(void)state;
+	assert_matches(true, "LO", "ab*", "abc");
+	assert_matches(false, "LO", "AB*", "abc"); /* case counts but for names */
+	assert_matches(true, "LO", "?b?", "abc");
+	assert_matches(true, "LO", "*c*c", "abcc");
+	assert_matches(false, "LO", "a", "abc");
+	assert_matches(true, "LO", "b", "a\\b");
+	assert_matches(true, "LO", "?", "\xc3\xbc"); /* a character, not a byte */
+	assert_matches(true, "DA", "20260101-20260131", "20260131");
+	assert_matches(false, "DA", "20260101-20260131", "20260201");
+	assert_matches(true, "DA", "-20260131", "19991231");
+	assert_matches(true, "DA", "20260101", "2026.01.01");
+	assert_matches(true, "TM", "10-12", "115959.5");
+	assert_matches(true, "TM", "1000-1200", "120059");
+	assert_matches(false, "TM", "10-12", "130000");
+	assert_matches(true, "UI", "1.2\\1.3", "1.3");
+	assert_matches(false, "UI", "1.2", "1.2.3");
+	assert_matches(true, "PN", "m\xc3\xbcller*", "MULLER^JORG");
+	assert_matches(true, "PN", "doe^jane", "DOE^JANE^^^");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(match_value__follows_ps3_4_c_2_2_2),
+		cmocka_unit_test(query_next__finds_what_a_plain_loop_finds_each_once),
+		cmocka_unit_test(query_next__unrestricted_is_newest_first_by_arrival_R28),
+		cmocka_unit_test(query_count_rest__R34_counts_without_giving),
+		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
+		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
