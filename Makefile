@@ -97,7 +97,7 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
-THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c dimse.c))
+THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c dimse.c clog.c))
 
 check: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools tests
