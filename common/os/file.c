@@ -143,6 +143,17 @@ file_size(int fd, uint64_t *out, struct err *e)
 }
 
 int
+file_links(int fd, unsigned *out, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return failed(e, errno, "look at", "a file");
+	*out = (unsigned)st.st_nlink;
+	return 0;
+}
+
+int
 file_truncate(int fd, uint64_t size, struct err *e)
 {
 	int sys = fault_hit("file.truncate");

@@ -30,6 +30,8 @@ int file_write_at(int fd, const void *p, size_t n, uint64_t offset, struct err *
 /* *got < n only at the end of the file. */
 int file_read_at(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e);
 int file_size(int fd, uint64_t *out, struct err *e);
+/* How many names it has. */
+int file_links(int fd, unsigned *out, struct err *e);
 int file_truncate(int fd, uint64_t size, struct err *e);
 /* fdatasync, counted. */
 int file_sync(int fd, struct err *e);

@@ -1,0 +1,68 @@
+/*
+ * vault.h - packs on a file system: uploads that resume, packs that stay (DESIGN 4).
+ *
+ * Owns <dir>/packs/<year>/<month>/<day>/<pack id>.tar and <dir>/tmp. An upload is
+ * <dir>/tmp/<pack id>.part beside <pack id>.manifest; nothing unfinished ends in
+ * .tar. vault_adopt returns when the pack has its name and all folders to it
+ * survive power loss: after that the catalogue, then the receipt. A pack is never
+ * changed.
+ *
+ * What counts as durable of an upload is what vault_sync was asked for and said 0
+ * to, never the file's length (R14): the catalogue keeps that offset.
+ *
+ * Errors: ERR_FULL, ERR_ABSENT, ERR_CONFLICT, ERR_LOCAL. Threads: a vault is
+ * shared; an upload has one owner.
+ */
+#ifndef SALAMANDER_CENTRAL_VAULT_H
+#define SALAMANDER_CENTRAL_VAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+
+struct buf;
+struct err;
+struct upload; /* opaque */
+struct vault;  /* opaque */
+
+enum { VAULT_PLACE_SIZE = 96 }; /* "2026/11/24/<64 hex>.tar" */
+
+/* Makes packs and tmp where they are missing. */
+int vault_open(struct vault **out, const char *dir, struct err *e);
+void vault_close(struct vault *v); /* NULL is fine */
+
+/* Begins an upload, its manifest durable, or takes up one that is there. */
+int vault_begin(struct upload **out, struct vault *v, const unsigned char id[SHA256_SIZE],
+		const void *manifest, size_t n, struct err *e);
+/* Takes up an upload after a restart; *manifest is filled. ERR_ABSENT: none. */
+int vault_resume(struct upload **out, struct vault *v, const unsigned char id[SHA256_SIZE],
+		 struct buf *manifest, struct err *e);
+void vault_end(struct upload *u); /* frees; the files stay. NULL is fine */
+int vault_write(struct upload *u, uint64_t offset, const void *p, size_t n, struct err *e);
+int vault_sync(struct upload *u, struct err *e);
+int vault_read_back(struct upload *u, uint64_t offset, void *p, size_t n, size_t *got,
+		    struct err *e);
+/* Gives up: both files go. */
+int vault_drop(struct vault *v, const unsigned char id[SHA256_SIZE], struct err *e);
+
+/*
+ * The upload is whole and checked: it becomes a pack of `size` bytes under the day
+ * of wall_ms. One that a death left with its name already is fine: its place is
+ * given. Whether a pack of this id is known at all, the caller has asked the
+ * catalogue before.
+ */
+int vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, char place[VAULT_PLACE_SIZE],
+		struct err *e);
+
+/* Bytes of a pack; *got < n only at its end. */
+int vault_read(struct vault *v, const char *place, uint64_t offset, void *p, size_t n, size_t *got,
+	       struct err *e);
+/* Every pack: its place and id; unfinished uploads are none (R23: both ways at the start). */
+int vault_list(struct vault *v,
+	       int (*fn)(void *arg, const char *place, const unsigned char id[SHA256_SIZE],
+			 struct err *e),
+	       void *arg, struct err *e);
+
+#endif
