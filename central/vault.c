@@ -226,7 +226,7 @@ find_one(void *arg, const char *place, const unsigned char id[SHA256_SIZE], stru
 	return 0;
 }
 
-/* Where the pack goes; where it is, if an earlier try died behind its link, maybe on another day. */
+/* Where the pack goes; where it is, if an earlier try died behind its link. */
 static int
 choose_place(struct upload *u, int64_t wall_ms, char place[VAULT_PLACE_SIZE], struct err *e)
 {
