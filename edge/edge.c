@@ -47,6 +47,21 @@ set_level(const struct conf *c)
 						   : LOG_DEBUG);
 }
 
+static int
+sync_parent(const char *dir, struct err *err)
+{
+	char parent[PATH_MAX];
+	char *slash;
+
+	(void)snprintf(parent, sizeof(parent), "%s", dir);
+	slash = strrchr(parent, '/');
+	if (slash == parent)
+		slash[1] = '\0';
+	else if (slash)
+		*slash = '\0';
+	return file_sync_dir(slash ? parent : ".", err);
+}
+
 /* The first entry of a ledger names a random incarnation: no two chains are alike (R5). */
 static int
 begin_ledger(struct store_tx *tx, void *arg, struct err *err)
@@ -85,6 +100,8 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 		return rc;
 	set_level(e->conf);
 	rc = file_mkdir(conf_string(e->conf, "data", NULL, "dir"), &made, err);
+	if (!rc && made) /* the folder's own name must survive power loss as well */
+		rc = sync_parent(conf_string(e->conf, "data", NULL, "dir"), err);
 	if (!rc) {
 		e->lock = daemon_lock(conf_string(e->conf, "data", NULL, "dir"), err);
 		rc = e->lock < 0 ? e->lock : 0;

@@ -104,6 +104,8 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 	rc = file_refuse_network(c->dir, e);
 	if (!rc)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
+	if (!rc && !c->read_only) /* LMDB flushes its file, not the name of it */
+		rc = file_sync_dir(c->dir, e);
 	if (!rc)
 		rc = load_state(s, e);
 	if (!rc && !c->read_only)

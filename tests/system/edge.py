@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -265,6 +266,69 @@ def peers__R29_reload_reads_peers_again():
         with open(os.path.join(site.edge.data, "audit.log"), encoding="utf-8") as f:
             if "refused what=move" in f.read():
                 raise nodes.Failed("the reloaded peer may still not move")
+
+
+def peers__R29_unlisted_none_lets_strangers_only_echo():
+    with Site(dicom={"unlisted": "none"}) as site:
+        nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom)
+        statuses = site.send(site.generate("--count", 2, "--rows", 16), ok=(1,))
+        expect("statuses", set(statuses.values()), {"0124"})
+        expect("kept", site.edge.status()["cache"]["instances"], 0)
+
+
+def peers__R32_R33_strict_foreign_and_issuer_are_obeyed():
+    peers = {"peer CD": {"aet": "CDIMPORT", "host": "127.0.0.1", "foreign": "yes"},
+             "peer CT": {"aet": "CT7", "host": "127.0.0.1", "issuer": "OTHER"},
+             "peer PICKY": {"aet": "PICKY", "host": "127.0.0.1", "strict": "yes", "may": "store"}}
+    with Site(**peers) as site:
+        for number, title in enumerate(("CDIMPORT", "CT7")):
+            site.send(site.generate("--count", 1, "--rows", 16, "--seed", number + 1, name=title), calling=title)
+        issuers = sorted(a["00100021"] for a in site.find("StudyInstanceUID", "IssuerOfPatientID"))
+        expect("issuers", issuers, ["OTHER", "foreign:CD"])
+        path = os.path.join(site.generate("--count", 1, "--rows", 16, "--seed", 9, name="odd"), "000000.dcm")
+        with open(path, "r+b") as f:
+            f.truncate(os.path.getsize(path) - 3)  # ends inside the pixel data: odd, not unreadable
+        expect("strict", set(site.send(path, ok=(0, 1), calling="PICKY").values()), {"c000"})
+        expect("others", set(site.send(path, calling="MODALITY").values()), {"0000"})
+        expect("shown", len(site.find("StudyInstanceUID=1.2.826.0.1.3680043.10.1571.9.9000")), 1)
+
+
+def associations__caps_act_before_the_first_byte():
+    with Site(dicom={"max_per_address": "3"}) as site:
+        held = [socket.create_connection(("127.0.0.1", site.edge.dicom)) for _ in range(3)]
+        nodes.wait_for("three are held", lambda: refused(site.edge.dicom))
+        for s in held:
+            s.close()
+        nodes.wait_for("room again", lambda: nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom,
+                                                       ok=None)[0] == 0)
+
+
+def refused(number):
+    """A connection that is closed without a byte."""
+    with socket.create_connection(("127.0.0.1", number)) as s:
+        s.settimeout(0.5)
+        try:
+            return s.recv(1) == b""
+        except TimeoutError:
+            return False
+
+
+def serve__stops_within_ten_seconds_with_peers_connected():
+    with Site() as site:
+        held = [socket.create_connection(("127.0.0.1", site.edge.dicom)) for _ in range(5)]
+        begin = time.monotonic()
+        site.edge.stop()
+        if time.monotonic() - begin > 10:
+            raise nodes.Failed(f"stopped after {time.monotonic() - begin:.1f} s")
+        for s in held:
+            s.close()
+
+
+def serve__a_second_one_on_the_same_folder_is_refused():
+    with Site() as site:
+        code, _ = nodes.run(site.edge.binary, "--config", site.edge.conf, "serve", ok=None, seconds=20)
+        expect("exit", code, 1)
+        nodes.run("echoscu", "-aec", site.edge.aet, "127.0.0.1", site.edge.dicom)
 
 
 # --- find ---

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "common/os/file.h"
 #include "common/store/private.h"
 #include "tests/lib/stored.h"
 
@@ -305,6 +306,18 @@ store_spool__R12_an_abandoned_object_leaves_nothing(void **state)
 }
 
 static void
+store_open__flushes_the_name_of_a_new_file(void **state)
+{
+	uint64_t before = file_sync_count();
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	assert_true(file_sync_count() > before);
+	stored_fini(&t);
+}
+
+static void
 store_spool__memory_of_all_objects_on_their_way_in_is_bounded(void **state)
 {
 	enum { OBJECTS = 12, PIECES = 12 };
@@ -507,6 +520,7 @@ main(void)
 		cmocka_unit_test(store_put__R4_what_was_evicted_is_stored_again),
 		cmocka_unit_test(store_put__R12_a_full_cache_refuses_and_goes_on_serving),
 		cmocka_unit_test(store_spool__R12_an_abandoned_object_leaves_nothing),
+		cmocka_unit_test(store_open__flushes_the_name_of_a_new_file),
 		cmocka_unit_test(store_spool__memory_of_all_objects_on_their_way_in_is_bounded),
 		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
 		cmocka_unit_test(store_candidates__R11_least_recently_viewed_first_and_pins_stay),
