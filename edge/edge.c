@@ -95,7 +95,7 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 	e->lock = -1;
 	e->clock = clock_real();
 	e->conf_path = conf_path;
-	rc = settings_load(&e->conf, conf_path, err);
+	rc = edge_settings_load(&e->conf, conf_path, err);
 	if (rc)
 		return rc;
 	set_level(e->conf);
@@ -237,7 +237,7 @@ reload(void *arg)
 	struct conf *c;
 	struct peers *p;
 
-	if (settings_load(&c, e->conf_path, &err)) {
+	if (edge_settings_load(&c, e->conf_path, &err)) {
 		log_err(LOG_ERROR, "reload", &err);
 		return;
 	}

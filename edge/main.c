@@ -105,7 +105,7 @@ main(int argc, char **argv)
 	if (argp_parse(&argp, argc, argv, 0, NULL, &a))
 		return EXIT_USAGE;
 	if (a.explain) {
-		rows = settings_rows(&n);
+		rows = edge_settings_rows(&n);
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}

@@ -23,7 +23,7 @@ static const struct conf_row own[] = {
 };
 
 const struct conf_row *
-settings_rows(size_t *n)
+edge_settings_rows(size_t *n)
 {
 	static struct conf_row all[ROWS_MAX]; /* filled once, before threads start */
 	const struct conf_row *rows;
@@ -41,14 +41,14 @@ settings_rows(size_t *n)
 }
 
 int
-settings_load(struct conf **out, const char *path, struct err *e)
+edge_settings_load(struct conf **out, const char *path, struct err *e)
 {
 	const struct conf_row *rows;
 	const char *name;
 	size_t n;
 	int rc;
 
-	rows = settings_rows(&n);
+	rows = edge_settings_rows(&n);
 	rc = conf_load(out, path, rows, n, e);
 	if (rc)
 		return rc;

@@ -10,7 +10,7 @@ struct conf;
 struct conf_row;
 struct err;
 
-const struct conf_row *settings_rows(size_t *n);
-int settings_load(struct conf **out, const char *path, struct err *e);
+const struct conf_row *edge_settings_rows(size_t *n);
+int edge_settings_load(struct conf **out, const char *path, struct err *e);
 
 #endif

@@ -105,7 +105,7 @@ status_print(const char *conf_path, bool json)
 	struct status s;
 	struct conf *c;
 
-	if (settings_load(&c, conf_path, &e)) {
+	if (edge_settings_load(&c, conf_path, &e)) {
 		fprintf(stderr, "salamander-edge: %s\n", e.what);
 		return EXIT_FAILURE;
 	}

@@ -1,5 +1,6 @@
 #include "proto/ledger.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -7,6 +8,7 @@
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
+#include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
 static unsigned
@@ -37,8 +39,8 @@ ledger_head(struct store_tx *tx, struct ledger_head *out, struct err *e)
 }
 
 /* H(n) from H(n-1) and the entry (R5). */
-static void
-chain(unsigned char hash[SHA256_SIZE], const void *entry, size_t n)
+void
+ledger_chain(unsigned char hash[SHA256_SIZE], const void *entry, size_t n)
 {
 	struct buf b = BUF_INIT;
 
@@ -58,7 +60,7 @@ ledger_append(struct store_tx *tx, const struct buf *entry, uint64_t *seq, struc
 
 	if (rc)
 		return rc;
-	chain(head.hash, entry->data, entry->len);
+	ledger_chain(head.hash, entry->data, entry->len);
 	buf_put(&row, head.hash, SHA256_SIZE);
 	buf_put(&row, entry->data, entry->len);
 	buf_set_be64(key, head.seq + 1);
@@ -101,6 +103,39 @@ ledger_read(struct store_tx *tx, uint64_t seq,
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+int
+ledger_get(struct store_tx *tx, uint64_t seq, const void **entry, size_t *n, struct err *e)
+{
+	unsigned char key[8];
+	struct kv_slice v;
+	int rc;
+
+	buf_set_be64(key, seq);
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), &v, e);
+	if (rc)
+		return rc;
+	if (v.n < SHA256_SIZE)
+		return err_set(e, ERR_CORRUPT, 0, "a ledger row is torn");
+	*entry = (const unsigned char *)v.p + SHA256_SIZE;
+	*n = v.n - SHA256_SIZE;
+	return 0;
+}
+
+int
+ledger_hash(struct store_tx *tx, uint64_t seq, unsigned char out[SHA256_SIZE], struct err *e)
+{
+	const void *entry;
+	size_t n;
+	int rc = 0;
+
+	memset(out, 0, SHA256_SIZE);
+	if (seq)
+		rc = ledger_get(tx, seq, &entry, &n, e);
+	if (!rc && seq)
+		memcpy(out, (const unsigned char *)entry - SHA256_SIZE, SHA256_SIZE);
+	return rc;
+}
+
 struct verifying {
 	unsigned char hash[SHA256_SIZE];
 	uint64_t next;
@@ -112,7 +147,7 @@ verify_one(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const
 {
 	struct verifying *v = arg;
 
-	chain(v->hash, entry, n);
+	ledger_chain(v->hash, entry, n);
 	if (seq != v->next || memcmp(hash, v->hash, SHA256_SIZE) != 0)
 		return err_set(e, ERR_CORRUPT, 0, "the ledger's chain breaks at seq %llu",
 			       (unsigned long long)v->next);
@@ -135,32 +170,6 @@ ledger_verify(struct store_tx *tx, uint64_t *bad, struct err *e)
 
 /* --- entries --- */
 
-static void
-pack(struct buf *out, const Sync__LedgerEntry *entry)
-{
-	size_t n = sync__ledger_entry__get_packed_size(entry);
-	unsigned char *to = buf_reserve(out, n + 1);
-
-	if (to)
-		out->len += sync__ledger_entry__pack(entry, to);
-}
-
-static ProtobufCBinaryData
-bytes(const void *p, size_t n)
-{
-	ProtobufCBinaryData b;
-
-	b.len = n;
-	b.data = (uint8_t *)(uintptr_t)p; /* protobuf-c only reads it */
-	return b;
-}
-
-static char *
-text(const char *s)
-{
-	return (char *)(uintptr_t)s;
-}
-
 void
 ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char *site,
 		   int64_t wall_ms)
@@ -169,9 +178,9 @@ ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char 
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_INCARNATION;
 	entry.wall_ms = wall_ms;
-	entry.incarnation = bytes(incarnation->b, sizeof(incarnation->b));
-	entry.site = text(site);
-	pack(out, &entry);
+	entry.incarnation = message_bytes(incarnation->b, sizeof(incarnation->b));
+	entry.site = message_text(site);
+	message_pack(out, &entry.base);
 }
 
 void
@@ -182,10 +191,10 @@ ledger_study(struct buf *out, const char *study, struct attrs record, const char
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_STUDY;
 	entry.wall_ms = wall_ms;
-	entry.study = text(study);
-	entry.study_attributes = bytes(record.p, record.n);
-	entry.source_aet = text(aet);
-	pack(out, &entry);
+	entry.study = message_text(study);
+	entry.study_attributes = message_bytes(record.p, record.n);
+	entry.source_aet = message_text(aet);
+	message_pack(out, &entry.base);
 }
 
 void
@@ -196,41 +205,131 @@ ledger_instance(struct buf *out, const struct version *v, struct attrs series,
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
 	entry.wall_ms = wall_ms;
-	entry.study = text(v->study);
-	entry.sop_class = text(v->sop_class);
-	entry.sop_instance = text(v->sop_instance);
-	entry.series = text(v->series);
-	entry.syntax = text(v->syntax);
-	entry.digest = bytes(v->digest, sizeof(v->digest));
-	entry.content = bytes(v->content, sizeof(v->content));
-	entry.pixels = bytes(v->pixels, sizeof(v->pixels));
-	entry.attributes = bytes(v->attributes, sizeof(v->attributes));
+	entry.study = message_text(v->study);
+	entry.sop_class = message_text(v->sop_class);
+	entry.sop_instance = message_text(v->sop_instance);
+	entry.series = message_text(v->series);
+	entry.syntax = message_text(v->syntax);
+	entry.digest = message_bytes(v->digest, sizeof(v->digest));
+	entry.content = message_bytes(v->content, sizeof(v->content));
+	entry.pixels = message_bytes(v->pixels, sizeof(v->pixels));
+	entry.attributes = message_bytes(v->attributes, sizeof(v->attributes));
 	entry.size = v->size;
 	entry.flags = v->flags;
 	entry.hidden = v->hidden;
 	entry.relation = (uint32_t)v->relation;
 	entry.origin = (uint32_t)v->origin;
-	entry.source_site = text(v->source.site);
-	entry.source_aet = text(v->source.calling_aet);
-	entry.source_address = text(v->source.peer);
-	entry.series_attributes = bytes(series.p, series.n);
-	entry.instance_attributes = bytes(instance.p, instance.n);
-	entry.side = bytes(side->data, side->len);
-	pack(out, &entry);
+	entry.source_site = message_text(v->source.site);
+	entry.source_aet = message_text(v->source.calling_aet);
+	entry.source_address = message_text(v->source.peer);
+	entry.series_attributes = message_bytes(series.p, series.n);
+	entry.instance_attributes = message_bytes(instance.p, instance.n);
+	entry.side = message_bytes(side->data, side->len);
+	entry.has_pixels = v->has_pixels;
+	entry.encapsulated = v->encapsulated;
+	entry.header_length = v->header_length;
+	entry.pixel_offset = v->pixel_offset;
+	entry.pixel_length = v->pixel_length;
+	message_pack(out, &entry.base);
+}
+
+void
+ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+
+	entry.kind = (Sync__LedgerKind)kind;
+	entry.wall_ms = wall_ms;
+	entry.study = message_text(v->study);
+	entry.sop_instance = message_text(v->sop_instance);
+	entry.digest = message_bytes(v->digest, sizeof(v->digest));
+	message_pack(out, &entry.base);
+}
+
+bool
+ledger_says_has(int kind)
+{
+	return kind == SYNC__LEDGER_KIND__LEDGER_INSTANCE;
+}
+
+bool
+ledger_says_gone(int kind)
+{
+	return kind == SYNC__LEDGER_KIND__LEDGER_EVICTED ||
+	       kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK ||
+	       kind == SYNC__LEDGER_KIND__LEDGER_DAMAGED;
+}
+
+static void
+copy_text(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from);
+}
+
+static void
+copy_bytes(unsigned char *to, size_t n, const ProtobufCBinaryData *from)
+{
+	if (from->len == n)
+		memcpy(to, from->data, n);
+}
+
+bool
+ledger_version(struct version *v, const Sync__LedgerEntry *entry)
+{
+	memset(v, 0, sizeof(*v));
+	if (!message_digest(v->digest, &entry->digest))
+		return false;
+	copy_text(v->sop_class, sizeof(v->sop_class), entry->sop_class);
+	copy_text(v->sop_instance, sizeof(v->sop_instance), entry->sop_instance);
+	copy_text(v->study, sizeof(v->study), entry->study);
+	copy_text(v->series, sizeof(v->series), entry->series);
+	copy_text(v->syntax, sizeof(v->syntax), entry->syntax);
+	copy_bytes(v->content, sizeof(v->content), &entry->content);
+	copy_bytes(v->pixels, sizeof(v->pixels), &entry->pixels);
+	copy_bytes(v->attributes, sizeof(v->attributes), &entry->attributes);
+	v->size = entry->size;
+	v->flags = entry->flags;
+	v->hidden = entry->hidden;
+	v->has_pixels = entry->has_pixels;
+	v->encapsulated = entry->encapsulated;
+	v->header_length = entry->header_length;
+	v->pixel_offset = entry->pixel_offset;
+	v->pixel_length = entry->pixel_length;
+	v->state = VERSION_ELSEWHERE;
+	v->origin = entry->origin >= VERSION_PREFETCHED && entry->origin <= VERSION_TAKEN_IN
+			    ? (enum version_origin)entry->origin
+			    : VERSION_TAKEN_IN;
+	copy_text(v->source.site, sizeof(v->source.site), entry->source_site);
+	copy_text(v->source.calling_aet, sizeof(v->source.calling_aet), entry->source_aet);
+	copy_text(v->source.peer, sizeof(v->source.peer), entry->source_address);
+	v->arrived_wall_ms = entry->wall_ms;
+	return true;
+}
+
+/* Counts and classes are computed anew wherever the instances are known. */
+static bool
+is_computed(uint32_t tag)
+{
+	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
 }
 
 void
 ledger_record(struct buf *out, struct attrs study_row, struct attrs series)
 {
-	static const uint32_t tags[] = {
-		TAG_STUDY_DATE,	       TAG_STUDY_TIME,	 TAG_ACCESSION,	 TAG_ACCESSION_ISSUER,
-		TAG_MODALITIES,	       TAG_INSTITUTION,	 TAG_REFERRING,	 TAG_STATION,
-		TAG_STUDY_DESCRIPTION, TAG_PATIENT_NAME, TAG_PATIENT_ID, TAG_PATIENT_ISSUER,
-		TAG_BIRTH_DATE,	       TAG_SEX,		 TAG_BODY_PART,	 TAG_STUDY_UID};
+	static const uint32_t of_series[] = {TAG_INSTITUTION, TAG_STATION, TAG_BODY_PART};
+	struct buf own = BUF_INIT, more = BUF_INIT;
 	struct attr a;
-	size_t i;
+	size_t i, pos = 0;
 
-	for (i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
-		if (attrs_get(study_row, tags[i], &a) || attrs_get(series, tags[i], &a))
-			attrs_put(out, tags[i], a.value, a.n);
+	while (attrs_next(study_row, &pos, &a))
+		if (!is_computed(a.tag))
+			attrs_put(&own, a.tag, a.value, a.n);
+	for (i = 0; i < sizeof(of_series) / sizeof(of_series[0]); i++)
+		if (attrs_get(series, of_series[i], &a))
+			attrs_put(&more, a.tag, a.value, a.n);
+	attrs_merge(out, attrs_of(&own), attrs_of(&more));
+	if (buf_failed(&own) || buf_failed(&more))
+		out->failed = true;
+	buf_fini(&own);
+	buf_fini(&more);
 }

@@ -12,6 +12,7 @@
 #ifndef SALAMANDER_PROTO_LEDGER_H
 #define SALAMANDER_PROTO_LEDGER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct buf;
 struct err;
 struct store_tx;
 struct version;
+struct Sync__LedgerEntry; /* sync.pb-c.h */
 
 /* Tables for store_config.extra_tables. */
 #define LEDGER_TABLE "ledger"
@@ -50,6 +52,20 @@ void ledger_study(struct buf *out, const char *study, struct attrs record, const
 		  int64_t wall_ms);
 void ledger_instance(struct buf *out, const struct version *v, struct attrs series,
 		     struct attrs instance, const struct buf *side, int64_t wall_ms);
+/* Its bytes are here no more: LEDGER_EVICTED, LEDGER_EVICTED_DARK, LEDGER_DAMAGED. */
+void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms);
+/* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */
+bool ledger_says_has(int kind);
+bool ledger_says_gone(int kind);
+/* The version that an instance entry tells of; false when its digest is none. */
+bool ledger_version(struct version *out, const struct Sync__LedgerEntry *entry);
+/* H(n) from H(n-1), in place (R5). */
+void ledger_chain(unsigned char hash[SHA256_SIZE], const void *entry, size_t n);
+/* H at seq; ERR_ABSENT behind the head. */
+int ledger_hash(struct store_tx *tx, uint64_t seq, unsigned char out[SHA256_SIZE], struct err *e);
+/* One entry's bytes, borrowed as kv_get's values are. */
+int ledger_get(struct store_tx *tx, uint64_t seq, const void **entry, size_t *n, struct err *e);
+
 /* What a study record holds: of the study's row, and of the series that came (R6). */
 void ledger_record(struct buf *out, struct attrs study_row, struct attrs series);
 

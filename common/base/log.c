@@ -16,6 +16,15 @@ log_set_level(enum log_level level)
 	atomic_store(&level_now, (int)level);
 }
 
+void
+log_set_level_named(const char *level)
+{
+	log_set_level(strcmp(level, "error") == 0  ? LOG_ERROR
+		      : strcmp(level, "warn") == 0 ? LOG_WARN
+		      : strcmp(level, "info") == 0 ? LOG_INFO
+						   : LOG_DEBUG);
+}
+
 enum log_level
 log_get_level(void)
 {

@@ -13,6 +13,7 @@ enum log_level { LOG_ERROR = 0, LOG_WARN = 1, LOG_INFO = 2, LOG_DEBUG = 3 };
 struct err;
 
 void log_set_level(enum log_level level);
+void log_set_level_named(const char *level); /* error, warn, info, debug */
 enum log_level log_get_level(void);
 /* log_line(LOG_INFO, "stored", "uid=%s bytes=%zu", ...) */
 void log_line(enum log_level level, const char *event, const char *fmt, ...)

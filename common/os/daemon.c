@@ -43,6 +43,7 @@ our_signals(sigset_t *set)
 	(void)sigaddset(set, SIGINT);
 	(void)sigaddset(set, SIGHUP);
 	(void)sigaddset(set, SIGPIPE);
+	(void)sigaddset(set, SIGUSR1);
 }
 
 int
@@ -83,9 +84,21 @@ daemon_wait(void (*reload)(void *arg), void *arg)
 	for (;;) {
 		if (sigwait(&set, &sig))
 			continue;
-		if (sig == SIGTERM || sig == SIGINT)
+		if (sig == SIGTERM || sig == SIGINT || sig == SIGUSR1)
 			return;
 		if (sig == SIGHUP)
 			reload(arg);
 	}
+}
+
+void
+daemon_wake(void)
+{
+	(void)kill(getpid(), SIGUSR1);
+}
+
+void
+daemon_reload(void)
+{
+	(void)kill(getpid(), SIGHUP);
 }

@@ -12,15 +12,18 @@ struct err;
 /* Holds <dir>/lock while the descriptor is open. ERR_CONFLICT: another process has it. */
 int daemon_lock(const char *dir, struct err *e);
 /*
- * Before any thread starts: blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE in all of
- * them, so that no signal shortens a write (TRAPS 2); forbids core dumps, which
+ * Before any thread starts: blocks SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGPIPE in
+ * all of them, so that no signal shortens a write (TRAPS 2); forbids core dumps, which
  * would hold patients' data (R35).
  */
 int daemon_prepare(struct err *e);
 /* sd_notify READY=1 and the log line "ready". */
 void daemon_ready(const char *role);
-/* Waits for SIGTERM or SIGINT; calls reload for each SIGHUP. */
+/* Waits for SIGTERM, SIGINT or daemon_wake; calls reload for each SIGHUP. */
 void daemon_wait(void (*reload)(void *arg), void *arg);
+/* From any thread: daemon_wait returns; or reload is called, as SIGHUP would. */
+void daemon_wake(void);
+void daemon_reload(void);
 void daemon_stopping(void);
 
 #endif

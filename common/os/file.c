@@ -192,6 +192,21 @@ file_sync_dir(const char *path, struct err *e)
 }
 
 int
+file_sync_parent(const char *path, struct err *e)
+{
+	char parent[PATH_MAX];
+	char *slash;
+
+	(void)snprintf(parent, sizeof(parent), "%s", path);
+	slash = strrchr(parent, '/');
+	if (slash == parent)
+		slash[1] = '\0';
+	else if (slash)
+		*slash = '\0';
+	return file_sync_dir(slash ? parent : ".", e);
+}
+
+int
 file_link(const char *from, const char *to, struct err *e)
 {
 	int sys = fault_hit("file.link");

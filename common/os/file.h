@@ -37,6 +37,8 @@ int file_truncate(int fd, uint64_t size, struct err *e);
 int file_sync(int fd, struct err *e);
 /* fsync of a folder, counted: makes names in it durable. */
 int file_sync_dir(const char *path, struct err *e);
+/* The folder that holds path: makes path's own name durable. */
+int file_sync_parent(const char *path, struct err *e);
 /* Gives an existing file a second name; ERR_CONFLICT if that is taken. */
 int file_link(const char *from, const char *to, struct err *e);
 /* Replaces `to` in one step. */

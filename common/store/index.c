@@ -315,7 +315,7 @@ update_study(struct store_tx *tx, const struct version *v, struct attrs study, s
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
-	struct attr modality;
+	struct attr modality, counted;
 	int rc = index_study_row(tx, v->study, &old, e);
 
 	if (rc && rc != ERR_ABSENT)
@@ -335,7 +335,8 @@ update_study(struct store_tx *tx, const struct version *v, struct attrs study, s
 		   get_number(attrs_of(&before), TAG_STUDY_INSTANCES) + new_instance);
 	out->study_changed = attributes_changed(attrs_of(&before), attrs_of(&row));
 	rc = write_study(tx, v->study, attrs_of(&before), &row, e);
-	if (!rc && out->new_study)
+	/* A row without a count was made of a study record alone (index_study). */
+	if (!rc && !attrs_get(attrs_of(&before), TAG_STUDY_INSTANCES, &counted))
 		rc = note_newest(tx, v->arrival, v->study, e);
 	buf_fini(&before);
 	buf_fini(&row);

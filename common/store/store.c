@@ -305,6 +305,26 @@ store_versions(struct store_tx *tx, uint64_t from,
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+int
+store_version_before(struct store_tx *tx, uint64_t oid, struct version *out, struct err *e)
+{
+	unsigned char key[8];
+	struct kv_cursor *c;
+	struct kv_slice k, value;
+	int rc = kv_cursor_open(&c, tx->txn, T_VERSION, e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, be64_key(key, oid), &k, &value, e);
+	rc = rc == ERR_ABSENT ? kv_cursor_last(c, &k, &value, e)
+	     : rc	      ? rc
+			      : kv_cursor_prev(c, &k, &value, e);
+	if (!rc)
+		rc = version_decode(out, buf_get_be64(k.p), value.p, value.n, e);
+	kv_cursor_close(c);
+	return rc;
+}
+
 static int
 keep_current(void *arg, const struct version *v, struct err *e)
 {

@@ -109,6 +109,9 @@ int store_versions(struct store_tx *tx, uint64_t from,
 		   int (*fn)(void *arg, const struct version *v, struct err *e), void *arg,
 		   struct err *e);
 
+/* The youngest version below oid; ERR_ABSENT: none. */
+int store_version_before(struct store_tx *tx, uint64_t oid, struct version *out, struct err *e);
+
 struct store_counts {
 	uint64_t known;	    /* versions with a record                        */
 	uint64_t instances; /* versions whose bytes are here                 */

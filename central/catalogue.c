@@ -1,0 +1,458 @@
+#include "central/catalogue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/kv/kv.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
+
+const char *const *
+catalogue_tables(unsigned *n)
+{
+	static const char *const tables[] = {"state",	 "site", "announced", "claim",
+					     "holdings", "pack", "upload"};
+
+	*n = sizeof(tables) / sizeof(tables[0]);
+	return tables;
+}
+
+static unsigned
+table(struct store_tx *tx, const char *name)
+{
+	return store_table(store_tx_store(tx), name);
+}
+
+static int
+put(struct store_tx *tx, const char *name, const void *key, size_t n, const struct buf *value,
+    struct err *e)
+{
+	if (buf_failed(value))
+		return err_set(e, ERR_LOCAL, 0, "no memory for a catalogue row");
+	return kv_put(store_tx_kv(tx), table(tx, name), kv_slice(key, n),
+		      kv_slice(value->data, value->len), e);
+}
+
+static int
+get(struct store_tx *tx, const char *name, const void *key, size_t n, struct kv_slice *v,
+    struct err *e)
+{
+	return kv_get(store_tx_kv(tx), table(tx, name), kv_slice(key, n), v, e);
+}
+
+static struct kv_slice
+seq_key(unsigned char key[SEQ_KEY], const struct id128 *incarnation, uint64_t seq)
+{
+	memcpy(key, incarnation->b, ID128_SIZE);
+	buf_set_be64(key + ID128_SIZE, seq);
+	return kv_slice(key, SEQ_KEY);
+}
+
+/* --- sites --- */
+
+static int
+read_site(struct site_row *out, struct kv_slice v, struct err *e)
+{
+	Sync__SiteRow *m = message_read(&sync__site_row__descriptor, v.p, v.n, NULL);
+
+	memset(out, 0, sizeof(*out));
+	if (!m || !message_id(&out->incarnation, &m->incarnation)) {
+		message_free(m);
+		return err_set(e, ERR_CORRUPT, 0, "a site row of the catalogue is torn");
+	}
+	(void)snprintf(out->site, sizeof(out->site), "%s", m->site);
+	out->closed = m->closed;
+	out->head.seq = m->head;
+	(void)message_digest(out->head.hash, &m->hash);
+	out->receipts = m->receipts;
+	out->opened_ms = m->opened_wall_ms;
+	out->contact_ms = m->contact_wall_ms;
+	out->announced_ms = m->announced_wall_ms;
+	(void)snprintf(out->titles, sizeof(out->titles), "%s", m->titles);
+	(void)message_id(&out->token, &m->token);
+	message_free(m);
+	return 0;
+}
+
+int
+site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "site", incarnation->b, ID128_SIZE, &v, e);
+
+	return rc ? rc : read_site(out, v, e);
+}
+
+int
+site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
+{
+	Sync__SiteRow m = SYNC__SITE_ROW__INIT;
+	struct buf b = BUF_INIT;
+	int rc;
+
+	m.site = message_text(row->site);
+	m.incarnation = message_bytes(row->incarnation.b, ID128_SIZE);
+	m.closed = row->closed;
+	m.head = row->head.seq;
+	m.hash = message_bytes(row->head.hash, SHA256_SIZE);
+	m.receipts = row->receipts;
+	m.opened_wall_ms = row->opened_ms;
+	m.contact_wall_ms = row->contact_ms;
+	m.announced_wall_ms = row->announced_ms;
+	m.titles = message_text(row->titles);
+	m.token = message_bytes(row->token.b, ID128_SIZE);
+	message_pack(&b, &m.base);
+	rc = put(tx, "site", row->incarnation.b, ID128_SIZE, &b, e);
+	buf_fini(&b);
+	return rc;
+}
+
+int
+site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
+	  void *arg, struct err *e)
+{
+	struct site_row row;
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "site"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		rc = read_site(&row, v, e);
+		if (!rc)
+			rc = fn(arg, &row, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- what was announced --- */
+
+int
+announced_get(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
+	      const void **entry, size_t *n, struct err *e)
+{
+	unsigned char key[SEQ_KEY];
+	struct kv_slice v;
+	int rc;
+
+	(void)seq_key(key, incarnation, seq);
+	rc = get(tx, "announced", key, sizeof(key), &v, e);
+	if (rc)
+		return rc;
+	if (v.n < SHA256_SIZE)
+		return err_set(e, ERR_CORRUPT, 0, "an announced row of the catalogue is torn");
+	*entry = (const unsigned char *)v.p + SHA256_SIZE;
+	*n = v.n - SHA256_SIZE;
+	return 0;
+}
+
+int
+announced_hash(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
+	       unsigned char out[SHA256_SIZE], struct err *e)
+{
+	const void *entry;
+	size_t n;
+	int rc = 0;
+
+	memset(out, 0, SHA256_SIZE);
+	if (seq)
+		rc = announced_get(tx, incarnation, seq, &entry, &n, e);
+	if (!rc && seq)
+		memcpy(out, (const unsigned char *)entry - SHA256_SIZE, SHA256_SIZE);
+	return rc;
+}
+
+/* --- claims --- */
+
+static void
+claim_key(unsigned char key[CLAIM_KEY], const unsigned char digest[SHA256_SIZE],
+	  const struct id128 *incarnation, uint64_t seq)
+{
+	memcpy(key, digest, SHA256_SIZE);
+	(void)seq_key(key + SHA256_SIZE, incarnation, seq);
+}
+
+int
+claim_put(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
+	  const struct id128 *incarnation, uint64_t seq, bool has, struct err *e)
+{
+	unsigned char key[CLAIM_KEY], value = has;
+
+	claim_key(key, digest, incarnation, seq);
+	return kv_put(store_tx_kv(tx), table(tx, "claim"), kv_slice(key, sizeof(key)),
+		      kv_slice(&value, 1), e);
+}
+
+int
+claim_each(struct store_tx *tx, const unsigned char *digest,
+	   int (*fn)(void *arg, const struct claim *c, struct err *e), void *arg, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	struct claim claim;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "claim"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(digest, digest ? SHA256_SIZE : 0), &k, &v, e);
+	while (!rc) {
+		if (k.n != CLAIM_KEY || v.n != 1) {
+			rc = err_set(e, ERR_CORRUPT, 0, "a claim of the catalogue is torn");
+			break;
+		}
+		if (digest && memcmp(k.p, digest, SHA256_SIZE) != 0)
+			break;
+		claim.digest = k.p;
+		memcpy(claim.incarnation.b, claim.digest + SHA256_SIZE, ID128_SIZE);
+		claim.seq = buf_get_be64(claim.digest + SHA256_SIZE + ID128_SIZE);
+		claim.has = *(const unsigned char *)v.p != 0;
+		rc = fn(arg, &claim, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- holdings (R19) --- */
+
+int
+holdings_set(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, bool held,
+	     struct err *e)
+{
+	unsigned char key[SEQ_KEY], page[HOLDINGS_PAGE / 8];
+	unsigned bit = (unsigned)(seq % HOLDINGS_PAGE);
+	struct kv_slice v;
+	int rc;
+
+	(void)seq_key(key, incarnation, seq / HOLDINGS_PAGE);
+	rc = get(tx, "holdings", key, sizeof(key), &v, e);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	if (!rc && v.n != sizeof(page))
+		return err_set(e, ERR_CORRUPT, 0, "a holdings row of the catalogue is torn");
+	if (rc)
+		memset(page, 0, sizeof(page));
+	else
+		memcpy(page, v.p, sizeof(page));
+	if (!!(page[bit / 8] & 1u << bit % 8) == held && !rc)
+		return 0;
+	page[bit / 8] = (unsigned char)((page[bit / 8] & ~(1u << bit % 8)) |
+					(held ? 1u << bit % 8 : 0u));
+	return kv_put(store_tx_kv(tx), table(tx, "holdings"), kv_slice(key, sizeof(key)),
+		      kv_slice(page, sizeof(page)), e);
+}
+
+struct setting {
+	struct store_tx *tx;
+	bool held;
+};
+
+static int
+set_one(void *arg, const struct claim *c, struct err *e)
+{
+	struct setting *s = arg;
+
+	/* "Has it no more" is durable as a word; only "has it" speaks of bytes. */
+	return c->has ? holdings_set(s->tx, &c->incarnation, c->seq, s->held, e) : 0;
+}
+
+int
+holdings_set_all(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool held,
+		 struct err *e)
+{
+	struct setting s = {tx, held};
+
+	return claim_each(tx, digest, set_one, &s, e);
+}
+
+int
+holdings_read(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t count,
+	      struct buf *out, struct err *e)
+{
+	unsigned char key[SEQ_KEY], *to = buf_reserve(out, (size_t)(count + 7) / 8);
+	struct kv_slice v = {NULL, 0};
+	uint64_t i, page = UINT64_MAX;
+	int rc = 0;
+
+	if (!to)
+		return err_set(e, ERR_LOCAL, 0, "no memory for holdings");
+	memset(to, 0, (size_t)(count + 7) / 8);
+	for (i = 0; i < count; i++) {
+		unsigned bit = (unsigned)((first + i) % HOLDINGS_PAGE);
+
+		if ((first + i) / HOLDINGS_PAGE != page) {
+			page = (first + i) / HOLDINGS_PAGE;
+			(void)seq_key(key, incarnation, page);
+			rc = get(tx, "holdings", key, sizeof(key), &v, e);
+			if (rc == ERR_ABSENT)
+				v.n = 0;
+			else if (rc)
+				return rc;
+		}
+		if (v.n == HOLDINGS_PAGE / 8 &&
+		    ((const unsigned char *)v.p)[bit / 8] & 1u << bit % 8)
+			to[i / 8] = (unsigned char)(to[i / 8] | 1u << i % 8);
+	}
+	out->len += (size_t)(count + 7) / 8;
+	return 0;
+}
+
+/* --- packs and uploads --- */
+
+static int
+read_pack(struct pack_row *out, const void *id, struct kv_slice v, struct err *e)
+{
+	Sync__PackRow *m = message_read(&sync__pack_row__descriptor, v.p, v.n, NULL);
+
+	memset(out, 0, sizeof(*out));
+	if (!m)
+		return err_set(e, ERR_CORRUPT, 0, "a pack row of the catalogue is torn");
+	memcpy(out->id, id, SHA256_SIZE);
+	(void)snprintf(out->place, sizeof(out->place), "%s", m->place);
+	(void)snprintf(out->site, sizeof(out->site), "%s", m->site);
+	out->size = m->size;
+	out->members = m->members;
+	out->verified_ms = m->verified_wall_ms;
+	message_free(m);
+	return 0;
+}
+
+int
+pack_row_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct pack_row *out,
+	     struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "pack", id, SHA256_SIZE, &v, e);
+
+	return rc ? rc : read_pack(out, id, v, e);
+}
+
+int
+pack_row_put(struct store_tx *tx, const struct pack_row *row, struct err *e)
+{
+	Sync__PackRow m = SYNC__PACK_ROW__INIT;
+	struct buf b = BUF_INIT;
+	int rc;
+
+	m.place = message_text(row->place);
+	m.size = row->size;
+	m.members = row->members;
+	m.site = message_text(row->site);
+	m.verified_wall_ms = row->verified_ms;
+	message_pack(&b, &m.base);
+	rc = put(tx, "pack", row->id, SHA256_SIZE, &b, e);
+	buf_fini(&b);
+	return rc;
+}
+
+int
+pack_row_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e)
+{
+	return kv_del(store_tx_kv(tx), table(tx, "pack"), kv_slice(id, SHA256_SIZE), e);
+}
+
+int
+pack_row_next(struct store_tx *tx, const unsigned char *after, struct pack_row *out, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "pack"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(after, after ? SHA256_SIZE : 0), &k, &v, e);
+	if (!rc && after && k.n == SHA256_SIZE && memcmp(k.p, after, SHA256_SIZE) == 0)
+		rc = kv_cursor_next(c, &k, &v, e);
+	if (!rc)
+		rc = k.n == SHA256_SIZE ? read_pack(out, k.p, v, e)
+					: err_set(e, ERR_CORRUPT, 0, "a pack row is torn");
+	kv_cursor_close(c);
+	return rc;
+}
+
+int
+pack_row_count(struct store_tx *tx, uint64_t *out, struct err *e)
+{
+	return kv_count(store_tx_kv(tx), table(tx, "pack"), out, e);
+}
+
+int
+upload_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t *offset,
+	   struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "upload", id, SHA256_SIZE, &v, e);
+
+	if (!rc)
+		*offset = v.n == 8 ? buf_get_u64(v.p) : 0;
+	return rc;
+}
+
+int
+upload_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t offset, struct err *e)
+{
+	unsigned char value[8];
+
+	buf_set_u64(value, offset);
+	return kv_put(store_tx_kv(tx), table(tx, "upload"), kv_slice(id, SHA256_SIZE),
+		      kv_slice(value, sizeof(value)), e);
+}
+
+int
+upload_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e)
+{
+	int rc = kv_del(store_tx_kv(tx), table(tx, "upload"), kv_slice(id, SHA256_SIZE), e);
+
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- state --- */
+
+int
+state_number(struct store_tx *tx, const char *name, uint64_t *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "state", name, strlen(name), &v, e);
+
+	*out = !rc && v.n == 8 ? buf_get_u64(v.p) : 0;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+state_set_number(struct store_tx *tx, const char *name, uint64_t n, struct err *e)
+{
+	unsigned char value[8];
+
+	buf_set_u64(value, n);
+	return kv_put(store_tx_kv(tx), table(tx, "state"), kv_slice(name, strlen(name)),
+		      kv_slice(value, sizeof(value)), e);
+}
+
+int
+state_id(struct store_tx *tx, const char *name, struct id128 *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "state", name, strlen(name), &v, e);
+
+	memset(out, 0, sizeof(*out));
+	if (!rc && v.n == sizeof(out->b))
+		memcpy(out->b, v.p, sizeof(out->b));
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+state_set_id(struct store_tx *tx, const char *name, const struct id128 *id, struct err *e)
+{
+	return kv_put(store_tx_kv(tx), table(tx, "state"), kv_slice(name, strlen(name)),
+		      kv_slice(id->b, sizeof(id->b)), e);
+}

@@ -1,0 +1,113 @@
+/*
+ * catalogue.h - central's index of packs and log, on the store (R16: a cache of both).
+ *
+ * Tables beside the store's own:
+ *	state     name                       counters, epoch
+ *	site      incarnation (16)           sync.SiteRow
+ *	announced incarnation | seq (be64)   H(seq) (32), the entry's bytes as received (R5)
+ *	claim     digest (32) | incarnation | seq (be64)   1: has the bytes, 0: has them no more
+ *	holdings  incarnation | be64(seq / HOLDINGS_PAGE)  bits (R19)
+ *	pack      pack id (32)               sync.PackRow
+ *	upload    pack id (32)               durable bytes (u64 LE)
+ *
+ * Everything here follows from the log's records, applied in their order, and the
+ * packs that lie in the vault: `rebuild` does just that.
+ * Threads: as the transactions.
+ */
+#ifndef SALAMANDER_CENTRAL_CATALOGUE_H
+#define SALAMANDER_CENTRAL_CATALOGUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+#include "common/store/store.h"
+#include "proto/ledger.h"
+
+struct buf;
+struct clock;
+struct err;
+
+enum { HOLDINGS_PAGE = 32768 };
+
+const char *const *catalogue_tables(unsigned *n);
+
+struct site_row {
+	char site[SITE_SIZE];
+	struct id128 incarnation;
+	bool closed;
+	struct ledger_head head;
+	uint64_t receipts;
+	int64_t opened_ms, contact_ms, announced_ms; /* wall clock, for display */
+	char titles[256];
+	struct id128 token;
+};
+/* ERR_ABSENT leaves e alone. */
+int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out,
+	     struct err *e);
+int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
+/* Until fn says other than 0. */
+int site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
+	      void *arg, struct err *e);
+
+/* H at seq; seq 0: zero. ERR_ABSENT: not announced. */
+int announced_hash(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
+		   unsigned char out[SHA256_SIZE], struct err *e);
+/* The entry's bytes, borrowed. */
+int announced_get(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
+		  const void **entry, size_t *n, struct err *e);
+
+/* One claim: incarnation says at seq that it has the bytes (or not). */
+int claim_put(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
+	      const struct id128 *incarnation, uint64_t seq, bool has, struct err *e);
+/* Claims of a digest (all digests: NULL), in the order digest, incarnation, seq. */
+struct claim {
+	const unsigned char *digest;
+	struct id128 incarnation;
+	uint64_t seq;
+	bool has;
+};
+int claim_each(struct store_tx *tx, const unsigned char *digest,
+	       int (*fn)(void *arg, const struct claim *c, struct err *e), void *arg, struct err *e);
+
+/* R19 */
+int holdings_set(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, bool held,
+		 struct err *e);
+/* For every seq of every site with this digest. */
+int holdings_set_all(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool held,
+		     struct err *e);
+/* Appends the bits of [first, first + count) to out; bit 0 is seq first. */
+int holdings_read(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		  uint64_t count, struct buf *out, struct err *e);
+
+struct pack_row {
+	unsigned char id[SHA256_SIZE];
+	char place[96];
+	uint64_t size;
+	uint32_t members;
+	char site[SITE_SIZE];
+	int64_t verified_ms;
+};
+int pack_row_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct pack_row *out,
+		 struct err *e);
+int pack_row_put(struct store_tx *tx, const struct pack_row *row, struct err *e);
+int pack_row_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e);
+/* The first pack whose id is above after (NULL: of all); ERR_ABSENT at the end. */
+int pack_row_next(struct store_tx *tx, const unsigned char *after, struct pack_row *out,
+		  struct err *e);
+int pack_row_count(struct store_tx *tx, uint64_t *out, struct err *e);
+
+int upload_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t *offset,
+	       struct err *e);
+int upload_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t offset,
+	       struct err *e);
+int upload_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e);
+
+/* Numbers and ids by name; absent: zero. */
+int state_number(struct store_tx *tx, const char *name, uint64_t *out, struct err *e);
+int state_set_number(struct store_tx *tx, const char *name, uint64_t v, struct err *e);
+int state_id(struct store_tx *tx, const char *name, struct id128 *out, struct err *e);
+int state_set_id(struct store_tx *tx, const char *name, const struct id128 *v, struct err *e);
+
+#endif

@@ -1,0 +1,406 @@
+#include "central/central.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/clog.h"
+#include "central/commands.h"
+#include "central/intake.h"
+#include "central/reconcile.h"
+#include "central/record.h"
+#include "central/settings.h"
+#include "central/upload.h"
+#include "central/vault.h"
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "common/os/ctl.h"
+#include "common/os/daemon.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+
+enum { LISTEN_MAX = 32 };
+
+static void
+path_of(const struct central *c, const char *name, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/%s", c->dir, name);
+}
+
+void
+central_epoch(struct central *c, struct id128 *out)
+{
+	(void)pthread_mutex_lock(&c->mu);
+	*out = c->epoch;
+	(void)pthread_mutex_unlock(&c->mu);
+}
+
+uint64_t
+central_losses(struct central *c)
+{
+	uint64_t n;
+
+	(void)pthread_mutex_lock(&c->mu);
+	n = c->losses;
+	(void)pthread_mutex_unlock(&c->mu);
+	return n;
+}
+
+/* --- folders and their ids (R23) --- */
+
+static const char *const parts[] = {"", "vault", "vault/log"};
+static const char *const part_names[] = {"data", "vault", "log"};
+enum { N_PARTS = 3 };
+
+static int
+make_parts(struct central *c, bool by_init, struct err *e)
+{
+	struct identity id = c->identity;
+	char path[PATH_MAX];
+	int i, rc = file_mkdirs(c->dir, "vault/log", e);
+
+	id.by_init = by_init;
+	/* The data folder's id comes last: with it the identity is whole. */
+	for (i = N_PARTS - 1; !rc && i >= 0; i--) {
+		(void)snprintf(id.part, sizeof(id.part), "%s", part_names[i]);
+		id.keyed = i == 0;
+		path_of(c, parts[i], path);
+		rc = identity_write(path, &id, e);
+	}
+	c->identity = id;
+	return rc;
+}
+
+static void
+new_identity(struct central *c)
+{
+	memset(&c->identity, 0, sizeof(c->identity));
+	strcpy(c->identity.role, "central");
+	id128_make(rng_real(), &c->identity.id);
+	rng_fill(rng_real(), c->identity.key, sizeof(c->identity.key));
+	c->identity.keyed = true;
+}
+
+/* The vault and its log are those of this data folder, and there. */
+static int
+check_parts(struct central *c, struct err *e)
+{
+	struct identity want = c->identity;
+	char path[PATH_MAX];
+	int i, rc = 0;
+
+	for (i = 1; !rc && i < N_PARTS; i++) {
+		(void)snprintf(want.part, sizeof(want.part), "%s", part_names[i]);
+		path_of(c, parts[i], path);
+		rc = identity_check(path, &want, e);
+		if (rc == ERR_ABSENT)
+			rc = err_set(e, ERR_ABSENT, 0,
+				     "%s is missing or empty: not mounted? If it is really gone: "
+				     "move %s away and `init` a new central; the edges fill it",
+				     path, c->dir);
+	}
+	return rc;
+}
+
+static int
+find_identity(struct central *c, bool may_make, struct err *e)
+{
+	bool tls = conf_string(c->conf, "tls", NULL, "cert")[0] != '\0';
+	bool made;
+	int rc = identity_read(c->dir, &c->identity, e);
+
+	if (!rc && (strcmp(c->identity.role, "central") != 0 || !c->identity.keyed))
+		rc = err_set(e, ERR_CONFLICT, 0, "%s belongs to another node", c->dir);
+	if (!rc) {
+		rc = check_parts(c, NULL);
+		/* Plain loopback: a node that `serve` made may make its vault again. */
+		if (rc == ERR_ABSENT && may_make && !c->identity.by_init && !tls)
+			return make_parts(c, false, e);
+		return rc ? check_parts(c, e) : 0;
+	}
+	if (rc != ERR_ABSENT)
+		return rc;
+	if (!may_make || tls)
+		return err_set(e, ERR_ABSENT, 0,
+			       "%s has no id file: not mounted? `init` makes a new central", c->dir);
+	if (!identity_empty(c->dir))
+		return err_set(e, ERR_CONFLICT, 0, "%s is not empty and not ours", c->dir);
+	rc = file_mkdir(c->dir, &made, e);
+	if (!rc && made)
+		rc = file_sync_parent(c->dir, e);
+	new_identity(c);
+	return rc ? rc : make_parts(c, false, e);
+}
+
+int
+central_init(const char *conf_path, struct err *e)
+{
+	struct central c;
+	bool made;
+	int rc;
+
+	memset(&c, 0, sizeof(c));
+	rc = central_settings_load(&c.conf, conf_path, e);
+	if (rc)
+		return rc;
+	(void)snprintf(c.dir, sizeof(c.dir), "%s", conf_string(c.conf, "data", NULL, "dir"));
+	if (!identity_empty(c.dir))
+		rc = err_set(e, ERR_CONFLICT, 0, "%s is not empty: `init` makes a new central only",
+			     c.dir);
+	if (!rc)
+		rc = file_mkdir(c.dir, &made, e);
+	if (!rc)
+		rc = file_sync_parent(c.dir, e);
+	new_identity(&c);
+	if (!rc)
+		rc = make_parts(&c, true, e);
+	conf_free(c.conf);
+	return rc;
+}
+
+/* --- opening --- */
+
+static int
+read_pack_bytes(void *arg, const struct version *v, uint64_t offset, void *buf, size_t n,
+		size_t *got, struct err *e)
+{
+	struct central *c = arg;
+	struct pack_row row;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = pack_row_get(tx, v->pack, &row, e);
+	store_end_read(tx);
+	if (rc == ERR_ABSENT)
+		return err_set(e, ERR_CORRUPT, 0, "a version's pack is unknown");
+	return rc ? rc : vault_read(c->vault, row.place, v->offset + offset, buf, n, got, e);
+}
+
+static int
+open_catalogue(struct central *c, const char *name, struct err *e)
+{
+	struct store_config sc = {.clock = c->clock};
+	char dir[PATH_MAX];
+	int rc = file_mkdirs(c->dir, name, e);
+
+	path_of(c, name, dir);
+	sc.dir = dir;
+	sc.map_bytes = (uint64_t)conf_number(c->conf, "data", NULL, "catalogue");
+	sc.extra_tables = catalogue_tables(&sc.n_extra_tables);
+	sc.bytes.read = read_pack_bytes;
+	sc.bytes.arg = c;
+	return rc ? rc : store_open(&c->store, &sc, e);
+}
+
+static int
+load_state(struct central *c, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = state_id(tx, "epoch", &c->epoch, e);
+	if (!rc)
+		rc = state_number(tx, "losses", &c->losses, e);
+	store_end_read(tx);
+	return rc;
+}
+
+static int
+remove_one(void *arg, const char *name, struct err *e)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
+	return file_remove(path, e);
+}
+
+/* Packs and log are the archive; the catalogue is a cache of both (R16). */
+static int
+forget_catalogue(struct central *c, struct err *e)
+{
+	char dir[PATH_MAX];
+
+	path_of(c, "catalogue", dir);
+	return file_exists(dir) ? file_list(dir, remove_one, dir, e) : 0;
+}
+
+static int
+open_archive(struct central *c, enum central_mode mode, struct err *e)
+{
+	static const struct id128 none;
+	char path[PATH_MAX];
+	int rc = 0;
+
+	path_of(c, "vault", path);
+	if (mode == CENTRAL_REBUILD)
+		rc = forget_catalogue(c, e);
+	if (!rc)
+		rc = vault_open(&c->vault, path, e);
+	if (!rc)
+		rc = open_catalogue(c, "catalogue", e);
+	path_of(c, "vault/log", path);
+	if (!rc)
+		rc = record_replay(c, path, e);
+	if (!rc)
+		rc = load_state(c, e);
+	if (!rc && mode == CENTRAL_REBUILD)
+		rc = record_epoch(c, "the catalogue was made anew", e);
+	else if (!rc && memcmp(&c->epoch, &none, sizeof(none)) == 0)
+		rc = record_epoch(c, "first start", e);
+	return rc ? rc : reconcile(c, mode == CENTRAL_MISSING || mode == CENTRAL_REBUILD, e);
+}
+
+static void
+close_archive(struct central *c)
+{
+	clog_close(c->log);
+	store_close(c->store);
+	vault_close(c->vault);
+	c->log = NULL;
+	c->store = NULL;
+	c->vault = NULL;
+}
+
+int
+central_open(struct central *c, const char *conf_path, enum central_mode mode, struct err *e)
+{
+	int rc;
+
+	memset(c, 0, sizeof(*c));
+	c->lock = -1;
+	c->clock = clock_real();
+	c->conf_path = conf_path;
+	rc = central_settings_load(&c->conf, conf_path, e);
+	if (rc)
+		return rc;
+	log_set_level_named(conf_string(c->conf, "log", NULL, "level"));
+	(void)pthread_mutex_init(&c->order, NULL);
+	(void)pthread_mutex_init(&c->mu, NULL);
+	(void)pthread_rwlock_init(&c->use, NULL);
+	c->locks = true;
+	(void)snprintf(c->dir, sizeof(c->dir), "%s", conf_string(c->conf, "data", NULL, "dir"));
+	rc = find_identity(c, mode == CENTRAL_SERVE || mode == CENTRAL_MISSING, e);
+	if (!rc) {
+		c->lock = daemon_lock(c->dir, e);
+		rc = c->lock < 0 ? c->lock : 0;
+	}
+	if (!rc)
+		rc = open_archive(c, mode, e);
+	if (rc)
+		central_close(c);
+	return rc;
+}
+
+void
+central_close(struct central *c)
+{
+	close_archive(c);
+	if (c->lock >= 0)
+		file_close(c->lock);
+	conf_free(c->conf);
+	if (c->locks) {
+		(void)pthread_mutex_destroy(&c->order);
+		(void)pthread_mutex_destroy(&c->mu);
+		(void)pthread_rwlock_destroy(&c->use);
+	}
+	memset(c, 0, sizeof(*c));
+	c->lock = -1;
+}
+
+/* --- serving --- */
+
+static void
+stop_services(struct central *c)
+{
+	dimse_node_stop(&c->dicom);
+	http_stop(c->http);
+	c->http = NULL;
+	uploads_free(c->uploads);
+	c->uploads = NULL;
+}
+
+/* HTTP, then DICOM; ctl is open already. */
+static int
+start_services(struct central *c, struct err *e)
+{
+	const char *listen[LISTEN_MAX];
+	struct http_config hc = {.node = c, .allowed = intake_allowed, .clock = c->clock};
+	struct dimse_node_config dc = {
+		.conf = c->conf, .dir = c->dir, .store = c->store, .clock = c->clock};
+	int rc = uploads_new(&c->uploads, e);
+
+	hc.routes = intake_routes(&hc.n_routes);
+	http_configure(&hc, c->conf, listen);
+	if (!rc)
+		rc = http_start(&c->http, &hc, e);
+	if (!rc)
+		rc = dimse_node_start(&c->dicom, &dc, e);
+	return rc;
+}
+
+/* SIGHUP or `reload`: peers are read again; no association is cut. */
+static void
+reload(void *arg)
+{
+	struct central *c = arg;
+	struct err e = ERR_INIT;
+	struct conf *conf;
+
+	if (central_settings_load(&conf, c->conf_path, &e)) {
+		log_err(LOG_ERROR, "reload", &e);
+		return;
+	}
+	if (dimse_node_reload(&c->dicom, conf, &e))
+		log_err(LOG_ERROR, "reload", &e);
+	else
+		log_line(LOG_INFO, "reloaded", "%s", "");
+	conf_free(conf);
+}
+
+/* In main's thread: nobody reads the catalogue while it is made anew. */
+static int
+rebuild_now(struct central *c, struct err *e)
+{
+	int rc;
+
+	stop_services(c);
+	(void)pthread_rwlock_wrlock(&c->use);
+	close_archive(c);
+	rc = open_archive(c, CENTRAL_REBUILD, e);
+	(void)pthread_rwlock_unlock(&c->use);
+	if (!rc)
+		rc = start_services(c, e);
+	atomic_store(&c->rebuild_result, rc ? -1 : 1);
+	return rc;
+}
+
+int
+central_serve(struct central *c, struct err *e)
+{
+	int rc;
+
+	rc = ctl_start(&c->ctl, c->dir, commands_run, c, e);
+	if (!rc)
+		rc = start_services(c, e);
+	if (!rc)
+		daemon_ready("central");
+	while (!rc) {
+		daemon_wait(reload, c);
+		if (!atomic_exchange(&c->rebuild_wanted, false))
+			break;
+		rc = rebuild_now(c, e);
+	}
+	daemon_stopping();
+	stop_services(c);
+	ctl_stop(c->ctl);
+	c->ctl = NULL;
+	return rc;
+}

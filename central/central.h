@@ -1,0 +1,79 @@
+/*
+ * central.h - one running central: everything hangs from struct central.
+ *
+ * Lock order: order, then mu. `order` is held from the decision on a record over
+ * the log's flush to the catalogue's commit, so that the log's order is the
+ * catalogue's (R16). No network I/O happens under either.
+ * Threads: fields are set by central_open and central_serve before threads start,
+ * unless a guard is named.
+ */
+#ifndef SALAMANDER_CENTRAL_CENTRAL_H
+#define SALAMANDER_CENTRAL_CENTRAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+#include "common/dimse/node.h"
+#include "common/os/identity.h"
+
+struct clock;
+struct clog;
+struct conf;
+struct ctl;
+struct err;
+struct http_server;
+struct store;
+struct uploads;
+struct vault;
+
+enum { CENTRAL_DIR_MAX = 3000 };
+
+struct central {
+	struct conf *conf;
+	const char *conf_path;
+	struct clock *clock;
+	char dir[CENTRAL_DIR_MAX];
+	int lock;
+	struct identity identity;
+	struct store *store;
+	struct vault *vault;
+	struct clog *log;
+	pthread_mutex_t order, mu;
+	pthread_rwlock_t use; /* held by commands; for writing while a rebuild swaps the catalogue */
+	bool locks; /* they exist */
+	/* guarded by mu */
+	struct id128 epoch;
+	uint64_t losses; /* how often holdings bits were cleared */
+
+	/* serving */
+	struct uploads *uploads;
+	struct http_server *http;
+	struct dimse_node dicom;
+	struct ctl *ctl;
+	_Atomic bool rebuild_wanted;
+	_Atomic int rebuild_result; /* 0: under way */
+};
+
+enum central_mode {
+	CENTRAL_SERVE,	 /* makes what may be made (R23) */
+	CENTRAL_LOCAL,	 /* a command without a server   */
+	CENTRAL_MISSING, /* as CENTRAL_LOCAL, packs may be absent (--accept-missing) */
+	CENTRAL_REBUILD	 /* the catalogue is made anew from packs and log */
+};
+
+/* Data folder, vault, log, catalogue; both ways compared (R23). */
+int central_open(struct central *c, const char *conf_path, enum central_mode mode, struct err *e);
+void central_close(struct central *c);
+/* `init`: refuses a folder that is not empty. */
+int central_init(const char *conf_path, struct err *e);
+/* `serve`: returns when told to stop. */
+int central_serve(struct central *c, struct err *e);
+
+void central_epoch(struct central *c, struct id128 *out);
+uint64_t central_losses(struct central *c);
+
+#endif

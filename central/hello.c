@@ -1,0 +1,148 @@
+#include "central/hello.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "central/adopt.h"
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/record.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "proto/message.h"
+#include "proto/receiver.h"
+#include "proto/sync.pb-c.h"
+
+static bool
+speaks(const Sync__HelloRequest *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->n_versions; i++)
+		if (m->versions[i] == PROTOCOL_VERSION)
+			return true;
+	return false;
+}
+
+struct touching {
+	struct central *c;
+	struct site_row row;
+	uint64_t receipts; /* at least so many were given */
+};
+
+static int
+touch(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct touching *t = arg;
+	struct id128 incarnation = t->row.incarnation;
+	int rc = site_get(tx, &incarnation, &t->row, e);
+
+	if (rc)
+		return rc;
+	t->row.contact_ms = clock_wall(t->c->clock);
+	if (t->row.receipts < t->receipts)
+		t->row.receipts = t->receipts;
+	return site_put(tx, &t->row, e);
+}
+
+/*
+ * R22: receipts that this central does not remember, in its own epoch: it was set
+ * back, and what they promised may be gone. A seal that is not ours is an alarm only.
+ */
+static int
+check_receipt(struct central *c, const Sync__HelloRequest *m, const struct site_row *row,
+	      uint64_t *receipts, struct err *e)
+{
+	struct id128 epoch, own;
+	uint64_t number;
+
+	*receipts = 0;
+	if (!m->receipt.len)
+		return 0;
+	if (!adopt_receipt_valid(c, m->receipt.data, m->receipt.len, &number, &epoch)) {
+		log_line(LOG_ERROR, "receipt.foreign", "site=%s", row->site);
+		return 0;
+	}
+	*receipts = number;
+	central_epoch(c, &own);
+	if (number <= row->receipts || !id128_same(&epoch, &own))
+		return 0;
+	return record_epoch(c, "an edge holds a receipt above our count: set back", e);
+}
+
+static int
+find_site(struct central *c, const char *site, const struct id128 *incarnation,
+	  struct site_row *row, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = site_get(tx, incarnation, row, e);
+	store_end_read(tx);
+	if (rc != ERR_ABSENT)
+		return rc;
+	rc = record_decision(c, SYNC__DECISION_KIND__DECISION_OPEN, site, incarnation, "hello", e);
+	if (rc)
+		return rc;
+	log_line(LOG_INFO, "site.opened", "site=%s", site);
+	rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = site_get(tx, incarnation, row, e);
+	store_end_read(tx);
+	return rc;
+}
+
+static void
+fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct id128 *epoch)
+{
+	central_epoch(c, epoch);
+	a->version = PROTOCOL_VERSION;
+	a->archive = message_bytes(c->identity.id.b, ID128_SIZE);
+	a->epoch = message_bytes(epoch->b, ID128_SIZE);
+	a->head = t->row.head.seq;
+	a->hash = message_bytes(t->row.head.hash, SHA256_SIZE);
+	a->losses = central_losses(c);
+	a->wall_ms = clock_wall(c->clock);
+	a->closed = t->row.closed;
+}
+
+int
+hello_answer(struct central *c, const char *site, const void *body, size_t n, struct buf *out,
+	     struct err *e)
+{
+	Sync__HelloRequest *m = message_read(&sync__hello_request__descriptor, body, n, e);
+	Sync__HelloAnswer a = SYNC__HELLO_ANSWER__INIT;
+	struct touching t = {c, {.site = ""}, 0};
+	struct id128 incarnation, epoch;
+	int rc = 0;
+
+	if (!m)
+		return ERR_PEER;
+	if (!speaks(m))
+		rc = err_set(e, ERR_PEER, 0, "this central speaks version %d", PROTOCOL_VERSION);
+	else if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, site) != 0)
+		rc = err_set(e, ERR_PEER, 0, "hello without its site and incarnation");
+	else if (m->archive.len && (m->archive.len != ID128_SIZE ||
+				    memcmp(m->archive.data, c->identity.id.b, ID128_SIZE) != 0))
+		log_line(LOG_WARN, "hello.archive", "site=%s what=\"it knew another archive\"",
+			 site);
+	if (!rc)
+		rc = find_site(c, site, &incarnation, &t.row, e);
+	if (!rc && strcmp(t.row.site, site) != 0)
+		rc = err_set(e, ERR_PEER, 0, "this incarnation belongs to another site");
+	if (!rc)
+		rc = check_receipt(c, m, &t.row, &t.receipts, e);
+	if (!rc)
+		rc = store_commit(c->store, touch, &t, e);
+	if (!rc) {
+		fill(c, &a, &t, &epoch);
+		message_pack(out, &a.base);
+	}
+	message_free(m);
+	return rc;
+}

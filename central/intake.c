@@ -1,0 +1,353 @@
+#include "central/intake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/clog.h"
+#include "central/hello.h"
+#include "central/record.h"
+#include "central/release.h"
+#include "central/serve_refill.h"
+#include "central/upload.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "proto/message.h"
+#include "proto/pack.h"
+#include "proto/receiver.h"
+#include "proto/sync.pb-c.h"
+
+enum {
+	OK = 200,
+	CONFLICT = 409,
+	UNPROCESSABLE = 422,
+	SMALL_BODY = 65536,
+	LEDGER_BODY = 16 << 20,
+	PATCH_BODY = 16 << 20,
+	HOLDINGS_MAX = 16 << 20,
+	RIGHT_SYNC = 1
+};
+
+static void
+say_epoch(struct central *c, struct http_answer *out)
+{
+	struct id128 epoch;
+
+	central_epoch(c, &epoch);
+	out->name[0] = "Salamander-Epoch";
+	hex_of(epoch.b, sizeof(epoch.b), out->value[0]);
+}
+
+/* R22: a request of another epoch is answered 409, and hello comes first. */
+static bool
+other_epoch(struct central *c, const struct http_request *rq, struct http_answer *out)
+{
+	say_epoch(c, out);
+	if (strcmp(rq->epoch, out->value[0]) == 0)
+		return false;
+	out->status = CONFLICT;
+	return true;
+}
+
+static int
+answer(struct http_answer *out, const ProtobufCMessage *m)
+{
+	message_pack(&out->body, m);
+	return 0;
+}
+
+/* --- the ledger --- */
+
+static int
+conflict(struct http_answer *out, const struct ledger_head *head)
+{
+	Sync__LedgerAnswer m = SYNC__LEDGER_ANSWER__INIT;
+
+	m.head = head->seq;
+	m.hash = message_bytes(head->hash, SHA256_SIZE);
+	out->status = CONFLICT;
+	return answer(out, &m.base);
+}
+
+/* The first `n` entries of a repeated append are those that are here, byte for byte (R5). */
+static int
+compare(struct store_tx *tx, const struct id128 *incarnation, const Sync__LedgerRequest *rq,
+	uint64_t n, bool *same, struct err *e)
+{
+	unsigned char before[SHA256_SIZE];
+	uint64_t i;
+	int rc = announced_hash(tx, incarnation, rq->first - 1, before, e);
+
+	*same = !rc && rq->before.len == SHA256_SIZE &&
+		memcmp(before, rq->before.data, SHA256_SIZE) == 0;
+	for (i = 0; !rc && *same && i < n; i++) {
+		const void *have;
+		size_t have_n;
+
+		rc = announced_get(tx, incarnation, rq->first + i, &have, &have_n, e);
+		*same = !rc && have_n == rq->entries[i].len &&
+			memcmp(have, rq->entries[i].data, have_n) == 0;
+	}
+	return rc;
+}
+
+static int
+decide(struct central *c, const struct id128 *incarnation, const Sync__LedgerRequest *rq,
+       struct site_row *site, enum receiver_append *what, uint64_t *skip, struct err *e)
+{
+	unsigned char before[SHA256_SIZE];
+	struct store_tx *tx;
+	bool same = true;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = site_get(tx, incarnation, site, e);
+	if (!rc) {
+		(void)message_digest(before, &rq->before);
+		*what = receiver_append(&site->head, rq->first, before, rq->n_entries, skip);
+		if (*what == RECEIVER_KNOWN || *what == RECEIVER_COMPARE)
+			rc = compare(tx, incarnation, rq, *skip, &same, e);
+		if (!same)
+			*what = RECEIVER_CONFLICT;
+	}
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? err_set(e, ERR_AGAIN, 0, "hello comes first") : rc;
+}
+
+static int
+append_rest(struct central *c, const struct site_row *site, const Sync__LedgerRequest *rq,
+	    uint64_t skip, struct err *e)
+{
+	Sync__LogLedger m = SYNC__LOG_LEDGER__INIT;
+	struct buf payload = BUF_INIT;
+	int rc;
+
+	m.site = message_text(site->site);
+	m.incarnation = rq->incarnation;
+	m.first = rq->first + skip;
+	m.before = message_bytes(site->head.hash, SHA256_SIZE);
+	m.entries = rq->entries + skip;
+	m.n_entries = rq->n_entries - skip;
+	m.wall_ms = clock_wall(c->clock);
+	message_pack(&payload, &m.base);
+	rc = record_write_locked(c, CLOG_LEDGER, &payload, e);
+	buf_fini(&payload);
+	return rc;
+}
+
+static int
+append(struct central *c, const char *site_name, const Sync__LedgerRequest *rq,
+       struct http_answer *out, struct err *e)
+{
+	Sync__LedgerAnswer m = SYNC__LEDGER_ANSWER__INIT;
+	enum receiver_append what = RECEIVER_CONFLICT;
+	struct id128 incarnation;
+	struct site_row site;
+	struct store_tx *tx;
+	uint64_t skip = 0;
+	int rc;
+
+	if (!message_id(&incarnation, &rq->incarnation))
+		return err_set(e, ERR_PEER, 0, "a ledger without its incarnation");
+	rc = decide(c, &incarnation, rq, &site, &what, &skip, e);
+	if (!rc && strcmp(site.site, site_name) != 0)
+		rc = err_set(e, ERR_PEER, 0, "another site's ledger");
+	if (rc)
+		return rc;
+	if (what == RECEIVER_CONFLICT)
+		return conflict(out, &site.head);
+	if (skip < rq->n_entries)
+		rc = append_rest(c, &site, rq, skip, e);
+	if (!rc)
+		rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = site_get(tx, &incarnation, &site, e);
+	store_end_read(tx);
+	m.head = site.head.seq;
+	m.hash = message_bytes(site.head.hash, SHA256_SIZE);
+	return rc ? rc : answer(out, &m.base);
+}
+
+static int
+ledger(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	struct central *c = node;
+	Sync__LedgerRequest *m;
+	int rc;
+
+	if (other_epoch(c, rq, out))
+		return 0;
+	m = message_read(&sync__ledger_request__descriptor, rq->body, rq->body_n, e);
+	if (!m)
+		return ERR_PEER;
+	(void)pthread_mutex_lock(&c->order);
+	rc = append(c, rq->site, m, out, e);
+	(void)pthread_mutex_unlock(&c->order);
+	message_free(m);
+	return rc;
+}
+
+/* --- holdings --- */
+
+static int
+holdings(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	Sync__HoldingsAnswer m = SYNC__HOLDINGS_ANSWER__INIT;
+	struct central *c = node;
+	Sync__HoldingsRequest *ask;
+	struct buf bits = BUF_INIT;
+	struct id128 incarnation;
+	struct site_row site;
+	struct store_tx *tx;
+	int rc;
+
+	if (other_epoch(c, rq, out))
+		return 0;
+	ask = message_read(&sync__holdings_request__descriptor, rq->body, rq->body_n, e);
+	if (!ask)
+		return ERR_PEER;
+	(void)message_id(&incarnation, &ask->incarnation);
+	rc = store_begin_read(&tx, c->store, e);
+	if (!rc) {
+		rc = site_get(tx, &incarnation, &site, e);
+		m.first = ask->first;
+		m.count = ask->count < HOLDINGS_MAX ? ask->count : HOLDINGS_MAX;
+		if (!rc && (ask->first == 0 || ask->first > site.head.seq))
+			m.count = 0;
+		else if (!rc && m.count > site.head.seq - ask->first + 1)
+			m.count = site.head.seq - ask->first + 1;
+		if (!rc)
+			rc = holdings_read(tx, &incarnation, m.first, m.count, &bits, e);
+		store_end_read(tx);
+	}
+	if (rc == ERR_ABSENT)
+		rc = err_set(e, ERR_AGAIN, 0, "hello comes first");
+	m.bits = message_bytes(bits.data, bits.len);
+	if (!rc)
+		rc = answer(out, &m.base);
+	buf_fini(&bits);
+	message_free(ask);
+	return rc;
+}
+
+/* --- packs --- */
+
+static int
+patch(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	Sync__UploadAnswer m = SYNC__UPLOAD_ANSWER__INIT;
+	struct central *c = node;
+	unsigned char id[SHA256_SIZE];
+	struct upload_result r;
+	int rc;
+
+	if (other_epoch(c, rq, out))
+		return 0;
+	if (!hex_to(rq->rest, id, sizeof(id)))
+		return err_set(e, ERR_PEER, 0, "no pack id");
+	rc = upload_patch(c, rq->site, id, rq->body, rq->body_n, &r, e);
+	if (rc == ERR_CONFLICT) { /* not a question of offsets: hello and ledger first */
+		out->status = 412;
+		return 0;
+	}
+	if (rc)
+		return rc;
+	m.offset = r.offset;
+	m.receipt = message_bytes(r.receipt.data, r.receipt.len);
+	m.bad = r.bad;
+	m.n_bad = r.n_bad;
+	m.unknown = r.unknown;
+	out->status = r.n_bad ? UNPROCESSABLE : r.misplaced ? CONFLICT : OK;
+	rc = answer(out, &m.base);
+	upload_result_fini(&r);
+	return rc;
+}
+
+static int
+drop(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	struct central *c = node;
+	unsigned char id[SHA256_SIZE];
+
+	if (other_epoch(c, rq, out))
+		return 0;
+	if (!hex_to(rq->rest, id, sizeof(id)))
+		return err_set(e, ERR_PEER, 0, "no pack id");
+	return upload_drop(c, rq->site, id, e);
+}
+
+/* --- handlers that live elsewhere --- */
+
+static int
+hello(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	int rc = hello_answer(node, rq->site, rq->body, rq->body_n, &out->body, e);
+
+	say_epoch(node, out);
+	return rc;
+}
+
+static int
+release(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out)
+		       ? 0
+		       : release_answer(node, rq->body, rq->body_n, &out->body, e);
+}
+
+static int
+refill(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out)
+		       ? 0
+		       : refill_answer(node, rq->body, rq->body_n, &out->body, e);
+}
+
+static int
+object(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	if (other_epoch(node, rq, out))
+		return 0;
+	return refill_object(node, rq, out, e);
+}
+
+static int
+pack_bytes(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	if (other_epoch(node, rq, out))
+		return 0;
+	return refill_pack(node, rq, out, e);
+}
+
+const struct http_route *
+intake_routes(size_t *n)
+{
+	static const struct http_route routes[] = {
+		{"POST", "/sync/v1/hello", RIGHT_SYNC, SMALL_BODY, hello},
+		{"POST", "/sync/v1/ledger", RIGHT_SYNC, LEDGER_BODY, ledger},
+		{"POST", "/sync/v1/holdings", RIGHT_SYNC, SMALL_BODY, holdings},
+		{"POST", "/sync/v1/release", RIGHT_SYNC, SMALL_BODY, release},
+		{"PATCH", "/sync/v1/packs/", RIGHT_SYNC, PATCH_BODY, patch},
+		{"DELETE", "/sync/v1/packs/", RIGHT_SYNC, SMALL_BODY, drop},
+		{"GET", "/sync/v1/packs/", RIGHT_SYNC, 0, pack_bytes},
+		{"POST", "/sync/v1/refill", RIGHT_SYNC, SMALL_BODY, refill},
+		{"GET", "/sync/v1/objects/", RIGHT_SYNC, 0, object},
+	};
+
+	*n = sizeof(routes) / sizeof(routes[0]);
+	return routes;
+}
+
+/* Who has a certificate of this archive is a site of it (plain loopback: whatever it says). */
+bool
+intake_allowed(void *central, const char *site, unsigned right)
+{
+	(void)central;
+	return site[0] != '\0' && right == RIGHT_SYNC;
+}

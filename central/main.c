@@ -1,0 +1,246 @@
+/*~
+ * salamander-central: the archive of all sites. The guided tour:
+ *   central.c     the data folder, start, services and their end
+ *   intake.c      what edges call: hello, ledger, holdings, packs, refill
+ *   record.c      the log, and what each record makes of the catalogue
+ *   upload.c      packs on their way in; adopt.c: they become part of the archive
+ *   reconcile.c   catalogue and vault compared at the start
+ *   loss.c        what burnt, and whom to call
+ */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/commands.h"
+#include "central/settings.h"
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "common/os/ctl.h"
+#include "common/os/daemon.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+
+enum { EXIT_USAGE = 2, KEY_EXPLAIN = 256, KEY_JSON, KEY_CSV, KEY_SITE, KEY_INSTANCES, KEY_MISSING };
+
+const char *argp_program_version = "salamander-central " SALAMANDER_VERSION;
+
+static const struct argp_option options[] = {
+	{"config", 'c', "FILE", 0, "settings (default: /etc/salamander/central.conf)", 0},
+	{"explain-config", KEY_EXPLAIN, NULL, 0, "print every setting with default and bounds", 0},
+	{"json", KEY_JSON, NULL, 0, "one JSON document", 0},
+	{"csv", KEY_CSV, NULL, 0, "loss: a table", 0},
+	{"site", KEY_SITE, "NAME", 0, "loss: of this site only", 0},
+	{"instances", KEY_INSTANCES, NULL, 0, "loss, conflicts: each instance", 0},
+	{"accept-missing", KEY_MISSING, NULL, 0, "serve: go on without packs that are gone", 0},
+	{NULL, 0, NULL, 0, NULL, 0}};
+
+struct arguments {
+	const char *config;
+	const char *words[CTL_WORDS];
+	size_t n;
+	bool explain, missing;
+};
+
+static void
+add_word(struct arguments *a, const char *word, struct argp_state *state)
+{
+	if (a->n == CTL_WORDS)
+		argp_error(state, "too many words");
+	a->words[a->n++] = word;
+}
+
+static error_t
+parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	switch (key) {
+	case 'c':
+		a->config = arg;
+		return 0;
+	case KEY_EXPLAIN:
+		a->explain = true;
+		return 0;
+	case KEY_MISSING:
+		a->missing = true;
+		return 0;
+	case KEY_JSON:
+		add_word(a, "--json", state);
+		return 0;
+	case KEY_CSV:
+		add_word(a, "--csv", state);
+		return 0;
+	case KEY_INSTANCES:
+		add_word(a, "--instances", state);
+		return 0;
+	case KEY_SITE:
+		add_word(a, "--site", state);
+		add_word(a, arg, state);
+		return 0;
+	case ARGP_KEY_ARG:
+		add_word(a, arg, state);
+		return 0;
+	case ARGP_KEY_END:
+		if (!a->n && !a->explain)
+			argp_error(state, "a command is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	options,
+	parse,
+	"COMMAND",
+	"The central archive of Salamander: takes what the edges send, keeps it, gives it back.\v"
+	"Commands:\n"
+	"  init            make the data folder of a new archive\n"
+	"  serve           run in the foreground\n"
+	"  status          what is here; sites: one line per site and incarnation\n"
+	"  loss            what is lost or owed, with the names to call\n"
+	"  conflicts       other versions under one UID\n"
+	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
+	"  verify          re-read every pack\n"
+	"  rebuild         make the catalogue anew from packs and log\n"
+	"  reload          read [peer] sections again\n\n"
+	"All but init and serve speak to a running serve, or work by themselves.\n"
+	"Exit: 0 ok, 1 failed, 2 usage, 3 ran, and something needs a person.",
+	NULL,
+	NULL,
+	NULL};
+
+static int
+fail(const struct err *e)
+{
+	fprintf(stderr, "salamander-central: %s\n", e->what);
+	return EXIT_FAILURE;
+}
+
+static int
+serve(const struct arguments *a)
+{
+	struct err e = ERR_INIT;
+	struct central c;
+	int rc = daemon_prepare(&e);
+
+	fault_from_env();
+	if (!rc)
+		rc = central_open(&c, a->config, a->missing ? CENTRAL_MISSING : CENTRAL_SERVE, &e);
+	if (!rc) {
+		rc = central_serve(&c, &e);
+		central_close(&c);
+	}
+	if (rc)
+		log_err(LOG_ERROR, "serve", &e);
+	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int
+init(const char *config)
+{
+	struct err e = ERR_INIT;
+
+	return central_init(config, &e) ? fail(&e) : EXIT_SUCCESS;
+}
+
+/* Without a server, and without its lock: the catalogue as it lies there. */
+static int
+read_only(const struct arguments *a, const struct conf *conf)
+{
+	struct central c = {.lock = -1};
+	struct store_config sc = {.clock = clock_real(), .read_only = true};
+	struct err e = ERR_INIT;
+	char dir[PATH_MAX];
+	int code;
+
+	(void)snprintf(dir, sizeof(dir), "%s/catalogue", conf_string(conf, "data", NULL, "dir"));
+	sc.dir = dir;
+	sc.map_bytes = (uint64_t)conf_number(conf, "data", NULL, "catalogue");
+	sc.extra_tables = catalogue_tables(&sc.n_extra_tables);
+	if (!file_exists(dir))
+		(void)err_set(&e, ERR_ABSENT, 0, "there is no catalogue in %s", dir);
+	if (e.code || store_open(&c.store, &sc, &e))
+		return fail(&e);
+	(void)pthread_rwlock_init(&c.use, NULL);
+	code = ctl_local(commands_run, &c, a->n, a->words);
+	store_close(c.store);
+	return code;
+}
+
+static int
+alone(const struct arguments *a, enum central_mode mode)
+{
+	struct err e = ERR_INIT;
+	struct central c;
+	int code;
+
+	if (central_open(&c, a->config, mode, &e))
+		return fail(&e);
+	code = ctl_local(commands_run, &c, a->n, a->words);
+	central_close(&c);
+	return code;
+}
+
+static int
+command(const struct arguments *a)
+{
+	struct err e = ERR_INIT;
+	struct conf *conf;
+	int code = EXIT_FAILURE, rc = central_settings_load(&conf, a->config, &e);
+
+	if (rc)
+		return fail(&e);
+	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
+	if (rc == ERR_ABSENT)
+		code = commands_reads(a->words[0]) ? read_only(a, conf)
+		       : strcmp(a->words[0], "rebuild") == 0
+			       ? alone(a, CENTRAL_REBUILD)
+			       : alone(a, CENTRAL_LOCAL);
+	else if (rc)
+		code = fail(&e);
+	conf_free(conf);
+	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const char *const known[] = {"status", "sites",	"loss",	  "conflicts", "site",
+					    "verify", "rebuild", "reload"};
+	struct arguments a = {.config = "/etc/salamander/central.conf"};
+	const struct conf_row *rows;
+	size_t n, i;
+
+	argp_err_exit_status = EXIT_USAGE;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &a))
+		return EXIT_USAGE;
+	if (a.explain) {
+		rows = central_settings_rows(&n);
+		conf_explain(stdout, rows, n);
+		return EXIT_SUCCESS;
+	}
+	/* The command first: options may stand before it. */
+	for (i = 0; i < a.n && strncmp(a.words[i], "--", 2) == 0; i++)
+		i += strcmp(a.words[i], "--site") == 0;
+	if (i < a.n && strcmp(a.words[i], "serve") == 0)
+		return serve(&a);
+	if (i < a.n && strcmp(a.words[i], "init") == 0)
+		return init(a.config);
+	for (n = 0; i < a.n && n < sizeof(known) / sizeof(known[0]); n++)
+		if (strcmp(a.words[i], known[n]) == 0) {
+			const char *first = a.words[i];
+
+			memmove(a.words + 1, a.words, i * sizeof(*a.words));
+			a.words[0] = first;
+			return command(&a);
+		}
+	fprintf(stderr, "salamander-central: no such command; see --help\n");
+	return EXIT_USAGE;
+}

@@ -1,0 +1,440 @@
+#include "central/record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/clog.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/kv/kv.h"
+#include "common/store/index.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { BATCH_RECORDS = 256, BATCH_BYTES = 8 << 20 };
+
+static const char applied_key[] = "applied";
+
+/* --- a batch of ledger entries --- */
+
+struct applying {
+	struct store_tx *tx;
+	struct site_row site;
+	char study[UID_SIZE]; /* of the record below */
+	struct buf record;    /* the last study record of this batch (R6) */
+};
+
+static int
+apply_study(struct applying *a, const Sync__LedgerEntry *entry, struct err *e)
+{
+	struct attrs set = {entry->study_attributes.data, entry->study_attributes.len};
+
+	if (!entry->study[0] || strlen(entry->study) > UID_KEEP || !attrs_valid(set))
+		return 0; /* kept as it came, of no use for the index */
+	(void)snprintf(a->study, sizeof(a->study), "%s", entry->study);
+	buf_clear(&a->record);
+	buf_put(&a->record, set.p, set.n);
+	return index_study(a->tx, a->study, set, e);
+}
+
+static void
+note_title(struct site_row *site, const char *aet)
+{
+	char joined[sizeof(site->titles)];
+	const char *at = strstr(site->titles, aet);
+	size_t n = strlen(aet);
+
+	if (!n || (at && (at[n] == '\0' || at[n] == ',')))
+		return;
+	/* The newest first; the oldest fall off the end. */
+	(void)snprintf(joined, sizeof(joined), "%.16s%s%.230s", aet, site->titles[0] ? "," : "",
+		       site->titles);
+	strcpy(site->titles, joined);
+}
+
+static int
+apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, struct err *e)
+{
+	struct attrs series = {entry->series_attributes.data, entry->series_attributes.len};
+	struct attrs instance = {entry->instance_attributes.data, entry->instance_attributes.len};
+	struct attrs row = {NULL, 0};
+	struct store_verdict verdict;
+	struct buf study = BUF_INIT;
+	struct version v;
+	int rc;
+
+	if (!ledger_version(&v, entry))
+		return holdings_set(a->tx, &a->site.incarnation, seq, true, e);
+	if (!attrs_valid(series))
+		series.n = 0;
+	if (!attrs_valid(instance))
+		instance.n = 0;
+	if (strcmp(a->study, v.study) == 0)
+		buf_put(&study, a->record.data, a->record.len);
+	else if (v.study[0] && index_study_row(a->tx, v.study, &row, e) == 0)
+		buf_put(&study, row.p, row.n); /* the row moves when it is written */
+	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
+	rc = store_announce(a->tx, &v, attrs_of(&study), series, instance, 0, &verdict, e);
+	buf_fini(&study);
+	if (!rc)
+		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);
+	if (!rc)
+		rc = store_version(a->tx, verdict.oid, &v, e);
+	/* R19: the entry came after the bytes. */
+	if (!rc)
+		rc = holdings_set(a->tx, &a->site.incarnation, seq, v.state == VERSION_HERE, e);
+	note_title(&a->site, entry->source_aet);
+	return rc;
+}
+
+static int
+apply_gone(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	int rc = 0;
+
+	if (message_digest(digest, &entry->digest))
+		rc = claim_put(a->tx, digest, &a->site.incarnation, seq, false, e);
+	return rc ? rc : holdings_set(a->tx, &a->site.incarnation, seq, true, e);
+}
+
+/* Unknown kinds and what cannot be read are kept and held: there are no bytes to owe (R5). */
+static int
+apply_entry(struct applying *a, uint64_t seq, const ProtobufCBinaryData *bytes, struct err *e)
+{
+	Sync__LedgerEntry *entry =
+		message_read(&sync__ledger_entry__descriptor, bytes->data, bytes->len, NULL);
+	int rc;
+
+	if (entry && entry->kind == SYNC__LEDGER_KIND__LEDGER_STUDY)
+		rc = apply_study(a, entry, e);
+	else
+		rc = 0;
+	if (!rc && entry && ledger_says_has((int)entry->kind))
+		rc = apply_instance(a, seq, entry, e);
+	else if (!rc && entry && ledger_says_gone((int)entry->kind))
+		rc = apply_gone(a, seq, entry, e);
+	else if (!rc)
+		rc = holdings_set(a->tx, &a->site.incarnation, seq, true, e);
+	message_free(entry);
+	return rc;
+}
+
+static int
+append_entry(struct applying *a, const ProtobufCBinaryData *bytes, struct err *e)
+{
+	struct store_tx *tx = a->tx;
+	struct ledger_head *head = &a->site.head;
+	struct buf row = BUF_INIT;
+	unsigned char key[ID128_SIZE + 8];
+	int rc;
+
+	ledger_chain(head->hash, bytes->data, bytes->len);
+	head->seq++;
+	memcpy(key, a->site.incarnation.b, ID128_SIZE);
+	buf_set_be64(key + ID128_SIZE, head->seq);
+	buf_put(&row, head->hash, SHA256_SIZE);
+	buf_put(&row, bytes->data, bytes->len);
+	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a ledger entry")
+			      : kv_put(store_tx_kv(tx),
+				       store_table(store_tx_store(tx), "announced"),
+				       kv_slice(key, sizeof(key)), kv_slice(row.data, row.len), e);
+	buf_fini(&row);
+	return rc ? rc : apply_entry(a, head->seq, bytes, e);
+}
+
+static int
+apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
+{
+	Sync__LogLedger *m = message_read(&sync__log_ledger__descriptor, p, n, e);
+	struct applying a = {.tx = tx, .record = BUF_INIT};
+	struct id128 incarnation;
+	size_t i;
+	int rc;
+
+	if (!m || !message_id(&incarnation, &m->incarnation)) {
+		message_free(m);
+		return err_set(e, ERR_CORRUPT, 0, "a ledger record of the log cannot be read");
+	}
+	rc = site_get(tx, &incarnation, &a.site, e);
+	if (rc == ERR_ABSENT)
+		rc = err_set(e, ERR_CORRUPT, 0, "the log announces for a site that never came");
+	if (!rc && m->first > a.site.head.seq + 1)
+		rc = err_set(e, ERR_CORRUPT, 0, "the log has a gap in a ledger");
+	/* Entries that are here: a batch whose catalogue commit failed was sent again, with more. */
+	for (i = rc ? 0 : (size_t)(a.site.head.seq + 1 - m->first); !rc && i < m->n_entries; i++)
+		rc = append_entry(&a, &m->entries[i], e);
+	if (!rc) {
+		a.site.announced_ms = m->wall_ms;
+		rc = site_put(tx, &a.site, e);
+	}
+	buf_fini(&a.record);
+	message_free(m);
+	return rc;
+}
+
+/* --- epochs and decisions --- */
+
+static int
+apply_epoch(struct store_tx *tx, const void *p, size_t n, struct err *e)
+{
+	Sync__LogEpoch *m = message_read(&sync__log_epoch__descriptor, p, n, e);
+	struct id128 epoch;
+	int rc;
+
+	if (!m || !message_id(&epoch, &m->epoch))
+		rc = err_set(e, ERR_CORRUPT, 0, "an epoch record of the log cannot be read");
+	else
+		rc = state_set_id(tx, "epoch", &epoch, e);
+	message_free(m);
+	return rc;
+}
+
+struct closing {
+	struct store_tx *tx;
+	const char *site;
+	const struct id128 *but; /* not this one */
+};
+
+static int
+close_one(void *arg, const struct site_row *row, struct err *e)
+{
+	struct closing *c = arg;
+	struct site_row closed = *row;
+
+	if (row->closed || strcmp(row->site, c->site) != 0 ||
+	    (c->but && id128_same(c->but, &row->incarnation)))
+		return 0;
+	closed.closed = true;
+	return site_put(c->tx, &closed, e);
+}
+
+static int
+apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
+{
+	Sync__LogDecision *m = message_read(&sync__log_decision__descriptor, p, n, e);
+	struct closing closing = {tx, NULL, NULL};
+	struct id128 incarnation;
+	struct site_row row;
+	int rc = 0;
+
+	if (!m)
+		return err_set(e, ERR_CORRUPT, 0, "a decision in the log cannot be read");
+	closing.site = m->site;
+	(void)message_id(&incarnation, &m->incarnation);
+	if (m->kind == SYNC__DECISION_KIND__DECISION_OPEN) {
+		/* R18: a successor's first hello closes what came before it. */
+		closing.but = &incarnation;
+		rc = site_each(tx, close_one, &closing, e);
+		if (!rc)
+			rc = site_get(tx, &incarnation, &row, e);
+		if (rc == ERR_ABSENT) {
+			memset(&row, 0, sizeof(row));
+			(void)snprintf(row.site, sizeof(row.site), "%s", m->site);
+			row.incarnation = incarnation;
+			row.opened_ms = row.contact_ms = m->wall_ms;
+			rc = site_put(tx, &row, e);
+		}
+	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE) {
+		rc = site_each(tx, close_one, &closing, e);
+	}
+	message_free(m);
+	return rc;
+}
+
+static int
+apply(struct store_tx *tx, uint64_t number, uint32_t kind, const void *p, size_t n, struct err *e)
+{
+	int rc = 0;
+
+	switch ((enum clog_kind)kind) { /* later kinds are skipped */
+	case CLOG_EPOCH:
+		rc = apply_epoch(tx, p, n, e);
+		break;
+	case CLOG_LEDGER:
+		rc = apply_ledger(tx, p, n, e);
+		break;
+	case CLOG_DECISION:
+		rc = apply_decision(tx, p, n, e);
+		break;
+	}
+	return rc ? rc : state_set_number(tx, applied_key, number, e);
+}
+
+int
+record_applied(struct store_tx *tx, uint64_t *number, struct err *e)
+{
+	return state_number(tx, applied_key, number, e);
+}
+
+/* --- new records --- */
+
+struct one {
+	uint64_t number;
+	uint32_t kind;
+	const struct buf *payload;
+};
+
+static int
+apply_one(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct one *o = arg;
+
+	return apply(tx, o->number, o->kind, o->payload->data, o->payload->len, e);
+}
+
+int
+record_write_locked(struct central *c, uint32_t kind, const struct buf *payload, struct err *e)
+{
+	struct one o = {0, kind, payload};
+	int rc;
+
+	if (buf_failed(payload))
+		return err_set(e, ERR_LOCAL, 0, "no memory for a log record");
+	/* R16: in the log, and flushed, before the answer that depends on it. */
+	rc = clog_append(c->log, kind, payload->data, payload->len, e);
+	o.number = clog_count(c->log);
+	if (!rc)
+		rc = clog_sync(c->log, e);
+	return rc ? rc : store_commit(c->store, apply_one, &o, e);
+}
+
+int
+record_write(struct central *c, uint32_t kind, const struct buf *payload, struct err *e)
+{
+	int rc;
+
+	(void)pthread_mutex_lock(&c->order);
+	rc = record_write_locked(c, kind, payload, e);
+	(void)pthread_mutex_unlock(&c->order);
+	return rc;
+}
+
+int
+record_epoch(struct central *c, const char *why, struct err *e)
+{
+	Sync__LogEpoch m = SYNC__LOG_EPOCH__INIT;
+	struct buf payload = BUF_INIT;
+	struct id128 epoch;
+	int rc;
+
+	id128_make(rng_real(), &epoch);
+	m.epoch = message_bytes(epoch.b, sizeof(epoch.b));
+	m.why = message_text(why);
+	m.wall_ms = clock_wall(c->clock);
+	message_pack(&payload, &m.base);
+	rc = record_write(c, CLOG_EPOCH, &payload, e);
+	buf_fini(&payload);
+	if (rc)
+		return rc;
+	(void)pthread_mutex_lock(&c->mu);
+	c->epoch = epoch;
+	(void)pthread_mutex_unlock(&c->mu);
+	log_line(LOG_WARN, "epoch.new", "why=\"%s\"", why);
+	return 0;
+}
+
+int
+record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,
+		const char *why, struct err *e)
+{
+	Sync__LogDecision m = SYNC__LOG_DECISION__INIT;
+	struct buf payload = BUF_INIT;
+	int rc;
+
+	m.kind = (Sync__DecisionKind)kind;
+	m.site = message_text(site);
+	if (incarnation)
+		m.incarnation = message_bytes(incarnation->b, sizeof(incarnation->b));
+	m.why = message_text(why);
+	m.wall_ms = clock_wall(c->clock);
+	message_pack(&payload, &m.base);
+	rc = record_write(c, CLOG_DECISION, &payload, e);
+	buf_fini(&payload);
+	return rc;
+}
+
+/* --- at the start --- */
+
+struct replaying {
+	struct central *c;
+	uint64_t applied, last;
+	struct buf bytes; /* u64 number, u32 kind, u32 length, payload; repeated */
+	unsigned n;
+};
+
+static int
+apply_batch(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct replaying *r = arg;
+	size_t at = 0;
+	int rc = 0;
+
+	while (!rc && at < r->bytes.len) {
+		const unsigned char *p = r->bytes.data + at;
+		uint32_t n = buf_get_u32(p + 12);
+
+		rc = apply(tx, buf_get_u64(p), buf_get_u32(p + 8), p + 16, n, e);
+		at += 16 + n;
+	}
+	return rc;
+}
+
+static int
+flush_batch(struct replaying *r, struct err *e)
+{
+	int rc;
+
+	if (!r->n)
+		return 0;
+	rc = buf_failed(&r->bytes) ? err_set(e, ERR_LOCAL, 0, "no memory for log records")
+				   : store_commit(r->c->store, apply_batch, r, e);
+	buf_clear(&r->bytes);
+	r->n = 0;
+	return rc;
+}
+
+static int
+replay_one(void *arg, uint64_t number, uint32_t kind, const void *p, size_t n, struct err *e)
+{
+	struct replaying *r = arg;
+
+	r->last = number;
+	if (number <= r->applied)
+		return 0;
+	buf_put_u64(&r->bytes, number);
+	buf_put_u32(&r->bytes, kind);
+	buf_put_u32(&r->bytes, (uint32_t)n);
+	buf_put(&r->bytes, p, n);
+	return ++r->n >= BATCH_RECORDS || r->bytes.len >= BATCH_BYTES ? flush_batch(r, e) : 0;
+}
+
+int
+record_replay(struct central *c, const char *dir, struct err *e)
+{
+	struct replaying r = {.c = c, .bytes = BUF_INIT};
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = record_applied(tx, &r.applied, e);
+	store_end_read(tx);
+	if (!rc)
+		rc = clog_open(&c->log, dir, 0, replay_one, &r, e);
+	if (!rc)
+		rc = flush_batch(&r, e);
+	if (!rc && r.last < r.applied)
+		rc = err_set(e, ERR_CORRUPT, 0,
+			     "the log ends at record %llu, the catalogue knows %llu: an older log? "
+			     "`rebuild` makes the catalogue anew",
+			     (unsigned long long)r.last, (unsigned long long)r.applied);
+	buf_fini(&r.bytes);
+	return rc;
+}

@@ -1,0 +1,39 @@
+/*
+ * record.h - the log's records and what each makes of the catalogue (R16).
+ *
+ * A record is written and flushed, then applied; one function applies it, when it
+ * is new, when a start finds it behind the catalogue, and when `rebuild` makes the
+ * catalogue anew.
+ * Threads: record_write takes central's `order` lock; the caller must not hold it
+ * unless it calls record_write_locked.
+ */
+#ifndef SALAMANDER_CENTRAL_RECORD_H
+#define SALAMANDER_CENTRAL_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+
+struct buf;
+struct central;
+struct err;
+struct store_tx;
+
+/* Durable in log and catalogue on 0. */
+int record_write_locked(struct central *c, uint32_t kind, const struct buf *payload,
+			struct err *e);
+int record_write(struct central *c, uint32_t kind, const struct buf *payload, struct err *e);
+/* Records number and below are in the catalogue. */
+int record_applied(struct store_tx *tx, uint64_t *number, struct err *e);
+/* Opens the log and applies what the catalogue lacks. */
+int record_replay(struct central *c, const char *dir, struct err *e);
+
+/* A new epoch and why; central's own is changed when it is durable. */
+int record_epoch(struct central *c, const char *why, struct err *e);
+/* DECISION_OPEN, DECISION_CLOSE */
+int record_decision(struct central *c, int kind, const char *site,
+		    const struct id128 *incarnation, const char *why, struct err *e);
+
+#endif

@@ -1,0 +1,178 @@
+#include "central/release.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { TRUST_DAYS = 30, DIGESTS_MAX = 2000 };
+
+#define DAY_MS INT64_C(86400000)
+
+struct damaging {
+	struct central *c;
+	uint64_t oid, losses;
+};
+
+static int
+damage(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct damaging *d = arg;
+	struct version v;
+	int rc = store_version(tx, d->oid, &v, e);
+
+	if (!rc)
+		rc = store_drop_bytes(tx, d->oid, VERSION_DAMAGED, e);
+	if (!rc)
+		rc = holdings_set_all(tx, v.digest, false, e);
+	if (!rc)
+		rc = state_number(tx, "losses", &d->losses, e);
+	d->losses++;
+	return rc ? rc : state_set_number(tx, "losses", d->losses, e);
+}
+
+int
+release_damaged(struct central *c, uint64_t oid, struct err *e)
+{
+	struct damaging d = {c, oid, 0};
+	int rc = store_commit(c->store, damage, &d, e);
+
+	if (rc)
+		return rc;
+	(void)pthread_mutex_lock(&c->mu);
+	if (d.losses > c->losses)
+		c->losses = d.losses; /* the next hello tells the edges to look again */
+	(void)pthread_mutex_unlock(&c->mu);
+	return 0;
+}
+
+struct judging {
+	struct version v;
+	bool conflict;
+};
+
+static int
+any_conflict(void *arg, const struct version *v, struct err *e)
+{
+	struct judging *j = arg;
+
+	(void)e;
+	j->conflict = j->conflict || v->relation == VERSION_CONFLICT;
+	return 0;
+}
+
+static int
+look_up(struct central *c, const unsigned char digest[SHA256_SIZE], struct judging *j,
+	struct err *e)
+{
+	struct store_tx *tx;
+	uint64_t oid;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	memset(j, 0, sizeof(*j));
+	if (rc)
+		return rc;
+	rc = store_by_digest(tx, digest, &oid, e);
+	if (!rc)
+		rc = store_version(tx, oid, &j->v, e);
+	if (!rc && j->v.sop_instance[0])
+		rc = store_versions_of(tx, j->v.sop_instance, any_conflict, j, e);
+	store_end_read(tx);
+	return rc;
+}
+
+struct stamping {
+	uint64_t oid;
+	int64_t now;
+};
+
+static int
+stamp(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct stamping *s = arg;
+
+	return store_set_verified(tx, s->oid, s->now, e);
+}
+
+/* Is the pack there, with its last byte, now? Read the whole copy when the last look is old. */
+static int
+check_copy(struct central *c, const struct version *v, struct err *e)
+{
+	struct stamping s = {v->oid, clock_wall(c->clock)};
+	struct store_reader *r;
+	unsigned char last;
+	size_t got = 0;
+	int rc;
+
+	if (s.now - v->verified_wall_ms > TRUST_DAYS * DAY_MS || v->verified_wall_ms > s.now) {
+		rc = store_check(c->store, v->oid, e);
+		return rc ? rc : store_commit(c->store, stamp, &s, e);
+	}
+	rc = store_read_open(&r, c->store, v->oid, e);
+	if (rc)
+		return rc;
+	rc = v->size ? store_read(r, v->size - 1, &last, 1, &got, e) : 0;
+	store_read_close(r);
+	return !rc && v->size && !got ? err_set(e, ERR_CORRUPT, 0, "a pack ends too early") : rc;
+}
+
+static int
+judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseVerdict *out,
+      struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct judging j;
+	int rc = look_up(c, digest, &j, e);
+
+	*out = SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN;
+	if (rc == ERR_ABSENT || (!rc && j.v.state != VERSION_HERE))
+		return 0;
+	if (rc)
+		return rc;
+	*out = SYNC__RELEASE_VERDICT__RELEASE_CONFLICT;
+	if (j.conflict)
+		return 0;
+	rc = check_copy(c, &j.v, &why);
+	*out = SYNC__RELEASE_VERDICT__RELEASE_YES;
+	if (!rc)
+		return 0;
+	*out = SYNC__RELEASE_VERDICT__RELEASE_DAMAGED;
+	log_err(LOG_ERROR, "release.damaged", &why);
+	return release_damaged(c, j.v.oid, e);
+}
+
+int
+release_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e)
+{
+	Sync__ReleaseRequest *m = message_read(&sync__release_request__descriptor, body, n, e);
+	Sync__ReleaseAnswer a = SYNC__RELEASE_ANSWER__INIT;
+	unsigned char digest[SHA256_SIZE];
+	int rc = 0;
+
+	if (!m)
+		return ERR_PEER;
+	if (m->n_digests > DIGESTS_MAX) {
+		message_free(m);
+		return err_set(e, ERR_PEER, 0, "more than %d digests", DIGESTS_MAX);
+	}
+	a.verdicts = calloc(m->n_digests + 1, sizeof(*a.verdicts));
+	if (!a.verdicts)
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for an answer");
+	for (; !rc && a.n_verdicts < m->n_digests; a.n_verdicts++) {
+		a.verdicts[a.n_verdicts] = SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN;
+		if (message_digest(digest, &m->digests[a.n_verdicts]))
+			rc = judge(c, digest, &a.verdicts[a.n_verdicts], e);
+	}
+	if (!rc)
+		message_pack(out, &a.base);
+	free(a.verdicts);
+	message_free(m);
+	return rc;
+}

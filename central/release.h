@@ -1,0 +1,22 @@
+/*
+ * release.h - may an edge free these bytes (R9)? Asked just before it does.
+ *
+ * YES only for what is held, whose pack is there now and was verified within 30 days
+ * (else it is read now), and on whose UID no conflict is open.
+ * Threads: any.
+ */
+#ifndef SALAMANDER_CENTRAL_RELEASE_H
+#define SALAMANDER_CENTRAL_RELEASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct central;
+struct err;
+
+int release_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e);
+/* A held version failed its check: its bits go, its bytes are wanted again (R19). */
+int release_damaged(struct central *c, uint64_t oid, struct err *e);
+
+#endif

@@ -1,0 +1,328 @@
+#include "central/serve_refill.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/vault.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/http/server.h"
+#include "common/store/index.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { ITEMS_MAX = 2000, SCAN_MAX = 50000, /* versions per page */ ANSWER_MAX = 8 << 20, PARTIAL = 206, TOO_LARGE = 416 };
+
+/* --- the list --- */
+
+struct listing {
+	struct central *c;
+	struct store_tx *tx;
+	const Sync__RefillRequest *rq;
+	struct id128 *mine; /* incarnations of the site; NULL: of all sites */
+	size_t n_mine;
+	int64_t now;
+
+	Sync__RefillAnswer answer;
+	size_t bytes;
+};
+
+static int
+note_incarnation(void *arg, const struct site_row *row, struct err *e)
+{
+	struct listing *l = arg;
+	struct id128 *more;
+
+	if (strcmp(row->site, l->rq->site) != 0)
+		return 0;
+	more = realloc(l->mine, (l->n_mine + 1) * sizeof(*more));
+	if (!more)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	l->mine = more;
+	l->mine[l->n_mine++] = row->incarnation;
+	return 0;
+}
+
+struct asking {
+	const struct listing *l;
+	struct claim found; /* the first claim that says "has it" */
+	bool ours, any;
+};
+
+static int
+look_at_claim(void *arg, const struct claim *c, struct err *e)
+{
+	struct asking *a = arg;
+	size_t i;
+	bool ours = !a->l->rq->site[0];
+
+	(void)e;
+	for (i = 0; i < a->l->n_mine && !ours; i++)
+		ours = id128_same(&a->l->mine[i], &c->incarnation);
+	if (c->has && ours && !a->any) {
+		a->found = *c;
+		a->any = true;
+	}
+	return 0;
+}
+
+static Sync__RefillItem *
+new_item(struct listing *l)
+{
+	Sync__RefillItem *item = calloc(1, sizeof(*item));
+	Sync__RefillItem **items;
+
+	items = realloc(l->answer.items, (l->answer.n_items + 1) * sizeof(*items));
+	if (items)
+		l->answer.items = items;
+	if (!item || !items) {
+		free(item);
+		return NULL;
+	}
+	sync__refill_item__init(item);
+	l->answer.items[l->answer.n_items++] = item;
+	return item;
+}
+
+static ProtobufCBinaryData
+copied(const void *p, size_t n)
+{
+	ProtobufCBinaryData b = {0, NULL};
+
+	b.data = malloc(n + 1);
+	if (b.data) {
+		memcpy(b.data, p, n);
+		b.len = n;
+	}
+	return b;
+}
+
+static int
+add_study(struct listing *l, const char *study, struct err *e)
+{
+	Sync__RefillStudy *s, **list;
+	struct attrs row;
+	size_t i;
+
+	for (i = 0; i < l->answer.n_studies; i++)
+		if (strcmp(l->answer.studies[i]->study, study) == 0)
+			return 0;
+	if (!study[0] || index_study_row(l->tx, study, &row, NULL))
+		return 0;
+	s = calloc(1, sizeof(*s));
+	list = realloc(l->answer.studies, (l->answer.n_studies + 1) * sizeof(*list));
+	if (list)
+		l->answer.studies = list;
+	if (!s || !list) {
+		free(s);
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	}
+	sync__refill_study__init(s);
+	s->study = strdup(study);
+	s->attributes = copied(row.p, row.n);
+	list[l->answer.n_studies++] = s;
+	l->bytes += row.n + 100;
+	return s->study && s->attributes.data ? 0
+					      : err_set(e, ERR_LOCAL, 0, "no memory for a list");
+}
+
+static int
+add_item(struct listing *l, const struct version *v, const struct claim *claim, struct err *e)
+{
+	Sync__RefillItem *item;
+	const void *entry;
+	size_t n;
+	int rc = announced_get(l->tx, &claim->incarnation, claim->seq, &entry, &n, e);
+
+	if (rc)
+		return rc;
+	item = new_item(l);
+	if (!item)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	item->entry = copied(entry, n);
+	item->arrival = v->arrival;
+	item->age_ms = l->now > v->arrived_wall_ms ? l->now - v->arrived_wall_ms : 0;
+	if (v->state == VERSION_HERE && v->location == VERSION_PACK) {
+		item->pack = copied(v->pack, SHA256_SIZE);
+		item->offset = v->offset;
+	}
+	l->bytes += n + 100;
+	return item->entry.data ? add_study(l, v->study, e)
+				: err_set(e, ERR_LOCAL, 0, "no memory for a list");
+}
+
+static int
+look_at_version(struct listing *l, const struct version *v, struct err *e)
+{
+	struct asking a = {.l = l};
+	int rc;
+
+	if (v->hidden & VERSION_WITHDRAWN)
+		return 0;
+	if (l->rq->not_before_ms && v->arrived_wall_ms < l->rq->not_before_ms)
+		return 0;
+	rc = claim_each(l->tx, v->digest, look_at_claim, &a, e);
+	return rc || !a.any ? rc : add_item(l, v, &a.found, e);
+}
+
+/* oids rise with the arrival: from below the cursor downwards, newest first (R28). */
+static int
+walk(struct listing *l, struct err *e)
+{
+	size_t want = l->rq->count && l->rq->count < ITEMS_MAX ? l->rq->count : ITEMS_MAX;
+	struct version v;
+	uint64_t oid = l->rq->before ? l->rq->before : UINT64_MAX;
+	unsigned scanned = 0;
+	int rc = 0;
+
+	for (;;) {
+		rc = store_version_before(l->tx, oid, &v, e);
+		if (rc)
+			break;
+		oid = v.oid;
+		rc = look_at_version(l, &v, e);
+		if (rc)
+			break;
+		if (l->answer.n_items >= want || l->bytes > ANSWER_MAX || ++scanned >= SCAN_MAX) {
+			l->answer.next = oid;
+			return 0;
+		}
+	}
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static void
+listing_fini(struct listing *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->answer.n_items; i++) {
+		free(l->answer.items[i]->entry.data);
+		free(l->answer.items[i]->pack.data);
+		free(l->answer.items[i]);
+	}
+	for (i = 0; i < l->answer.n_studies; i++) {
+		free(l->answer.studies[i]->study);
+		free(l->answer.studies[i]->attributes.data);
+		free(l->answer.studies[i]);
+	}
+	free(l->answer.items);
+	free(l->answer.studies);
+	free(l->mine);
+}
+
+int
+refill_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e)
+{
+	Sync__RefillRequest *rq = message_read(&sync__refill_request__descriptor, body, n, e);
+	struct listing l = {.c = c, .rq = rq, .now = clock_wall(c->clock)};
+	int rc;
+
+	if (!rq)
+		return ERR_PEER;
+	sync__refill_answer__init(&l.answer);
+	rc = store_begin_read(&l.tx, c->store, e);
+	if (!rc) {
+		if (rq->site[0])
+			rc = site_each(l.tx, note_incarnation, &l, e);
+		if (!rc)
+			rc = walk(&l, e);
+		store_end_read(l.tx);
+	}
+	if (!rc)
+		message_pack(out, &l.answer.base);
+	listing_fini(&l);
+	message_free(rq);
+	return rc;
+}
+
+/* --- bytes --- */
+
+/* The part that was asked for; the whole only when it is small. */
+static int
+choose(const struct http_request *rq, uint64_t size, struct http_answer *out, uint64_t *first,
+       size_t *n, struct err *e)
+{
+	uint64_t left;
+
+	*first = rq->ranged ? rq->range_first : 0;
+	left = *first < size ? size - *first : 0;
+	if (rq->ranged && rq->range_n < left)
+		left = rq->range_n;
+	if (left > HTTP_BODY_MAX || (size && !left)) {
+		out->status = TOO_LARGE; /* larger ones are asked for by Range */
+		return 0;
+	}
+	*n = (size_t)left;
+	if (rq->ranged) {
+		out->status = PARTIAL;
+		out->name[1] = "Content-Range";
+		(void)snprintf(out->value[1], sizeof(out->value[1]), "bytes %llu-%llu/%llu",
+			       (unsigned long long)*first,
+			       (unsigned long long)(*first + left - (left ? 1 : 0)),
+			       (unsigned long long)size);
+	}
+	return buf_reserve(&out->body, *n + 1) ? 0
+					       : err_set(e, ERR_LOCAL, 0, "no memory for bytes");
+}
+
+int
+refill_object(struct central *c, const struct http_request *rq, struct http_answer *out,
+	      struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct store_reader *r;
+	struct store_tx *tx;
+	uint64_t oid, first;
+	size_t n, got = 0;
+	int rc;
+
+	if (!hex_to(rq->rest, digest, sizeof(digest)))
+		return err_set(e, ERR_PEER, 0, "no digest");
+	rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = store_by_digest(tx, digest, &oid, e);
+	store_end_read(tx);
+	if (!rc)
+		rc = store_read_open(&r, c->store, oid, e);
+	if (rc)
+		return rc == ERR_ABSENT ? err_set(e, ERR_ABSENT, 0, "not held here") : rc;
+	rc = choose(rq, store_read_version(r)->size, out, &first, &n, e);
+	if (!rc && out->status != TOO_LARGE)
+		rc = store_read(r, first, out->body.data, n, &got, e);
+	out->body.len = got;
+	store_read_close(r);
+	return rc;
+}
+
+int
+refill_pack(struct central *c, const struct http_request *rq, struct http_answer *out,
+	    struct err *e)
+{
+	unsigned char id[SHA256_SIZE];
+	struct pack_row row;
+	struct store_tx *tx;
+	uint64_t first;
+	size_t n, got = 0;
+	int rc;
+
+	if (!hex_to(rq->rest, id, sizeof(id)))
+		return err_set(e, ERR_PEER, 0, "no pack id");
+	rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = pack_row_get(tx, id, &row, e);
+	store_end_read(tx);
+	if (rc)
+		return rc == ERR_ABSENT ? err_set(e, ERR_ABSENT, 0, "no such pack") : rc;
+	rc = choose(rq, row.size, out, &first, &n, e);
+	if (!rc && out->status != TOO_LARGE)
+		rc = vault_read(c->vault, row.place, first, out->body.data, n, &got, e);
+	out->body.len = got;
+	return rc;
+}

@@ -1,0 +1,226 @@
+#include "central/tally.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "proto/message.h"
+
+void
+tally_free(struct tally *t)
+{
+	free(t->rows);
+	t->rows = NULL;
+	t->n = 0;
+}
+
+const char *
+tally_name(enum tally_state s)
+{
+	switch (s) {
+	case TALLY_HELD:
+		return "held";
+	case TALLY_OWED:
+		return "owed";
+	case TALLY_LOST:
+		return "lost";
+	case TALLY_WITHDRAWN:
+		return "withdrawn";
+	case TALLY_STATES:
+		break;
+	}
+	return "";
+}
+
+static int
+add_site(void *arg, const struct site_row *row, struct err *e)
+{
+	struct tally *t = arg;
+	struct tally_row *more = realloc(t->rows, (t->n + 1) * sizeof(*more));
+
+	if (!more)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a tally");
+	t->rows = more;
+	memset(&t->rows[t->n], 0, sizeof(*more));
+	t->rows[t->n++].site = *row;
+	return 0;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	const struct tally_row *x = a, *y = b;
+	int c = strcmp(x->site.site, y->site.site);
+
+	return c ? c : (x->site.opened_ms > y->site.opened_ms) - (x->site.opened_ms < y->site.opened_ms);
+}
+
+int
+tally_sites(struct tally *out, struct store_tx *tx, struct err *e)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = site_each(tx, add_site, out, e);
+	if (rc)
+		tally_free(out);
+	else if (out->n)
+		qsort(out->rows, out->n, sizeof(*out->rows), by_name);
+	return rc;
+}
+
+/* One digest: every incarnation's last word on it. */
+struct word {
+	size_t row;	/* in tally.rows */
+	uint64_t first; /* seq of its first claim */
+	bool has;
+};
+
+struct walking {
+	struct store_tx *tx;
+	struct tally t;
+	unsigned char digest[SHA256_SIZE];
+	struct word *words;
+	size_t n;
+	int (*fn)(struct walking *w, const struct version *v, enum tally_state s,
+		  const char *holder, struct err *e);
+	/* of tally_each */
+	const char *site;
+	int (*visit)(void *arg, const struct tally_item *item, struct err *e);
+	void *arg;
+};
+
+static int
+judge(struct walking *w, struct err *e)
+{
+	enum tally_state s = TALLY_LOST;
+	const char *holder = "";
+	struct version v;
+	uint64_t oid;
+	size_t i;
+	int rc;
+
+	if (!w->n)
+		return 0;
+	rc = store_by_digest(w->tx, w->digest, &oid, e);
+	if (!rc)
+		rc = store_version(w->tx, oid, &v, e);
+	if (rc)
+		return rc == ERR_ABSENT ? err_set(e, ERR_CORRUPT, 0, "a claim without a version")
+					: rc;
+	for (i = 0; i < w->n; i++)
+		if (w->words[i].has && !w->t.rows[w->words[i].row].site.closed) {
+			s = TALLY_OWED;
+			holder = w->t.rows[w->words[i].row].site.site;
+		}
+	if (v.hidden & VERSION_WITHDRAWN)
+		s = TALLY_WITHDRAWN;
+	else if (v.state == VERSION_HERE)
+		s = TALLY_HELD;
+	return w->fn(w, &v, s, holder, e);
+}
+
+static int
+add_word(struct walking *w, const struct claim *c, struct err *e)
+{
+	size_t row;
+
+	if (w->n && id128_same(&w->t.rows[w->words[w->n - 1].row].site.incarnation,
+			       &c->incarnation)) {
+		w->words[w->n - 1].has = c->has; /* claims come in the order of their seqs */
+		return 0;
+	}
+	for (row = 0; row < w->t.n; row++)
+		if (id128_same(&w->t.rows[row].site.incarnation, &c->incarnation))
+			break;
+	if (row == w->t.n)
+		return err_set(e, ERR_CORRUPT, 0, "a claim of an unknown incarnation");
+	w->words[w->n++] = (struct word){row, c->seq, c->has};
+	return 0;
+}
+
+static int
+on_claim(void *arg, const struct claim *c, struct err *e)
+{
+	struct walking *w = arg;
+	int rc = 0;
+
+	if (w->n && memcmp(w->digest, c->digest, SHA256_SIZE) != 0) {
+		rc = judge(w, e);
+		w->n = 0;
+	}
+	memcpy(w->digest, c->digest, SHA256_SIZE);
+	return rc ? rc : add_word(w, c, e);
+}
+
+static int
+walk(struct walking *w, struct err *e)
+{
+	int rc = tally_sites(&w->t, w->tx, e);
+
+	if (rc)
+		return rc;
+	w->words = calloc(w->t.n + 1, sizeof(*w->words));
+	rc = w->words ? claim_each(w->tx, NULL, on_claim, w, e)
+		      : err_set(e, ERR_LOCAL, 0, "no memory for a tally");
+	if (!rc)
+		rc = judge(w, e);
+	free(w->words);
+	return rc;
+}
+
+static int
+count(struct walking *w, const struct version *v, enum tally_state s, const char *holder,
+      struct err *e)
+{
+	size_t i;
+
+	(void)v;
+	(void)holder;
+	(void)e;
+	for (i = 0; i < w->n; i++) {
+		w->t.rows[w->words[i].row].known++;
+		w->t.rows[w->words[i].row].of[s]++;
+	}
+	return 0;
+}
+
+int
+tally_make(struct tally *out, struct store_tx *tx, struct err *e)
+{
+	struct walking w = {.tx = tx, .fn = count};
+	int rc = walk(&w, e);
+
+	*out = w.t;
+	if (rc)
+		tally_free(out);
+	return rc;
+}
+
+static int
+visit(struct walking *w, const struct version *v, enum tally_state s, const char *holder,
+      struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < w->n; i++) {
+		const struct tally_row *row = &w->t.rows[w->words[i].row];
+		struct tally_item item = {v, s, holder, &row->site, w->words[i].first};
+
+		if (!w->site || strcmp(row->site.site, w->site) == 0)
+			return w->visit(w->arg, &item, e);
+	}
+	return 0;
+}
+
+int
+tally_each(struct store_tx *tx, const char *site,
+	   int (*fn)(void *arg, const struct tally_item *item, struct err *e), void *arg,
+	   struct err *e)
+{
+	struct walking w = {.tx = tx, .fn = visit, .site = site, .visit = fn, .arg = arg};
+	int rc = walk(&w, e);
+
+	tally_free(&w.t);
+	return rc;
+}

@@ -1,0 +1,51 @@
+/*
+ * tally.h - known = held + owed + lost + withdrawn, from scratch (R18).
+ *
+ * held: verified at central. owed: not here, and the latest entry of a live
+ * incarnation of any site says it has the bytes. lost: not here, claimed by nobody.
+ * withdrawn: under a retract decision. Over distinct digests.
+ * Threads: as the transaction.
+ */
+#ifndef SALAMANDER_CENTRAL_TALLY_H
+#define SALAMANDER_CENTRAL_TALLY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "central/catalogue.h"
+
+struct err;
+struct store_tx;
+
+enum tally_state { TALLY_HELD, TALLY_OWED, TALLY_LOST, TALLY_WITHDRAWN, TALLY_STATES };
+
+struct tally_row { /* of one incarnation: what it announced */
+	struct site_row site;
+	uint64_t known, of[TALLY_STATES];
+};
+
+struct tally {
+	struct tally_row *rows; /* incarnations, by site, the latest last */
+	size_t n;
+};
+
+struct tally_item {
+	const struct version *v;
+	enum tally_state state;
+	const char *holder; /* owed: a site that says it has it */
+	/* who announced it first, of the site that was asked for */
+	const struct site_row *site;
+	uint64_t seq;
+};
+
+void tally_free(struct tally *t);
+/* Rows without numbers. */
+int tally_sites(struct tally *out, struct store_tx *tx, struct err *e);
+int tally_make(struct tally *out, struct store_tx *tx, struct err *e);
+/* Each digest that the site (NULL: any) announced in any incarnation, once. */
+int tally_each(struct store_tx *tx, const char *site,
+	       int (*fn)(void *arg, const struct tally_item *item, struct err *e), void *arg,
+	       struct err *e);
+const char *tally_name(enum tally_state s);
+
+#endif

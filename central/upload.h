@@ -1,0 +1,46 @@
+/*
+ * upload.h - packs on their way in (R14): one writer each, resumed at the durable offset.
+ *
+ * Bytes are hashed as they come, flushed, then the offset is committed; after a
+ * restart the prefix is hashed from the file. A whole pack is adopted at once.
+ * Idle uploads are closed in memory, never on disk.
+ * Threads: any.
+ */
+#ifndef SALAMANDER_CENTRAL_UPLOAD_H
+#define SALAMANDER_CENTRAL_UPLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/digest.h"
+
+struct central;
+struct err;
+struct uploads; /* opaque */
+
+int uploads_new(struct uploads **out, struct err *e);
+void uploads_free(struct uploads *u); /* NULL is fine */
+
+struct upload_result {
+	uint64_t offset;
+	bool misplaced; /* the true offset is `offset`: 409     */
+	bool unknown;	/* the manifest is wanted first: 409    */
+	struct buf receipt;
+	uint64_t *bad; /* seqs; the caller frees               */
+	size_t n_bad;
+};
+void upload_result_fini(struct upload_result *r);
+
+/*
+ * body: u32 LE length of a manifest (0: none), the manifest, then frames (PROTOCOL.md).
+ * ERR_CONFLICT: members that were not announced; ERR_FULL; ERR_PEER.
+ */
+int upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
+		 const void *body, size_t n, struct upload_result *out, struct err *e);
+/* The sender gives the pack up. */
+int upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
+		struct err *e);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * verify.h - re-reads every pack, whatever its last check, and recounts holdings (R19).
+ *
+ * What is damaged loses its bits; an edge that still has it sends it again, which
+ * verify waits for a while. What nobody has is lost, and listed.
+ * Threads: beside everything else.
+ */
+#ifndef SALAMANDER_CENTRAL_VERIFY_H
+#define SALAMANDER_CENTRAL_VERIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct central;
+struct ctl_reply;
+struct err;
+
+struct verify_result {
+	uint64_t packs, members, damaged, healed, absent, wrong_bits;
+};
+
+/* wait: for edges to heal what was found, when central serves. */
+int verify_all(struct central *c, struct ctl_reply *r, bool wait, struct verify_result *out,
+	       struct err *e);
+
+#endif

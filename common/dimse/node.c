@@ -1,0 +1,171 @@
+#include "common/dimse/node.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/dimse/audit.h"
+#include "common/dimse/peers.h"
+
+enum { SUB_OPERATION_SECONDS = 30 };
+
+/* The handlers' node is the dimse_node; what takes in has a node of its own. */
+static int
+store_begin(void *node, const struct dimse_caller *who, const struct message *rq,
+	    const char *syntax, void **sink, struct err *e)
+{
+	struct dimse_node *n = node;
+
+	return n->take_in.store_begin(n->take_in.node, who, rq, syntax, sink, e);
+}
+
+static bool
+admit(void *node)
+{
+	struct dimse_node *n = node;
+
+	return n->take_in.admit(n->take_in.node);
+}
+
+static int
+find(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return find_serve(&((struct dimse_node *)node)->find, who, rq, e);
+}
+
+static int
+move(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return retrieve_move(&((struct dimse_node *)node)->retrieve, who, rq, e);
+}
+
+static int
+get(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return retrieve_get(&((struct dimse_node *)node)->retrieve, who, rq, e);
+}
+
+static void
+fill_list(const struct conf *c, const char *key, const char **out)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < DIMSE_LIST_MAX; i++) {
+		out[i] = conf_list(c, "dicom", NULL, key, i);
+		if (!out[i])
+			return;
+	}
+	out[i] = NULL;
+}
+
+static void
+configure(struct dimse_node *n, const struct dimse_node_config *nc)
+{
+	struct dimse_config *d = &n->config;
+	const struct conf *c = nc->conf;
+
+	fill_list(c, "aet", n->titles);
+	fill_list(c, "listen", n->listen);
+	d->titles = n->titles;
+	d->listen = n->listen;
+	d->max_associations = (unsigned)conf_number(c, "dicom", NULL, "max_associations");
+	d->max_per_address = (unsigned)conf_number(c, "dicom", NULL, "max_per_address");
+	d->max_pdu = (unsigned)conf_number(c, "dicom", NULL, "max_pdu");
+	d->association_seconds =
+		(unsigned)(conf_number(c, "dicom", NULL, "association_timeout") / 1000);
+	d->idle_seconds = (unsigned)(conf_number(c, "dicom", NULL, "idle_timeout") / 1000);
+	d->audit = n->audit;
+	n->take_in = nc->take_in;
+	d->handlers = nc->take_in;
+	d->handlers.node = n;
+	if (n->take_in.store_begin)
+		d->handlers.store_begin = store_begin;
+	if (n->take_in.admit)
+		d->handlers.admit = admit;
+	d->handlers.find = find;
+	d->handlers.move = move;
+	d->handlers.get = get;
+	n->find = (struct find_config){nc->store,
+				       (uint64_t)conf_number(c, "dicom", NULL, "max_answers"),
+				       nc->central_reachable, nc->arg};
+	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS};
+}
+
+static int
+load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struct err *e)
+{
+	char cache[PATH_MAX];
+
+	(void)snprintf(cache, sizeof(cache), "%s/addresses", n->dir);
+	return peers_load(out, c, cache,
+			  strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, e);
+}
+
+static void *
+resolve(void *arg)
+{
+	struct peers *p = arg;
+
+	peers_resolve(p);
+	peers_unref(p);
+	return NULL;
+}
+
+/* DNS may take its time, or never answer: nobody waits for it (R29). */
+static void
+resolve_apart(struct peers *p)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, resolve, peers_ref(p)))
+		peers_unref(p);
+	else
+		(void)pthread_detach(t);
+}
+
+int
+dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
+{
+	struct peers *p;
+	int rc = load_peers(n, c, &p, e);
+
+	if (rc)
+		return rc;
+	dimse_reload(n->dimse, p);
+	resolve_apart(p);
+	peers_unref(n->peers);
+	n->peers = p;
+	return 0;
+}
+
+int
+dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	memset(n, 0, sizeof(*n));
+	(void)snprintf(n->dir, sizeof(n->dir), "%s", c->dir);
+	(void)snprintf(path, sizeof(path), "%s/audit.log", c->dir);
+	rc = audit_open(&n->audit, path, c->clock, e);
+	if (!rc)
+		rc = load_peers(n, c->conf, &n->peers, e);
+	if (rc)
+		return rc;
+	configure(n, c);
+	resolve_apart(n->peers);
+	return dimse_start(&n->dimse, &n->config, n->peers, e);
+}
+
+void
+dimse_node_stop(struct dimse_node *n)
+{
+	dimse_stop(n->dimse);
+	peers_unref(n->peers);
+	audit_close(n->audit);
+	memset(n, 0, sizeof(*n));
+}

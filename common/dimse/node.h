@@ -1,0 +1,54 @@
+/*
+ * node.h - the DICOM side of a node: audit log, peers, listener, find and retrieve.
+ *
+ * Both nodes begin it with their store and settings; an edge adds what takes in.
+ * Threads: start, reload and stop from one.
+ */
+#ifndef SALAMANDER_COMMON_DIMSE_NODE_H
+#define SALAMANDER_COMMON_DIMSE_NODE_H
+
+#include <stdbool.h>
+
+#include "common/dimse/find.h"
+#include "common/dimse/retrieve.h"
+#include "common/dimse/service.h"
+
+struct audit;
+struct clock;
+struct conf;
+struct err;
+struct peers;
+struct store;
+
+enum { DIMSE_LIST_MAX = 32, DIMSE_DIR_MAX = 3000 };
+
+struct dimse_node {
+	/* set by dimse_node_start before threads start */
+	struct audit *audit;
+	struct peers *peers; /* the caller's thread only */
+	struct dimse *dimse;
+	struct find_config find;
+	struct retrieve_config retrieve;
+	const char *titles[DIMSE_LIST_MAX], *listen[DIMSE_LIST_MAX];
+	char dir[DIMSE_DIR_MAX];
+	void *node; /* of the handlers below */
+	struct dimse_handlers take_in;
+	struct dimse_config config;
+};
+
+struct dimse_node_config {
+	const struct conf *conf;
+	const char *dir; /* the data folder: audit.log and addresses */
+	struct store *store;
+	struct clock *clock;
+	struct dimse_handlers take_in; /* store_* and admit; node */
+	bool (*central_reachable)(void *arg); /* NULL: this is central  */
+	void *arg;
+};
+
+int dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
+/* Peers are read again from this configuration; no association is cut. */
+int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e);
+void dimse_node_stop(struct dimse_node *n); /* an all-zero one is fine */
+
+#endif

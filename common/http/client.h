@@ -1,0 +1,63 @@
+/*
+ * client.h - HTTP calls (libcurl), many at once from one thread.
+ *
+ * Connections are kept and shared; TCP_NODELAY is on. With TLS: 1.3 only, our
+ * certificate shown, the server's signed by the CA; its host name is not looked
+ * at, the archive's id is (R25). A call without any byte moved for 5 s is dropped
+ * (DESIGN 6) and answered with status 0, as is one that found nobody.
+ * Threads: one owner; http_client_wake from any.
+ */
+#ifndef SALAMANDER_COMMON_HTTP_CLIENT_H
+#define SALAMANDER_COMMON_HTTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+struct err;
+struct http_client; /* opaque */
+
+enum { HTTP_PATH_SIZE = 200, HTTP_WHAT_SIZE = 120 };
+
+struct http_call {
+	uint64_t id;	    /* the caller's, given back                     */
+	const char *method; /* static                                       */
+	char path[HTTP_PATH_SIZE];
+	char epoch[33];
+	struct buf body; /* sent; freed by the client                    */
+	bool ranged;
+	uint64_t range_first, range_n;
+	unsigned seconds; /* the whole call at most; 0: no such limit     */
+};
+
+struct http_done {
+	uint64_t id;
+	int status;	 /* 0: nobody answered; what says why            */
+	struct buf body; /* the caller frees it                          */
+	uint64_t sent;
+	int64_t ms;
+	char what[HTTP_WHAT_SIZE];
+};
+
+struct http_client_config {
+	const char *url;  /* "https://host:port", without a path            */
+	const char *site; /* sent as Salamander-Site                        */
+	const char *cert, *key, *ca;
+	unsigned connect_ms;
+	uint64_t max_body; /* of an answer                                   */
+};
+
+int http_client_open(struct http_client **out, const struct http_client_config *c, struct err *e);
+void http_client_close(struct http_client *c); /* drops what is under way; NULL is fine */
+/* call->body is taken, even on failure. */
+int http_client_submit(struct http_client *c, struct http_call *call, struct err *e);
+/* Waits until a call is done, timeout_ms have passed, or somebody wakes it. *got: out is filled. */
+int http_client_wait(struct http_client *c, int timeout_ms, struct http_done *out, bool *got,
+		     struct err *e);
+void http_client_wake(struct http_client *c);
+/* One call, start to end, when nothing else is under way. */
+int http_client_ask(struct http_client *c, struct http_call *call, struct http_done *out,
+		    struct err *e);
+
+#endif

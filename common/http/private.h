@@ -1,0 +1,45 @@
+/*
+ * private.h - what server.c and watch.c share.
+ */
+#ifndef SALAMANDER_COMMON_HTTP_PRIVATE_H
+#define SALAMANDER_COMMON_HTTP_PRIVATE_H
+
+#include <microhttpd.h>
+#include <stddef.h>
+
+#include "common/base/buf.h"
+#include "common/http/server.h"
+
+struct clock;
+struct err;
+struct watch;	/* opaque: deadlines over all connections */
+struct watched; /* opaque: one connection                 */
+
+enum { DAEMONS_MAX = 32 };
+
+struct http_server {
+	struct http_config c; /* set once */
+	struct MHD_Daemon *daemons[DAEMONS_MAX];
+	unsigned n_daemons;
+	struct buf cert, key, ca;
+	struct watch *watch;
+};
+
+/*
+ * watch.c: MHD's own time-out is inactivity only, so that a byte a second lives
+ * for ever (TRAPS 5). A thread looks once a second and shuts down sockets whose
+ * header is late or whose body is too slow.
+ */
+int watch_start(struct watch **out, struct clock *clock, unsigned header_seconds,
+		unsigned min_rate, struct err *e);
+void watch_stop(struct watch *w); /* after all connections have ended; NULL is fine */
+/* Shuts down the sockets that no handler works for. */
+void watch_cut_all(struct watch *w);
+void watch_connection(void *watch, struct MHD_Connection *c, void **slot,
+		      enum MHD_ConnectionNotificationCode what);
+struct watched *watch_request(struct MHD_Connection *c); /* its header is whole */
+void watch_bytes(struct watched *w, size_t n);
+void watch_pause(struct watched *w); /* our own turn */
+void watch_idle(struct watched *w);
+
+#endif

@@ -1,0 +1,546 @@
+#include "common/http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/private.h"
+#include "common/os/file.h"
+
+enum { LISTEN_MAX = 32, HEADER_MAX = 16384, PEM_MAX = 1 << 20, IDLE_SECONDS = 120 };
+
+static const struct conf_row rows[] = {
+	{"http", "listen", CONF_LIST, "", 0, 0, NULL,
+	 "Addresses and ports of the HTTP server, address:port; loopback only without [tls]."},
+	{"http", "max_connections", CONF_NUMBER, "256", 1, 10000, NULL,
+	 "HTTP connections at once, in total."},
+	{"http", "max_per_address", CONF_NUMBER, "64", 1, 10000, NULL,
+	 "HTTP connections at once from one address."},
+	{"http", "header_timeout", CONF_DURATION, "60s", 1000, 3600000, NULL,
+	 "A connection without a whole request header for so long is closed."},
+	{"http", "min_rate", CONF_SIZE, "1KiB", 1, 1 << 30, NULL,
+	 "A request body slower than this, in bytes per second after 10 s, is cut off."},
+	{"tls", "cert", CONF_STRING, "", 0, 0, NULL,
+	 "Own certificate (PEM); its common name is the site."},
+	{"tls", "key", CONF_STRING, "", 0, 0, NULL, "Key of the certificate (PEM)."},
+	{"tls", "ca", CONF_STRING, "", 0, 0, NULL, "Who signed the other side's certificate (PEM)."},
+};
+
+const struct conf_row *
+http_rows(size_t *n)
+{
+	*n = sizeof(rows) / sizeof(rows[0]);
+	return rows;
+}
+
+void
+http_configure(struct http_config *out, const struct conf *c, const char **list)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < LISTEN_MAX; i++) {
+		list[i] = conf_list(c, "http", NULL, "listen", i);
+		if (!list[i])
+			break;
+	}
+	list[i] = NULL;
+	out->listen = list;
+	out->cert = conf_string(c, "tls", NULL, "cert");
+	out->key = conf_string(c, "tls", NULL, "key");
+	out->ca = conf_string(c, "tls", NULL, "ca");
+	out->max_connections = (unsigned)conf_number(c, "http", NULL, "max_connections");
+	out->max_per_address = (unsigned)conf_number(c, "http", NULL, "max_per_address");
+	out->header_seconds = (unsigned)(conf_number(c, "http", NULL, "header_timeout") / 1000);
+	out->min_rate = (unsigned)conf_number(c, "http", NULL, "min_rate");
+}
+
+int
+http_status_of(int code)
+{
+	switch ((enum err_code)code) {
+	case ERR_NONE:
+		return MHD_HTTP_OK;
+	case ERR_AGAIN:
+		return MHD_HTTP_SERVICE_UNAVAILABLE;
+	case ERR_FULL:
+		return MHD_HTTP_INSUFFICIENT_STORAGE;
+	case ERR_ABSENT:
+		return MHD_HTTP_NOT_FOUND;
+	case ERR_CONFLICT:
+		return MHD_HTTP_CONFLICT;
+	case ERR_PEER:
+		return MHD_HTTP_BAD_REQUEST;
+	case ERR_CORRUPT:
+	case ERR_LOCAL:
+		break;
+	}
+	return MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static const char *
+header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+/* One range, first and last byte given (RFC 9110 14.1.2); others are not understood: ignored. */
+static void
+parse_range(struct http_request *rq, const char *value)
+{
+	unsigned long long first, last;
+	char end;
+
+	if (value && sscanf(value, "bytes=%llu-%llu%c", &first, &last, &end) == 2 &&
+	    last >= first && last - first < HTTP_BODY_MAX) {
+		rq->ranged = true;
+		rq->range_first = first;
+		rq->range_n = last - first + 1;
+	}
+}
+
+/* --- answers --- */
+
+static enum MHD_Result
+send_answer(struct MHD_Connection *c, struct http_answer *a)
+{
+	struct MHD_Response *r;
+	enum MHD_Result ok;
+	size_t i;
+
+	/* The body is handed over; MHD frees it. */
+	r = MHD_create_response_from_buffer(a->body.len, a->body.data ? a->body.data : (void *)"",
+					    a->body.data ? MHD_RESPMEM_MUST_FREE
+							 : MHD_RESPMEM_PERSISTENT);
+	if (!r) {
+		buf_fini(&a->body);
+		return MHD_NO;
+	}
+	buf_init(&a->body);
+	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+				      a->type ? a->type : "application/octet-stream");
+	for (i = 0; i < 2; i++)
+		if (a->name[i])
+			(void)MHD_add_response_header(r, a->name[i], a->value[i]);
+	ok = MHD_queue_response(c, (unsigned)a->status, r);
+	MHD_destroy_response(r);
+	return ok;
+}
+
+static enum MHD_Result
+refuse(struct MHD_Connection *c, int status, const char *why)
+{
+	struct http_answer a = {.status = status, .type = "text/plain", .body = BUF_INIT};
+
+	buf_printf(&a.body, "%s\n", why);
+	return send_answer(c, &a);
+}
+
+/* --- the gate (R24) --- */
+
+struct headers {
+	unsigned lengths;
+	bool encoded, forwarded;
+};
+
+static enum MHD_Result
+look_at(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct headers *h = arg;
+
+	(void)kind;
+	(void)value;
+	if (strcasecmp(name, "Content-Length") == 0)
+		h->lengths++;
+	if (strcasecmp(name, "Transfer-Encoding") == 0)
+		h->encoded = true;
+	if (strcasecmp(name, "Forwarded") == 0 || strcasecmp(name, "Via") == 0 ||
+	    strncasecmp(name, "X-Forwarded-", 12) == 0)
+		h->forwarded = true;
+	return MHD_YES;
+}
+
+/* The common name of a certificate that our CA signed; false: none such. */
+static bool
+certified(struct MHD_Connection *c, char site[HTTP_SITE_SIZE])
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	gnutls_session_t session = info ? (gnutls_session_t)info->tls_session : NULL;
+	const gnutls_datum_t *chain;
+	gnutls_x509_crt_t cert;
+	unsigned status = 1, n = 0;
+	size_t size = HTTP_SITE_SIZE;
+	bool ok;
+
+	if (!session || gnutls_certificate_verify_peers2(session, &status) || status)
+		return false;
+	chain = gnutls_certificate_get_peers(session, &n);
+	if (!chain || n == 0 || gnutls_x509_crt_init(&cert))
+		return false;
+	ok = !gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER) &&
+	     !gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, site, &size) &&
+	     site[0] && strlen(site) == size;
+	gnutls_x509_crt_deinit(cert);
+	return ok;
+}
+
+/* 0, or the status of a refusal. */
+static int
+gate(struct http_server *s, struct MHD_Connection *c, struct http_request *rq,
+     const struct http_route *route, const char **why)
+{
+	struct headers h = {0, false, false};
+	const char *name = header(c, "Salamander-Site");
+
+	(void)MHD_get_connection_values(c, MHD_HEADER_KIND, look_at, &h);
+	*why = "two lengths";
+	if (h.lengths > 1 || (h.lengths && h.encoded))
+		return MHD_HTTP_BAD_REQUEST;
+	*why = "forwarded requests need TLS";
+	if (!s->c.cert[0] && h.forwarded)
+		return MHD_HTTP_FORBIDDEN;
+	*why = "the name is too long";
+	if (name && strlen(name) >= sizeof(rq->site))
+		return MHD_HTTP_BAD_REQUEST;
+	*why = "no certificate of this archive";
+	if (s->c.cert[0] && !certified(c, rq->site))
+		return MHD_HTTP_FORBIDDEN;
+	*why = "the certificate is another site's";
+	if (s->c.cert[0] && name && strcmp(name, rq->site) != 0)
+		return MHD_HTTP_FORBIDDEN;
+	if (!s->c.cert[0] && name)
+		strcpy(rq->site, name);
+	*why = "not allowed";
+	return s->c.allowed(s->c.node, rq->site, route->right) ? 0 : MHD_HTTP_FORBIDDEN;
+}
+
+static const struct http_route *
+find_route(const struct http_server *s, const char *method, const char *path, bool *known)
+{
+	size_t i, n;
+
+	*known = false;
+	for (i = 0; i < s->c.n_routes; i++) {
+		const struct http_route *r = &s->c.routes[i];
+
+		n = strlen(r->path);
+		if (r->path[n - 1] == '/' ? strncmp(path, r->path, n) : strcmp(path, r->path))
+			continue;
+		*known = true;
+		if (strcmp(method, r->method) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+/* --- one request --- */
+
+struct exchange {
+	struct http_request rq;
+	const struct http_route *route;
+	struct buf body;
+	struct watched *watched;
+};
+
+static void
+numeric_address(struct MHD_Connection *c, char out[HTTP_ADDRESS_SIZE])
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	socklen_t n;
+
+	out[0] = '\0';
+	if (!info || !info->client_addr)
+		return;
+	n = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						     : sizeof(struct sockaddr_in);
+	if (getnameinfo(info->client_addr, n, out, HTTP_ADDRESS_SIZE, NULL, 0, NI_NUMERICHOST))
+		out[0] = '\0';
+}
+
+static enum MHD_Result
+begin(struct http_server *s, struct MHD_Connection *c, const char *path, const char *method,
+      void **slot)
+{
+	const struct http_route *route;
+	struct exchange *x;
+	const char *why = "", *length, *epoch;
+	bool known;
+	int status;
+
+	route = find_route(s, method, path, &known);
+	if (!route)
+		return refuse(c, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND,
+			      known ? "no such method" : "no such path");
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return MHD_NO;
+	*slot = x;
+	x->route = route;
+	x->rq.method = route->method;
+	x->rq.path = path;
+	x->rq.rest = path + strlen(route->path);
+	parse_range(&x->rq, header(c, MHD_HTTP_HEADER_RANGE));
+	epoch = header(c, "Salamander-Epoch");
+	if (epoch && strlen(epoch) < sizeof(x->rq.epoch))
+		strcpy(x->rq.epoch, epoch);
+	numeric_address(c, x->rq.address);
+	x->watched = watch_request(c);
+	status = gate(s, c, &x->rq, route, &why);
+	if (status) {
+		log_line(LOG_WARN, "http.refused", "status=%d path=%s address=%s why=\"%s\"",
+			 status, route->path, x->rq.address, why);
+		return refuse(c, status, why);
+	}
+	length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	if (length && strtoull(length, NULL, 10) > route->max_body)
+		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
+	return MHD_YES;
+}
+
+static enum MHD_Result
+finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
+{
+	struct http_answer a = {.status = MHD_HTTP_OK, .body = BUF_INIT};
+	struct err e = ERR_INIT;
+	enum MHD_Result ok;
+	int rc;
+
+	watch_pause(x->watched);
+	if (x->body.len > x->route->max_body)
+		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
+	x->rq.body = x->body.data;
+	x->rq.body_n = x->body.len;
+	rc = buf_failed(&x->body) ? err_set(&e, ERR_LOCAL, 0, "no memory for a request")
+				  : x->route->handle(s->c.node, &x->rq, &a, &e);
+	if (!rc && buf_failed(&a.body))
+		rc = err_set(&e, ERR_LOCAL, 0, "no memory for an answer");
+	if (rc) {
+		log_err(rc == ERR_ABSENT ? LOG_DEBUG : LOG_WARN, "http.failed", &e);
+		buf_fini(&a.body);
+		ok = refuse(c, http_status_of(rc), e.what);
+	} else {
+		ok = send_answer(c, &a);
+	}
+	watch_idle(x->watched);
+	return ok;
+}
+
+static enum MHD_Result
+handle(void *arg, struct MHD_Connection *c, const char *path, const char *method,
+       const char *version, const char *data, size_t *n, void **slot)
+{
+	struct http_server *s = arg;
+	struct exchange *x = *slot;
+
+	(void)version;
+	if (!x)
+		return begin(s, c, path, method, slot);
+	if (*n) {
+		/* What is too large is swallowed up to here, then answered. */
+		if (x->body.len <= x->route->max_body)
+			buf_put(&x->body, data, *n);
+		watch_bytes(x->watched, *n);
+		*n = 0;
+		return MHD_YES;
+	}
+	return finish(s, c, x);
+}
+
+static void
+completed(void *arg, struct MHD_Connection *c, void **slot, enum MHD_RequestTerminationCode how)
+{
+	struct exchange *x = *slot;
+
+	(void)arg;
+	(void)c;
+	(void)how;
+	if (!x)
+		return;
+	watch_idle(x->watched);
+	buf_fini(&x->body);
+	free(x);
+	*slot = NULL;
+}
+
+/* --- start and stop --- */
+
+static int
+loopback(const struct sockaddr *a)
+{
+	if (a->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 ==
+		       127;
+	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+}
+
+static int
+resolve(const char *text, struct addrinfo **out, struct err *e)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				 .ai_socktype = SOCK_STREAM};
+	char host[HTTP_ADDRESS_SIZE];
+	const char *colon = strrchr(text, ':');
+	size_t n = colon ? (size_t)(colon - text) : 0;
+
+	if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	}
+	if (!colon || n >= sizeof(host) || strcmp(colon, ":0") == 0)
+		return err_set(e, ERR_PEER, 0, "[http] listen: address:port wanted");
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (getaddrinfo(host, colon + 1, &hints, out))
+		return err_set(e, ERR_PEER, 0, "[http] listen: %s:%s is no address", host,
+			       colon + 1);
+	return 0;
+}
+
+static int
+listen_on(const char *text, bool plain, struct err *e)
+{
+	struct addrinfo *a;
+	int fd, one = 1, rc = resolve(text, &a, e);
+
+	if (rc)
+		return rc;
+	if (plain && !loopback(a->ai_addr)) {
+		freeaddrinfo(a);
+		return err_set(e, ERR_PEER, 0, "[http] listen %s: plain http is for loopback; set [tls]",
+			       text);
+	}
+	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
+	    (a->ai_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))) ||
+	    bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 128)) {
+		rc = err_set(e, ERR_LOCAL, errno, "cannot listen on %s", text);
+		if (fd >= 0)
+			file_close(fd);
+		fd = rc;
+	}
+	freeaddrinfo(a);
+	return fd;
+}
+
+static void
+complain(void *arg, const char *fmt, va_list ap)
+{
+	char text[256];
+
+	(void)arg;
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = '\0';
+	log_line(LOG_DEBUG, "http.library", "what=\"%s\"", text);
+}
+
+static int
+start_one(struct http_server *s, const char *text, struct err *e)
+{
+	bool tls = s->c.cert[0] != '\0';
+	int fd = listen_on(text, !tls, e);
+	struct MHD_OptionItem more[] = {
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, s->cert.data},
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, s->key.data},
+		{MHD_OPTION_HTTPS_MEM_TRUST, 0, s->ca.data},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"SECURE128:-VERS-ALL:+VERS-TLS1.3"},
+		{MHD_OPTION_END, 0, NULL}};
+	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
+	if (fd < 0)
+		return fd;
+	s->daemons[s->n_daemons] = MHD_start_daemon(
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+			MHD_USE_ITC | MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0),
+		0, NULL, NULL, handle, s, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_EXTERNAL_LOGGER, complain, NULL, MHD_OPTION_CONNECTION_LIMIT,
+		s->c.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->c.max_per_address,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX + 65536,
+		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		watch_connection, s->watch, MHD_OPTION_ARRAY, tls ? more : none, MHD_OPTION_END);
+	if (!s->daemons[s->n_daemons]) {
+		file_close(fd);
+		return err_set(e, ERR_LOCAL, 0, "cannot start the HTTP server on %s", text);
+	}
+	s->n_daemons++;
+	return 0;
+}
+
+static int
+read_pem(struct buf *out, const char *path, struct err *e)
+{
+	int rc = file_slurp(path, PEM_MAX, out, e);
+
+	if (rc)
+		return err_set(e, ERR_LOCAL, 0, "cannot read %s", path);
+	buf_put_u8(out, 0);
+	return 0;
+}
+
+int
+http_start(struct http_server **out, const struct http_config *c, struct err *e)
+{
+	struct http_server *s;
+	size_t i;
+	int rc = 0;
+
+	if (!!c->cert[0] != !!c->key[0] || !!c->cert[0] != !!c->ca[0])
+		return err_set(e, ERR_PEER, 0, "[tls] wants cert, key and ca together");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(e, ERR_LOCAL, 0, "no memory for the HTTP server");
+	s->c = *c;
+	if (c->cert[0]) {
+		rc = read_pem(&s->cert, c->cert, e);
+		if (!rc)
+			rc = read_pem(&s->key, c->key, e);
+		if (!rc)
+			rc = read_pem(&s->ca, c->ca, e);
+	}
+	if (!rc)
+		rc = watch_start(&s->watch, c->clock, c->header_seconds, c->min_rate, e);
+	for (i = 0; !rc && c->listen[i]; i++)
+		rc = start_one(s, c->listen[i], e);
+	if (rc) {
+		http_stop(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void
+http_stop(struct http_server *s)
+{
+	unsigned i;
+
+	if (!s)
+		return;
+	if (s->watch)
+		watch_cut_all(s->watch);
+	for (i = 0; i < s->n_daemons; i++)
+		MHD_stop_daemon(s->daemons[i]);
+	watch_stop(s->watch);
+	buf_fini(&s->cert);
+	buf_fini(&s->key);
+	buf_fini(&s->ca);
+	free(s);
+}

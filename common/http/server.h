@@ -1,0 +1,88 @@
+/*
+ * server.h - an HTTP server (libmicrohttpd) behind one gate (R24).
+ *
+ * A route is a row: method, path, the right it needs, the largest body, what
+ * answers. Before any byte of a body is taken, the gate has run: no forwarding
+ * headers on plain http, one Content-Length, certificate -> site -> the node's
+ * `allowed`. With [tls] set only TLS 1.3 with a client certificate of the CA gets in;
+ * without it only loopback addresses are listened on.
+ *
+ * TRAPS 5: a request's header and body have deadlines of our own (a byte a
+ * second does not keep a connection), connections are bounded in total and per
+ * address, a body is bounded per route and held in memory until it is whole.
+ * Threads: one per connection; handlers run there.
+ */
+#ifndef SALAMANDER_COMMON_HTTP_SERVER_H
+#define SALAMANDER_COMMON_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+struct clock;
+struct conf;
+struct conf_row;
+struct err;
+struct http_server; /* opaque */
+
+enum { HTTP_SITE_SIZE = 65, HTTP_ADDRESS_SIZE = 64, HTTP_EPOCH_SIZE = 33, HTTP_BODY_MAX = 32 << 20 };
+
+struct http_request {
+	const char *method;
+	const char *path;			       /* without the query              */
+	const char *rest;			       /* what follows a route's prefix  */
+	char site[HTTP_SITE_SIZE];		       /* the certificate's name; plain: */
+	char address[HTTP_ADDRESS_SIZE];	       /*   what Salamander-Site says    */
+	char epoch[HTTP_EPOCH_SIZE];		       /* Salamander-Epoch, "" if absent */
+	bool ranged;				       /* Range: bytes=first-last        */
+	uint64_t range_first, range_n;
+	const unsigned char *body;
+	size_t body_n;
+};
+
+struct http_answer {
+	int status;
+	const char *type; /* NULL: application/octet-stream */
+	struct buf body;
+	/* up to two headers more; NULL: none */
+	const char *name[2];
+	char value[2][128];
+};
+
+struct http_route {
+	const char *method;
+	const char *path; /* ends in '/': a prefix */
+	unsigned right;
+	size_t max_body;
+	/* Fills the answer; an error becomes a status by its code, its text the body. */
+	int (*handle)(void *node, struct http_request *rq, struct http_answer *out, struct err *e);
+};
+
+struct http_config {
+	void *node;
+	const struct http_route *routes;
+	size_t n_routes;
+	/* The last word of the gate; site "" when plain http named none. */
+	bool (*allowed)(void *node, const char *site, unsigned right);
+	const char *const *listen; /* NULL-terminated "address:port" */
+	const char *cert, *key, *ca; /* PEM files; "" : plain http     */
+	unsigned max_connections, max_per_address;
+	unsigned header_seconds; /* from connect or last answer to a whole header     */
+	unsigned min_rate;	 /* bytes per second of a body, after its first 10 s */
+	struct clock *clock;
+};
+
+/* [http] and [tls], for both nodes. */
+const struct conf_row *http_rows(size_t *n);
+/* Fills what [http] and [tls] say; list: at least 32 entries, owned by the caller. */
+void http_configure(struct http_config *out, const struct conf *c, const char **list);
+
+int http_start(struct http_server **out, const struct http_config *c, struct err *e);
+void http_stop(struct http_server *s); /* waits for handlers; frees; NULL is fine */
+
+/* The one place that maps what happened to an HTTP status. */
+int http_status_of(int code);
+
+#endif

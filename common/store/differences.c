@@ -1,0 +1,325 @@
+#include "common/store/differences.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "common/dicom/canon.h"
+#include "common/dicom/keys.h"
+#include "common/store/store.h"
+
+enum { PAGE = 256, TAGS_MAX = 64 };
+
+struct instance {
+	struct instance *next;
+	uint64_t oid;
+	char uid[UID_SIZE];
+	unsigned char digest[SHA256_SIZE];
+};
+
+struct group {
+	struct group *next;
+	char study[UID_SIZE];
+	struct version_source source;
+	enum version_relation relation;
+	uint64_t n;
+	uint32_t tags[TAGS_MAX];
+	size_t n_tags;
+	struct instance *instances;
+};
+
+struct collecting {
+	struct store *s;
+	struct group *groups, **last;
+	uint64_t from;
+	unsigned scanned;
+};
+
+static const char *
+kind_of(enum version_relation r)
+{
+	switch (r) {
+	case VERSION_FIRST:
+		break;
+	case VERSION_VARIANT:
+		return "variant";
+	case VERSION_REVISION:
+		return "revision";
+	case VERSION_TRANSCODED:
+		return "transcoded";
+	case VERSION_CONFLICT:
+		return "conflict";
+	}
+	return "first";
+}
+
+static struct group *
+group_of(struct collecting *c, const struct version *v)
+{
+	struct group *g;
+
+	for (g = c->groups; g; g = g->next)
+		if (g->relation == v->relation && strcmp(g->study, v->study) == 0 &&
+		    memcmp(&g->source, &v->source, sizeof(v->source)) == 0)
+			return g;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return NULL;
+	strcpy(g->study, v->study);
+	g->source = v->source;
+	g->relation = v->relation;
+	*c->last = g;
+	c->last = &g->next;
+	return g;
+}
+
+static int
+collect(void *arg, const struct version *v, struct err *e)
+{
+	struct collecting *c = arg;
+	struct instance *i;
+	struct group *g;
+
+	c->from = v->oid + 1;
+	if (v->relation != VERSION_FIRST) {
+		g = group_of(c, v);
+		i = calloc(1, sizeof(*i));
+		if (!g || !i) {
+			free(i);
+			return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+		}
+		i->oid = v->oid;
+		strcpy(i->uid, v->sop_instance);
+		memcpy(i->digest, v->digest, SHA256_SIZE);
+		i->next = g->instances;
+		g->instances = i;
+		g->n++;
+	}
+	return ++c->scanned % PAGE == 0 ? ERR_AGAIN : 0;
+}
+
+static int
+collect_all(struct collecting *c, struct err *e)
+{
+	struct store_tx *tx;
+	int rc;
+
+	do { /* a page per read transaction (TRAPS 3) */
+		rc = store_begin_read(&tx, c->s, e);
+		if (rc)
+			return rc;
+		rc = store_versions(tx, c->from, collect, c, e);
+		store_end_read(tx);
+	} while (rc == ERR_AGAIN);
+	return rc;
+}
+
+/* --- what differs --- */
+
+static int
+to_nowhere(void *arg, const void *p, size_t n, struct err *e)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+	(void)e;
+	return 0;
+}
+
+/* Reads a version again; NULL when its bytes are not here. */
+static struct canon *
+scan(struct store *s, uint64_t oid, const struct object_info **info)
+{
+	struct canon_config config = {.form = CANON_FILE, .sink = to_nowhere};
+	struct store_reader *r;
+	struct canon *c = NULL;
+	uint64_t at = 0;
+	const void *p;
+	size_t n;
+
+	if (store_read_open(&r, s, oid, NULL))
+		return NULL;
+	if (canon_new(&c, &config, NULL) == 0) {
+		while (!store_read_some(r, at, &p, &n, NULL) && n && !canon_feed(c, p, n, NULL))
+			at += n;
+		if (at < store_read_version(r)->size || canon_end(c, info, NULL)) {
+			canon_free(c);
+			c = NULL;
+		}
+	}
+	store_read_close(r);
+	return c;
+}
+
+static void
+add_tag(struct group *g, uint32_t tag)
+{
+	size_t i;
+
+	for (i = 0; i < g->n_tags; i++)
+		if (g->tags[i] == tag)
+			return;
+	if (g->n_tags < TAGS_MAX)
+		g->tags[g->n_tags++] = tag;
+}
+
+static void
+compare_sets(struct group *g, struct attrs a, struct attrs b)
+{
+	struct attr x, y;
+	size_t pos = 0;
+
+	while (attrs_next(a, &pos, &x))
+		if (!attrs_get(b, x.tag, &y) || x.n != y.n || memcmp(x.value, y.value, x.n) != 0)
+			add_tag(g, x.tag);
+	for (pos = 0; attrs_next(b, &pos, &y);)
+		if (!attrs_get(a, y.tag, &x))
+			add_tag(g, y.tag);
+}
+
+static int
+first_of(void *arg, const struct version *v, struct err *e)
+{
+	(void)e;
+	*(uint64_t *)arg = v->oid;
+	return ERR_AGAIN; /* versions come oldest first: this one is enough */
+}
+
+/* One instance stands for its group: they come from one source in one way. */
+static void
+find_difference(struct store *s, struct group *g)
+{
+	const struct object_info *a, *b;
+	struct canon *x, *y = NULL;
+	struct store_tx *tx;
+	uint64_t first = 0;
+
+	if (store_begin_read(&tx, s, NULL))
+		return;
+	(void)store_versions_of(tx, g->instances->uid, first_of, &first, NULL);
+	store_end_read(tx);
+	x = first ? scan(s, first, &a) : NULL;
+	if (x)
+		y = scan(s, g->instances->oid, &b);
+	if (y) {
+		compare_sets(g, attrs_of(&a->study_attrs), attrs_of(&b->study_attrs));
+		compare_sets(g, attrs_of(&a->series_attrs), attrs_of(&b->series_attrs));
+		compare_sets(g, attrs_of(&a->instance_attrs), attrs_of(&b->instance_attrs));
+	}
+	canon_free(x);
+	canon_free(y);
+}
+
+/* --- printing: names of attributes only, never values --- */
+
+static void
+print_text(const struct group *g, bool instances, struct buf *out)
+{
+	char hex[2 * SHA256_SIZE + 1];
+	const struct instance *i;
+	size_t t;
+
+	buf_printf(out, "%s: study %s, %llu instances from %s at %s, site %s, differs in",
+		   kind_of(g->relation), g->study[0] ? g->study : "without a UID",
+		   (unsigned long long)g->n, g->source.calling_aet, g->source.peer,
+		   g->source.site);
+	for (t = 0; t < g->n_tags; t++)
+		buf_printf(out, "%s (%04x,%04x)", t ? "," : "", g->tags[t] >> 16,
+			   g->tags[t] & 0xffff);
+	buf_puts(out, g->n_tags ? "\n" : " nothing that is indexed\n");
+	for (i = instances ? g->instances : NULL; i; i = i->next) {
+		hex_of(i->digest, SHA256_SIZE, hex);
+		buf_printf(out, "    %s sha256 %s\n", i->uid, hex);
+	}
+}
+
+static void
+print_json(struct json *j, const struct group *g, bool instances)
+{
+	char text[2 * SHA256_SIZE + 1];
+	const struct instance *i;
+	size_t t;
+
+	json_open(j, NULL, '{');
+	json_text(j, "kind", kind_of(g->relation));
+	json_text(j, "study_uid", g->study);
+	json_text(j, "site", g->source.site);
+	json_text(j, "calling_aet", g->source.calling_aet);
+	json_text(j, "address", g->source.peer);
+	json_count(j, "instances", g->n);
+	json_open(j, "attributes", '[');
+	for (t = 0; t < g->n_tags; t++) {
+		(void)snprintf(text, sizeof(text), "%08x", g->tags[t]);
+		json_text(j, NULL, text);
+	}
+	json_close(j, ']');
+	if (instances) {
+		json_open(j, "list", '[');
+		for (i = g->instances; i; i = i->next) {
+			hex_of(i->digest, SHA256_SIZE, text);
+			json_open(j, NULL, '{');
+			json_text(j, "sop_instance_uid", i->uid);
+			json_text(j, "sha256", text);
+			json_close(j, '}');
+		}
+		json_close(j, ']');
+	}
+	json_close(j, '}');
+}
+
+static void
+print_all(const struct collecting *c, bool instances, bool json, struct buf *out)
+{
+	const struct group *g;
+	struct json j;
+
+	if (!json) {
+		for (g = c->groups; g; g = g->next)
+			print_text(g, instances, out);
+		return;
+	}
+	json_init(&j, out);
+	json_open(&j, NULL, '[');
+	for (g = c->groups; g; g = g->next)
+		print_json(&j, g, instances);
+	json_close(&j, ']');
+	buf_puts(out, "\n");
+}
+
+int
+differences_print(struct store *s, bool instances, bool json, struct buf *out, uint64_t *conflicts,
+		  struct err *e)
+{
+	struct collecting c = {.s = s};
+	struct store_counts counts;
+	struct store_tx *tx;
+	struct instance *i;
+	struct group *g;
+	int rc;
+
+	c.last = &c.groups;
+	rc = collect_all(&c, e);
+	for (g = c.groups; !rc && g; g = g->next)
+		find_difference(s, g);
+	if (!rc)
+		print_all(&c, instances, json, out);
+	if (!rc)
+		rc = store_begin_read(&tx, s, e);
+	if (!rc) {
+		rc = store_counts(tx, &counts, e);
+		store_end_read(tx);
+		*conflicts = rc ? 0 : counts.conflicts;
+	}
+	while ((g = c.groups)) {
+		c.groups = g->next;
+		while ((i = g->instances)) {
+			g->instances = i->next;
+			free(i);
+		}
+		free(g);
+	}
+	return rc;
+}

@@ -1,0 +1,415 @@
+#include "proto/sender.h"
+
+#include <string.h>
+
+enum {
+	PROBE_MS = 1000,
+	PROBE_JITTER_MS = 2000,
+	BACKOFF_MAX_MS = 60000,
+	FULL_WAIT_MS = 30000,
+	ITEM_WAIT_MS = 60000,
+	PACK_BYTES = 8 << 20,
+	PACK_COUNT = 1000,
+	FIRST_PIECE = 1 << 20,
+	OLDEST_EVERY = 8
+};
+
+void
+sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
+{
+	static const struct id128 none;
+
+	memset(s, 0, sizeof(*s));
+	s->epoch = *epoch;
+	s->losses = losses;
+	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
+	s->ask_next = 1;
+}
+
+bool
+sender_resume(struct sender *s, unsigned *slot, uint64_t size)
+{
+	unsigned i;
+
+	for (i = 0; i < SENDER_SLOTS; i++)
+		if (s->slots[i].state == SLOT_EMPTY) {
+			memset(&s->slots[i], 0, sizeof(s->slots[i]));
+			s->slots[i].state = SLOT_READY;
+			s->slots[i].size = size;
+			*slot = i;
+			return true;
+		}
+	return false;
+}
+
+static struct sender_action *
+act(struct sender_actions *out, enum sender_action_kind kind)
+{
+	struct sender_action *a = &out->a[out->n < SENDER_ACTIONS - 1 ? out->n++ : out->n];
+
+	memset(a, 0, sizeof(*a));
+	a->kind = kind;
+	return a;
+}
+
+static void
+wake_at(struct sender_actions *out, int64_t ms)
+{
+	if (ms < out->wake_ms)
+		out->wake_ms = ms;
+}
+
+/* Nobody answered: all that was under way is asked about again after the next hello. */
+static void
+lost_contact(struct sender *s, const struct sender_event *ev)
+{
+	unsigned i;
+
+	s->reachable = false;
+	s->failures = 0;
+	s->next_hello_ms = ev->now_ms + PROBE_MS + (int64_t)(ev->jitter % PROBE_JITTER_MS);
+	for (i = 0; i < SENDER_SLOTS; i++)
+		s->slots[i].asked = false;
+}
+
+/* Central answers, but cannot serve: 1 s x 2^n with full jitter, at most 60 s. */
+static int64_t
+backoff(unsigned *failures, uint64_t jitter)
+{
+	int64_t cap = *failures < 6 ? INT64_C(1000) << *failures : BACKOFF_MAX_MS;
+
+	if (*failures < 30)
+		++*failures;
+	if (cap > BACKOFF_MAX_MS)
+		cap = BACKOFF_MAX_MS;
+	return 100 + (int64_t)(jitter % (uint64_t)cap);
+}
+
+static void
+ask_all(struct sender *s, uint64_t until, bool whole)
+{
+	s->ask_next = 1;
+	s->ask_until = until;
+	s->whole = whole;
+}
+
+static void
+on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	bool other, was = s->reachable;
+
+	s->saying_hello = false;
+	if (ev->status != 200 || !ev->ours) {
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		return;
+	}
+	if (!ev->agrees) { /* R8: this ledger is not the one that central knows */
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms + BACKOFF_MAX_MS;
+		if (!s->stepped_back)
+			(void)act(out, SENDER_STEPPED_BACK);
+		s->stepped_back = true;
+		return;
+	}
+	other = !s->knows_epoch || memcmp(&s->epoch, &ev->epoch, sizeof(s->epoch)) != 0;
+	s->stepped_back = false;
+	s->reachable = true;
+	s->failures = 0;
+	s->next_hello_ms = ev->now_ms + SENDER_HELLO_MS;
+	s->announced = ev->number;
+	if (other) { /* R22: what another central receipted says nothing about this one */
+		s->epoch = ev->epoch;
+		s->knows_epoch = true;
+		(void)act(out, SENDER_NEW_EPOCH);
+	}
+	if (other || s->losses != ev->losses)
+		ask_all(s, ev->head, true);
+	else if (!was && s->ask_next > s->ask_until)
+		ask_all(s, ev->head, false);
+	s->losses = ev->losses;
+}
+
+static void
+on_ledger(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	s->sending_ledger = false;
+	if ((ev->status == 200 || ev->status == 409) && ev->agrees) {
+		s->announced = ev->number;
+	} else if (ev->status == 409) {
+		if (!s->stepped_back)
+			(void)act(out, SENDER_STEPPED_BACK);
+		s->stepped_back = true;
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms + BACKOFF_MAX_MS;
+	} else {
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+	}
+}
+
+static void
+on_holdings(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_action *a;
+
+	s->asking = false;
+	if (ev->status != 200)
+		return;
+	a = act(out, SENDER_APPLY_HOLDINGS);
+	a->number = s->ask_next;
+	a->count = ev->number;
+	a->whole = s->whole;
+	/* An answer that covers nothing ends the round; the next hello decides anew. */
+	s->ask_next = ev->number ? s->ask_next + ev->number : s->ask_until + 1;
+}
+
+static void
+measure(struct sender *s, const struct sender_event *ev)
+{
+	uint64_t rate;
+
+	if (ev->sent < SENDER_PIECE_MIN / 2)
+		return;
+	rate = ev->sent * 1000 / (ev->ms ? ev->ms : 1);
+	s->rate = s->rate ? (s->rate * 3 + rate) / 4 : rate;
+}
+
+static void
+on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_slot *slot = &s->slots[ev->slot];
+
+	slot->state = SLOT_READY;
+	if (ev->status == 200 && ev->receipted) {
+		slot->state = SLOT_CLOSING;
+		act(out, SENDER_TAKE_RECEIPT)->slot = ev->slot;
+		measure(s, ev);
+		return;
+	}
+	if (ev->status == 422 && ev->bad) {
+		slot->state = SLOT_CLOSING;
+		act(out, SENDER_UNPACK)->slot = ev->slot;
+		return;
+	}
+	if (ev->status == 200 || ev->status == 409) {
+		if (ev->number > slot->size)
+			slot->begun = false;
+		else
+			slot->offset = ev->number;
+		slot->begun = ev->status == 200;
+		slot->asked = true;
+		slot->failures = 0;
+		if (ev->status == 200)
+			measure(s, ev);
+		return;
+	}
+	/* 507 no room, 403 suspended, 5xx: this pack waits, the others try for themselves. */
+	slot->asked = false;
+	slot->begun = false;
+	slot->not_before_ms =
+		ev->now_ms + (ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+}
+
+static void
+on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	if (ev->status)
+		s->last_word_ms = ev->now_ms;
+	switch (ev->request) {
+	case SENDER_HELLO:
+		if (ev->status == 0) {
+			s->saying_hello = false;
+			lost_contact(s, ev);
+		} else {
+			on_hello(s, ev, out);
+		}
+		return;
+	case SENDER_LEDGER:
+		s->sending_ledger = s->sending_ledger && ev->status && ev->ours;
+		if (s->sending_ledger)
+			on_ledger(s, ev, out);
+		break;
+	case SENDER_ASK:
+		s->asking = s->asking && ev->status && ev->ours;
+		if (s->asking)
+			on_holdings(s, ev, out);
+		break;
+	case SENDER_PIECE:
+		if (ev->status && ev->ours)
+			on_piece(s, ev, out);
+		else
+			s->slots[ev->slot].state = SLOT_READY;
+		break;
+	case SENDER_DISSOLVE:
+		break;
+	}
+	if (ev->status == 0) {
+		lost_contact(s, ev);
+	} else if (!ev->ours) { /* R22: another central; hello first */
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms;
+	}
+}
+
+static void
+on_packed(struct sender *s, const struct sender_event *ev)
+{
+	struct sender_slot *slot = &s->slots[ev->slot];
+
+	memset(slot, 0, sizeof(*slot));
+	if (!ev->size) {
+		s->idle_until_ms = ev->now_ms + SENDER_QUIET_MS;
+		return;
+	}
+	slot->state = SLOT_READY;
+	slot->asked = true; /* new: central cannot have any of it */
+	slot->size = ev->size;
+}
+
+static void
+on_failed(struct sender *s, const struct sender_event *ev)
+{
+	struct sender_slot *slot = &s->slots[ev->slot];
+
+	if (slot->state == SLOT_PACKING) {
+		memset(slot, 0, sizeof(*slot));
+		s->idle_until_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+	} else if (slot->state == SLOT_CLOSING || slot->state == SLOT_SENDING) {
+		slot->state = SLOT_READY;
+		slot->asked = false;
+		slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
+	}
+}
+
+/* --- what next --- */
+
+static uint64_t
+piece_size(const struct sender *s)
+{
+	uint64_t n = s->rate ? s->rate * SENDER_PIECE_MS / 1000 : FIRST_PIECE;
+
+	return n < SENDER_PIECE_MIN   ? SENDER_PIECE_MIN
+	       : n > SENDER_PIECE_MAX ? SENDER_PIECE_MAX
+				      : n;
+}
+
+static void
+send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_slot *slot = &s->slots[i];
+	struct sender_action *a;
+	uint64_t n;
+
+	if (slot->not_before_ms > ev->now_ms) {
+		wake_at(out, slot->not_before_ms);
+		return;
+	}
+	n = slot->asked ? piece_size(s) : 0;
+	if (n > slot->size - slot->offset)
+		n = slot->size - slot->offset;
+	a = act(out, SENDER_SEND_PIECE);
+	a->slot = i;
+	a->number = slot->offset;
+	a->count = n;
+	a->first = !slot->begun;
+	slot->state = SLOT_SENDING;
+}
+
+/* A pack closes at 8 MiB, 1,000 objects or 1 s of waiting. */
+static bool
+worth_packing(const struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	if (!ev->work_count)
+		return false;
+	if (s->idle_until_ms > ev->now_ms) {
+		wake_at(out, s->idle_until_ms);
+		return false;
+	}
+	if (ev->work_count >= PACK_COUNT || ev->work_bytes >= PACK_BYTES)
+		return true;
+	wake_at(out, ev->work_since_ms + SENDER_QUIET_MS);
+	return ev->now_ms >= ev->work_since_ms + SENDER_QUIET_MS;
+}
+
+static void
+use_slots(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_action *a;
+	bool packing = false;
+	unsigned i;
+
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		if (s->slots[i].state == SLOT_READY)
+			send_piece(s, i, ev, out);
+		packing = packing || s->slots[i].state == SLOT_PACKING;
+	}
+	/* What is asked about is not packed before the answer: central may hold it. */
+	if (packing || s->ask_next <= s->ask_until || !worth_packing(s, ev, out))
+		return;
+	for (i = 0; i < SENDER_SLOTS; i++)
+		if (s->slots[i].state == SLOT_EMPTY) {
+			a = act(out, SENDER_MAKE_PACK);
+			a->slot = i;
+			a->oldest = ++s->made % OLDEST_EVERY == 0;
+			s->slots[i].state = SLOT_PACKING;
+			return;
+		}
+}
+
+static void
+do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_action *a;
+	int64_t quiet = s->last_word_ms + SENDER_HELLO_MS;
+
+	if (!s->reachable || ev->now_ms >= quiet) {
+		if (!s->saying_hello && (s->reachable || ev->now_ms >= s->next_hello_ms)) {
+			s->saying_hello = true;
+			(void)act(out, SENDER_SAY_HELLO);
+		}
+		if (!s->reachable) {
+			wake_at(out, s->next_hello_ms > ev->now_ms ? s->next_hello_ms
+								   : ev->now_ms + PROBE_MS);
+			return;
+		}
+	}
+	wake_at(out, quiet > ev->now_ms ? quiet : ev->now_ms + PROBE_MS);
+	if (!s->sending_ledger && s->announced < ev->head) {
+		s->sending_ledger = true;
+		act(out, SENDER_SEND_LEDGER)->number = s->announced + 1;
+	}
+	if (!s->asking && s->ask_next <= s->ask_until && s->announced >= s->ask_until) {
+		s->asking = true;
+		a = act(out, SENDER_ASK_HOLDINGS);
+		a->number = s->ask_next;
+		a->count = s->ask_until - s->ask_next + 1;
+		if (a->count > SENDER_HOLDINGS)
+			a->count = SENDER_HOLDINGS;
+	}
+	use_slots(s, ev, out);
+}
+
+void
+sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	out->n = 0;
+	out->wake_ms = ev->now_ms + SENDER_HELLO_MS;
+	switch (ev->kind) {
+	case SENDER_TIME:
+		break;
+	case SENDER_ANSWERED:
+		on_answer(s, ev, out);
+		break;
+	case SENDER_PACKED:
+		on_packed(s, ev);
+		break;
+	case SENDER_UNPACKED:
+		memset(&s->slots[ev->slot], 0, sizeof(s->slots[ev->slot]));
+		break;
+	case SENDER_FAILED:
+		on_failed(s, ev);
+		break;
+	}
+	do_next(s, ev, out);
+}

@@ -1,0 +1,135 @@
+/*
+ * sender.h - what an edge does next towards one central, as a pure state machine.
+ *
+ * sender_step takes one event with its data and the time, and gives a bounded list
+ * of actions. No socket, clock, thread or disk is inside: the driver carries the
+ * actions out and comes back with what happened. Order of importance: hello,
+ * ledger (in a request of its own, whatever else is queued), holdings, packs.
+ *
+ * Nothing that it forgets loses an image: what is owed stands in the edge's outbox.
+ * Threads: one owner.
+ */
+#ifndef SALAMANDER_PROTO_SENDER_H
+#define SALAMANDER_PROTO_SENDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+
+enum {
+	SENDER_SLOTS = 4, /* packs under way at once           */
+	SENDER_ACTIONS = 16,
+	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
+	SENDER_QUIET_MS = 1000,	     /* a pack closes (DESIGN 6)          */
+	SENDER_PIECE_MIN = 65536,
+	SENDER_PIECE_MAX = 8 << 20,
+	SENDER_PIECE_MS = 250,
+	SENDER_HOLDINGS = 262144 /* seqs asked for at once            */
+};
+
+enum sender_request { SENDER_HELLO = 1, SENDER_LEDGER, SENDER_ASK, SENDER_PIECE, SENDER_DISSOLVE };
+
+enum sender_event_kind {
+	SENDER_TIME = 1,  /* nothing but the time, and what waits (work) */
+	SENDER_ANSWERED,  /* to `request` (of `slot`)                    */
+	SENDER_PACKED,	  /* a pack is in `slot`; size 0: there was nothing to pack */
+	SENDER_UNPACKED,  /* `slot` is empty: receipted or dissolved     */
+	SENDER_FAILED	  /* a step of our own failed (disk): later again */
+};
+
+struct sender_event {
+	enum sender_event_kind kind;
+	int64_t now_ms; /* monotonic */
+	/* what waits, with every event */
+	uint64_t head;	     /* last seq of our ledger           */
+	uint64_t work_count; /* owed and in no pack              */
+	uint64_t work_bytes;
+	int64_t work_since_ms; /* when the oldest of it came   */
+	uint64_t jitter;       /* random                       */
+	/* SENDER_ANSWERED */
+	enum sender_request request;
+	unsigned slot;
+	int status;	 /* HTTP; 0: nobody answered       */
+	bool ours;	 /* the answer carried our epoch (hello: the archive is ours) */
+	bool agrees;	 /* hello, ledger: H at central's head is ours   */
+	uint64_t number; /* hello, ledger: central's head; piece: its offset;
+			    holdings: how many seqs the answer covers    */
+	struct id128 epoch; /* hello                            */
+	uint64_t losses;    /* hello                            */
+	bool receipted, bad; /* piece: a receipt came; members were bad */
+	uint64_t sent, ms;   /* bytes and how long it took      */
+	/* SENDER_PACKED */
+	uint64_t size;
+};
+
+enum sender_action_kind {
+	SENDER_SAY_HELLO = 1,
+	SENDER_SEND_LEDGER,   /* from seq `number` on                      */
+	SENDER_ASK_HOLDINGS,  /* `count` seqs from `number` on             */
+	SENDER_NEW_EPOCH,     /* commit it: all receipts are of another one */
+	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
+	SENDER_MAKE_PACK,     /* into `slot`; from the oldest end if `oldest` */
+	SENDER_SEND_PIECE,    /* of `slot`: `count` bytes from `number` on; 0: ask for the offset */
+	SENDER_TAKE_RECEIPT,  /* of the answer, for `slot`                 */
+	SENDER_UNPACK,	      /* `slot`: its bad members out, the rest anew */
+	SENDER_STEPPED_BACK   /* central is ahead of us or H differs (R8): a person */
+};
+
+struct sender_action {
+	enum sender_action_kind kind;
+	unsigned slot;
+	uint64_t number, count;
+	bool oldest, whole, first; /* first: the manifest goes along */
+};
+
+struct sender_actions {
+	struct sender_action a[SENDER_ACTIONS];
+	unsigned n;
+	int64_t wake_ms; /* nothing to do before, unless something happens */
+};
+
+enum sender_slot_state {
+	SLOT_EMPTY,
+	SLOT_PACKING,	/* the driver makes a pack            */
+	SLOT_READY,	/* to be sent from `offset` on        */
+	SLOT_SENDING,	/* a piece is under way               */
+	SLOT_CLOSING	/* the driver takes a receipt or dissolves it */
+};
+
+struct sender {
+	/* the contact */
+	bool reachable, knows_epoch, stepped_back;
+	struct id128 epoch;
+	uint64_t losses;
+	bool saying_hello;
+	int64_t last_word_ms; /* last answer, whatever it said     */
+	int64_t next_hello_ms;
+	unsigned failures; /* of 5xx in a row                   */
+	/* the ledger */
+	bool sending_ledger;
+	uint64_t announced; /* acknowledged up to here (R7)      */
+	/* holdings */
+	bool asking, whole;
+	uint64_t ask_next, ask_until; /* next > until: nothing to ask     */
+	/* packs */
+	struct sender_slot {
+		enum sender_slot_state state;
+		uint64_t size, offset;
+		bool asked; /* the offset is central's word       */
+		bool begun; /* central has the manifest           */
+		int64_t not_before_ms;
+		unsigned failures;
+	} slots[SENDER_SLOTS];
+	uint64_t made;	     /* packs: each eighth from the oldest end, so that none starves */
+	uint64_t rate;	     /* bytes per second, smoothed; 0: unknown  */
+	int64_t idle_until_ms; /* nothing to pack, or no room at central */
+};
+
+/* epoch, losses: of the last hello that was committed; zero: none. */
+void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
+/* A pack from before a restart: its place at central is asked for. false: no slot free. */
+bool sender_resume(struct sender *s, unsigned *slot, uint64_t size);
+void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);
+
+#endif
