@@ -6,11 +6,11 @@
 
 #include "central/catalogue.h"
 #include "central/clog.h"
-#include "central/commands.h"
+#include "central/central_commands.h"
 #include "central/intake.h"
 #include "central/reconcile.h"
 #include "central/record.h"
-#include "central/settings.h"
+#include "central/central_settings.h"
 #include "central/upload.h"
 #include "central/vault.h"
 #include "common/base/clock.h"
@@ -387,7 +387,7 @@ central_serve(struct central *c, struct err *e)
 {
 	int rc;
 
-	rc = ctl_start(&c->ctl, c->dir, commands_run, c, e);
+	rc = ctl_start(&c->ctl, c->dir, central_commands_run, c, e);
 	if (!rc)
 		rc = start_services(c, e);
 	if (!rc)

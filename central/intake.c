@@ -263,6 +263,7 @@ patch(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	m.bad = r.bad;
 	m.n_bad = r.n_bad;
 	m.unknown = r.unknown;
+	m.misplaced = r.misplaced;
 	out->status = r.n_bad ? UNPROCESSABLE : r.misplaced ? CONFLICT : OK;
 	rc = answer(out, &m.base);
 	upload_result_fini(&r);

@@ -14,8 +14,8 @@
 
 #include "central/catalogue.h"
 #include "central/central.h"
-#include "central/commands.h"
-#include "central/settings.h"
+#include "central/central_commands.h"
+#include "central/central_settings.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
@@ -169,7 +169,7 @@ read_only(const struct arguments *a, const struct conf *conf)
 	if (e.code || store_open(&c.store, &sc, &e))
 		return fail(&e);
 	(void)pthread_rwlock_init(&c.use, NULL);
-	code = ctl_local(commands_run, &c, a->n, a->words);
+	code = ctl_local(central_commands_run, &c, a->n, a->words);
 	store_close(c.store);
 	return code;
 }
@@ -183,7 +183,7 @@ alone(const struct arguments *a, enum central_mode mode)
 
 	if (central_open(&c, a->config, mode, &e))
 		return fail(&e);
-	code = ctl_local(commands_run, &c, a->n, a->words);
+	code = ctl_local(central_commands_run, &c, a->n, a->words);
 	central_close(&c);
 	return code;
 }
@@ -199,7 +199,7 @@ command(const struct arguments *a)
 		return fail(&e);
 	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
 	if (rc == ERR_ABSENT)
-		code = commands_reads(a->words[0]) ? read_only(a, conf)
+		code = central_commands_reads(a->words[0]) ? read_only(a, conf)
 		       : strcmp(a->words[0], "rebuild") == 0
 			       ? alone(a, CENTRAL_REBUILD)
 			       : alone(a, CENTRAL_LOCAL);

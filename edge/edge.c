@@ -9,86 +9,225 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/base/rng.h"
-#include "common/dimse/audit.h"
-#include "common/dimse/peers.h"
+#include "common/http/client.h"
+#include "common/http/server.h"
+#include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
-#include "edge/settings.h"
+#include "edge/edge_commands.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "edge/edge_settings.h"
 #include "edge/take_in.h"
+#include "edge/web.h"
 #include "proto/ledger.h"
+#include "proto/link.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
 
-enum { SUB_OPERATION_SECONDS = 30 };
+enum { CLIENT_BODY_MAX = 40 << 20 };
 
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE, PACKING_TABLE, SYNC_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
 }
 
-static void
-path_of(const struct edge *e, const char *name, char out[PATH_MAX])
+void
+edge_contact(struct edge *e, struct contact *out)
 {
-	(void)snprintf(out, PATH_MAX, "%s/%s", conf_string(e->conf, "data", NULL, "dir"), name);
+	(void)pthread_mutex_lock(&e->mu);
+	*out = e->contact;
+	(void)pthread_mutex_unlock(&e->mu);
 }
 
-static void
-set_level(const struct conf *c)
+bool
+edge_client_config(const struct edge *e, struct http_client_config *out)
 {
-	const char *level = conf_string(c, "log", NULL, "level");
+	memset(out, 0, sizeof(*out));
+	out->url = conf_string(e->conf, "central", NULL, "url");
+	out->site = e->site;
+	out->cert = conf_string(e->conf, "tls", NULL, "cert");
+	out->key = conf_string(e->conf, "tls", NULL, "key");
+	out->ca = conf_string(e->conf, "tls", NULL, "ca");
+	out->connect_ms = (unsigned)conf_number(e->conf, "central", NULL, "connect_timeout");
+	out->max_body = CLIENT_BODY_MAX;
+	return out->url[0] != '\0';
+}
 
-	log_set_level(strcmp(level, "error") == 0  ? LOG_ERROR
-		      : strcmp(level, "warn") == 0 ? LOG_WARN
-		      : strcmp(level, "info") == 0 ? LOG_INFO
-						   : LOG_DEBUG);
+/* --- folders and their ids (R23) --- */
+
+static void
+store_dir(const struct edge *e, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/store", e->dir);
 }
 
 static int
-sync_parent(const char *dir, struct err *err)
+make_parts(struct edge *e, bool by_init, struct err *err)
 {
-	char parent[PATH_MAX];
-	char *slash;
+	struct identity id;
+	char dir[PATH_MAX];
+	int rc = file_mkdirs(e->dir, "store", err);
 
-	(void)snprintf(parent, sizeof(parent), "%s", dir);
-	slash = strrchr(parent, '/');
-	if (slash == parent)
-		slash[1] = '\0';
-	else if (slash)
-		*slash = '\0';
-	return file_sync_dir(slash ? parent : ".", err);
+	memset(&id, 0, sizeof(id));
+	strcpy(id.role, "edge");
+	id128_make(rng_real(), &id.id);
+	id.by_init = by_init;
+	store_dir(e, dir);
+	strcpy(id.part, "store");
+	if (!rc)
+		rc = identity_write(dir, &id, err);
+	strcpy(id.part, "data");
+	if (!rc) /* last: with it the identity is whole */
+		rc = identity_write(e->dir, &id, err);
+	e->identity = id;
+	return rc;
 }
 
-/* The first entry of a ledger names a random incarnation: no two chains are alike (R5). */
+static int
+check_store(struct edge *e, struct err *err)
+{
+	struct identity want = e->identity;
+	char dir[PATH_MAX];
+	int rc;
+
+	store_dir(e, dir);
+	strcpy(want.part, "store");
+	rc = identity_check(dir, &want, err);
+	if (rc == ERR_ABSENT)
+		rc = err_set(err, ERR_ABSENT, 0,
+			     "%s is missing or empty: not mounted? If it is really gone: move %s "
+			     "away and `init` a new edge; `refill` brings back what central holds",
+			     dir, e->dir);
+	return rc;
+}
+
+static int
+find_identity(struct edge *e, bool may_make, struct err *err)
+{
+	bool tls = conf_string(e->conf, "tls", NULL, "cert")[0] != '\0', made;
+	int rc = identity_read(e->dir, &e->identity, err);
+
+	if (!rc && strcmp(e->identity.role, "edge") != 0)
+		return err_set(err, ERR_CONFLICT, 0, "%s belongs to another node", e->dir);
+	if (!rc) {
+		rc = check_store(e, NULL);
+		/* Plain loopback: a node that `serve` made may begin again. */
+		if (rc == ERR_ABSENT && may_make && !e->identity.by_init && !tls)
+			return make_parts(e, false, err);
+		return rc ? check_store(e, err) : 0;
+	}
+	if (rc != ERR_ABSENT)
+		return rc;
+	if (!may_make || tls)
+		return err_set(err, ERR_ABSENT, 0,
+			       "%s has no id file: not mounted? `init` makes a new edge", e->dir);
+	if (!identity_empty(e->dir))
+		return err_set(err, ERR_CONFLICT, 0, "%s is not empty and not ours", e->dir);
+	rc = file_mkdir(e->dir, &made, err);
+	if (!rc && made) /* the folder's own name must survive power loss as well */
+		rc = file_sync_parent(e->dir, err);
+	return rc ? rc : make_parts(e, false, err);
+}
+
+int
+edge_init(const char *conf_path, struct err *err)
+{
+	struct edge e;
+	bool made;
+	int rc;
+
+	memset(&e, 0, sizeof(e));
+	rc = edge_settings_load(&e.conf, conf_path, err);
+	if (rc)
+		return rc;
+	(void)snprintf(e.dir, sizeof(e.dir), "%s", conf_string(e.conf, "data", NULL, "dir"));
+	if (!identity_empty(e.dir))
+		rc = err_set(err, ERR_CONFLICT, 0, "%s is not empty: `init` makes a new edge only",
+			     e.dir);
+	if (!rc)
+		rc = file_mkdir(e.dir, &made, err);
+	if (!rc)
+		rc = file_sync_parent(e.dir, err);
+	if (!rc)
+		rc = make_parts(&e, true, err);
+	conf_free(e.conf);
+	return rc;
+}
+
+/* --- opening --- */
+
+/* The first entry of a ledger names the incarnation: no two chains are alike (R5). */
 static int
 begin_ledger(struct store_tx *tx, void *arg, struct err *err)
 {
 	struct edge *e = arg;
 	struct ledger_head head;
-	struct id128 incarnation;
 	struct buf entry = BUF_INIT;
 	uint64_t seq;
 	int rc = ledger_head(tx, &head, err);
 
 	if (rc || head.seq)
 		return rc;
-	id128_make(rng_real(), &incarnation);
-	ledger_incarnation(&entry, &incarnation, conf_string(e->conf, "site", NULL, "name"),
-			   clock_wall(e->clock));
+	ledger_incarnation(&entry, &e->identity.id, e->site, clock_wall(e->clock));
 	rc = ledger_append(tx, &entry, &seq, err);
 	buf_fini(&entry);
 	return rc;
 }
 
-int
-edge_open(struct edge *e, const char *conf_path, struct err *err)
+static int
+read_incarnation(struct edge *e, struct err *err)
+{
+	Sync__LedgerEntry *entry = NULL;
+	struct store_tx *tx;
+	const void *p;
+	size_t n;
+	int rc = store_begin_read(&tx, e->store, err);
+
+	if (rc)
+		return rc;
+	rc = ledger_get(tx, 1, &p, &n, err);
+	if (!rc)
+		entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+	if (!rc && (!entry || !message_id(&e->incarnation, &entry->incarnation)))
+		rc = err_set(err, ERR_CORRUPT, 0, "the ledger does not begin with an incarnation");
+	if (!rc) /* what the last hello said, until the next one */
+		rc = sync_id(tx, "epoch", &e->contact.epoch, err);
+	store_end_read(tx);
+	message_free(entry);
+	return rc == ERR_ABSENT ? err_set(err, ERR_CORRUPT, 0, "the ledger is empty") : rc;
+}
+
+static int
+open_store(struct edge *e, bool read_only, struct err *err)
 {
 	struct store_config sc;
 	char dir[PATH_MAX];
-	bool made;
+	int rc;
+
+	store_dir(e, dir);
+	memset(&sc, 0, sizeof(sc));
+	sc.dir = dir;
+	sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
+	sc.clock = e->clock;
+	sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
+	sc.extra_tables = edge_tables(&sc.n_extra_tables);
+	sc.read_only = read_only;
+	rc = store_open(&e->store, &sc, err);
+	if (!rc && !read_only)
+		rc = store_commit(e->store, begin_ledger, e, err);
+	return rc ? rc : read_incarnation(e, err);
+}
+
+int
+edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err *err)
+{
 	int rc;
 
 	memset(e, 0, sizeof(*e));
@@ -98,28 +237,18 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 	rc = edge_settings_load(&e->conf, conf_path, err);
 	if (rc)
 		return rc;
-	set_level(e->conf);
-	rc = file_mkdir(conf_string(e->conf, "data", NULL, "dir"), &made, err);
-	if (!rc && made) /* the folder's own name must survive power loss as well */
-		rc = sync_parent(conf_string(e->conf, "data", NULL, "dir"), err);
-	if (!rc) {
-		e->lock = daemon_lock(conf_string(e->conf, "data", NULL, "dir"), err);
+	log_set_level_named(conf_string(e->conf, "log", NULL, "level"));
+	(void)pthread_mutex_init(&e->mu, NULL);
+	e->locks = true;
+	e->site = conf_string(e->conf, "site", NULL, "name");
+	(void)snprintf(e->dir, sizeof(e->dir), "%s", conf_string(e->conf, "data", NULL, "dir"));
+	rc = find_identity(e, mode == EDGE_SERVE, err);
+	if (!rc && mode != EDGE_READ) {
+		e->lock = daemon_lock(e->dir, err);
 		rc = e->lock < 0 ? e->lock : 0;
 	}
-	path_of(e, "store", dir);
 	if (!rc)
-		rc = file_mkdirs(conf_string(e->conf, "data", NULL, "dir"), "store", err);
-	if (!rc) {
-		memset(&sc, 0, sizeof(sc));
-		sc.dir = dir;
-		sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
-		sc.clock = e->clock;
-		sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
-		sc.extra_tables = edge_tables(&sc.n_extra_tables);
-		rc = store_open(&e->store, &sc, err);
-	}
-	if (!rc)
-		rc = store_commit(e->store, begin_ledger, e, err);
+		rc = open_store(e, mode == EDGE_READ, err);
 	if (rc)
 		edge_close(e);
 	return rc;
@@ -128,150 +257,97 @@ edge_open(struct edge *e, const char *conf_path, struct err *err)
 void
 edge_close(struct edge *e)
 {
-	dimse_stop(e->dimse);
-	peers_unref(e->peers);
-	audit_close(e->audit);
 	store_close(e->store);
 	if (e->lock >= 0)
 		file_close(e->lock);
 	conf_free(e->conf);
+	if (e->locks)
+		(void)pthread_mutex_destroy(&e->mu);
 	memset(e, 0, sizeof(*e));
 	e->lock = -1;
 }
 
-static int
-find(void *node, const struct dimse_caller *who, const struct message *rq, struct err *err)
-{
-	return find_serve(&((struct edge *)node)->find, who, rq, err);
-}
+/* --- serving --- */
 
-static int
-move(void *node, const struct dimse_caller *who, const struct message *rq, struct err *err)
-{
-	return retrieve_move(&((struct edge *)node)->retrieve, who, rq, err);
-}
-
-static int
-get(void *node, const struct dimse_caller *who, const struct message *rq, struct err *err)
-{
-	return retrieve_get(&((struct edge *)node)->retrieve, who, rq, err);
-}
-
-static void
-fill_list(const struct conf *c, const char *key, const char **out)
-{
-	size_t i;
-
-	for (i = 0; i + 1 < EDGE_LIST_MAX; i++) {
-		out[i] = conf_list(c, "dicom", NULL, key, i);
-		if (!out[i])
-			return;
-	}
-	out[i] = NULL;
-}
-
-static void
-configure(struct edge *e)
-{
-	struct dimse_config *d = &e->dimse_config;
-
-	fill_list(e->conf, "aet", e->titles);
-	fill_list(e->conf, "listen", e->listen);
-	d->titles = e->titles;
-	d->listen = e->listen;
-	d->max_associations = (unsigned)conf_number(e->conf, "dicom", NULL, "max_associations");
-	d->max_per_address = (unsigned)conf_number(e->conf, "dicom", NULL, "max_per_address");
-	d->max_pdu = (unsigned)conf_number(e->conf, "dicom", NULL, "max_pdu");
-	d->association_seconds =
-		(unsigned)(conf_number(e->conf, "dicom", NULL, "association_timeout") / 1000);
-	d->idle_seconds = (unsigned)(conf_number(e->conf, "dicom", NULL, "idle_timeout") / 1000);
-	d->audit = e->audit;
-	d->handlers.node = e;
-	take_in_handlers(&d->handlers);
-	d->handlers.find = find;
-	d->handlers.move = move;
-	d->handlers.get = get;
-	e->find = (struct find_config){
-		e->store, (uint64_t)conf_number(e->conf, "dicom", NULL, "max_answers"), NULL, NULL};
-	e->retrieve = (struct retrieve_config){e->store, e->clock, SUB_OPERATION_SECONDS};
-}
-
-static int
-load_peers(struct edge *e, const struct conf *c, struct peers **out, struct err *err)
-{
-	char cache[PATH_MAX];
-
-	path_of(e, "addresses", cache);
-	return peers_load(out, c, cache,
-			  strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, err);
-}
-
-static void *
-resolve(void *arg)
-{
-	struct peers *p = arg;
-
-	peers_resolve(p);
-	peers_unref(p);
-	return NULL;
-}
-
-/* DNS may take its time, or never answer: nobody waits for it (R29). */
-static void
-resolve_apart(struct peers *p)
-{
-	pthread_t t;
-
-	if (pthread_create(&t, NULL, resolve, peers_ref(p)))
-		peers_unref(p);
-	else
-		(void)pthread_detach(t);
-}
-
-/* SIGHUP: peers are read again; no association is cut. */
+/* SIGHUP or `reload`: peers are read again; no association is cut. */
 static void
 reload(void *arg)
 {
 	struct edge *e = arg;
 	struct err err = ERR_INIT;
 	struct conf *c;
-	struct peers *p;
 
 	if (edge_settings_load(&c, e->conf_path, &err)) {
 		log_err(LOG_ERROR, "reload", &err);
 		return;
 	}
-	if (load_peers(e, c, &p, &err)) {
+	if (dimse_node_reload(&e->dicom, c, &err))
 		log_err(LOG_ERROR, "reload", &err);
-	} else {
-		dimse_reload(e->dimse, p);
-		resolve_apart(p);
-		peers_unref(e->peers);
-		e->peers = p;
+	else
 		log_line(LOG_INFO, "reloaded", "%s", "");
-	}
 	conf_free(c);
 }
 
+static bool
+central_reachable(void *arg)
+{
+	struct contact c;
+
+	edge_contact(arg, &c);
+	return c.reachable;
+}
+
+static int
+start_dicom(struct edge *e, struct err *err)
+{
+	struct dimse_node_config dc = {.conf = e->conf,
+				       .dir = e->dir,
+				       .store = e->store,
+				       .clock = e->clock,
+				       .central_reachable = central_reachable,
+				       .arg = e};
+
+	dc.take_in.node = e;
+	take_in_handlers(&dc.take_in);
+	return dimse_node_start(&e->dicom, &dc, err);
+}
+
+static int
+start_replication(struct edge *e, struct err *err)
+{
+	struct http_client_config hc;
+	struct link *link;
+	int rc;
+
+	if (!edge_client_config(e, &hc))
+		return 0;
+	rc = link_http(&link, &hc, err);
+	return rc ? rc : replicate_start(&e->replicate, e, link, err);
+}
+
+/* ctl first, then HTTP, then DICOM. */
 int
 edge_serve(struct edge *e, struct err *err)
 {
-	char path[PATH_MAX];
-	int rc;
+	int rc = ctl_start(&e->ctl, e->dir, edge_commands_run, e, err);
 
-	path_of(e, "audit.log", path);
-	rc = audit_open(&e->audit, path, e->clock, err);
 	if (!rc)
-		rc = load_peers(e, e->conf, &e->peers, err);
-	if (rc)
-		return rc;
-	configure(e);
-	resolve_apart(e->peers);
-	rc = dimse_start(&e->dimse, &e->dimse_config, e->peers, err);
-	if (rc)
-		return rc;
-	daemon_ready("edge");
-	daemon_wait(reload, e);
-	daemon_stopping();
-	return 0;
+		rc = keep_start(&e->keep, e, err);
+	if (!rc)
+		rc = start_replication(e, err);
+	if (!rc)
+		rc = web_start(&e->http, e, err);
+	if (!rc)
+		rc = start_dicom(e, err);
+	if (!rc) {
+		daemon_ready("edge");
+		daemon_wait(reload, e);
+		daemon_stopping();
+	}
+	dimse_node_stop(&e->dicom);
+	http_stop(e->http);
+	ctl_stop(e->ctl);
+	replicate_stop(e->replicate);
+	keep_stop(e->keep);
+	return rc;
 }

@@ -1,8 +1,8 @@
 /*
  * edge.h - one running edge: everything hangs from struct edge.
  *
- * Threads: fields are set once by edge_start before threads start; what they
- * point to says its own rules.
+ * Threads: fields are set once by edge_open and edge_serve before threads start;
+ * what they point to says its own rules; the contact is guarded by mu.
  */
 #ifndef SALAMANDER_EDGE_EDGE_H
 #define SALAMANDER_EDGE_EDGE_H
@@ -11,40 +11,77 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/dimse/find.h"
-#include "common/dimse/retrieve.h"
-#include "common/dimse/service.h"
+#include "common/base/rng.h"
+#include "common/dimse/node.h"
+#include "common/os/identity.h"
 
-struct audit;
 struct clock;
 struct conf;
+struct ctl;
 struct err;
-struct peers;
+struct http_client_config;
+struct http_server;
+struct keep;
+struct replicate;
 struct store;
 
-enum { EDGE_LIST_MAX = 32 };
+enum { EDGE_DIR_MAX = 3000 };
+
+/* What is known of central. */
+struct contact {
+	bool reachable;
+	bool ever;	       /* a hello was answered since the start     */
+	int64_t mono_ms;       /* of the last answered hello               */
+	int64_t wall_ms;       /* of the last answer, for display          */
+	int64_t skew_ms;       /* central's clock less ours, at that hello */
+	struct id128 epoch;    /* of the last hello                        */
+	struct id128 before;   /* another one, seen before it              */
+	uint64_t announced;    /* acknowledged up to this seq              */
+	bool stepped_back;     /* R8: a person                             */
+	bool two_centrals;     /* R22: two epochs alternate                */
+};
 
 struct edge {
 	struct conf *conf;
 	const char *conf_path;
 	struct clock *clock;
+	char dir[EDGE_DIR_MAX];
+	const char *site;
 	int lock;
+	struct identity identity;
+	struct id128 incarnation;
 	struct store *store;
-	struct audit *audit;
-	struct peers *peers; /* main's thread only */
-	struct dimse *dimse;
-	struct find_config find;
-	struct retrieve_config retrieve;
-	const char *titles[EDGE_LIST_MAX], *listen[EDGE_LIST_MAX];
-	struct dimse_config dimse_config;
+	pthread_mutex_t mu;
+	bool locks; /* mu exists */
+	/* guarded by mu */
+	struct contact contact;
+
+	/* serving */
+	struct dimse_node dicom;
+	struct replicate *replicate; /* NULL: [central] url is not set */
+	struct keep *keep;
+	struct http_server *http;
+	struct ctl *ctl;
+};
+
+enum edge_mode {
+	EDGE_SERVE, /* makes what may be made (R23)    */
+	EDGE_LOCAL, /* a command without a server      */
+	EDGE_READ   /* beside whoever holds the lock   */
 };
 
 /* The edge's own tables in the store's environment. */
 const char *const *edge_tables(unsigned *n);
-/* Opens the data folder: lock, store. Also for commands that work without a server. */
-int edge_open(struct edge *e, const char *conf_path, struct err *err);
+/* Opens the data folder: lock, identity, store. */
+int edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err *err);
 void edge_close(struct edge *e);
+/* `init`: refuses a folder that is not empty. */
+int edge_init(const char *conf_path, struct err *err);
 /* `serve`: returns when told to stop. */
 int edge_serve(struct edge *e, struct err *err);
+
+void edge_contact(struct edge *e, struct contact *out);
+/* For whoever talks to central; false: [central] url is not set. */
+bool edge_client_config(const struct edge *e, struct http_client_config *out);
 
 #endif

@@ -1,8 +1,12 @@
 /*~
  * salamander-edge: a site's cache. The guided tour starts here:
- *   edge.c      the data folder, the duties and their end
- *   take_in.c   an object from a modality until its answer
- *   status.c    what an operator sees
+ *   edge.c       the data folder, the duties and their end
+ *   take_in.c    an object from a modality until its answer
+ *   outbox.c     what is owed; packing.c: packs of it
+ *   replicate.c  the duty that sends them; holdings.c: what central says it has
+ *   keep.c       what may go when the cache fills; evict.c: how it goes
+ *   refill.c     a new edge gets back what its site had
+ *   status.c     what an operator sees; commands.c: what he may ask
  */
 #include <argp.h>
 #include <stdio.h>
@@ -13,31 +17,85 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/os/ctl.h"
 #include "common/os/daemon.h"
+#include "edge/edge_commands.h"
 #include "edge/edge.h"
-#include "edge/settings.h"
-#include "edge/status.h"
+#include "edge/edge_settings.h"
 
-enum { EXIT_USAGE = 2, KEY_EXPLAIN = 256, KEY_JSON };
+enum {
+	EXIT_USAGE = 2,
+	KEY_EXPLAIN = 256,
+	KEY_JSON,
+	KEY_INSTANCES,
+	KEY_STUDY,
+	KEY_UNTIL,
+	KEY_GROUP,
+	KEY_DAYS,
+	KEY_BYTES
+};
 
 const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
 
 static const struct argp_option options[] = {
 	{"config", 'c', "FILE", 0, "settings (default: /etc/salamander/edge.conf)", 0},
 	{"explain-config", KEY_EXPLAIN, NULL, 0, "print every setting with default and bounds", 0},
-	{"json", KEY_JSON, NULL, 0, "status: one JSON document", 0},
+	{"json", KEY_JSON, NULL, 0, "status, conflicts: one JSON document", 0},
+	{"instances", KEY_INSTANCES, NULL, 0, "conflicts: each instance", 0},
+	{"study", KEY_STUDY, "UID", 0, "evict: this study", 0},
+	{"until", KEY_UNTIL, "DATE", 0, "pin: to the end of that day, YYYY-MM-DD", 0},
+	{"group", KEY_GROUP, NULL, 0, "refill: what all sites announced", 0},
+	{"days", KEY_DAYS, "N", 0, "refill: what arrived in the last N days", 0},
+	{"bytes", KEY_BYTES, "SIZE", 0, "refill: stop after so much", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
-	const char *config, *command;
-	bool explain, json;
+	const char *config;
+	const char *words[CTL_WORDS]; /* the command first */
+	size_t n;
+	bool explain, commanded;
 };
+
+static void
+add_word(struct arguments *a, const char *word, struct argp_state *state)
+{
+	if (a->n == CTL_WORDS)
+		argp_error(state, "too many words");
+	a->words[a->n++] = word;
+}
+
+/* The command goes to the front, wherever the options stand. */
+static void
+add_argument(struct arguments *a, const char *word, struct argp_state *state)
+{
+	add_word(a, word, state);
+	if (a->commanded)
+		return;
+	memmove(a->words + 1, a->words, (a->n - 1) * sizeof(*a->words));
+	a->words[0] = word;
+	a->commanded = true;
+}
 
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
+	static const struct {
+		int key;
+		const char *word;
+	} words[] = {{KEY_JSON, "--json"},   {KEY_INSTANCES, "--instances"},
+		     {KEY_STUDY, "--study"}, {KEY_UNTIL, "--until"},
+		     {KEY_GROUP, "--group"}, {KEY_DAYS, "--days"},
+		     {KEY_BYTES, "--bytes"}};
 	struct arguments *a = state->input;
+	size_t i;
 
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i].key == key) {
+			add_word(a, words[i].word, state);
+			if (arg)
+				add_word(a, arg, state);
+			return 0;
+		}
 	switch (key) {
 	case 'c':
 		a->config = arg;
@@ -45,16 +103,11 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_EXPLAIN:
 		a->explain = true;
 		return 0;
-	case KEY_JSON:
-		a->json = true;
-		return 0;
 	case ARGP_KEY_ARG:
-		if (a->command)
-			argp_error(state, "one command only");
-		a->command = arg;
+		add_argument(a, arg, state);
 		return 0;
 	case ARGP_KEY_END:
-		if (!a->command && !a->explain)
+		if (!a->commanded && !a->explain)
 			argp_error(state, "a command is missing");
 		return 0;
 	default:
@@ -66,14 +119,30 @@ static const struct argp argp = {
 	options,
 	parse,
 	"COMMAND",
-	"The edge of Salamander: takes in DICOM, keeps it, serves viewers.\v"
+	"The edge of Salamander: takes in DICOM, keeps it, serves viewers, sends it to central.\v"
 	"Commands:\n"
-	"  serve     run in the foreground\n"
-	"  status    what is here; works while serve runs and when it does not\n\n"
+	"  init            make the data folder of a new edge\n"
+	"  serve           run in the foreground\n"
+	"  status          what is here and what is owed\n"
+	"  conflicts       other versions under one UID\n"
+	"  refill          get back what central holds of this site\n"
+	"  evict           free what central releases\n"
+	"  hold on|off     stop eviction, allow it again\n"
+	"  pin STUDY       keep a study here; unpin STUDY\n"
+	"  retry           try again what was put off or parked\n"
+	"  reload          read [peer] sections again\n\n"
+	"All but init and serve speak to a running serve, or work by themselves.\n"
 	"Exit: 0 ok, 1 failed, 2 usage, 3 ran, and something needs a person.",
 	NULL,
 	NULL,
 	NULL};
+
+static int
+fail(const struct err *e)
+{
+	fprintf(stderr, "salamander-edge: %s\n", e->what);
+	return EXIT_FAILURE;
+}
 
 static int
 serve(const char *config)
@@ -84,7 +153,7 @@ serve(const char *config)
 
 	fault_from_env();
 	if (!rc)
-		rc = edge_open(&edge, config, &e);
+		rc = edge_open(&edge, config, EDGE_SERVE, &e);
 	if (!rc) {
 		rc = edge_serve(&edge, &e);
 		edge_close(&edge);
@@ -94,10 +163,49 @@ serve(const char *config)
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int
+init(const char *config)
+{
+	struct err e = ERR_INIT;
+
+	return edge_init(config, &e) ? fail(&e) : EXIT_SUCCESS;
+}
+
+/* Without a server: by itself, under the data lock unless it only reads. */
+static int
+alone(const struct arguments *a)
+{
+	struct err e = ERR_INIT;
+	struct edge edge;
+	int code;
+
+	if (edge_open(&edge, a->config, edge_commands_reads(a->words[0]) ? EDGE_READ : EDGE_LOCAL, &e))
+		return fail(&e);
+	code = ctl_local(edge_commands_run, &edge, a->n, a->words);
+	edge_close(&edge);
+	return code;
+}
+
+static int
+command(const struct arguments *a)
+{
+	struct err e = ERR_INIT;
+	struct conf *conf;
+	int code = EXIT_FAILURE, rc = edge_settings_load(&conf, a->config, &e);
+
+	if (rc)
+		return fail(&e);
+	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
+	conf_free(conf);
+	if (rc == ERR_ABSENT)
+		return alone(a);
+	return rc ? fail(&e) : code;
+}
+
 int
 main(int argc, char **argv)
 {
-	struct arguments a = {"/etc/salamander/edge.conf", NULL, false, false};
+	struct arguments a = {.config = "/etc/salamander/edge.conf"};
 	const struct conf_row *rows;
 	size_t n;
 
@@ -109,10 +217,12 @@ main(int argc, char **argv)
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}
-	if (strcmp(a.command, "serve") == 0)
+	if (strcmp(a.words[0], "serve") == 0)
 		return serve(a.config);
-	if (strcmp(a.command, "status") == 0)
-		return status_print(a.config, a.json);
-	fprintf(stderr, "salamander-edge: no command '%s'; see --help\n", a.command);
+	if (strcmp(a.words[0], "init") == 0)
+		return init(a.config);
+	if (edge_commands_known(a.words[0]))
+		return command(&a);
+	fprintf(stderr, "salamander-edge: no such command; see --help\n");
 	return EXIT_USAGE;
 }

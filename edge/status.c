@@ -1,123 +1,250 @@
 #include "edge/status.h"
 
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
-#include "common/os/file.h"
+#include "common/base/json.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
-#include "edge/settings.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
 #include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
 
-enum { EXIT_PERSON = 3 };
+enum { SKEW_SHOWN_MS = 60000, ALARM_HOURS = 24 };
+
+#define SKEW_PERSON_MS INT64_C(86400000)
 
 struct status {
+	struct contact contact;
 	struct store_counts counts;
 	struct store_space space;
+	struct outbox_counts owed;
 	struct ledger_head ledger;
+	struct keep_status keep;
+	uint64_t hold, evictable;
+	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
+	bool serving;
 };
 
 static int
-read_status(const struct conf *c, struct status *out, struct err *e)
+note_oldest(void *arg, const struct outbox_row *row, struct err *e)
 {
-	struct store_config sc;
-	struct store_tx *tx;
-	struct store *s;
-	char dir[PATH_MAX], file[PATH_MAX];
-	int rc;
+	(void)e;
+	*(uint64_t *)arg = row->seq;
+	return ERR_AGAIN; /* the first is enough */
+}
 
-	memset(out, 0, sizeof(*out));
-	out->space.quota = (uint64_t)conf_number(c, "data", NULL, "quota");
-	(void)snprintf(dir, sizeof(dir), "%s/store", conf_string(c, "data", NULL, "dir"));
-	if (snprintf(file, sizeof(file), "%s/data.mdb", dir) < PATH_MAX && !file_exists(file))
-		return 0; /* nothing was ever taken in */
-	memset(&sc, 0, sizeof(sc));
-	sc.dir = dir;
-	sc.quota = out->space.quota;
-	sc.clock = clock_real();
-	sc.read_only = true;
-	sc.extra_tables = edge_tables(&sc.n_extra_tables);
-	rc = store_open(&s, &sc, e);
+static int
+find_oldest(struct store_tx *tx, struct status *s, struct err *err)
+{
+	Sync__LedgerEntry *entry;
+	const void *p;
+	uint64_t seq = 0;
+	size_t n;
+	int rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_oldest, &seq, err);
+
+	if (rc && rc != ERR_AGAIN)
+		return rc;
+	if (!seq || ledger_get(tx, seq, &p, &n, NULL))
+		return 0;
+	entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+	s->oldest_ms = entry ? entry->wall_ms : 0;
+	message_free(entry);
+	return 0;
+}
+
+static int
+collect(struct edge *e, struct status *s, struct err *err)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, e->store, err);
+
+	memset(s, 0, sizeof(*s));
 	if (rc)
 		return rc;
-	store_space(s, &out->space);
-	rc = store_begin_read(&tx, s, e);
-	if (!rc) {
-		rc = store_counts(tx, &out->counts, e);
-		if (!rc)
-			rc = ledger_head(tx, &out->ledger, e);
-		store_end_read(tx);
+	rc = ledger_head(tx, &s->ledger, err);
+	if (!rc)
+		rc = store_counts(tx, &s->counts, err);
+	if (!rc)
+		rc = outbox_counts(tx, &s->owed, err);
+	if (!rc)
+		rc = sync_number(tx, "hold", &s->hold, err);
+	if (!rc)
+		rc = find_oldest(tx, s, err);
+	store_end_read(tx);
+	store_space(e->store, &s->space);
+	edge_contact(e, &s->contact);
+	/* What is not owed could be released, if central answers. */
+	s->evictable = s->counts.bytes > s->owed.owed_bytes ? s->counts.bytes - s->owed.owed_bytes
+							     : 0;
+	s->serving = e->keep != NULL;
+	if (s->serving) {
+		if (keep_in_the_dark(e))
+			s->evictable = 0;
+		keep_status(e->keep, s->evictable, &s->keep);
 	}
-	store_close(s);
 	return rc;
 }
 
-static void
-json_string(const char *s)
+static bool
+needs_a_person(const struct status *s)
 {
-	putchar('"');
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			putchar('\\');
-		if ((unsigned char)*s >= ' ')
-			putchar(*s);
+	int64_t skew = s->contact.skew_ms;
+
+	return s->counts.conflicts || s->owed.parked || s->contact.stepped_back ||
+	       s->contact.two_centrals || s->keep.young ||
+	       (s->keep.rate_known && s->keep.hours_left < ALARM_HOURS) ||
+	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+}
+
+static uint64_t
+oldest_seconds(struct edge *e, const struct status *s)
+{
+	int64_t now = clock_wall(e->clock);
+
+	return s->oldest_ms && now > s->oldest_ms ? (uint64_t)(now - s->oldest_ms) / 1000 : 0;
+}
+
+static void
+json_central(struct json *j, const struct status *s)
+{
+	json_open(j, "central", '{');
+	json_bool(j, "reachable", s->contact.reachable);
+	json_id(j, "epoch", &s->contact.epoch);
+	json_time(j, "last_contact", s->contact.wall_ms);
+	json_number(j, "clock_skew_seconds", s->contact.skew_ms / 1000);
+	json_bool(j, "stepped_back", s->contact.stepped_back);
+	json_bool(j, "two_centrals", s->contact.two_centrals);
+	json_close(j, '}');
+}
+
+/* What is owed drops to 0 only when every entry is acknowledged as well. */
+static uint64_t
+owed_instances(const struct status *s)
+{
+	uint64_t silent = s->ledger.seq > s->contact.announced && s->serving ? 1 : 0;
+
+	return s->owed.owed ? s->owed.owed : silent;
+}
+
+static void
+json_cache(struct json *j, const struct status *s)
+{
+	json_open(j, "cache", '{');
+	json_count(j, "instances", s->counts.instances);
+	json_count(j, "studies", s->counts.studies);
+	json_count(j, "bytes", s->counts.bytes);
+	json_count(j, "quota_bytes", s->space.quota);
+	json_count(j, "used_bytes", s->space.used);
+	json_count(j, "evictable_bytes", s->evictable);
+	if (s->keep.rate_known) {
+		json_decimal(j, "hours_left", s->keep.hours_left);
+		json_decimal(j, "hours_left_without_central", s->keep.hours_left_dark);
+	} else {
+		json_null(j, "hours_left");
+		json_null(j, "hours_left_without_central");
 	}
-	putchar('"');
-}
-
-static void
-print_json(const struct conf *c, const struct status *s)
-{
-	printf("{\"role\":\"edge\",\"site\":");
-	json_string(conf_string(c, "site", NULL, "name"));
-	printf(",\"ledger\":{\"last_seq\":%" PRIu64 "}", s->ledger.seq);
-	printf(",\"cache\":{\"instances\":%" PRIu64 ",\"studies\":%" PRIu64 ",\"bytes\":%" PRIu64
-	       ",\"quota_bytes\":%" PRIu64 ",\"used_bytes\":%" PRIu64 "}",
-	       s->counts.instances, s->counts.studies, s->counts.bytes, s->space.quota,
-	       s->space.used);
-	printf(",\"variants\":%" PRIu64 ",\"revisions\":%" PRIu64 ",\"conflicts\":%" PRIu64 "}\n",
-	       s->counts.variants, s->counts.revisions, s->counts.conflicts);
-}
-
-static void
-print_text(const struct conf *c, const struct status *s)
-{
-	printf("edge %s\n", conf_string(c, "site", NULL, "name"));
-	printf("  holds      %" PRIu64 " instances in %" PRIu64 " studies, %" PRIu64 " MiB\n",
-	       s->counts.instances, s->counts.studies, s->counts.bytes >> 20);
-	printf("  cache      %" PRIu64 " of %" PRIu64 " MiB in use\n", s->space.used >> 20,
-	       s->space.quota >> 20);
-	printf("  ledger     %" PRIu64 " entries\n", s->ledger.seq);
-	printf("  versions   %" PRIu64 " variants, %" PRIu64 " revisions, %" PRIu64 " conflicts\n",
-	       s->counts.variants, s->counts.revisions, s->counts.conflicts);
+	json_bool(j, "hold", s->hold != 0);
+	json_bool(j, "dark", s->keep.dark);
+	json_close(j, '}');
 }
 
 int
-status_print(const char *conf_path, bool json)
+status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 {
-	struct err e = ERR_INIT;
 	struct status s;
-	struct conf *c;
+	struct json j;
+	int rc = collect(e, &s, err);
 
-	if (edge_settings_load(&c, conf_path, &e)) {
-		fprintf(stderr, "salamander-edge: %s\n", e.what);
-		return EXIT_FAILURE;
-	}
-	if (read_status(c, &s, &e)) {
-		fprintf(stderr, "salamander-edge: %s\n", e.what);
-		conf_free(c);
-		return EXIT_FAILURE;
-	}
-	if (json)
-		print_json(c, &s);
+	if (rc)
+		return rc;
+	*person = needs_a_person(&s);
+	json_init(&j, out);
+	json_open(&j, NULL, '{');
+	json_text(&j, "role", "edge");
+	json_text(&j, "site", e->site);
+	json_id(&j, "incarnation", &e->incarnation);
+	json_central(&j, &s);
+	json_open(&j, "ledger", '{');
+	json_count(&j, "last_seq", s.ledger.seq);
+	json_count(&j, "announced_seq", s.contact.announced);
+	json_count(&j, "receipted", s.owed.receipted);
+	json_close(&j, '}');
+	json_open(&j, "owed", '{');
+	json_count(&j, "instances", owed_instances(&s));
+	json_count(&j, "bytes", s.owed.owed_bytes);
+	json_count(&j, "oldest_seconds", oldest_seconds(e, &s));
+	json_close(&j, '}');
+	json_cache(&j, &s);
+	json_count(&j, "parked", s.owed.parked);
+	json_count(&j, "variants", s.counts.variants);
+	json_count(&j, "revisions", s.counts.revisions);
+	json_count(&j, "conflicts", s.counts.conflicts);
+	json_close(&j, '}');
+	buf_puts(out, "\n");
+	return 0;
+}
+
+static void
+text_central(struct buf *out, const struct status *s)
+{
+	char when[CLOCK_RFC3339_SIZE];
+
+	clock_rfc3339(s->contact.wall_ms, when);
+	if (!s->serving)
+		buf_puts(out, "serve is not running\n");
+	else if (s->contact.reachable)
+		buf_puts(out, "central answers\n");
 	else
-		print_text(c, &s);
-	conf_free(c);
-	return s.counts.conflicts ? EXIT_PERSON : EXIT_SUCCESS; /* R3: a person decides */
+		buf_printf(out, "central does not answer; last contact %s\n",
+			   when[0] ? when : "none since the start");
+	if (s->contact.stepped_back)
+		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
+			      "this disk restored or copied?\n");
+	if (s->contact.two_centrals)
+		buf_puts(out, "TWO CENTRALS answer in turn: nothing is freed\n");
+	if (s->contact.skew_ms > SKEW_SHOWN_MS || s->contact.skew_ms < -SKEW_SHOWN_MS)
+		buf_printf(out, "the clocks differ by %lld s\n",
+			   (long long)(s->contact.skew_ms / 1000));
+}
+
+int
+status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
+{
+	struct status s;
+	int rc = collect(e, &s, err);
+
+	if (rc)
+		return rc;
+	*person = needs_a_person(&s);
+	buf_printf(out, "edge %s\n", e->site);
+	text_central(out, &s);
+	buf_printf(out,
+		   "%llu images of %llu studies, %llu bytes; cache %llu %% of %llu MiB full\n"
+		   "owed: %llu images, %llu bytes, the oldest for %llu s; parked: %llu\n"
+		   "%llu variants, %llu revisions, %llu UIDs in conflict\n",
+		   (unsigned long long)s.counts.instances, (unsigned long long)s.counts.studies,
+		   (unsigned long long)s.counts.bytes,
+		   (unsigned long long)(s.space.quota ? s.space.used * 100 / s.space.quota : 0),
+		   (unsigned long long)(s.space.quota >> 20),
+		   (unsigned long long)owed_instances(&s), (unsigned long long)s.owed.owed_bytes,
+		   (unsigned long long)oldest_seconds(e, &s), (unsigned long long)s.owed.parked,
+		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
+		   (unsigned long long)s.counts.conflicts);
+	if (s.keep.rate_known)
+		buf_printf(out, "room for %.0f hours at the last day's rate, %.0f without central%s\n",
+			   s.keep.hours_left, s.keep.hours_left_dark,
+			   s.keep.hours_left < ALARM_HOURS  ? ": ALARM"
+			   : s.keep.hours_left < 72	    ? ": warning"
+							    : "");
+	if (s.hold)
+		buf_puts(out, "eviction is on hold\n");
+	if (s.keep.young)
+		buf_puts(out, "own young studies had to go: the cache is too small\n");
+	return 0;
 }

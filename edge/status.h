@@ -1,12 +1,21 @@
 /*
- * status.h - what an operator sees, read beside a running server.
+ * status.h - what an operator sees of an edge.
+ *
+ * From a running server with what it knows of central; beside one, or without,
+ * from the data folder alone.
+ * Threads: any.
  */
 #ifndef SALAMANDER_EDGE_STATUS_H
 #define SALAMANDER_EDGE_STATUS_H
 
 #include <stdbool.h>
 
-/* Prints to stdout; returns the exit code (3: something needs a person). */
-int status_print(const char *conf_path, bool json);
+struct buf;
+struct edge;
+struct err;
+
+/* *person: something needs one (exit 3). */
+int status_json(struct edge *e, struct buf *out, bool *person, struct err *err);
+int status_text(struct edge *e, struct buf *out, bool *person, struct err *err);
 
 #endif

@@ -17,6 +17,9 @@
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
 #include "proto/ledger.h"
 
 struct taking { /* one object on its way in */
@@ -29,14 +32,33 @@ struct taking { /* one object on its way in */
 	struct buf study; /* study attributes with the issuer (R33) */
 	struct store_object o;
 	struct store_verdict verdict;
+	int64_t waiting_since; /* for room; 0: it never had to */
 };
 
 static int
 to_spool(void *arg, const void *p, size_t n, struct err *e)
 {
 	struct taking *t = arg;
+	struct err full = ERR_INIT;
+	const unsigned char *at = p;
+	uint64_t before;
+	size_t took;
+	int rc;
 
-	return store_spool_add(t->spool, p, n, e);
+	/* A full cache: up to 10 s, while anything can be released. */
+	for (;;) {
+		before = store_spool_size(t->spool);
+		rc = store_spool_add(t->spool, at, n, &full);
+		if (rc != ERR_FULL)
+			break;
+		took = (size_t)(store_spool_size(t->spool) - before);
+		at += took;
+		n -= took;
+		if (!keep_wait(t->edge->keep, n, &t->waiting_since))
+			break;
+		err_clear(&full);
+	}
+	return rc ? err_set(e, full.code, full.sys, "%s", full.what) : 0;
 }
 
 static void
@@ -143,6 +165,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	const struct object_info *info = t->o.info;
 	struct buf entry = BUF_INIT;
 	int64_t now = clock_wall(t->edge->clock);
+	bool was;
 	int rc = 0;
 
 	if (verdict->new_study || verdict->study_changed)
@@ -153,7 +176,9 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 			&info->side, now);
 	rc = ledger_append(tx, &entry, seq, e);
 	buf_fini(&entry);
-	return rc;
+	if (!rc && v->seq) /* repaired: the entry before this one is not what is owed */
+		rc = outbox_del(tx, OUTBOX_CENTRAL, v->seq, &was, e);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v->oid, v->size, e);
 }
 
 static int
@@ -185,7 +210,13 @@ commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 	if (buf_failed(&t->study))
 		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
 	rc = store_prepare(t->edge->store, o, e);
-	return rc ? rc : store_commit_bytes(t->edge->store, put, t, info->size, e);
+	if (!rc)
+		rc = store_commit_bytes(t->edge->store, put, t, info->size, e);
+	if (!rc && !t->verdict.duplicate) {
+		keep_taken(t->edge->keep, info->size);
+		replicate_wake(t->edge->replicate);
+	}
+	return rc;
 }
 
 /* The one place that maps what happened to a C-STORE status (PS3.4 B.2.3). */
@@ -242,13 +273,13 @@ end(void *sink, struct message *rsp)
 	abandon(t);
 }
 
-/* R32: full, and nothing can be released. */
+/* R32: only a cache that is full, and in which nothing can be released, turns senders away. */
 static bool
 admit(void *node)
 {
 	struct edge *e = node;
 
-	return store_admit(e->store, 1 << 20, NULL) == 0;
+	return store_admit(e->store, 1 << 20, NULL) == 0 || keep_can_release(e->keep);
 }
 
 void

@@ -42,6 +42,13 @@ sender_resume(struct sender *s, unsigned *slot, uint64_t size)
 	return false;
 }
 
+void
+sender_forget(struct sender *s)
+{
+	s->knows_epoch = false;
+	s->reachable = false;
+}
+
 static struct sender_action *
 act(struct sender_actions *out, enum sender_action_kind kind)
 {

@@ -130,6 +130,8 @@ struct sender {
 void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 /* A pack from before a restart: its place at central is asked for. false: no slot free. */
 bool sender_resume(struct sender *s, unsigned *slot, uint64_t size);
+/* The driver could not commit a new epoch: the next hello finds it new again. */
+void sender_forget(struct sender *s);
 void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);
 
 #endif

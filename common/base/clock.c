@@ -84,3 +84,11 @@ clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
 		return;
 	(void)strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
+
+void
+clock_sleep(int64_t ms)
+{
+	struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+
+	(void)nanosleep(&t, NULL);
+}

@@ -29,6 +29,8 @@ void clock_manual_advance(struct clock_manual *m, int64_t ms);
 
 int64_t clock_mono(struct clock *c);
 int64_t clock_wall(struct clock *c);
+/* Waits in real time; for retries of commands that a person waits for. */
+void clock_sleep(int64_t ms);
 /* "2026-11-23T21:55:12Z" (RFC 3339, UTC); "" for wall_ms <= 0. out holds 21. */
 enum { CLOCK_RFC3339_SIZE = 21 };
 void clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE]);

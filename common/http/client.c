@@ -175,6 +175,9 @@ set_call(const struct http_client *h, struct call *k, const struct http_call *ca
 	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, k);
 	(void)curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 262144L);
 	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->c.connect_ms);
+	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPIDLE, 10L);
+	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPINTVL, 5L);
 	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)call->seconds);
 	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress);
 	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, k);

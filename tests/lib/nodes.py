@@ -5,9 +5,11 @@ here is ended here, by pid. Standard library only.
 """
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -124,6 +126,11 @@ class Node:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
+    def burn(self):
+        """Killed, and its disks are gone."""
+        self.kill()
+        shutil.rmtree(self.data, ignore_errors=True)
+
     def command(self, *words, ok=(0,), seconds=120, quiet=True):
         return run(self.binary, "--config", self.conf, *words, ok=ok, seconds=seconds, quiet=quiet)
 
@@ -131,13 +138,102 @@ class Node:
         return json.loads(self.command("status", "--json", ok=(0, 3))[1])
 
 
-def edge(folder, name, quota="2GiB", **sections):
+def edge(folder, name, quota="2GiB", central_port=None, **sections):
     dicom, aet = port(), f"EDGE_{name.upper()}"[:16]
     config = {"site": {"name": name, "issuer": f"{name.upper()}"},
               "data": {"dir": os.path.join(folder, name), "quota": quota},
               "dicom": {"aet": aet, "listen": f"127.0.0.1:{dicom}"}}
+    if central_port:
+        config["central"] = {"url": f"http://127.0.0.1:{central_port}"}
     for section, rows in sections.items():
         config.setdefault(section, {}).update(rows)
     node = Node("edge", name, folder, config)
     node.dicom, node.aet = dicom, aet
     return node
+
+
+def central(folder, name="central", **sections):
+    dicom, http = port(), port()
+    config = {"data": {"dir": os.path.join(folder, name), "catalogue": "4GiB"},
+              "dicom": {"aet": "CENTRAL", "listen": f"127.0.0.1:{dicom}"},
+              "http": {"listen": f"127.0.0.1:{http}"}}
+    for section, rows in sections.items():
+        config.setdefault(section, {}).update(rows)
+    node = Node("central", name, folder, config)
+    node.dicom, node.aet, node.http = dicom, "CENTRAL", http
+    return node
+
+
+class Wan:
+    """A TCP relay on loopback between an edge and central: cut, restored, slowed down."""
+
+    STEP = 0.05
+
+    def __init__(self, target):
+        self.target, self.port, self.up, self.rate = target, port(), True, 0
+        self.lock, self.pairs = threading.Lock(), []
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.up:
+                near.close()
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target), 2)
+            except OSError:
+                near.close()
+                continue
+            for s in (near, far):
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self.lock:
+                self.pairs.append((near, far))
+            threading.Thread(target=self.pump, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(far, near, False), daemon=True).start()
+
+    def pump(self, source, sink, limited):
+        """Bytes from source to sink; towards central at most `rate` bytes a second, all together."""
+        try:
+            while True:
+                size = max(1, int(self.rate * self.STEP)) if limited and self.rate else 1 << 16
+                data = source.recv(size)
+                if not data:
+                    break
+                if limited and self.rate:
+                    with self.lock:
+                        time.sleep(len(data) / self.rate)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        self.up = False
+        with self.lock:
+            pairs, self.pairs = self.pairs, []
+        for pair in pairs:
+            for s in pair:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                s.close()
+
+    def restore(self):
+        self.up = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()

@@ -1,5 +1,5 @@
 /*
- * settings.h - edge.conf: every setting of an edge.
+ * edge_settings.h - edge.conf: every setting of an edge.
  */
 #ifndef SALAMANDER_EDGE_SETTINGS_H
 #define SALAMANDER_EDGE_SETTINGS_H

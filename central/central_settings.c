@@ -1,4 +1,4 @@
-#include "central/settings.h"
+#include "central/central_settings.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "central/commands.h"
+#include "central/central_commands.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -329,7 +329,7 @@ static const struct {
 		{"reload", reload, false}};
 
 bool
-commands_reads(const char *name)
+central_commands_reads(const char *name)
 {
 	size_t i;
 
@@ -360,7 +360,7 @@ sort_out(struct asked *a, size_t n, const char *const *words, const char **rest)
 }
 
 int
-commands_run(void *central, size_t n, const char *const *words, struct ctl_reply *r)
+central_commands_run(void *central, size_t n, const char *const *words, struct ctl_reply *r)
 {
 	struct central *c = central;
 	const char *rest[CTL_WORDS];

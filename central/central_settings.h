@@ -1,5 +1,5 @@
 /*
- * settings.h - central.conf: every setting of central.
+ * central_settings.h - central.conf: every setting of central.
  */
 #ifndef SALAMANDER_CENTRAL_SETTINGS_H
 #define SALAMANDER_CENTRAL_SETTINGS_H

@@ -1,0 +1,281 @@
+#include "edge/calls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/client.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/outbox.h"
+#include "edge/packing.h"
+#include "proto/frame.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/receiver.h"
+#include "proto/sender.h"
+#include "proto/sync.pb-c.h"
+
+enum { ENTRIES_MAX = 1000, BATCH_BYTES = 4 << 20, SHORT_SECONDS = 15, LONG_SECONDS = 120, PIECE_SECONDS = 1800 };
+
+static void
+call_init(struct http_call *c, const char *method, const char *path, unsigned seconds)
+{
+	memset(c, 0, sizeof(*c));
+	c->method = method;
+	c->seconds = seconds;
+	(void)snprintf(c->path, sizeof(c->path), "%s", path);
+}
+
+int
+calls_hello(struct http_call *out, struct edge *e, struct err *err)
+{
+	static uint32_t versions[] = {PROTOCOL_VERSION}; /* read only; protobuf-c wants it so */
+	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
+	struct buf receipt = BUF_INIT;
+	struct ledger_head head;
+	struct store_tx *tx;
+	int rc;
+
+	call_init(out, "POST", "/sync/v1/hello", SHORT_SECONDS);
+	rc = store_begin_read(&tx, e->store, err);
+	if (rc)
+		return rc;
+	rc = ledger_head(tx, &head, err);
+	if (!rc)
+		rc = sync_get(tx, "receipt", &receipt, err);
+	store_end_read(tx);
+	m.versions = versions;
+	m.n_versions = 1;
+	m.site = message_text(e->site);
+	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
+	m.head = head.seq;
+	m.hash = message_bytes(head.hash, SHA256_SIZE);
+	m.receipt = message_bytes(receipt.data, receipt.len);
+	m.wall_ms = clock_wall(e->clock);
+	if (!rc)
+		message_pack(&out->body, &m.base);
+	buf_fini(&receipt);
+	return rc;
+}
+
+/* --- the ledger --- */
+
+struct batch {
+	Sync__LedgerRequest m;
+	ProtobufCBinaryData entries[ENTRIES_MAX];
+	size_t bytes;
+};
+
+static int
+add_entry(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const void *entry,
+	  size_t n, struct err *e)
+{
+	struct batch *b = arg;
+
+	(void)seq;
+	(void)hash;
+	(void)e;
+	if (b->m.n_entries == ENTRIES_MAX || (b->m.n_entries && b->bytes + n > BATCH_BYTES))
+		return ERR_AGAIN;
+	b->entries[b->m.n_entries++] = message_bytes(entry, n);
+	b->bytes += n;
+	return 0;
+}
+
+int
+calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err)
+{
+	unsigned char before[SHA256_SIZE];
+	struct batch *b = calloc(1, sizeof(*b));
+	struct store_tx *tx;
+	int rc;
+
+	call_init(out, "POST", "/sync/v1/ledger", LONG_SECONDS);
+	if (!b)
+		return err_set(err, ERR_LOCAL, 0, "no memory for a ledger batch");
+	sync__ledger_request__init(&b->m);
+	b->m.entries = b->entries;
+	rc = store_begin_read(&tx, e->store, err);
+	if (!rc) {
+		rc = ledger_hash(tx, seq - 1, before, err);
+		if (!rc)
+			rc = ledger_read(tx, seq, add_entry, b, err);
+		if (rc == ERR_AGAIN)
+			rc = 0;
+		b->m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
+		b->m.first = seq;
+		b->m.before = message_bytes(before, SHA256_SIZE);
+		if (!rc) /* the entries are borrowed from the transaction */
+			message_pack(&out->body, &b->m.base);
+		store_end_read(tx);
+	}
+	free(b);
+	return rc;
+}
+
+void
+calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count)
+{
+	Sync__HoldingsRequest m = SYNC__HOLDINGS_REQUEST__INIT;
+
+	call_init(out, "POST", "/sync/v1/holdings", SHORT_SECONDS);
+	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
+	m.first = first;
+	m.count = count;
+	message_pack(&out->body, &m.base);
+}
+
+/* --- packs --- */
+
+static void
+pack_path(struct http_call *out, const char *method, const struct packing *p, unsigned seconds)
+{
+	char hex[2 * SHA256_SIZE + 1];
+
+	call_init(out, method, "", seconds);
+	hex_of(p->id, SHA256_SIZE, hex);
+	(void)snprintf(out->path, sizeof(out->path), "/sync/v1/packs/%s", hex);
+}
+
+int
+calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
+	    bool first, struct err *err)
+{
+	struct buf plain = BUF_INIT;
+	int rc = n ? packing_read(p, e, offset, n, &plain, err) : 0;
+
+	pack_path(out, "PATCH", p, PIECE_SECONDS); /* a stall drops it much sooner */
+	buf_put_u32(&out->body, first ? (uint32_t)p->manifest.len : 0);
+	if (first)
+		buf_put(&out->body, p->manifest.data, p->manifest.len);
+	if (!rc && n)
+		rc = frame_write(&out->body, FRAME_STORED, offset, plain.data, n, err);
+	buf_fini(&plain);
+	if (rc)
+		buf_fini(&out->body);
+	return rc;
+}
+
+void
+calls_drop(struct http_call *out, const struct packing *p)
+{
+	pack_path(out, "DELETE", p, SHORT_SECONDS);
+}
+
+/* --- answers --- */
+
+/* Is H at central's head ours? */
+static bool
+agrees(struct edge *e, uint64_t head, const ProtobufCBinaryData *hash)
+{
+	unsigned char own[SHA256_SIZE];
+	struct store_tx *tx;
+	int rc;
+
+	if (head == 0)
+		return true;
+	if (hash->len != SHA256_SIZE || store_begin_read(&tx, e->store, NULL))
+		return false;
+	rc = ledger_hash(tx, head, own, NULL);
+	store_end_read(tx);
+	return !rc && memcmp(own, hash->data, SHA256_SIZE) == 0;
+}
+
+static void
+answer_of_hello(struct sender_event *ev, const struct http_done *done, struct edge *e)
+{
+	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, done->body.data,
+					    done->body.len, NULL);
+
+	ev->ours = m && m->version == PROTOCOL_VERSION && message_id(&ev->epoch, &m->epoch) &&
+		   !id128_none(&ev->epoch);
+	if (ev->ours) {
+		ev->number = m->head;
+		ev->losses = m->losses;
+		ev->agrees = agrees(e, m->head, &m->hash);
+		(void)pthread_mutex_lock(&e->mu);
+		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
+		(void)pthread_mutex_unlock(&e->mu);
+	}
+	message_free(m);
+}
+
+static void
+answer_of_ledger(struct sender_event *ev, const struct http_done *done, struct edge *e)
+{
+	Sync__LedgerAnswer *m = message_read(&sync__ledger_answer__descriptor, done->body.data,
+					     done->body.len, NULL);
+
+	if (m) {
+		ev->number = m->head;
+		ev->agrees = agrees(e, m->head, &m->hash);
+	}
+	message_free(m);
+}
+
+static void
+answer_of_holdings(struct sender_event *ev, const struct http_done *done)
+{
+	Sync__HoldingsAnswer *m = message_read(&sync__holdings_answer__descriptor, done->body.data,
+					       done->body.len, NULL);
+
+	if (m)
+		ev->number = m->count;
+	else
+		ev->status = 500;
+	message_free(m);
+}
+
+static void
+answer_of_piece(struct sender_event *ev, const struct http_done *done)
+{
+	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor, done->body.data,
+					     done->body.len, NULL);
+
+	if (m) {
+		ev->number = m->offset;
+		ev->receipted = m->receipt.len > 0;
+		ev->bad = m->n_bad > 0;
+	} else {
+		ev->status = 500;
+	}
+	message_free(m);
+}
+
+void
+calls_answer(struct sender_event *ev, const struct http_done *done, struct edge *e)
+{
+	ev->status = done->status;
+	ev->sent = done->sent;
+	ev->ms = done->ms > 0 ? (uint64_t)done->ms : 0;
+	/* R22: 409 without a body is "another epoch"; every other answer is of ours. */
+	ev->ours = done->status != 409 || done->body.len > 0;
+	if (done->status != 200 && done->status != 409 && done->status != 422) {
+		if (done->status)
+			log_line(LOG_WARN, "central.answer", "request=%d status=%d what=\"%.*s\"",
+				 (int)ev->request, done->status,
+				 (int)(done->body.len < 100 ? done->body.len : 100),
+				 done->body.data ? (const char *)done->body.data : "");
+		return;
+	}
+	switch (ev->request) {
+	case SENDER_HELLO:
+		answer_of_hello(ev, done, e);
+		break;
+	case SENDER_LEDGER:
+		answer_of_ledger(ev, done, e);
+		break;
+	case SENDER_ASK:
+		answer_of_holdings(ev, done);
+		break;
+	case SENDER_PIECE:
+		answer_of_piece(ev, done);
+		break;
+	case SENDER_DISSOLVE:
+		break;
+	}
+}

@@ -1,0 +1,31 @@
+/*
+ * calls.h - what an edge says to central and what the answers mean: bodies only.
+ *
+ * Threads: replicate's.
+ */
+#ifndef SALAMANDER_EDGE_CALLS_H
+#define SALAMANDER_EDGE_CALLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct edge;
+struct err;
+struct http_call;
+struct http_done;
+struct packing;
+struct sender_event;
+
+int calls_hello(struct http_call *out, struct edge *e, struct err *err);
+/* As many entries from seq on as fit one request. */
+int calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err);
+void calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count);
+/* n bytes from offset on, with the manifest before them if `first`. */
+int calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
+		bool first, struct err *err);
+void calls_drop(struct http_call *out, const struct packing *p);
+/* Fills what an answer says; our ledger is asked whether it agrees (R5). */
+void calls_answer(struct sender_event *ev, const struct http_done *done, struct edge *e);
+
+#endif

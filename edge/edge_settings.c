@@ -1,0 +1,98 @@
+#include "edge/edge_settings.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/dimse/peers.h"
+#include "common/dimse/service.h"
+#include "common/http/server.h"
+
+enum { ROWS_MAX = 64 };
+
+#define MIB INT64_C(1048576)
+#define TIB (MIB * 1048576)
+
+static const struct conf_row own[] = {
+	{"site", "name", CONF_STRING, NULL, 0, 0, NULL, "The site's name at central."},
+	{"site", "issuer", CONF_STRING, NULL, 0, 0, NULL,
+	 "Issuer of patient IDs and accession numbers that come without one (R33)."},
+	{"data", "dir", CONF_STRING, NULL, 0, 0, NULL, "The data folder, on a local disk."},
+	{"data", "quota", CONF_SIZE, "64GiB", 64 * MIB, 256 * TIB, NULL,
+	 "How much the cache may hold."},
+	{"central", "url", CONF_STRING, "", 0, 0, NULL,
+	 "https://host:port of central; http on loopback only. Empty: images stay here, owed."},
+	{"central", "connect_timeout", CONF_DURATION, "5s", 100, 120000, NULL,
+	 "How long a connection to central may take."},
+	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
+	 "Own studies younger than this go last (R11)."},
+	{"cache", "dark", CONF_CHOICE, "free", 0, 0, "free keep",
+	 "When central is silent and the cache is full: free what it had confirmed, or keep all (R10)."},
+	{"log", "level", CONF_CHOICE, "info", 0, 0, "error warn info debug", "How much is logged."},
+};
+
+static void
+add(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more)
+{
+	memcpy(all + *n, rows, more * sizeof(*rows));
+	*n += more;
+}
+
+const struct conf_row *
+edge_settings_rows(size_t *n)
+{
+	static struct conf_row all[ROWS_MAX]; /* filled once, before threads start */
+	const struct conf_row *rows;
+	size_t more;
+
+	*n = 0;
+	add(all, n, own, sizeof(own) / sizeof(own[0]));
+	rows = dimse_rows(&more);
+	add(all, n, rows, more);
+	rows = http_rows(&more);
+	add(all, n, rows, more);
+	rows = peers_rows(&more);
+	add(all, n, rows, more);
+	return all;
+}
+
+/* R24: plain http is for loopback, https needs our certificate. */
+static int
+check_url(const struct conf *c, const char *path, struct err *e)
+{
+	const char *url = conf_string(c, "central", NULL, "url");
+	bool tls = conf_string(c, "tls", NULL, "cert")[0] != '\0';
+
+	if (!url[0] || (tls && strncmp(url, "https://", 8) == 0))
+		return 0;
+	if (!tls && (strncmp(url, "http://127.", 11) == 0 ||
+		     strncmp(url, "http://[::1]", 12) == 0 ||
+		     strncmp(url, "http://localhost:", 17) == 0))
+		return 0;
+	return err_set(e, ERR_PEER, 0,
+		       "%s: [central] url: https with [tls] set; plain http on loopback only", path);
+}
+
+int
+edge_settings_load(struct conf **out, const char *path, struct err *e)
+{
+	const struct conf_row *rows;
+	const char *name;
+	size_t n;
+	int rc;
+
+	rows = edge_settings_rows(&n);
+	rc = conf_load(out, path, rows, n, e);
+	if (rc)
+		return rc;
+	name = conf_string(*out, "site", NULL, "name");
+	if (!name[0] || strlen(name) > 64 || !conf_string(*out, "site", NULL, "issuer")[0])
+		rc = err_set(e, ERR_PEER, 0, "%s: [site] name (1 to 64 characters) and issuer",
+			     path);
+	if (!rc)
+		rc = check_url(*out, path, e);
+	if (rc)
+		conf_free(*out);
+	return rc;
+}

@@ -1,0 +1,297 @@
+#include "edge/evict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/digest.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/client.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/outbox.h"
+#include "proto/ledger.h"
+#include "proto/link.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum {
+	DIGESTS = 1000,	 /* per question      */
+	STEP_BYTES = 64 << 20,
+	STEP_COUNT = 1000,
+	AHEAD = 64,	/* studies that were released lately */
+	STUDIES = 8,
+	ANSWER_SECONDS = 30
+};
+
+#define RELEASE_MS INT64_C(86400000) /* a release holds for this epoch and 24 h */
+
+struct released {
+	char study[UID_SIZE];
+	struct id128 epoch;
+	int64_t until_ms;
+	uint64_t youngest; /* oid: a version that came later was not asked for */
+};
+
+struct evict {
+	struct edge *e;
+	struct link *link; /* NULL: no central */
+	struct released ahead[AHEAD];
+	unsigned next;
+};
+
+int
+evict_new(struct evict **out, struct edge *e, struct err *err)
+{
+	struct http_client_config hc;
+	struct evict *v = calloc(1, sizeof(*v));
+	int rc = 0;
+
+	if (!v)
+		return err_set(err, ERR_LOCAL, 0, "no memory for eviction");
+	v->e = e;
+	if (edge_client_config(e, &hc))
+		rc = link_http(&v->link, &hc, err);
+	if (rc) {
+		free(v);
+		return rc;
+	}
+	*out = v;
+	return 0;
+}
+
+void
+evict_free(struct evict *v)
+{
+	if (!v)
+		return;
+	link_close(v->link);
+	free(v);
+}
+
+/* --- what of a study is here --- */
+
+struct present {
+	struct id128 epoch;
+	struct version *list;
+	size_t n, cap;
+	bool owed;
+};
+
+static int
+note(void *arg, const struct version *v, struct err *e)
+{
+	struct present *p = arg;
+	struct version *more;
+
+	if (v->state != VERSION_HERE)
+		return 0;
+	/* R9, R17: what central has not receipted in this epoch is never evictable. */
+	p->owed = p->owed || !version_receipted(v, &p->epoch);
+	if (p->n == p->cap) {
+		more = realloc(p->list, (p->cap * 2 + 64) * sizeof(*more));
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a study");
+		p->list = more;
+		p->cap = p->cap * 2 + 64;
+	}
+	p->list[p->n++] = *v;
+	return 0;
+}
+
+static int
+look(struct evict *v, const char *study, struct present *p, struct err *err)
+{
+	struct contact c;
+	struct store_tx *tx;
+	int rc;
+
+	memset(p, 0, sizeof(*p));
+	edge_contact(v->e, &c);
+	p->epoch = c.epoch;
+	rc = store_begin_read(&tx, v->e->store, err);
+	if (rc)
+		return rc;
+	rc = store_versions_of_study(tx, study, 0, note, p, err);
+	store_end_read(tx);
+	if (id128_none(&p->epoch))
+		p->owed = true;
+	return rc;
+}
+
+/* --- asking --- */
+
+static int
+ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, struct err *err)
+{
+	Sync__ReleaseRequest m = SYNC__RELEASE_REQUEST__INIT;
+	Sync__ReleaseAnswer *a = NULL;
+	struct http_call call = {.method = "POST", .path = "/sync/v1/release", .body = BUF_INIT};
+	struct http_done done = {.body = BUF_INIT};
+	ProtobufCBinaryData digests[DIGESTS];
+	size_t i;
+	int rc;
+
+	for (i = 0; i < n; i++)
+		digests[i] = message_bytes(p->list[from + i].digest, SHA256_SIZE);
+	m.digests = digests;
+	m.n_digests = n;
+	message_pack(&call.body, &m.base);
+	call.seconds = ANSWER_SECONDS;
+	hex_of(p->epoch.b, ID128_SIZE, call.epoch);
+	rc = link_ask(v->link, &call, &done, err);
+	if (!rc && done.status == 200)
+		a = message_read(&sync__release_answer__descriptor, done.body.data, done.body.len,
+				 NULL);
+	*all = a && a->n_verdicts == n;
+	for (i = 0; *all && i < n; i++)
+		*all = a->verdicts[i] == SYNC__RELEASE_VERDICT__RELEASE_YES;
+	message_free(a);
+	buf_fini(&done.body);
+	return rc;
+}
+
+static struct released *
+find(struct evict *v, const char *study, const struct present *p)
+{
+	unsigned i;
+
+	for (i = 0; i < AHEAD; i++)
+		if (strcmp(v->ahead[i].study, study) == 0 &&
+		    id128_same(&v->ahead[i].epoch, &p->epoch) &&
+		    v->ahead[i].until_ms > clock_mono(v->e->clock) &&
+		    p->list[p->n - 1].oid <= v->ahead[i].youngest)
+			return &v->ahead[i];
+	return NULL;
+}
+
+/* Released now, or lately: the whole study or none of it. */
+static int
+is_released(struct evict *v, const char *study, const struct present *p, bool *yes, struct err *err)
+{
+	struct released *r = find(v, study, p);
+	size_t at, n;
+	int rc = 0;
+
+	*yes = r != NULL;
+	if (r || !v->link)
+		return 0;
+	*yes = true;
+	for (at = 0; !rc && *yes && at < p->n; at += n) {
+		n = p->n - at < DIGESTS ? p->n - at : DIGESTS;
+		rc = ask(v, p, at, n, yes, err);
+	}
+	if (rc || !*yes)
+		return rc;
+	r = &v->ahead[v->next++ % AHEAD];
+	strcpy(r->study, study);
+	r->epoch = p->epoch;
+	r->until_ms = clock_mono(v->e->clock) + RELEASE_MS;
+	r->youngest = p->list[p->n - 1].oid;
+	return 0;
+}
+
+/* --- freeing --- */
+
+struct freeing {
+	struct edge *e;
+	const struct present *p;
+	size_t from, n;
+	int kind;
+	uint64_t freed, bytes;
+};
+
+static int
+free_one(struct store_tx *tx, struct freeing *f, const struct version *asked, struct err *e)
+{
+	struct buf entry = BUF_INIT;
+	struct version v;
+	uint64_t seq;
+	int rc = store_version(tx, asked->oid, &v, e);
+
+	/* It was stored again, or is wanted otherwise, since it was looked at: it stays. */
+	if (rc || v.state != VERSION_HERE || v.seq != asked->seq ||
+	    !version_receipted(&v, &f->p->epoch))
+		return rc;
+	ledger_gone(&entry, f->kind, &v, clock_wall(f->e->clock));
+	rc = ledger_append(tx, &entry, &seq, e); /* R9: with the record, in one transaction */
+	if (!rc)
+		rc = store_drop_bytes(tx, v.oid, VERSION_ELSEWHERE, e);
+	buf_fini(&entry);
+	if (!rc) {
+		f->freed++;
+		f->bytes += v.size;
+	}
+	return rc;
+}
+
+static int
+free_some(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct freeing *f = arg;
+	size_t i;
+	int rc = 0;
+
+	f->freed = f->bytes = 0;
+	for (i = 0; !rc && i < f->n; i++)
+		rc = free_one(tx, f, &f->p->list[f->from + i], e);
+	return rc;
+}
+
+static int
+free_all(struct evict *v, const struct present *p, bool dark, uint64_t *n, uint64_t *bytes,
+	 struct err *err)
+{
+	struct freeing f = {.e = v->e, .p = p};
+	uint64_t step;
+	int rc = 0;
+
+	f.kind = dark ? SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK : SYNC__LEDGER_KIND__LEDGER_EVICTED;
+	for (; !rc && f.from < p->n; f.from += f.n) {
+		for (f.n = 0, step = 0; f.from + f.n < p->n && f.n < STEP_COUNT; f.n++) {
+			step += p->list[f.from + f.n].size;
+			if (f.n && step > STEP_BYTES)
+				break;
+		}
+		rc = store_commit(v->e->store, free_some, &f, err);
+		*n += rc ? 0 : f.freed;
+		*bytes += rc ? 0 : f.bytes;
+	}
+	return rc;
+}
+
+int
+evict_study(struct evict *v, const char *study, bool dark, uint64_t *n, uint64_t *bytes,
+	    struct err *err)
+{
+	struct present p;
+	bool yes = dark; /* R10: in the dark this epoch's receipts are central's last word */
+	int rc = look(v, study, &p, err);
+
+	if (!rc && p.n && !p.owed && !yes)
+		rc = is_released(v, study, &p, &yes, err);
+	if (!rc && p.n && !p.owed && yes)
+		rc = free_all(v, &p, dark, n, bytes, err);
+	free(p.list);
+	return rc;
+}
+
+void
+evict_ask_ahead(struct evict *v, int64_t keep_ms, struct err *err)
+{
+	struct store_candidate list[STUDIES];
+	struct present p;
+	bool yes;
+	size_t n, i;
+
+	if (store_candidates(v->e->store, keep_ms, NULL, list, STUDIES, &n, err))
+		return;
+	for (i = 0; i < n; i++) {
+		if (!look(v, list[i].study, &p, err) && p.n && !p.owed &&
+		    !find(v, list[i].study, &p))
+			(void)is_released(v, list[i].study, &p, &yes, err);
+		free(p.list);
+	}
+}

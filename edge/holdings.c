@@ -1,0 +1,187 @@
+#include "edge/holdings.h"
+
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/outbox.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { PAGE = 1000 };
+
+struct applying {
+	const struct id128 *epoch;
+	uint64_t first, next, end;
+	const unsigned char *bits;
+	uint64_t receipted; /* counted from scratch in each run of the closure */
+	struct store_tx *tx;
+	uint64_t seqs[PAGE]; /* rows that central holds */
+	size_t n;
+};
+
+static bool
+is_set(const struct applying *a, uint64_t seq)
+{
+	uint64_t i = seq - a->first;
+
+	return a->bits[i / 8] & 1u << i % 8;
+}
+
+/* The version whose entry this is; ERR_ABSENT: none, or a later entry speaks for it. */
+static int
+version_of(struct store_tx *tx, uint64_t seq, struct version *v, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	Sync__LedgerEntry *entry;
+	const void *p;
+	uint64_t oid;
+	size_t n;
+	int rc = ledger_get(tx, seq, &p, &n, e);
+
+	if (rc)
+		return rc;
+	entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+	rc = entry && ledger_says_has((int)entry->kind) && message_digest(digest, &entry->digest)
+		     ? store_by_digest(tx, digest, &oid, e)
+		     : ERR_ABSENT;
+	message_free(entry);
+	if (!rc)
+		rc = store_version(tx, oid, v, e);
+	return rc ? rc : v->seq == seq ? 0 : ERR_ABSENT;
+}
+
+static int
+apply_seq(struct applying *a, uint64_t seq, struct err *e)
+{
+	struct version v;
+	bool was;
+	int rc = version_of(a->tx, seq, &v, e);
+
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	if (!is_set(a, seq)) /* R7: also what was refilled, if central holds it no more */
+		return v.state == VERSION_HERE
+			       ? outbox_add(a->tx, OUTBOX_CENTRAL, seq, v.oid, v.size, e)
+			       : 0;
+	rc = outbox_del(a->tx, OUTBOX_CENTRAL, seq, &was, e);
+	if (!rc && !version_receipted(&v, a->epoch)) {
+		rc = store_set_receipt(a->tx, v.oid, a->epoch, e);
+		a->receipted++;
+	}
+	return rc;
+}
+
+static int
+apply_page(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct applying *a = arg;
+	uint64_t seq;
+	int rc = 0;
+
+	a->tx = tx;
+	a->receipted = 0;
+	for (seq = a->next; !rc && seq < a->end && seq < a->next + PAGE; seq++)
+		rc = apply_seq(a, seq, e);
+	return rc || !a->receipted ? rc : outbox_count_receipts(tx, false, a->receipted, e);
+}
+
+/* --- owed rows only --- */
+
+static int
+note_held(void *arg, const struct outbox_row *row, struct err *e)
+{
+	struct applying *a = arg;
+
+	(void)e;
+	if (row->seq >= a->end || a->n == PAGE)
+		return ERR_AGAIN;
+	a->next = row->seq + 1;
+	if (is_set(a, row->seq))
+		a->seqs[a->n++] = row->seq;
+	return 0;
+}
+
+static int
+apply_rows(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct applying *a = arg;
+	size_t i;
+	int rc = 0;
+
+	a->tx = tx;
+	a->receipted = 0;
+	for (i = 0; !rc && i < a->n; i++) {
+		bool was;
+
+		rc = apply_seq(a, a->seqs[i], e);
+		if (!rc) /* an entry that a later one replaced is owed no more either */
+			rc = outbox_del(tx, OUTBOX_CENTRAL, a->seqs[i], &was, e);
+	}
+	return rc || !a->receipted ? rc : outbox_count_receipts(tx, false, a->receipted, e);
+}
+
+static int
+apply_owed(struct edge *e, struct applying *a, struct err *err)
+{
+	struct store_tx *tx;
+	int rc;
+
+	do {
+		a->n = 0;
+		rc = store_begin_read(&tx, e->store, err);
+		if (rc)
+			return rc;
+		rc = outbox_each(tx, OUTBOX_CENTRAL, a->next, false, note_held, a, err);
+		store_end_read(tx);
+		if (rc == ERR_AGAIN)
+			rc = 0;
+		if (!rc && a->n)
+			rc = store_commit(e->store, apply_rows, a, err);
+	} while (!rc && a->n == PAGE);
+	return rc;
+}
+
+int
+holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
+	       const unsigned char *bits, bool whole, struct err *err)
+{
+	struct applying a = {.epoch = epoch,
+			     .first = first,
+			     .next = first,
+			     .end = first + count,
+			     .bits = bits};
+	int rc = 0;
+
+	if (!whole)
+		return apply_owed(e, &a, err);
+	for (; !rc && a.next < a.end; a.next += PAGE)
+		rc = store_commit(e->store, apply_page, &a, err);
+	return rc;
+}
+
+/* --- epochs --- */
+
+struct opening {
+	const struct id128 *epoch;
+	uint64_t losses;
+};
+
+static int
+new_epoch(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct opening *o = arg;
+	int rc = sync_put(tx, "epoch", o->epoch->b, sizeof(o->epoch->b), e);
+
+	if (!rc)
+		rc = sync_set_number(tx, "losses", o->losses, e);
+	return rc ? rc : outbox_count_receipts(tx, true, 0, e);
+}
+
+int
+holdings_new_epoch(struct edge *e, const struct id128 *epoch, uint64_t losses, struct err *err)
+{
+	struct opening o = {epoch, losses};
+
+	return store_commit(e->store, new_epoch, &o, err);
+}

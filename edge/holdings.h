@@ -1,0 +1,29 @@
+/*
+ * holdings.h - what central's bits say of our ledger (R19), and what a new epoch means (R22).
+ *
+ * Threads: replicate's.
+ */
+#ifndef SALAMANDER_EDGE_HOLDINGS_H
+#define SALAMANDER_EDGE_HOLDINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/rng.h"
+
+struct edge;
+struct err;
+
+/*
+ * bits: of seqs first to first + count - 1. A bit that is set is as good as a receipt
+ * of this epoch. whole: what has bytes here and no bit is owed again; else only rows
+ * of the outbox are looked at.
+ */
+int holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
+		   const unsigned char *bits, bool whole, struct err *err);
+/* Commits it: what another central receipted is history. */
+int holdings_new_epoch(struct edge *e, const struct id128 *epoch, uint64_t losses,
+		       struct err *err);
+
+#endif

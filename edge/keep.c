@@ -1,0 +1,372 @@
+#include "edge/keep.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/evict.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+
+enum {
+	ASK_PERCENT = 80,
+	FREE_PERCENT = 90,
+	DOWN_PERCENT = 86,
+	DARK_PERCENT = 97,
+	TURN_SECONDS = 1,
+	STUDIES = 32,
+	HOURS = 24,
+	HOUR_MS = 3600000
+};
+
+#define DAY_MS INT64_C(86400000)
+
+struct keep {
+	struct edge *e;
+	struct evict *evict; /* guarded by work_mu */
+	pthread_mutex_t work_mu;
+	pthread_t thread;
+	pthread_mutex_t mu;
+	pthread_cond_t wake, freed;
+	/* guarded by mu */
+	bool stopping, can_release, young;
+	unsigned waiting;
+	/* bytes taken in, by hour of monotonic time */
+	_Atomic uint64_t hour[HOURS];
+	_Atomic int64_t hour_number[HOURS];
+	int64_t started_ms;
+};
+
+bool
+keep_in_the_dark(struct edge *e)
+{
+	struct contact c;
+
+	edge_contact(e, &c);
+	return !c.ever || c.two_centrals || clock_mono(e->clock) - c.mono_ms > KEEP_DARK_MS;
+}
+
+static bool
+on_hold(struct edge *e)
+{
+	struct store_tx *tx;
+	uint64_t hold = 1;
+
+	if (store_begin_read(&tx, e->store, NULL))
+		return true;
+	if (sync_number(tx, "hold", &hold, NULL))
+		hold = 1;
+	store_end_read(tx);
+	return hold != 0;
+}
+
+static unsigned
+percent_used(struct edge *e)
+{
+	struct store_space s;
+
+	store_space(e->store, &s);
+	return s.quota ? (unsigned)((s.used > s.dropping ? s.used - s.dropping : 0) * 100 / s.quota)
+		       : 0;
+}
+
+/* --- one round --- */
+
+struct round {
+	struct keep *k;
+	unsigned down_to; /* per cent */
+	bool dark;
+	uint64_t n, bytes;
+	bool young;
+};
+
+static int64_t
+keep_ms(const struct edge *e)
+{
+	return conf_number(e->conf, "cache", NULL, "keep_days") * DAY_MS;
+}
+
+/* Studies in the order of R11, each whole, until enough is free. */
+static int
+free_studies(struct round *r, struct err *err)
+{
+	struct store_candidate list[STUDIES], after;
+	struct edge *e = r->k->e;
+	bool first = true;
+	size_t n, i;
+	int rc;
+
+	do {
+		rc = store_candidates(e->store, keep_ms(e), first ? NULL : &after, list, STUDIES,
+				      &n, err);
+		for (i = 0; !rc && i < n; i++) {
+			uint64_t freed = 0, bytes = 0;
+
+			after = list[i];
+			first = false;
+			if (percent_used(e) <= r->down_to && r->down_to)
+				return 0;
+			rc = evict_study(r->k->evict, list[i].study, r->dark, &freed, &bytes, err);
+			r->n += freed;
+			r->bytes += bytes;
+			r->young = r->young || (freed && list[i].class == STORE_YOUNG);
+		}
+	} while (!rc && n == STUDIES);
+	return rc;
+}
+
+static int
+run_round(struct keep *k, unsigned down_to, bool dark, struct round *out, struct err *err)
+{
+	struct round r = {.k = k, .down_to = down_to, .dark = dark};
+	int rc;
+
+	(void)pthread_mutex_lock(&k->work_mu);
+	rc = free_studies(&r, err);
+	(void)pthread_mutex_unlock(&k->work_mu);
+	(void)pthread_mutex_lock(&k->mu);
+	k->young = r.n ? r.young : k->young;
+	(void)pthread_cond_broadcast(&k->freed);
+	(void)pthread_mutex_unlock(&k->mu);
+	if (r.n) {
+		log_line(LOG_INFO, dark ? "evicted.dark" : "evicted",
+			 "instances=%llu bytes=%llu young=%d", (unsigned long long)r.n,
+			 (unsigned long long)r.bytes, (int)r.young);
+		replicate_wake(k->e->replicate);
+	}
+	*out = r;
+	return rc;
+}
+
+/* What a full cache may do now. */
+static void
+turn(struct keep *k, bool wanted)
+{
+	struct err err = ERR_INIT;
+	struct round r = {.n = 0};
+	struct store_space space;
+	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, tried = false;
+	unsigned used = percent_used(k->e);
+
+	may = !hold && (!dark || (strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "free") == 0 &&
+				  (used >= DARK_PERCENT || wanted)));
+	if (may && (used >= FREE_PERCENT || wanted)) {
+		tried = true;
+		if (run_round(k, dark ? DARK_PERCENT - 1 : DOWN_PERCENT, dark, &r, &err))
+			log_err(LOG_WARN, "evict", &err);
+	} else if (may && used >= ASK_PERCENT && !dark) {
+		/* Ahead of need: what central would release is asked now (R9). */
+		(void)pthread_mutex_lock(&k->work_mu);
+		evict_ask_ahead(k->evict, keep_ms(k->e), &err);
+		(void)pthread_mutex_unlock(&k->work_mu);
+	}
+	store_space(k->e->store, &space);
+	(void)pthread_mutex_lock(&k->mu);
+	k->can_release = may && (tried ? r.n > 0 || space.dropping > 0 : true);
+	(void)pthread_cond_broadcast(&k->freed);
+	(void)pthread_mutex_unlock(&k->mu);
+}
+
+static void
+in_seconds(struct timespec *t, int64_t ms)
+{
+	(void)clock_gettime(CLOCK_MONOTONIC, t);
+	t->tv_sec += ms / 1000;
+	t->tv_nsec += ms % 1000 * 1000000;
+	if (t->tv_nsec >= 1000000000) {
+		t->tv_sec++;
+		t->tv_nsec -= 1000000000;
+	}
+}
+
+static void *
+run(void *arg)
+{
+	struct keep *k = arg;
+	struct timespec t;
+	bool wanted;
+
+	(void)pthread_mutex_lock(&k->mu);
+	while (!k->stopping) {
+		wanted = k->waiting > 0;
+		(void)pthread_mutex_unlock(&k->mu);
+		if (wanted || percent_used(k->e) >= ASK_PERCENT)
+			turn(k, wanted);
+		(void)pthread_mutex_lock(&k->mu);
+		in_seconds(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
+		if (!k->stopping)
+			(void)pthread_cond_timedwait(&k->wake, &k->mu, &t);
+	}
+	(void)pthread_mutex_unlock(&k->mu);
+	return NULL;
+}
+
+/* --- take-in that waits --- */
+
+bool
+keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms)
+{
+	struct timespec t;
+	int64_t now = clock_mono(k->e->clock);
+	bool room = false;
+
+	if (!*since_ms)
+		*since_ms = now;
+	(void)pthread_mutex_lock(&k->mu);
+	k->waiting++;
+	k->can_release = true; /* until a round has said otherwise */
+	(void)pthread_cond_signal(&k->wake);
+	while (!k->stopping && k->can_release && now < *since_ms + KEEP_WAIT_MS) {
+		in_seconds(&t, 50);
+		(void)pthread_cond_timedwait(&k->freed, &k->mu, &t);
+		room = store_admit(k->e->store, bytes, NULL) == 0;
+		if (room)
+			break;
+		now = clock_mono(k->e->clock);
+	}
+	k->waiting--;
+	(void)pthread_mutex_unlock(&k->mu);
+	return room;
+}
+
+bool
+keep_can_release(struct keep *k)
+{
+	bool can;
+
+	(void)pthread_mutex_lock(&k->mu);
+	can = k->can_release;
+	(void)pthread_cond_signal(&k->wake);
+	(void)pthread_mutex_unlock(&k->mu);
+	return can;
+}
+
+/* --- by hand --- */
+
+int
+keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, struct err *err)
+{
+	bool dark = keep_in_the_dark(k->e);
+	struct round r;
+	int rc;
+
+	*n = *bytes = 0;
+	if (on_hold(k->e))
+		return err_set(err, ERR_AGAIN, 0, "eviction is on hold; `hold off` ends it");
+	if (dark && (percent_used(k->e) < DARK_PERCENT ||
+		     strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "keep") == 0))
+		return err_set(err, ERR_AGAIN, 0,
+			       "central has not answered for 15 minutes: nothing is freed (R10)");
+	if (!study) {
+		rc = run_round(k, 0, dark, &r, err);
+		*n = r.n;
+		*bytes = r.bytes;
+		return rc;
+	}
+	(void)pthread_mutex_lock(&k->work_mu);
+	rc = evict_study(k->evict, study, dark, n, bytes, err);
+	(void)pthread_mutex_unlock(&k->work_mu);
+	if (*n)
+		replicate_wake(k->e->replicate);
+	return rc;
+}
+
+/* --- the rate --- */
+
+void
+keep_taken(struct keep *k, uint64_t bytes)
+{
+	int64_t hour = clock_mono(k->e->clock) / HOUR_MS;
+	unsigned i = (unsigned)(hour % HOURS);
+
+	if (atomic_exchange(&k->hour_number[i], hour) != hour)
+		atomic_store(&k->hour[i], 0);
+	atomic_fetch_add(&k->hour[i], bytes);
+}
+
+void
+keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
+{
+	int64_t now = clock_mono(k->e->clock), hour = now / HOUR_MS;
+	double taken = 0, hours = (double)(now - k->started_ms) / HOUR_MS, rate;
+	struct store_space s;
+	double free_bytes;
+	unsigned i;
+
+	for (i = 0; i < HOURS; i++)
+		if (hour - atomic_load(&k->hour_number[i]) < HOURS)
+			taken += (double)atomic_load(&k->hour[i]);
+	hours = hours > HOURS ? HOURS : hours < 1 ? 1 : hours;
+	rate = taken / hours;
+	store_space(k->e->store, &s);
+	free_bytes = s.quota > s.used ? (double)(s.quota - s.used) : 0;
+	out->rate_known = rate > 0;
+	out->hours_left = out->rate_known ? (free_bytes + (double)evictable) / rate : 0;
+	out->hours_left_dark = out->rate_known ? free_bytes / rate : 0;
+	out->hold = on_hold(k->e);
+	out->dark = keep_in_the_dark(k->e);
+	(void)pthread_mutex_lock(&k->mu);
+	out->young = k->young;
+	(void)pthread_mutex_unlock(&k->mu);
+}
+
+/* --- start and stop --- */
+
+int
+keep_start(struct keep **out, struct edge *e, struct err *err)
+{
+	struct keep *k = calloc(1, sizeof(*k));
+	pthread_condattr_t attr;
+	int rc = k ? evict_new(&k->evict, e, err)
+		   : err_set(err, ERR_LOCAL, 0, "no memory to keep the cache");
+
+	if (rc) {
+		free(k);
+		return rc;
+	}
+	k->e = e;
+	k->can_release = true;
+	k->started_ms = clock_mono(e->clock);
+	(void)pthread_mutex_init(&k->work_mu, NULL);
+	(void)pthread_mutex_init(&k->mu, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&k->wake, &attr);
+	(void)pthread_cond_init(&k->freed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	if (pthread_create(&k->thread, NULL, run, k)) {
+		evict_free(k->evict);
+		free(k);
+		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+	}
+	*out = k;
+	return 0;
+}
+
+void
+keep_stop(struct keep *k)
+{
+	if (!k)
+		return;
+	(void)pthread_mutex_lock(&k->mu);
+	k->stopping = true;
+	(void)pthread_cond_broadcast(&k->wake);
+	(void)pthread_cond_broadcast(&k->freed);
+	(void)pthread_mutex_unlock(&k->mu);
+	(void)pthread_join(k->thread, NULL);
+	evict_free(k->evict);
+	(void)pthread_mutex_destroy(&k->work_mu);
+	(void)pthread_mutex_destroy(&k->mu);
+	(void)pthread_cond_destroy(&k->wake);
+	(void)pthread_cond_destroy(&k->freed);
+	free(k);
+}

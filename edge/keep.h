@@ -1,0 +1,47 @@
+/*
+ * keep.h - the duty that makes room, and only of what may go (R9, R10, R11).
+ *
+ * From 80 % of the quota it asks central, study by study in the order of R11, for a
+ * release; at 90 %, or when take-in waits, it frees what was released. In the dark
+ * nothing goes below 97 %; above, only what central had confirmed in this epoch,
+ * unless [cache] dark = keep. `hold` stops all of it.
+ * Threads: any.
+ */
+#ifndef SALAMANDER_EDGE_KEEP_H
+#define SALAMANDER_EDGE_KEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ctl_reply;
+struct edge;
+struct err;
+struct keep; /* opaque */
+
+enum { KEEP_DARK_MS = 15 * 60 * 1000, KEEP_WAIT_MS = 10000 };
+
+int keep_start(struct keep **out, struct edge *e, struct err *err);
+void keep_stop(struct keep *k); /* NULL is fine */
+
+/* Take-in met a full cache: waits up to KEEP_WAIT_MS, from *since_ms (0: now) on, for room for
+ * `bytes`. false: there is none, and nothing can be released. */
+bool keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms);
+/* Can anything be released, as far as is known? */
+bool keep_can_release(struct keep *k);
+/* For the rate of take-in. */
+void keep_taken(struct keep *k, uint64_t bytes);
+
+/* Frees one study (NULL: all that central releases). *n: versions freed. */
+int keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, struct err *err);
+/* No answered hello for 15 min, or none yet since the start (R10). */
+bool keep_in_the_dark(struct edge *e);
+
+struct keep_status {
+	bool hold, dark, young; /* young: own studies younger than keep_days had to go */
+	bool rate_known;
+	double hours_left;	/* with the WAN: what is not owed makes room */
+	double hours_left_dark; /* without                                   */
+};
+void keep_status(struct keep *k, uint64_t evictable, struct keep_status *out);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * outbox.h - what is owed, by destination; packs under way; what the sync remembers.
+ *
+ * Tables beside the store's own:
+ *	outbox   destination (1) | seq (be64)  oid, size, tries, not before, in a pack
+ *	packing  pack id (32)                  the manifest: pins its members (R14)
+ *	sync     name                          epoch, counts, last receipt, hold
+ *
+ * A row comes in the transaction of the bytes and goes with a receipt, or with the
+ * bytes themselves when they are found damaged. Counts are kept in the same
+ * transactions.
+ * Threads: as the transactions.
+ */
+#ifndef SALAMANDER_EDGE_OUTBOX_H
+#define SALAMANDER_EDGE_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "common/base/rng.h"
+
+struct buf;
+struct err;
+struct store_tx;
+
+#define OUTBOX_TABLE "outbox"
+#define PACKING_TABLE "packing"
+#define SYNC_TABLE "sync"
+
+enum outbox_to { OUTBOX_CENTRAL = 1 }; /* on disk: never renumber */
+
+struct outbox_row {
+	uint64_t seq, oid, size;
+	uint32_t tries;
+	int64_t not_before; /* store_time */
+	bool packed, parked;
+};
+
+struct outbox_counts {
+	uint64_t owed, owed_bytes; /* all rows                 */
+	uint64_t packed, packed_bytes;
+	uint64_t parked;
+	uint64_t receipted; /* versions, in this epoch */
+};
+
+int outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e);
+/* A receipt, or a holdings bit, of this epoch for one more version; 0: a new epoch began. */
+int outbox_count_receipts(struct store_tx *tx, bool reset, uint64_t more, struct err *e);
+/* Adding a row that is there is free. */
+int outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, uint64_t oid, uint64_t size,
+	       struct err *e);
+int outbox_get(struct store_tx *tx, enum outbox_to to, uint64_t seq, struct outbox_row *out,
+	       struct err *e);
+/* Writes a row anew; counts follow. */
+int outbox_change(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row,
+		  struct err *e);
+/* *was: there was such a row. */
+int outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, struct err *e);
+/* Rows from seq on upwards (or downwards from seq), until fn says other than 0. */
+int outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards,
+		int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
+		struct err *e);
+
+int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE], const struct buf *manifest,
+		struct err *e);
+int packing_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e);
+/* All manifests, borrowed. */
+int packing_each(struct store_tx *tx,
+		 int (*fn)(void *arg, const void *manifest, size_t n, struct err *e), void *arg,
+		 struct err *e);
+
+/* Small values by name; absent: n 0, or zero. */
+int sync_get(struct store_tx *tx, const char *name, struct buf *out, struct err *e);
+int sync_put(struct store_tx *tx, const char *name, const void *p, size_t n, struct err *e);
+int sync_id(struct store_tx *tx, const char *name, struct id128 *out, struct err *e);
+int sync_number(struct store_tx *tx, const char *name, uint64_t *out, struct err *e);
+int sync_set_number(struct store_tx *tx, const char *name, uint64_t v, struct err *e);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * packing.h - packs under way from this edge: chosen, made, receipted, dissolved.
+ *
+ * A pack's manifest is committed before its first byte is sent; it pins the
+ * members until the pack is receipted or dissolved (R14).
+ * Threads: replicate's.
+ */
+#ifndef SALAMANDER_EDGE_PACKING_H
+#define SALAMANDER_EDGE_PACKING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/digest.h"
+
+struct edge;
+struct err;
+struct pack;
+struct store_reader;
+
+struct packing { /* one slot */
+	struct pack *pack; /* NULL: empty */
+	unsigned char id[SHA256_SIZE];
+	struct buf manifest;
+	struct store_reader *reader; /* of the member read last */
+	size_t reading;
+	uint64_t bad_seq; /* packing_read found it damaged */
+};
+
+/* Chooses what waits, announced up to `announced` (R7); nothing to pack: pack stays NULL. */
+int packing_make(struct packing *p, struct edge *e, uint64_t announced, bool oldest,
+		 struct err *err);
+/* Takes up a manifest of before a restart. */
+int packing_open(struct packing *p, const void *manifest, size_t n, struct err *err);
+/* n bytes of the pack from offset on, appended; ERR_CORRUPT: bad_seq says whose. */
+int packing_read(struct packing *p, struct edge *e, uint64_t offset, size_t n, struct buf *out,
+		 struct err *err);
+/* Central's receipt: what it names is owed no more (R5). ERR_PEER: it does not count. */
+int packing_receipt(struct packing *p, struct edge *e, const void *receipt, size_t n,
+		    struct err *err);
+/*
+ * Given up: the members of `bad` are read again; one whose own digest fails is entered
+ * as damaged, the others wait longer each time; the rest is packed anew.
+ */
+int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n,
+		     struct err *err);
+void packing_fini(struct packing *p); /* leaves it empty */
+
+#endif

@@ -1,0 +1,544 @@
+#include "edge/refill.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/client.h"
+#include "common/os/ctl.h"
+#include "common/store/index.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "proto/ledger.h"
+#include "proto/link.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum {
+	PAGE = 500,
+	RANGE = 8 << 20,
+	GAP = 64 << 10, /* between members that one request still covers */
+	QUOTA_PERCENT = 70,
+	CALL_SECONDS = 120,
+	TRIES = 5,
+	PARTIAL = 206,
+	FULL_PAGE = 200
+};
+
+#define DAY_MS INT64_C(86400000)
+
+struct wanted { /* one instance of a page */
+	const Sync__RefillItem *item;
+	Sync__LedgerEntry *entry;
+	uint64_t oid, size;
+	unsigned char pack[SHA256_SIZE];
+};
+
+struct refilling {
+	struct edge *e;
+	const struct refill_config *c;
+	struct ctl_reply *r;
+	struct refill_result *out;
+	struct link *link;
+	struct id128 epoch;
+	Sync__RefillAnswer *page;
+	struct wanted *list;
+	size_t n;
+	uint64_t total; /* for the progress bar */
+};
+
+/* --- asking --- */
+
+static int
+ask(struct refilling *f, struct http_call *call, int want, struct http_done *done, struct err *err)
+{
+	struct contact c;
+	unsigned tries;
+	int rc;
+
+	for (tries = 1;; tries++) {
+		struct http_call copy = *call;
+
+		edge_contact(f->e, &c);
+		f->epoch = c.epoch;
+		hex_of(f->epoch.b, ID128_SIZE, copy.epoch);
+		copy.seconds = CALL_SECONDS;
+		buf_init(&copy.body);
+		buf_put(&copy.body, call->body.data, call->body.len);
+		rc = link_ask(f->link, &copy, done, err);
+		if (rc || done->status == want)
+			return rc;
+		if (tries == TRIES || ctl_stopping(f->r))
+			break;
+		buf_fini(&done->body);
+		clock_sleep(1000);
+	}
+	rc = err_set(err, ERR_AGAIN, 0, "central answered %d%s%s", done->status,
+		     done->status ? "" : ": ", done->what);
+	buf_fini(&done->body);
+	return rc;
+}
+
+static int
+next_page(struct refilling *f, uint64_t before, struct err *err)
+{
+	Sync__RefillRequest m = SYNC__REFILL_REQUEST__INIT;
+	struct http_call call = {.method = "POST", .path = "/sync/v1/refill", .body = BUF_INIT};
+	struct http_done done = {.body = BUF_INIT};
+	struct contact c;
+	int rc;
+
+	edge_contact(f->e, &c);
+	m.site = message_text(f->c->group ? "" : f->e->site);
+	m.before = before;
+	m.count = PAGE;
+	if (f->c->days)
+		m.not_before_ms = clock_wall(f->e->clock) + c.skew_ms - (int64_t)f->c->days * DAY_MS;
+	message_pack(&call.body, &m.base);
+	rc = ask(f, &call, FULL_PAGE, &done, err);
+	buf_fini(&call.body);
+	if (rc)
+		return rc;
+	f->page = message_read(&sync__refill_answer__descriptor, done.body.data, done.body.len, err);
+	buf_fini(&done.body);
+	return f->page ? 0 : ERR_PEER;
+}
+
+/* --- the list: known from now on, with or without bytes (R20) --- */
+
+static struct attrs
+study_of(const struct refilling *f, const char *study)
+{
+	struct attrs none = {NULL, 0};
+	size_t i;
+
+	for (i = 0; i < f->page->n_studies; i++) {
+		struct attrs set = {f->page->studies[i]->attributes.data,
+				    f->page->studies[i]->attributes.len};
+
+		if (strcmp(f->page->studies[i]->study, study) == 0 && attrs_valid(set))
+			return set;
+	}
+	return none;
+}
+
+static struct attrs
+set_of(const ProtobufCBinaryData *b)
+{
+	struct attrs set = {b->data, b->len}, none = {NULL, 0};
+
+	return attrs_valid(set) ? set : none;
+}
+
+/* Counts and classes of central's row are its own. */
+static void
+without_counts(struct buf *out, struct attrs row)
+{
+	struct attrs none = {NULL, 0};
+
+	ledger_record(out, row, none);
+}
+
+static int
+announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct err *err)
+{
+	struct store_verdict verdict;
+	struct buf study = BUF_INIT;
+	struct version v;
+	int rc;
+
+	if (!ledger_version(&v, w->entry))
+		return 0;
+	v.origin = VERSION_REFILLED;
+	without_counts(&study, study_of(f, v.study));
+	rc = store_announce(tx, &v, attrs_of(&study), set_of(&w->entry->series_attributes),
+			    set_of(&w->entry->instance_attributes), w->item->age_ms, &verdict, err);
+	buf_fini(&study);
+	w->oid = verdict.oid;
+	w->size = v.size;
+	return rc;
+}
+
+static int
+announce_page(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct refilling *f = arg;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < f->n; i++)
+		rc = announce_one(f, tx, &f->list[i], err);
+	return rc;
+}
+
+static int
+read_page(struct refilling *f, struct err *err)
+{
+	size_t i;
+
+	f->list = calloc(f->page->n_items + 1, sizeof(*f->list));
+	if (!f->list)
+		return err_set(err, ERR_LOCAL, 0, "no memory for a page");
+	for (i = 0; i < f->page->n_items; i++) {
+		struct wanted *w = &f->list[f->n];
+
+		w->item = f->page->items[i];
+		w->entry = message_read(&sync__ledger_entry__descriptor, w->item->entry.data,
+					w->item->entry.len, NULL);
+		(void)message_digest(w->pack, &w->item->pack);
+		f->n += w->entry != NULL;
+	}
+	return 0;
+}
+
+static void
+drop_page(struct refilling *f)
+{
+	size_t i;
+
+	for (i = 0; i < f->n; i++)
+		message_free(f->list[i].entry);
+	free(f->list);
+	message_free(f->page);
+	f->list = NULL;
+	f->page = NULL;
+	f->n = 0;
+}
+
+/* --- bytes --- */
+
+struct arrival {
+	struct refilling *f;
+	struct wanted *w;
+	struct store_spool *spool;
+	bool came;
+};
+
+static int
+append_study(struct store_tx *tx, struct refilling *f, const struct version *v, struct err *err)
+{
+	struct attrs row = {NULL, 0}, none = {NULL, 0};
+	struct buf record = BUF_INIT, entry = BUF_INIT;
+	uint64_t seq;
+	int rc;
+
+	if (!v->study[0] || index_study_row(tx, v->study, &row, NULL))
+		return 0;
+	ledger_record(&record, row, none);
+	ledger_study(&entry, v->study, attrs_of(&record), "", clock_wall(f->e->clock));
+	rc = ledger_append(tx, &entry, &seq, err);
+	buf_fini(&record);
+	buf_fini(&entry);
+	return rc;
+}
+
+/* R6: the first instance of a study that this ledger tells of brings the study's record. */
+static int
+is_first(void *arg, const struct version *v, struct err *err)
+{
+	(void)err;
+	*(bool *)arg = v->seq == 0;
+	return v->seq ? ERR_AGAIN : 0;
+}
+
+static int
+enter(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct arrival *a = arg;
+	struct buf entry = BUF_INIT, side = BUF_INIT;
+	struct version v;
+	bool first = true;
+	uint64_t seq;
+	int rc = store_version(tx, a->w->oid, &v, err);
+
+	a->came = false;
+	if (rc || v.state == VERSION_HERE)
+		return rc;
+	rc = store_versions_of_study(tx, v.study, 0, is_first, &first, err);
+	if (rc == ERR_AGAIN)
+		rc = 0;
+	if (!rc && first)
+		rc = append_study(tx, a->f, &v, err);
+	buf_put(&side, a->w->entry->side.data, a->w->entry->side.len);
+	v.origin = VERSION_REFILLED;
+	ledger_instance(&entry, &v, set_of(&a->w->entry->series_attributes),
+			set_of(&a->w->entry->instance_attributes), &side,
+			clock_wall(a->f->e->clock));
+	if (!rc)
+		rc = ledger_append(tx, &entry, &seq, err);
+	if (!rc)
+		rc = store_set_seq(tx, v.oid, seq, err);
+	if (!rc) /* R7: held at central: announced, not owed */
+		rc = store_set_receipt(tx, v.oid, &a->f->epoch, err);
+	if (!rc)
+		rc = store_set_spool(tx, v.oid, a->spool, err);
+	if (!rc)
+		rc = outbox_count_receipts(tx, false, 1, err);
+	buf_fini(&side);
+	buf_fini(&entry);
+	a->came = !rc;
+	return rc;
+}
+
+static int
+take(struct refilling *f, struct arrival *a, const unsigned char *digest, struct err *err)
+{
+	unsigned char want[SHA256_SIZE];
+	int rc;
+
+	if (!message_digest(want, &a->w->entry->digest) || memcmp(want, digest, sizeof(want)) != 0)
+		return err_set(err, ERR_CORRUPT, 0, "central gave other bytes than it should");
+	rc = store_commit_bytes(f->e->store, enter, a, a->w->size, err);
+	if (!rc && a->came) {
+		f->out->came++;
+		f->out->bytes += a->w->size;
+	}
+	return rc;
+}
+
+static int
+get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n,
+	  struct http_done *done, struct err *err)
+{
+	struct http_call call = {.method = "GET", .ranged = true, .body = BUF_INIT};
+	char hex[2 * SHA256_SIZE + 1];
+	int rc;
+
+	hex_of(w->pack, SHA256_SIZE, hex);
+	(void)snprintf(call.path, sizeof(call.path), "/sync/v1/packs/%s", hex);
+	call.range_first = offset;
+	call.range_n = n;
+	rc = ask(f, &call, PARTIAL, done, err);
+	if (!rc && done->body.len < n) {
+		buf_fini(&done->body);
+		rc = err_set(err, ERR_PEER, 0, "central gave fewer bytes than were asked for");
+	}
+	return rc;
+}
+
+/* A member that is larger than one range. */
+static int
+fetch_large(struct refilling *f, struct wanted *w, struct err *err)
+{
+	struct arrival a = {f, w, NULL, false};
+	struct http_done done = {.body = BUF_INIT};
+	unsigned char digest[SHA256_SIZE];
+	struct sha256 *sha = NULL;
+	uint64_t at = 0;
+	size_t n;
+	int rc = store_spool_open(&a.spool, f->e->store, err);
+
+	if (!rc)
+		rc = sha256_new(&sha, err);
+	while (!rc && at < w->size) {
+		n = w->size - at < RANGE ? (size_t)(w->size - at) : RANGE;
+		rc = get_range(f, w, w->item->offset + at, n, &done, err);
+		if (rc)
+			break;
+		sha256_add(sha, done.body.data, n);
+		rc = store_spool_add(a.spool, done.body.data, n, err);
+		buf_fini(&done.body);
+		at += n;
+	}
+	if (!rc) {
+		sha256_end(sha, digest);
+		rc = take(f, &a, digest, err);
+	}
+	sha256_free(sha);
+	store_spool_close(a.spool);
+	return rc;
+}
+
+static int
+take_member(struct refilling *f, struct wanted *w, const unsigned char *bytes, struct err *err)
+{
+	struct arrival a = {f, w, NULL, false};
+	unsigned char digest[SHA256_SIZE];
+	int rc = store_spool_open(&a.spool, f->e->store, err);
+
+	sha256_of(bytes, (size_t)w->size, digest);
+	if (!rc)
+		rc = store_spool_add(a.spool, bytes, (size_t)w->size, err);
+	if (!rc)
+		rc = take(f, &a, digest, err);
+	store_spool_close(a.spool);
+	return rc;
+}
+
+/* list[from .. from + n) lie near each other in one pack: one request. */
+static int
+fetch_group(struct refilling *f, struct wanted *from, size_t n, struct err *err)
+{
+	uint64_t first = from->item->offset, end = from[n - 1].item->offset + from[n - 1].size;
+	struct http_done done = {.body = BUF_INIT};
+	size_t i;
+	int rc;
+
+	if (n == 1 && from->size > RANGE)
+		return fetch_large(f, from, err);
+	if (end == first) /* nothing but empty ones cannot be: a canonical file has a header */
+		return err_set(err, ERR_PEER, 0, "an instance without bytes");
+	rc = get_range(f, from, first, (size_t)(end - first), &done, err);
+	for (i = 0; !rc && i < n; i++)
+		rc = take_member(f, &from[i], done.body.data + (from[i].item->offset - first), err);
+	buf_fini(&done.body);
+	return rc;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+	int c = memcmp(x->pack, y->pack, SHA256_SIZE);
+
+	return c ? c : (x->item->offset > y->item->offset) - (x->item->offset < y->item->offset);
+}
+
+static bool
+is_here(struct refilling *f, const struct wanted *w)
+{
+	struct store_tx *tx;
+	struct version v = {.state = VERSION_HERE};
+
+	if (store_begin_read(&tx, f->e->store, NULL))
+		return false;
+	if (store_version(tx, w->oid, &v, NULL))
+		v.state = VERSION_HERE;
+	store_end_read(tx);
+	return v.state == VERSION_HERE;
+}
+
+/* R12: refill is admitted up to 70 % of the quota. */
+static bool
+enough(struct refilling *f)
+{
+	struct store_space s;
+
+	store_space(f->e->store, &s);
+	f->out->stopped = f->out->stopped || (f->c->bytes && f->out->bytes >= f->c->bytes) ||
+			  (s.quota && s.used >= s.quota / 100 * QUOTA_PERCENT);
+	return f->out->stopped;
+}
+
+static void
+show_progress(struct refilling *f)
+{
+	uint64_t done = f->out->came + f->out->here, all = f->total ? f->total : 1;
+	char line[120], bar[] = "                    ";
+	unsigned filled = (unsigned)(done * (sizeof(bar) - 1) / (all > done ? all : done));
+
+	memset(bar, '#', filled);
+	(void)snprintf(line, sizeof(line), "\r[%s] %llu of %llu images, %llu MiB", bar,
+		       (unsigned long long)done, (unsigned long long)f->total,
+		       (unsigned long long)(f->out->bytes >> 20));
+	(void)ctl_progress(f->r, line);
+}
+
+static int
+fetch_page(struct refilling *f, struct err *err)
+{
+	size_t i, k = 0, n;
+	int rc = 0;
+
+	for (i = 0; i < f->n; i++) { /* those that are to be fetched, to the front */
+		struct wanted w = f->list[i];
+
+		if (w.item->pack.len != SHA256_SIZE || is_here(f, &w))
+			continue;
+		f->list[i] = f->list[k];
+		f->list[k++] = w;
+	}
+	qsort(f->list, k, sizeof(*f->list), by_place);
+	for (i = 0; !rc && i < k && !enough(f) && !ctl_stopping(f->r); i += n) {
+		const struct wanted *w = &f->list[i];
+
+		for (n = 1; i + n < k; n++) {
+			const struct wanted *last = &f->list[i + n - 1], *next = &f->list[i + n];
+
+			if (memcmp(next->pack, w->pack, SHA256_SIZE) != 0 ||
+			    next->item->offset > last->item->offset + last->size + GAP ||
+			    next->item->offset + next->size - w->item->offset > RANGE)
+				break;
+		}
+		rc = fetch_group(f, &f->list[i], n, err);
+		if (rc == ERR_CORRUPT || rc == ERR_PEER) { /* central's verify finds and says it */
+			log_err(LOG_ERROR, "refill.group", err);
+			err_clear(err);
+			f->out->failed += n;
+			rc = 0;
+		}
+	}
+	show_progress(f);
+	return rc;
+}
+
+static void
+count_page(struct refilling *f)
+{
+	size_t i;
+
+	for (i = 0; i < f->n; i++) {
+		f->out->known++;
+		if (is_here(f, &f->list[i]))
+			f->out->here++;
+		else if (f->list[i].item->pack.len != SHA256_SIZE)
+			f->out->absent++;
+		else
+			f->total++;
+	}
+}
+
+/* Twice over the list: first all of it is known, then the bytes come. */
+static int
+pass(struct refilling *f, bool bytes, struct err *err)
+{
+	uint64_t before = 0;
+	int rc = 0;
+
+	do {
+		rc = next_page(f, before, err);
+		if (!rc)
+			rc = read_page(f, err);
+		if (!rc)
+			rc = store_commit(f->e->store, announce_page, f, err);
+		if (!rc && !bytes)
+			count_page(f);
+		if (!rc && bytes)
+			rc = fetch_page(f, err);
+		before = rc ? 0 : f->page->next;
+		drop_page(f);
+	} while (!rc && before && !ctl_stopping(f->r) && !(bytes && enough(f)));
+	return rc;
+}
+
+int
+refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
+	   struct refill_result *out, struct err *err)
+{
+	struct refilling f = {.e = e, .c = c, .r = r, .out = out};
+	struct http_client_config hc;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (!edge_client_config(e, &hc))
+		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
+	rc = replicate_reach(e, err);
+	if (!rc)
+		rc = link_http(&f.link, &hc, err);
+	if (rc)
+		return rc;
+	rc = pass(&f, false, err);
+	f.total += out->here;
+	if (!rc)
+		rc = pass(&f, true, err);
+	(void)ctl_progress(r, "\n");
+	link_close(f.link);
+	replicate_wake(e->replicate);
+	return rc;
+}

@@ -1,0 +1,33 @@
+/*
+ * refill.h - a new edge gets back what its site had: the list first, then bytes,
+ * newest first (R20: viewers are served, and told what is missing, while it runs).
+ *
+ * What comes is checked against its digest and entered in the ledger as held, origin
+ * central: not owed while central holds it (R7). Stops at 70 % of the quota.
+ * Threads: a command's; beside everything else.
+ */
+#ifndef SALAMANDER_EDGE_REFILL_H
+#define SALAMANDER_EDGE_REFILL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ctl_reply;
+struct edge;
+struct err;
+
+struct refill_config {
+	bool group;	/* what all sites announced               */
+	uint64_t days;	/* 0: all; by central's clock (R28)       */
+	uint64_t bytes; /* 0: up to 70 % of the quota             */
+};
+
+struct refill_result {
+	uint64_t known, here, came, bytes, absent, failed;
+	bool stopped;
+};
+
+int refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
+	       struct refill_result *out, struct err *err);
+
+#endif

@@ -1,0 +1,501 @@
+#include "edge/replicate.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/store.h"
+#include "common/http/client.h"
+#include "edge/calls.h"
+#include "edge/edge.h"
+#include "edge/holdings.h"
+#include "edge/outbox.h"
+#include "edge/packing.h"
+#include "proto/ledger.h"
+#include "proto/link.h"
+#include "proto/message.h"
+#include "proto/pack.h"
+#include "proto/sender.h"
+#include "proto/sync.pb-c.h"
+
+enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 8, REACH_MS = 30000, REACH_STEP_MS = 100 };
+
+struct replicate {
+	struct edge *e;
+	struct link *link;
+	pthread_t thread;
+	bool threaded;
+	_Atomic bool stopping;
+	/* replicate's thread only */
+	struct sender sender;
+	struct packing slots[SENDER_SLOTS];
+	struct sender_event queue[EVENTS_MAX];
+	unsigned n_events;
+	struct http_done *answer; /* of the event that is stepped now */
+	int64_t work_since;	  /* 0: nothing waits */
+	int64_t wake_ms;
+};
+
+/* --- what waits --- */
+
+static int
+look(struct replicate *r, struct sender_event *ev, struct err *err)
+{
+	struct outbox_counts counts;
+	struct ledger_head head;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, r->e->store, err);
+
+	if (rc)
+		return rc;
+	rc = ledger_head(tx, &head, err);
+	if (!rc)
+		rc = outbox_counts(tx, &counts, err);
+	store_end_read(tx);
+	if (rc)
+		return rc;
+	ev->now_ms = clock_mono(r->e->clock);
+	ev->jitter = rng_u64(rng_real());
+	ev->head = head.seq;
+	ev->work_count = counts.owed - counts.packed;
+	ev->work_bytes = counts.owed_bytes - counts.packed_bytes;
+	if (!ev->work_count)
+		r->work_since = 0;
+	else if (!r->work_since)
+		r->work_since = ev->now_ms;
+	ev->work_since_ms = r->work_since;
+	return 0;
+}
+
+static void
+push(struct replicate *r, enum sender_event_kind kind, unsigned slot, uint64_t size)
+{
+	struct sender_event ev = {.kind = kind, .slot = slot, .size = size};
+
+	if (r->n_events < EVENTS_MAX)
+		r->queue[r->n_events++] = ev;
+}
+
+/* --- the contact that others look at --- */
+
+static void
+show_contact(struct replicate *r, bool answered_hello)
+{
+	struct contact *c = &r->e->contact;
+
+	(void)pthread_mutex_lock(&r->e->mu);
+	c->reachable = r->sender.reachable;
+	c->announced = r->sender.announced;
+	c->stepped_back = r->sender.stepped_back;
+	if (r->sender.reachable)
+		c->wall_ms = clock_wall(r->e->clock);
+	if (answered_hello && r->sender.reachable) {
+		c->ever = true;
+		c->mono_ms = clock_mono(r->e->clock);
+	}
+	(void)pthread_mutex_unlock(&r->e->mu);
+}
+
+/* R22: the epochs of the last hellos; A, B, A is two centrals. */
+static void
+note_epoch(struct edge *e, const struct id128 *epoch)
+{
+	struct contact *c = &e->contact;
+	bool two;
+
+	(void)pthread_mutex_lock(&e->mu);
+	two = !id128_none(epoch) && id128_same(&c->before, epoch) &&
+	      !id128_same(&c->epoch, epoch) && !c->two_centrals;
+	c->two_centrals = c->two_centrals || two;
+	if (!id128_same(&c->epoch, epoch))
+		c->before = c->epoch;
+	c->epoch = *epoch;
+	(void)pthread_mutex_unlock(&e->mu);
+	if (two)
+		log_line(LOG_ERROR, "central.two", "%s", "what=\"two epochs alternate\"");
+}
+
+/* --- actions --- */
+
+static int
+submit(struct replicate *r, enum sender_request kind, unsigned slot, struct http_call *call,
+       struct err *err)
+{
+	struct id128 epoch = r->sender.epoch;
+
+	call->id = (uint64_t)kind << KIND_SHIFT | slot;
+	if (kind != SENDER_HELLO)
+		hex_of(epoch.b, sizeof(epoch.b), call->epoch);
+	return link_submit(r->link, call, err);
+}
+
+static int
+send_piece(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct packing *p = &r->slots[a->slot];
+	struct http_call call;
+	int rc = calls_piece(&call, p, r->e, a->number, (size_t)a->count, a->first, err);
+
+	if (rc == ERR_CORRUPT && p->bad_seq) {
+		/* Our own copy is damaged: out with it, the rest is packed anew. */
+		uint64_t bad = p->bad_seq;
+
+		err_clear(err);
+		rc = packing_dissolve(p, r->e, &bad, 1, err);
+		if (!rc)
+			push(r, SENDER_UNPACKED, a->slot, 0);
+		return rc;
+	}
+	return rc ? rc : submit(r, SENDER_PIECE, a->slot, &call, err);
+}
+
+static int
+take_receipt(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor,
+					     r->answer->body.data, r->answer->body.len, err);
+	int rc = m ? packing_receipt(&r->slots[a->slot], r->e, m->receipt.data, m->receipt.len, err)
+		   : ERR_PEER;
+
+	message_free(m);
+	if (!rc)
+		push(r, SENDER_UNPACKED, a->slot, 0);
+	return rc;
+}
+
+static int
+unpack(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor,
+					     r->answer->body.data, r->answer->body.len, err);
+	struct http_call call;
+	int rc;
+
+	if (!m)
+		return ERR_PEER;
+	calls_drop(&call, &r->slots[a->slot]);
+	rc = packing_dissolve(&r->slots[a->slot], r->e, m->bad, m->n_bad, err);
+	message_free(m);
+	if (rc)
+		return rc;
+	push(r, SENDER_UNPACKED, a->slot, 0);
+	return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
+}
+
+static int
+apply_holdings(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	Sync__HoldingsAnswer *m = message_read(&sync__holdings_answer__descriptor,
+					       r->answer->body.data, r->answer->body.len, err);
+	int rc = 0;
+
+	if (!m)
+		return ERR_PEER;
+	if (m->first != a->number || m->count != a->count || m->bits.len < (m->count + 7) / 8)
+		rc = err_set(err, ERR_PEER, 0, "holdings that were not asked for");
+	if (!rc)
+		rc = holdings_apply(r->e, &r->sender.epoch, m->first, m->count, m->bits.data,
+				    a->whole, err);
+	message_free(m);
+	return rc;
+}
+
+static int
+make_pack(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct packing *p = &r->slots[a->slot];
+	int rc = packing_make(p, r->e, r->sender.announced, a->oldest, err);
+
+	if (!rc)
+		push(r, SENDER_PACKED, a->slot, p->pack ? pack_size(p->pack) : 0);
+	return rc;
+}
+
+static int
+carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct http_call call;
+	int rc;
+
+	switch (a->kind) {
+	case SENDER_SAY_HELLO:
+		rc = calls_hello(&call, r->e, err);
+		return rc ? rc : submit(r, SENDER_HELLO, 0, &call, err);
+	case SENDER_SEND_LEDGER:
+		rc = calls_ledger(&call, r->e, a->number, err);
+		return rc ? rc : submit(r, SENDER_LEDGER, 0, &call, err);
+	case SENDER_ASK_HOLDINGS:
+		calls_holdings(&call, r->e, a->number, a->count);
+		return submit(r, SENDER_ASK, 0, &call, err);
+	case SENDER_NEW_EPOCH:
+		log_line(LOG_WARN, "epoch.new", "announced=%llu",
+			 (unsigned long long)r->sender.announced);
+		return holdings_new_epoch(r->e, &r->sender.epoch, r->sender.losses, err);
+	case SENDER_APPLY_HOLDINGS:
+		return apply_holdings(r, a, err);
+	case SENDER_MAKE_PACK:
+		return make_pack(r, a, err);
+	case SENDER_SEND_PIECE:
+		return send_piece(r, a, err);
+	case SENDER_TAKE_RECEIPT:
+		return take_receipt(r, a, err);
+	case SENDER_UNPACK:
+		return unpack(r, a, err);
+	case SENDER_STEPPED_BACK:
+		log_line(LOG_ERROR, "ledger.stepped_back",
+			 "what=\"central knows another ledger of this incarnation\"");
+		return 0;
+	}
+	return 0;
+}
+
+/* What could not be done is tried again: by the slot, or by the next hello. */
+static void
+failed(struct replicate *r, const struct sender_action *a, const struct err *err)
+{
+	struct sender_event ev = {.kind = SENDER_FAILED, .slot = a->slot};
+
+	log_err(LOG_ERROR, "replicate", err);
+	switch (a->kind) {
+	case SENDER_MAKE_PACK:
+	case SENDER_SEND_PIECE:
+	case SENDER_TAKE_RECEIPT:
+	case SENDER_UNPACK:
+		break;
+	case SENDER_SAY_HELLO:
+	case SENDER_SEND_LEDGER:
+	case SENDER_ASK_HOLDINGS:
+	case SENDER_NEW_EPOCH:
+	case SENDER_APPLY_HOLDINGS:
+	case SENDER_STEPPED_BACK: /* as if nobody had answered */
+		ev.kind = SENDER_ANSWERED;
+		ev.request = a->kind == SENDER_SAY_HELLO      ? SENDER_HELLO
+			     : a->kind == SENDER_SEND_LEDGER  ? SENDER_LEDGER
+			     : a->kind == SENDER_ASK_HOLDINGS ? SENDER_ASK
+							      : SENDER_DISSOLVE;
+		/* Another epoch must not be taken for known before it is committed. */
+		sender_forget(&r->sender);
+		break;
+	}
+	if (r->n_events < EVENTS_MAX)
+		r->queue[r->n_events++] = ev;
+}
+
+static void
+step(struct replicate *r, struct sender_event *ev)
+{
+	struct sender_actions actions;
+	struct err err = ERR_INIT;
+	unsigned i;
+
+	if (look(r, ev, &err)) {
+		log_err(LOG_ERROR, "replicate", &err);
+		return;
+	}
+	sender_step(&r->sender, ev, &actions);
+	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable)
+		note_epoch(r->e, &r->sender.epoch);
+	show_contact(r, ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && ev->status);
+	for (i = 0; i < actions.n; i++) {
+		err_clear(&err);
+		if (carry_out(r, &actions.a[i], &err))
+			failed(r, &actions.a[i], &err);
+	}
+	r->wake_ms = actions.wake_ms;
+}
+
+static void
+drain(struct replicate *r)
+{
+	while (r->n_events) {
+		struct sender_event ev = r->queue[0];
+
+		memmove(r->queue, r->queue + 1, --r->n_events * sizeof(r->queue[0]));
+		step(r, &ev);
+	}
+}
+
+/* --- answers --- */
+
+static void
+on_answer(struct replicate *r, struct http_done *done)
+{
+	struct sender_event ev = {.kind = SENDER_ANSWERED};
+
+	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
+	ev.slot = (unsigned)(done->id & ((1u << KIND_SHIFT) - 1));
+	calls_answer(&ev, done, r->e);
+	if (done->status == 0)
+		log_line(LOG_DEBUG, "central.silent", "what=\"%s\"", done->what);
+	r->answer = done;
+	step(r, &ev);
+	r->answer = NULL;
+	drain(r);
+	buf_fini(&done->body);
+}
+
+void
+replicate_turn(struct replicate *r, int timeout_ms)
+{
+	struct sender_event ev = {.kind = SENDER_TIME};
+	struct err err = ERR_INIT;
+	struct http_done done;
+	bool got;
+
+	if (link_wait(r->link, timeout_ms, &done, &got, &err)) {
+		log_err(LOG_ERROR, "replicate", &err);
+		return;
+	}
+	if (got) {
+		on_answer(r, &done);
+		return;
+	}
+	step(r, &ev);
+	drain(r);
+}
+
+/* --- start and stop --- */
+
+static int
+take_up(void *arg, const void *manifest, size_t n, struct err *err)
+{
+	struct replicate *r = arg;
+	struct packing p = {.pack = NULL};
+	unsigned slot;
+	int rc = packing_open(&p, manifest, n, err);
+
+	if (rc)
+		return rc;
+	if (sender_resume(&r->sender, &slot, pack_size(p.pack)))
+		r->slots[slot] = p;
+	else
+		packing_fini(&p);
+	return 0;
+}
+
+int
+replicate_new(struct replicate **out, struct edge *e, struct link *link, struct err *err)
+{
+	struct replicate *r = calloc(1, sizeof(*r));
+	struct store_tx *tx;
+	struct id128 epoch;
+	uint64_t losses;
+	int rc = r ? store_begin_read(&tx, e->store, err)
+		   : err_set(err, ERR_LOCAL, 0, "no memory for replication");
+
+	if (!rc) {
+		rc = sync_id(tx, "epoch", &epoch, err);
+		if (!rc)
+			rc = sync_number(tx, "losses", &losses, err);
+		if (!rc) {
+			sender_init(&r->sender, &epoch, losses);
+			rc = packing_each(tx, take_up, r, err);
+		}
+		store_end_read(tx);
+	}
+	if (rc) {
+		link_close(link);
+		free(r);
+		return rc;
+	}
+	r->e = e;
+	r->link = link;
+	*out = r;
+	return 0;
+}
+
+void
+replicate_free(struct replicate *r)
+{
+	unsigned i;
+
+	if (!r)
+		return;
+	link_close(r->link);
+	for (i = 0; i < SENDER_SLOTS; i++)
+		packing_fini(&r->slots[i]);
+	free(r);
+}
+
+static void *
+run(void *arg)
+{
+	struct replicate *r = arg;
+	int64_t now, wait;
+
+	while (!atomic_load(&r->stopping)) {
+		now = clock_mono(r->e->clock);
+		wait = r->wake_ms > now ? r->wake_ms - now : 0;
+		replicate_turn(r, wait < TURN_MS ? (int)wait : TURN_MS);
+	}
+	return NULL;
+}
+
+int
+replicate_start(struct replicate **out, struct edge *e, struct link *link, struct err *err)
+{
+	int rc = replicate_new(out, e, link, err);
+
+	if (rc)
+		return rc;
+	if (pthread_create(&(*out)->thread, NULL, run, *out)) {
+		replicate_free(*out);
+		*out = NULL;
+		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+	}
+	(*out)->threaded = true;
+	return 0;
+}
+
+void
+replicate_wake(struct replicate *r)
+{
+	if (r)
+		link_wake(r->link);
+}
+
+void
+replicate_stop(struct replicate *r)
+{
+	if (!r)
+		return;
+	atomic_store(&r->stopping, true);
+	link_wake(r->link);
+	if (r->threaded)
+		(void)pthread_join(r->thread, NULL);
+	replicate_free(r);
+}
+
+int
+replicate_reach(struct edge *e, struct err *err)
+{
+	int64_t until = clock_mono(e->clock) + REACH_MS;
+	struct replicate *own = NULL;
+	struct http_client_config hc;
+	struct contact c;
+	struct link *link;
+	int rc = 0;
+
+	if (!edge_client_config(e, &hc))
+		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
+	if (!e->replicate) {
+		rc = link_http(&link, &hc, err);
+		if (!rc)
+			rc = replicate_new(&own, e, link, err);
+	}
+	for (edge_contact(e, &c); !rc && !c.reachable; edge_contact(e, &c)) {
+		if (clock_mono(e->clock) > until)
+			rc = err_set(err, ERR_AGAIN, 0, "central does not answer");
+		else if (own)
+			replicate_turn(own, REACH_STEP_MS);
+		else
+			clock_sleep(REACH_STEP_MS);
+	}
+	replicate_free(own);
+	return rc;
+}

@@ -1,0 +1,37 @@
+/*
+ * replicate.h - the duty that tells central what is here and sends it (R5, R7, R14).
+ *
+ * Drives proto/sender over a link: one thread, which holds no lock and no
+ * transaction while it waits. It retries for ever and never blocks take-in or viewers.
+ * Threads: replicate_wake from any; the rest from one. A replicator without a
+ * thread (tests) is turned by hand.
+ */
+#ifndef SALAMANDER_EDGE_REPLICATE_H
+#define SALAMANDER_EDGE_REPLICATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct edge;
+struct err;
+struct link;
+struct replicate; /* opaque */
+
+/* link is taken, even on failure. */
+int replicate_start(struct replicate **out, struct edge *e, struct link *link_taken,
+		    struct err *err);
+void replicate_stop(struct replicate *r); /* NULL is fine */
+/* Something was taken in, or may be tried again. NULL is fine. */
+void replicate_wake(struct replicate *r);
+
+/* Without a thread of its own. */
+int replicate_new(struct replicate **out, struct edge *e, struct link *link_taken,
+		  struct err *err);
+void replicate_turn(struct replicate *r, int timeout_ms);
+void replicate_free(struct replicate *r);
+
+
+/* Until a hello has been answered: by the running duty, or said here. ERR_AGAIN: nobody answers. */
+int replicate_reach(struct edge *e, struct err *err);
+
+#endif
