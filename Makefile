@@ -2,6 +2,7 @@
 # there is no list of files to keep.
 #
 #   make            build/salamander-edge, build/salamander-central
+#   make demo       two edges, one central, two fires (DICOM=dir, KEEP=1)
 #   make check      unit, system, crash tests
 #   make lint       format, cppcheck, floors, sizes, headers
 #   make bench      speed, beside Orthanc
@@ -51,7 +52,7 @@ TESTS := $(TEST_C:%.c=$(B)/%)
 TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c)
 TOOLS := $(TOOL_C:%.c=$(B)/%)
 
-.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak install clean deps-build deps-test deps-lint
+.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean deps-build deps-test deps-lint
 .SECONDARY:
 .DEFAULT_GOAL := all
 
@@ -143,6 +144,10 @@ fuzz: deps-build deps-test $(FUZZERS)
 	@for f in $(FUZZERS); do mkdir -p $(B)-fuzz/corpus/$$(basename $$f) && \
 		$$f -max_total_time=$(SECONDS) -rss_limit_mb=2048 -artifact_prefix=$(B)-fuzz/ \
 		$(B)-fuzz/corpus/$$(basename $$f) || exit 1; done
+
+demo: deps-build deps-demo
+	@$(MAKE) --no-print-directory build-all tools
+	@BUILD=$(CURDIR)/$(B) DICOM="$(DICOM)" KEEP="$(KEEP)" /usr/bin/python3 tests/demo/demo.py
 
 # Speed is reported, never tested; it runs beside Debian's Orthanc.
 bench: deps-build deps-test deps-bench

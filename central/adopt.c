@@ -57,8 +57,7 @@ adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, uint
 	*number = m->number;
 	(void)message_id(epoch, &m->epoch);
 	mac = m->mac;
-	ok = seal(c, m, &again, NULL) == 0 && again.len == n &&
-	     memcmp(again.data, receipt, n) == 0;
+	ok = seal(c, m, &again, NULL) == 0 && again.len == n && memcmp(again.data, receipt, n) == 0;
 	m->mac = mac;
 	message_free(m);
 	buf_fini(&again);
@@ -245,7 +244,7 @@ announce_member(struct adopting *a, struct store_tx *tx, size_t i, uint64_t *oid
 	if (!info)
 		return err_set(e, ERR_AGAIN, 0, "a member's entry went away while it was adopted");
 	version_of_object(&v, info);
-	/* The digest that was checked: bytes that are in no canonical form are kept as well (R17). */
+	/* The digest that was checked: bytes in no canonical form are kept as well (R17). */
 	memcpy(v.digest, pack_member(a->p, i)->digest, SHA256_SIZE);
 	v.size = pack_member(a->p, i)->size;
 	v.state = VERSION_ELSEWHERE;
@@ -270,8 +269,10 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 		rc = announce_member(a, tx, i, &oid, e);
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
-	if (rc || v.state == VERSION_HERE)
+	if (rc)
 		return rc;
+	if (v.state == VERSION_HERE)
+		return 0;
 	rc = store_set_pack(tx, oid, id, m->offset, e);
 	if (!rc)
 		rc = store_set_verified(tx, oid, a->now, e);

@@ -29,8 +29,8 @@ int adopt_receipt(struct central *c, const struct pack *p, struct buf *receipt, 
 /* Every member is held and was verified within trust_days (R4). */
 int adopt_is_held(struct central *c, const struct pack *p, bool *held, struct err *e);
 /* Checks the MAC of a receipt of ours: false when it is not (R22). */
-bool adopt_receipt_valid(const struct central *c, const void *receipt, size_t n,
-			 uint64_t *number, struct id128 *epoch);
+bool adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, uint64_t *number,
+			 struct id128 *epoch);
 /* Reads a pack in the vault from end to end: 0, or ERR_CORRUPT with the bad members.
  * *out: the pack, NULL when not even the manifest can be read; the caller closes it. */
 struct vault;

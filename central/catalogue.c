@@ -246,8 +246,8 @@ holdings_set(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
 		memcpy(page, v.p, sizeof(page));
 	if (!!(page[bit / 8] & 1u << bit % 8) == held && !rc)
 		return 0;
-	page[bit / 8] = (unsigned char)((page[bit / 8] & ~(1u << bit % 8)) |
-					(held ? 1u << bit % 8 : 0u));
+	page[bit / 8] =
+		(unsigned char)((page[bit / 8] & ~(1u << bit % 8)) | (held ? 1u << bit % 8 : 0u));
 	return kv_put(store_tx_kv(tx), table(tx, "holdings"), kv_slice(key, sizeof(key)),
 		      kv_slice(page, sizeof(page)), e);
 }

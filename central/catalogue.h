@@ -69,7 +69,8 @@ struct claim {
 	bool has;
 };
 int claim_each(struct store_tx *tx, const unsigned char *digest,
-	       int (*fn)(void *arg, const struct claim *c, struct err *e), void *arg, struct err *e);
+	       int (*fn)(void *arg, const struct claim *c, struct err *e), void *arg,
+	       struct err *e);
 
 /* R19 */
 int holdings_set(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, bool held,

@@ -126,7 +126,8 @@ find_identity(struct central *c, bool may_make, struct err *e)
 		return rc;
 	if (!may_make || tls)
 		return err_set(e, ERR_ABSENT, 0,
-			       "%s has no id file: not mounted? `init` makes a new central", c->dir);
+			       "%s has no id file: not mounted? `init` makes a new central",
+			       c->dir);
 	if (!identity_empty(c->dir))
 		return err_set(e, ERR_CONFLICT, 0, "%s is not empty and not ours", c->dir);
 	rc = file_mkdir(c->dir, &made, e);

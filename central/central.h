@@ -43,8 +43,9 @@ struct central {
 	struct vault *vault;
 	struct clog *log;
 	pthread_mutex_t order, mu;
-	pthread_rwlock_t use; /* held by commands; for writing while a rebuild swaps the catalogue */
-	bool locks; /* they exist */
+	pthread_rwlock_t
+		use; /* held by commands; for writing while a rebuild swaps the catalogue */
+	bool locks;  /* they exist */
 	/* guarded by mu */
 	struct id128 epoch;
 	uint64_t losses; /* how often holdings bits were cleared */

@@ -126,8 +126,7 @@ text_sites(struct buf *out, const struct tally *t)
 		clock_rfc3339(r->site.contact_ms, when);
 		buf_printf(out, "%-16s %.8s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
 			   r->site.site, hex, r->site.closed ? "closed" : "live",
-			   (unsigned long long)r->known,
-			   (unsigned long long)r->of[TALLY_HELD],
+			   (unsigned long long)r->known, (unsigned long long)r->of[TALLY_HELD],
 			   (unsigned long long)r->of[TALLY_OWED],
 			   (unsigned long long)r->of[TALLY_LOST],
 			   (unsigned long long)r->of[TALLY_WITHDRAWN],
@@ -323,9 +322,9 @@ static const struct {
 	const char *name;
 	int (*run)(struct asked *a);
 	bool reads;
-} commands[] = {{"status", status, true},	 {"sites", status, true},
-		{"loss", loss, true},		 {"conflicts", conflicts, true},
-		{"site", site_lost, false},	 {"verify", verify, false},
+} commands[] = {{"status", status, true},   {"sites", status, true},
+		{"loss", loss, true},	    {"conflicts", conflicts, true},
+		{"site", site_lost, false}, {"verify", verify, false},
 		{"reload", reload, false}};
 
 bool

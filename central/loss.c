@@ -40,7 +40,8 @@ struct losing {
 static struct study *
 study_of(struct losing *l, const struct tally_item *i)
 {
-	struct study *s, **bucket = &l->by_hash[xxh64_of(i->v->study, strlen(i->v->study)) % BUCKETS];
+	struct study *s,
+		**bucket = &l->by_hash[xxh64_of(i->v->study, strlen(i->v->study)) % BUCKETS];
 	struct attrs row;
 
 	for (s = *bucket; s; s = s->same)
@@ -110,13 +111,20 @@ losing_fini(struct losing *l)
 static const struct column {
 	const char *name;
 	uint32_t tag;
-} columns[] = {{"patient_name", TAG_PATIENT_NAME},   {"patient_id", TAG_PATIENT_ID},
-	       {"issuer", TAG_PATIENT_ISSUER},	     {"birth_date", TAG_BIRTH_DATE},
-	       {"sex", TAG_SEX},		     {"accession", TAG_ACCESSION},
-	       {"accession_issuer", TAG_ACCESSION_ISSUER}, {"study_date", TAG_STUDY_DATE},
-	       {"study_time", TAG_STUDY_TIME},	     {"modalities", TAG_MODALITIES},
-	       {"description", TAG_STUDY_DESCRIPTION}, {"body_part", TAG_BODY_PART},
-	       {"station", TAG_STATION},	     {"institution", TAG_INSTITUTION},
+} columns[] = {{"patient_name", TAG_PATIENT_NAME},
+	       {"patient_id", TAG_PATIENT_ID},
+	       {"issuer", TAG_PATIENT_ISSUER},
+	       {"birth_date", TAG_BIRTH_DATE},
+	       {"sex", TAG_SEX},
+	       {"accession", TAG_ACCESSION},
+	       {"accession_issuer", TAG_ACCESSION_ISSUER},
+	       {"study_date", TAG_STUDY_DATE},
+	       {"study_time", TAG_STUDY_TIME},
+	       {"modalities", TAG_MODALITIES},
+	       {"description", TAG_STUDY_DESCRIPTION},
+	       {"body_part", TAG_BODY_PART},
+	       {"station", TAG_STATION},
+	       {"institution", TAG_INSTITUTION},
 	       {"referring_physician", TAG_REFERRING}};
 enum { N_COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 

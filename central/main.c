@@ -199,10 +199,9 @@ command(const struct arguments *a)
 		return fail(&e);
 	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
 	if (rc == ERR_ABSENT)
-		code = central_commands_reads(a->words[0]) ? read_only(a, conf)
-		       : strcmp(a->words[0], "rebuild") == 0
-			       ? alone(a, CENTRAL_REBUILD)
-			       : alone(a, CENTRAL_LOCAL);
+		code = central_commands_reads(a->words[0])   ? read_only(a, conf)
+		       : strcmp(a->words[0], "rebuild") == 0 ? alone(a, CENTRAL_REBUILD)
+							     : alone(a, CENTRAL_LOCAL);
 	else if (rc)
 		code = fail(&e);
 	conf_free(conf);
@@ -212,8 +211,8 @@ command(const struct arguments *a)
 int
 main(int argc, char **argv)
 {
-	static const char *const known[] = {"status", "sites",	"loss",	  "conflicts", "site",
-					    "verify", "rebuild", "reload"};
+	static const char *const known[] = {"status", "sites",	"loss",	   "conflicts",
+					    "site",   "verify", "rebuild", "reload"};
 	struct arguments a = {.config = "/etc/salamander/central.conf"};
 	const struct conf_row *rows;
 	size_t n, i;

@@ -159,7 +159,7 @@ static int
 count_absent(struct central *c, uint64_t *absent, uint64_t *all, struct err *e)
 {
 	struct pack_row row;
-	unsigned char after[SHA256_SIZE];
+	unsigned char after[SHA256_SIZE] = {0};
 	bool first = true;
 	int rc;
 
@@ -177,7 +177,7 @@ static int
 lose_absent(struct central *c, struct err *e)
 {
 	struct pack_row row;
-	unsigned char after[SHA256_SIZE];
+	unsigned char after[SHA256_SIZE] = {0};
 	bool first = true;
 	int rc;
 

@@ -141,10 +141,10 @@ append_entry(struct applying *a, const ProtobufCBinaryData *bytes, struct err *e
 	buf_set_be64(key + ID128_SIZE, head->seq);
 	buf_put(&row, head->hash, SHA256_SIZE);
 	buf_put(&row, bytes->data, bytes->len);
-	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a ledger entry")
-			      : kv_put(store_tx_kv(tx),
-				       store_table(store_tx_store(tx), "announced"),
-				       kv_slice(key, sizeof(key)), kv_slice(row.data, row.len), e);
+	rc = buf_failed(&row)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for a ledger entry")
+		     : kv_put(store_tx_kv(tx), store_table(store_tx_store(tx), "announced"),
+			      kv_slice(key, sizeof(key)), kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc ? rc : apply_entry(a, head->seq, bytes, e);
 }
@@ -167,7 +167,7 @@ apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = err_set(e, ERR_CORRUPT, 0, "the log announces for a site that never came");
 	if (!rc && m->first > a.site.head.seq + 1)
 		rc = err_set(e, ERR_CORRUPT, 0, "the log has a gap in a ledger");
-	/* Entries that are here: a batch whose catalogue commit failed was sent again, with more. */
+	/* Some are here: a batch whose catalogue commit failed was sent again, with more. */
 	for (i = rc ? 0 : (size_t)(a.site.head.seq + 1 - m->first); !rc && i < m->n_entries; i++)
 		rc = append_entry(&a, &m->entries[i], e);
 	if (!rc) {

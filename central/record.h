@@ -22,8 +22,7 @@ struct err;
 struct store_tx;
 
 /* Durable in log and catalogue on 0. */
-int record_write_locked(struct central *c, uint32_t kind, const struct buf *payload,
-			struct err *e);
+int record_write_locked(struct central *c, uint32_t kind, const struct buf *payload, struct err *e);
 int record_write(struct central *c, uint32_t kind, const struct buf *payload, struct err *e);
 /* Records number and below are in the catalogue. */
 int record_applied(struct store_tx *tx, uint64_t *number, struct err *e);
@@ -33,7 +32,7 @@ int record_replay(struct central *c, const char *dir, struct err *e);
 /* A new epoch and why; central's own is changed when it is durable. */
 int record_epoch(struct central *c, const char *why, struct err *e);
 /* DECISION_OPEN, DECISION_CLOSE */
-int record_decision(struct central *c, int kind, const char *site,
-		    const struct id128 *incarnation, const char *why, struct err *e);
+int record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,
+		    const char *why, struct err *e);
 
 #endif

@@ -15,7 +15,13 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { ITEMS_MAX = 2000, SCAN_MAX = 50000, /* versions per page */ ANSWER_MAX = 8 << 20, PARTIAL = 206, TOO_LARGE = 416 };
+enum {
+	ITEMS_MAX = 2000,
+	SCAN_MAX = 50000,
+	/* versions per page */ ANSWER_MAX = 8 << 20,
+	PARTIAL = 206,
+	TOO_LARGE = 416
+};
 
 /* --- the list --- */
 

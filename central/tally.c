@@ -52,7 +52,9 @@ by_name(const void *a, const void *b)
 	const struct tally_row *x = a, *y = b;
 	int c = strcmp(x->site.site, y->site.site);
 
-	return c ? c : (x->site.opened_ms > y->site.opened_ms) - (x->site.opened_ms < y->site.opened_ms);
+	return c ? c
+		 : (x->site.opened_ms > y->site.opened_ms) -
+			       (x->site.opened_ms < y->site.opened_ms);
 }
 
 int
@@ -125,8 +127,8 @@ add_word(struct walking *w, const struct claim *c, struct err *e)
 {
 	size_t row;
 
-	if (w->n && id128_same(&w->t.rows[w->words[w->n - 1].row].site.incarnation,
-			       &c->incarnation)) {
+	if (w->n &&
+	    id128_same(&w->t.rows[w->words[w->n - 1].row].site.incarnation, &c->incarnation)) {
 		w->words[w->n - 1].has = c->has; /* claims come in the order of their seqs */
 		return 0;
 	}

@@ -311,7 +311,8 @@ take_frame(struct open_upload *o, const unsigned char *p, size_t n, struct buf *
 	buf_clear(plain);
 	rc = frame_read(&f, p + FRAME_HEAD, plain, e);
 	if (!rc)
-		rc = vault_write(o->file, f.offset + skip, plain->data + skip, plain->len - skip, e);
+		rc = vault_write(o->file, f.offset + skip, plain->data + skip, plain->len - skip,
+				 e);
 	return rc ? rc : pack_check_add(o->check, plain->data + skip, plain->len - skip, e);
 }
 
@@ -502,8 +503,7 @@ forget(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
-	    struct err *e)
+upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_SIZE], struct err *e)
 {
 	struct open_upload *o = enter(c->uploads, id);
 	int rc = 0;

@@ -58,7 +58,7 @@ static int
 damage(struct verifying *v, const struct pack_row *row, const struct pack_member *m, struct err *e)
 {
 	struct store_tx *tx;
-	struct version ver;
+	struct version ver = {.state = VERSION_ELSEWHERE};
 	uint64_t oid;
 	int rc = store_begin_read(&tx, v->c->store, e);
 
@@ -182,7 +182,7 @@ should_be_held(struct store_tx *tx, const struct id128 *incarnation, uint64_t se
 {
 	unsigned char digest[SHA256_SIZE];
 	Sync__LedgerEntry *entry;
-	struct version ver;
+	struct version ver = {.state = VERSION_ELSEWHERE};
 	const void *bytes;
 	uint64_t oid;
 	size_t n;
@@ -289,15 +289,15 @@ wait_for_healing(struct verifying *v, bool wait, struct err *e)
 			v->out->healed++;
 			v->oids[i--] = v->oids[--v->n];
 		}
-		if (rc || !v->n || !wait || ctl_stopping(v->r) ||
-		    clock_mono(v->c->clock) > until)
+		if (rc || !v->n || !wait || ctl_stopping(v->r) || clock_mono(v->c->clock) > until)
 			break;
 		(void)nanosleep(&step, NULL);
 	}
 	for (i = 0; !rc && i < v->n; i++) {
 		rc = is_back(v->c, v->oids[i], &ver, from, e);
 		if (!rc)
-			say(v, "not healed", &ver, ": an edge that has it sends it; else see `loss`");
+			say(v, "not healed", &ver,
+			    ": an edge that has it sends it; else see `loss`");
 	}
 	return rc;
 }

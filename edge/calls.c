@@ -19,7 +19,13 @@
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
-enum { ENTRIES_MAX = 1000, BATCH_BYTES = 4 << 20, SHORT_SECONDS = 15, LONG_SECONDS = 120, PIECE_SECONDS = 1800 };
+enum {
+	ENTRIES_MAX = 1000,
+	BATCH_BYTES = 4 << 20,
+	SHORT_SECONDS = 15,
+	LONG_SECONDS = 120,
+	PIECE_SECONDS = 1800
+};
 
 static void
 call_init(struct http_call *c, const char *method, const char *path, unsigned seconds)

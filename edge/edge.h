@@ -30,15 +30,15 @@ enum { EDGE_DIR_MAX = 3000 };
 /* What is known of central. */
 struct contact {
 	bool reachable;
-	bool ever;	       /* a hello was answered since the start     */
-	int64_t mono_ms;       /* of the last answered hello               */
-	int64_t wall_ms;       /* of the last answer, for display          */
-	int64_t skew_ms;       /* central's clock less ours, at that hello */
-	struct id128 epoch;    /* of the last hello                        */
-	struct id128 before;   /* another one, seen before it              */
-	uint64_t announced;    /* acknowledged up to this seq              */
-	bool stepped_back;     /* R8: a person                             */
-	bool two_centrals;     /* R22: two epochs alternate                */
+	bool ever;	     /* a hello was answered since the start     */
+	int64_t mono_ms;     /* of the last answered hello               */
+	int64_t wall_ms;     /* of the last answer, for display          */
+	int64_t skew_ms;     /* central's clock less ours, at that hello */
+	struct id128 epoch;  /* of the last hello                        */
+	struct id128 before; /* another one, seen before it              */
+	uint64_t announced;  /* acknowledged up to this seq              */
+	bool stepped_back;   /* R8: a person                             */
+	bool two_centrals;   /* R22: two epochs alternate                */
 };
 
 struct edge {

@@ -311,9 +311,11 @@ static const struct {
 	const char *name;
 	int (*run)(struct asked *a);
 	bool reads;
-} commands[] = {{"status", status, true}, {"conflicts", conflicts, true}, {"evict", evict, false},
-		{"hold", hold, false},	  {"pin", pin, false},		  {"unpin", pin, false},
-		{"retry", retry, false},  {"refill", refill, false},	  {"reload", reload, false}};
+} commands[] = {{"status", status, true}, {"conflicts", conflicts, true},
+		{"evict", evict, false},  {"hold", hold, false},
+		{"pin", pin, false},	  {"unpin", pin, false},
+		{"retry", retry, false},  {"refill", refill, false},
+		{"reload", reload, false}};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 bool

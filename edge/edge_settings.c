@@ -28,7 +28,8 @@ static const struct conf_row own[] = {
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
 	 "Own studies younger than this go last (R11)."},
 	{"cache", "dark", CONF_CHOICE, "free", 0, 0, "free keep",
-	 "When central is silent and the cache is full: free what it had confirmed, or keep all (R10)."},
+	 "When central is silent and the cache is full: free what it had confirmed, or keep all "
+	 "(R10)."},
 	{"log", "level", CONF_CHOICE, "info", 0, 0, "error warn info debug", "How much is logged."},
 };
 
@@ -66,12 +67,13 @@ check_url(const struct conf *c, const char *path, struct err *e)
 
 	if (!url[0] || (tls && strncmp(url, "https://", 8) == 0))
 		return 0;
-	if (!tls && (strncmp(url, "http://127.", 11) == 0 ||
-		     strncmp(url, "http://[::1]", 12) == 0 ||
-		     strncmp(url, "http://localhost:", 17) == 0))
+	if (!tls &&
+	    (strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
+	     strncmp(url, "http://localhost:", 17) == 0))
 		return 0;
 	return err_set(e, ERR_PEER, 0,
-		       "%s: [central] url: https with [tls] set; plain http on loopback only", path);
+		       "%s: [central] url: https with [tls] set; plain http on loopback only",
+		       path);
 }
 
 int

@@ -18,10 +18,10 @@
 #include "proto/sync.pb-c.h"
 
 enum {
-	DIGESTS = 1000,	 /* per question      */
+	DIGESTS = 1000, /* per question      */
 	STEP_BYTES = 64 << 20,
 	STEP_COUNT = 1000,
-	AHEAD = 64,	/* studies that were released lately */
+	AHEAD = 64, /* studies that were released lately */
 	STUDIES = 8,
 	ANSWER_SECONDS = 30
 };

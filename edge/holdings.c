@@ -146,11 +146,8 @@ int
 holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
 	       const unsigned char *bits, bool whole, struct err *err)
 {
-	struct applying a = {.epoch = epoch,
-			     .first = first,
-			     .next = first,
-			     .end = first + count,
-			     .bits = bits};
+	struct applying a = {
+		.epoch = epoch, .first = first, .next = first, .end = first + count, .bits = bits};
 	int rc = 0;
 
 	if (!whole)

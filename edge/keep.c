@@ -157,8 +157,9 @@ turn(struct keep *k, bool wanted)
 	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, tried = false;
 	unsigned used = percent_used(k->e);
 
-	may = !hold && (!dark || (strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "free") == 0 &&
-				  (used >= DARK_PERCENT || wanted)));
+	may = !hold &&
+	      (!dark || (strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "free") == 0 &&
+			 (used >= DARK_PERCENT || wanted)));
 	if (may && (used >= FREE_PERCENT || wanted)) {
 		tried = true;
 		if (run_round(k, dark ? DARK_PERCENT - 1 : DOWN_PERCENT, dark, &r, &err))

@@ -82,9 +82,8 @@ parse(int key, char *arg, struct argp_state *state)
 	static const struct {
 		int key;
 		const char *word;
-	} words[] = {{KEY_JSON, "--json"},   {KEY_INSTANCES, "--instances"},
-		     {KEY_STUDY, "--study"}, {KEY_UNTIL, "--until"},
-		     {KEY_GROUP, "--group"}, {KEY_DAYS, "--days"},
+	} words[] = {{KEY_JSON, "--json"},   {KEY_INSTANCES, "--instances"}, {KEY_STUDY, "--study"},
+		     {KEY_UNTIL, "--until"}, {KEY_GROUP, "--group"},	     {KEY_DAYS, "--days"},
 		     {KEY_BYTES, "--bytes"}};
 	struct arguments *a = state->input;
 	size_t i;
@@ -179,7 +178,8 @@ alone(const struct arguments *a)
 	struct edge edge;
 	int code;
 
-	if (edge_open(&edge, a->config, edge_commands_reads(a->words[0]) ? EDGE_READ : EDGE_LOCAL, &e))
+	if (edge_open(&edge, a->config, edge_commands_reads(a->words[0]) ? EDGE_READ : EDGE_LOCAL,
+		      &e))
 		return fail(&e);
 	code = ctl_local(edge_commands_run, &edge, a->n, a->words);
 	edge_close(&edge);

@@ -183,8 +183,7 @@ outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, stru
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	rc = recount(tx, to, &old, NULL, e);
-	return rc ? rc
-		  : kv_del(store_tx_kv(tx), table(tx, OUTBOX_TABLE), key_of(key, to, seq), e);
+	return rc ? rc : kv_del(store_tx_kv(tx), table(tx, OUTBOX_TABLE), key_of(key, to, seq), e);
 }
 
 int
@@ -204,8 +203,9 @@ outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards
 	if (downwards && rc == ERR_ABSENT)
 		rc = kv_cursor_last(c, &k, &v, e);
 	/* The row found may lie above the one that was asked for. */
-	if (!rc && downwards && (((const unsigned char *)k.p)[0] != to ||
-				 buf_get_be64((const unsigned char *)k.p + 1) > seq))
+	if (!rc && downwards &&
+	    (((const unsigned char *)k.p)[0] != to ||
+	     buf_get_be64((const unsigned char *)k.p + 1) > seq))
 		rc = kv_cursor_prev(c, &k, &v, e);
 	while (!rc && k.n == KEY && ((const unsigned char *)k.p)[0] == to) {
 		rc = read_row(&row, buf_get_be64((const unsigned char *)k.p + 1), v, e);
@@ -264,7 +264,8 @@ int
 sync_get(struct store_tx *tx, const char *name, struct buf *out, struct err *e)
 {
 	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
+	int rc =
+		kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
 
 	if (!rc)
 		buf_put(out, v.p, v.n);
@@ -282,7 +283,8 @@ int
 sync_id(struct store_tx *tx, const char *name, struct id128 *out, struct err *e)
 {
 	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
+	int rc =
+		kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
 
 	memset(out, 0, sizeof(*out));
 	if (!rc && v.n == sizeof(out->b))
@@ -294,7 +296,8 @@ int
 sync_number(struct store_tx *tx, const char *name, uint64_t *out, struct err *e)
 {
 	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
+	int rc =
+		kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE), kv_slice(name, strlen(name)), &v, e);
 
 	*out = !rc && v.n == 8 ? buf_get_u64(v.p) : 0;
 	return rc == ERR_ABSENT ? 0 : rc;

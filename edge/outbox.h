@@ -63,8 +63,8 @@ int outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downw
 		int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
 		struct err *e);
 
-int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE], const struct buf *manifest,
-		struct err *e);
+int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE],
+		const struct buf *manifest, struct err *e);
 int packing_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e);
 /* All manifests, borrowed. */
 int packing_each(struct store_tx *tx,

@@ -17,8 +17,8 @@
 
 enum {
 	PACK_BYTES = 8 << 20,
-	LOOK_MAX = 8000,	       /* rows looked at for one pack      */
-	TRY_AGAIN_MS = 60000,	       /* x n^2 (DESIGN 6)                  */
+	LOOK_MAX = 8000,		/* rows looked at for one pack      */
+	TRY_AGAIN_MS = 60000,		/* x n^2 (DESIGN 6)                  */
 	TRY_AGAIN_MAX_MS = 4 * 3600000, /* then parked, once a day           */
 	DAY_MS = 24 * 3600000
 };

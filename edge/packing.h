@@ -20,7 +20,7 @@ struct err;
 struct pack;
 struct store_reader;
 
-struct packing { /* one slot */
+struct packing {	   /* one slot */
 	struct pack *pack; /* NULL: empty */
 	unsigned char id[SHA256_SIZE];
 	struct buf manifest;

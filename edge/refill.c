@@ -99,13 +99,15 @@ next_page(struct refilling *f, uint64_t before, struct err *err)
 	m.before = before;
 	m.count = PAGE;
 	if (f->c->days)
-		m.not_before_ms = clock_wall(f->e->clock) + c.skew_ms - (int64_t)f->c->days * DAY_MS;
+		m.not_before_ms =
+			clock_wall(f->e->clock) + c.skew_ms - (int64_t)f->c->days * DAY_MS;
 	message_pack(&call.body, &m.base);
 	rc = ask(f, &call, FULL_PAGE, &done, err);
 	buf_fini(&call.body);
 	if (rc)
 		return rc;
-	f->page = message_read(&sync__refill_answer__descriptor, done.body.data, done.body.len, err);
+	f->page =
+		message_read(&sync__refill_answer__descriptor, done.body.data, done.body.len, err);
 	buf_fini(&done.body);
 	return f->page ? 0 : ERR_PEER;
 }

@@ -157,8 +157,8 @@ send_piece(struct replicate *r, const struct sender_action *a, struct err *err)
 static int
 take_receipt(struct replicate *r, const struct sender_action *a, struct err *err)
 {
-	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor,
-					     r->answer->body.data, r->answer->body.len, err);
+	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor, r->answer->body.data,
+					     r->answer->body.len, err);
 	int rc = m ? packing_receipt(&r->slots[a->slot], r->e, m->receipt.data, m->receipt.len, err)
 		   : ERR_PEER;
 
@@ -171,8 +171,8 @@ take_receipt(struct replicate *r, const struct sender_action *a, struct err *err
 static int
 unpack(struct replicate *r, const struct sender_action *a, struct err *err)
 {
-	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor,
-					     r->answer->body.data, r->answer->body.len, err);
+	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor, r->answer->body.data,
+					     r->answer->body.len, err);
 	struct http_call call;
 	int rc;
 

@@ -25,11 +25,9 @@ void replicate_stop(struct replicate *r); /* NULL is fine */
 void replicate_wake(struct replicate *r);
 
 /* Without a thread of its own. */
-int replicate_new(struct replicate **out, struct edge *e, struct link *link_taken,
-		  struct err *err);
+int replicate_new(struct replicate **out, struct edge *e, struct link *link_taken, struct err *err);
 void replicate_turn(struct replicate *r, int timeout_ms);
 void replicate_free(struct replicate *r);
-
 
 /* Until a hello has been answered: by the running duty, or said here. ERR_AGAIN: nobody answers. */
 int replicate_reach(struct edge *e, struct err *err);

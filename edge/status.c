@@ -80,8 +80,8 @@ collect(struct edge *e, struct status *s, struct err *err)
 	store_space(e->store, &s->space);
 	edge_contact(e, &s->contact);
 	/* What is not owed could be released, if central answers. */
-	s->evictable = s->counts.bytes > s->owed.owed_bytes ? s->counts.bytes - s->owed.owed_bytes
-							     : 0;
+	s->evictable =
+		s->counts.bytes > s->owed.owed_bytes ? s->counts.bytes - s->owed.owed_bytes : 0;
 	s->serving = e->keep != NULL;
 	if (s->serving) {
 		if (keep_in_the_dark(e))
@@ -98,8 +98,8 @@ needs_a_person(const struct status *s)
 
 	return s->counts.conflicts || s->owed.parked || s->contact.stepped_back ||
 	       s->contact.two_centrals || s->keep.young ||
-	       (s->keep.rate_known && s->keep.hours_left < ALARM_HOURS) ||
-	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+	       (s->keep.rate_known && s->keep.hours_left < ALARM_HOURS) || skew > SKEW_PERSON_MS ||
+	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
 static uint64_t
@@ -237,11 +237,12 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
 		   (unsigned long long)s.counts.conflicts);
 	if (s.keep.rate_known)
-		buf_printf(out, "room for %.0f hours at the last day's rate, %.0f without central%s\n",
+		buf_printf(out,
+			   "room for %.0f hours at the last day's rate, %.0f without central%s\n",
 			   s.keep.hours_left, s.keep.hours_left_dark,
-			   s.keep.hours_left < ALARM_HOURS  ? ": ALARM"
-			   : s.keep.hours_left < 72	    ? ": warning"
-							    : "");
+			   s.keep.hours_left < ALARM_HOURS ? ": ALARM"
+			   : s.keep.hours_left < 72	   ? ": warning"
+							   : "");
 	if (s.hold)
 		buf_puts(out, "eviction is on hold\n");
 	if (s.keep.young)

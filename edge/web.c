@@ -28,8 +28,7 @@ allowed(void *node, const char *site, unsigned right)
 int
 web_start(struct http_server **out, struct edge *e, struct err *err)
 {
-	static const struct http_route routes[] = {
-		{"GET", "/status", RIGHT_STATUS, 0, get_status}};
+	static const struct http_route routes[] = {{"GET", "/status", RIGHT_STATUS, 0, get_status}};
 	struct http_config hc = {.node = e,
 				 .routes = routes,
 				 .n_routes = sizeof(routes) / sizeof(routes[0]),

@@ -18,7 +18,7 @@ struct err;
 
 /* Memory that runs out shows as buf_failed. */
 void message_pack(struct buf *out, const ProtobufCMessage *m);
-/* NULL and ERR_PEER unless the bytes are such a message; freed by protobuf_c_message_free_unpacked. */
+/* NULL and ERR_PEER unless the bytes are such a message. */
 void *message_read(const ProtobufCMessageDescriptor *type, const void *p, size_t n, struct err *e);
 void message_free(void *m); /* NULL is fine */
 

@@ -215,7 +215,8 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	slot->asked = false;
 	slot->begun = false;
 	slot->not_before_ms =
-		ev->now_ms + (ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+		ev->now_ms +
+		(ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
 }
 
 static void

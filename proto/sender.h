@@ -20,8 +20,8 @@
 enum {
 	SENDER_SLOTS = 4, /* packs under way at once           */
 	SENDER_ACTIONS = 16,
-	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
-	SENDER_QUIET_MS = 1000,	     /* a pack closes (DESIGN 6)          */
+	SENDER_HELLO_MS = 15000, /* hello, when nothing else is said  */
+	SENDER_QUIET_MS = 1000,	 /* a pack closes (DESIGN 6)          */
 	SENDER_PIECE_MIN = 65536,
 	SENDER_PIECE_MAX = 8 << 20,
 	SENDER_PIECE_MS = 250,
@@ -31,11 +31,11 @@ enum {
 enum sender_request { SENDER_HELLO = 1, SENDER_LEDGER, SENDER_ASK, SENDER_PIECE, SENDER_DISSOLVE };
 
 enum sender_event_kind {
-	SENDER_TIME = 1,  /* nothing but the time, and what waits (work) */
-	SENDER_ANSWERED,  /* to `request` (of `slot`)                    */
-	SENDER_PACKED,	  /* a pack is in `slot`; size 0: there was nothing to pack */
-	SENDER_UNPACKED,  /* `slot` is empty: receipted or dissolved     */
-	SENDER_FAILED	  /* a step of our own failed (disk): later again */
+	SENDER_TIME = 1, /* nothing but the time, and what waits (work) */
+	SENDER_ANSWERED, /* to `request` (of `slot`)                    */
+	SENDER_PACKED,	 /* a pack is in `slot`; size 0: there was nothing to pack */
+	SENDER_UNPACKED, /* `slot` is empty: receipted or dissolved     */
+	SENDER_FAILED	 /* a step of our own failed (disk): later again */
 };
 
 struct sender_event {
@@ -50,13 +50,13 @@ struct sender_event {
 	/* SENDER_ANSWERED */
 	enum sender_request request;
 	unsigned slot;
-	int status;	 /* HTTP; 0: nobody answered       */
-	bool ours;	 /* the answer carried our epoch (hello: the archive is ours) */
-	bool agrees;	 /* hello, ledger: H at central's head is ours   */
-	uint64_t number; /* hello, ledger: central's head; piece: its offset;
+	int status;	     /* HTTP; 0: nobody answered       */
+	bool ours;	     /* the answer carried our epoch (hello: the archive is ours) */
+	bool agrees;	     /* hello, ledger: H at central's head is ours   */
+	uint64_t number;     /* hello, ledger: central's head; piece: its offset;
 			    holdings: how many seqs the answer covers    */
-	struct id128 epoch; /* hello                            */
-	uint64_t losses;    /* hello                            */
+	struct id128 epoch;  /* hello                            */
+	uint64_t losses;     /* hello                            */
 	bool receipted, bad; /* piece: a receipt came; members were bad */
 	uint64_t sent, ms;   /* bytes and how long it took      */
 	/* SENDER_PACKED */
@@ -65,15 +65,15 @@ struct sender_event {
 
 enum sender_action_kind {
 	SENDER_SAY_HELLO = 1,
-	SENDER_SEND_LEDGER,   /* from seq `number` on                      */
-	SENDER_ASK_HOLDINGS,  /* `count` seqs from `number` on             */
-	SENDER_NEW_EPOCH,     /* commit it: all receipts are of another one */
+	SENDER_SEND_LEDGER,    /* from seq `number` on                      */
+	SENDER_ASK_HOLDINGS,   /* `count` seqs from `number` on             */
+	SENDER_NEW_EPOCH,      /* commit it: all receipts are of another one */
 	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
-	SENDER_MAKE_PACK,     /* into `slot`; from the oldest end if `oldest` */
-	SENDER_SEND_PIECE,    /* of `slot`: `count` bytes from `number` on; 0: ask for the offset */
-	SENDER_TAKE_RECEIPT,  /* of the answer, for `slot`                 */
-	SENDER_UNPACK,	      /* `slot`: its bad members out, the rest anew */
-	SENDER_STEPPED_BACK   /* central is ahead of us or H differs (R8): a person */
+	SENDER_MAKE_PACK,      /* into `slot`; from the oldest end if `oldest` */
+	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on; 0: ask for the offset */
+	SENDER_TAKE_RECEIPT, /* of the answer, for `slot`                 */
+	SENDER_UNPACK,	     /* `slot`: its bad members out, the rest anew */
+	SENDER_STEPPED_BACK  /* central is ahead of us or H differs (R8): a person */
 };
 
 struct sender_action {
@@ -91,10 +91,10 @@ struct sender_actions {
 
 enum sender_slot_state {
 	SLOT_EMPTY,
-	SLOT_PACKING,	/* the driver makes a pack            */
-	SLOT_READY,	/* to be sent from `offset` on        */
-	SLOT_SENDING,	/* a piece is under way               */
-	SLOT_CLOSING	/* the driver takes a receipt or dissolves it */
+	SLOT_PACKING, /* the driver makes a pack            */
+	SLOT_READY,   /* to be sent from `offset` on        */
+	SLOT_SENDING, /* a piece is under way               */
+	SLOT_CLOSING  /* the driver takes a receipt or dissolves it */
 };
 
 struct sender {
@@ -121,8 +121,8 @@ struct sender {
 		int64_t not_before_ms;
 		unsigned failures;
 	} slots[SENDER_SLOTS];
-	uint64_t made;	     /* packs: each eighth from the oldest end, so that none starves */
-	uint64_t rate;	     /* bytes per second, smoothed; 0: unknown  */
+	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
+	uint64_t rate;	       /* bytes per second, smoothed; 0: unknown  */
 	int64_t idle_until_ms; /* nothing to pack, or no room at central */
 };
 

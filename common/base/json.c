@@ -18,7 +18,8 @@ json_init(struct json *j, struct buf *out)
 static size_t
 sequence(const unsigned char *s, size_t n)
 {
-	static const unsigned char low[] = {0, 0, 0xC2, 0xE0, 0xF0}, high[] = {0, 0, 0xDF, 0xEF, 0xF4};
+	static const unsigned char low[] = {0, 0, 0xC2, 0xE0, 0xF0},
+				   high[] = {0, 0, 0xDF, 0xEF, 0xF4};
 	size_t len, i;
 
 	for (len = 2; len <= 4; len++)

@@ -41,7 +41,7 @@ struct dimse_node_config {
 	const char *dir; /* the data folder: audit.log and addresses */
 	struct store *store;
 	struct clock *clock;
-	struct dimse_handlers take_in; /* store_* and admit; node */
+	struct dimse_handlers take_in;	      /* store_* and admit; node */
 	bool (*central_reachable)(void *arg); /* NULL: this is central  */
 	void *arg;
 };

@@ -328,8 +328,7 @@ http_client_wake(struct http_client *h)
 }
 
 int
-http_client_ask(struct http_client *h, struct http_call *call, struct http_done *out,
-		struct err *e)
+http_client_ask(struct http_client *h, struct http_call *call, struct http_done *out, struct err *e)
 {
 	bool got = false;
 	int rc = http_client_submit(h, call, e);

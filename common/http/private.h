@@ -30,8 +30,8 @@ struct http_server {
  * for ever (TRAPS 5). A thread looks once a second and shuts down sockets whose
  * header is late or whose body is too slow.
  */
-int watch_start(struct watch **out, struct clock *clock, unsigned header_seconds,
-		unsigned min_rate, struct err *e);
+int watch_start(struct watch **out, struct clock *clock, unsigned header_seconds, unsigned min_rate,
+		struct err *e);
 void watch_stop(struct watch *w); /* after all connections have ended; NULL is fine */
 /* Shuts down the sockets that no handler works for. */
 void watch_cut_all(struct watch *w);

@@ -38,7 +38,8 @@ static const struct conf_row rows[] = {
 	{"tls", "cert", CONF_STRING, "", 0, 0, NULL,
 	 "Own certificate (PEM); its common name is the site."},
 	{"tls", "key", CONF_STRING, "", 0, 0, NULL, "Key of the certificate (PEM)."},
-	{"tls", "ca", CONF_STRING, "", 0, 0, NULL, "Who signed the other side's certificate (PEM)."},
+	{"tls", "ca", CONF_STRING, "", 0, 0, NULL,
+	 "Who signed the other side's certificate (PEM)."},
 };
 
 const struct conf_row *
@@ -384,7 +385,8 @@ static int
 loopback(const struct sockaddr *a)
 {
 	if (a->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 ==
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
+			       24 ==
 		       127;
 	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
@@ -422,8 +424,8 @@ listen_on(const char *text, bool plain, struct err *e)
 		return rc;
 	if (plain && !loopback(a->ai_addr)) {
 		freeaddrinfo(a);
-		return err_set(e, ERR_PEER, 0, "[http] listen %s: plain http is for loopback; set [tls]",
-			       text);
+		return err_set(e, ERR_PEER, 0,
+			       "[http] listen %s: plain http is for loopback; set [tls]", text);
 	}
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
@@ -469,9 +471,9 @@ start_one(struct http_server *s, const char *text, struct err *e)
 	s->daemons[s->n_daemons] = MHD_start_daemon(
 		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
 			MHD_USE_ITC | MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0),
-		0, NULL, NULL, handle, s, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_EXTERNAL_LOGGER, complain, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		s->c.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->c.max_per_address,
+		0, NULL, NULL, handle, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_EXTERNAL_LOGGER,
+		complain, NULL, MHD_OPTION_CONNECTION_LIMIT, s->c.max_connections,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->c.max_per_address,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX + 65536,
 		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,

@@ -27,16 +27,21 @@ struct conf_row;
 struct err;
 struct http_server; /* opaque */
 
-enum { HTTP_SITE_SIZE = 65, HTTP_ADDRESS_SIZE = 64, HTTP_EPOCH_SIZE = 33, HTTP_BODY_MAX = 32 << 20 };
+enum {
+	HTTP_SITE_SIZE = 65,
+	HTTP_ADDRESS_SIZE = 64,
+	HTTP_EPOCH_SIZE = 33,
+	HTTP_BODY_MAX = 32 << 20
+};
 
 struct http_request {
 	const char *method;
-	const char *path;			       /* without the query              */
-	const char *rest;			       /* what follows a route's prefix  */
-	char site[HTTP_SITE_SIZE];		       /* the certificate's name; plain: */
-	char address[HTTP_ADDRESS_SIZE];	       /*   what Salamander-Site says    */
-	char epoch[HTTP_EPOCH_SIZE];		       /* Salamander-Epoch, "" if absent */
-	bool ranged;				       /* Range: bytes=first-last        */
+	const char *path;		 /* without the query              */
+	const char *rest;		 /* what follows a route's prefix  */
+	char site[HTTP_SITE_SIZE];	 /* the certificate's name; plain: */
+	char address[HTTP_ADDRESS_SIZE]; /*   what Salamander-Site says    */
+	char epoch[HTTP_EPOCH_SIZE];	 /* Salamander-Epoch, "" if absent */
+	bool ranged;			 /* Range: bytes=first-last        */
 	uint64_t range_first, range_n;
 	const unsigned char *body;
 	size_t body_n;
@@ -66,7 +71,7 @@ struct http_config {
 	size_t n_routes;
 	/* The last word of the gate; site "" when plain http named none. */
 	bool (*allowed)(void *node, const char *site, unsigned right);
-	const char *const *listen; /* NULL-terminated "address:port" */
+	const char *const *listen;   /* NULL-terminated "address:port" */
 	const char *cert, *key, *ca; /* PEM files; "" : plain http     */
 	unsigned max_connections, max_per_address;
 	unsigned header_seconds; /* from connect or last answer to a whole header     */

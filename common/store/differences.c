@@ -224,8 +224,7 @@ print_text(const struct group *g, bool instances, struct buf *out)
 
 	buf_printf(out, "%s: study %s, %llu instances from %s at %s, site %s, differs in",
 		   kind_of(g->relation), g->study[0] ? g->study : "without a UID",
-		   (unsigned long long)g->n, g->source.calling_aet, g->source.peer,
-		   g->source.site);
+		   (unsigned long long)g->n, g->source.calling_aet, g->source.peer, g->source.site);
 	for (t = 0; t < g->n_tags; t++)
 		buf_printf(out, "%s (%04x,%04x)", t ? "," : "", g->tags[t] >> 16,
 			   g->tags[t] & 0xffff);
