@@ -98,31 +98,75 @@ read_record(struct replay *r, uint64_t offset, uint64_t size, struct buf *payloa
 	return r->fn ? r->fn(r->arg, c->written, buf_get_u32(head + 4), payload->data, n, e) : 0;
 }
 
-/* What lies behind the last whole record of the last segment: kept apart, then cut off. */
+/*
+ * Is there a whole record with a later number in tail, which begins where number `expected`
+ * should be? Each number between takes at least a HEAD, which bounds what is believable.
+ */
+static bool
+has_later_record(const struct buf *tail, uint64_t expected)
+{
+	const unsigned char *p = tail->data, *end = p + tail->len;
+
+	while ((p = memmem(p, (size_t)(end - p), magic, 4)) != NULL && end - p >= HEAD) {
+		uint32_t n = buf_get_u32(p + 8);
+		uint64_t number = buf_get_u64(p + 16);
+
+		if (n <= CLOG_RECORD_MAX && n <= (size_t)(end - p) - HEAD &&
+		    buf_get_u32(p + 12) == 0 && number > expected &&
+		    number - expected <= (size_t)(p - tail->data) / HEAD)
+			return true;
+		p++;
+	}
+	return false;
+}
+
+static int
+breaks_at(const struct clog *c, uint64_t at, struct err *e)
+{
+	return err_set(e, ERR_CORRUPT, 0, "log segment %u breaks at offset %llu", c->segment,
+		       (unsigned long long)at);
+}
+
+static int
+keep_torn(struct clog *c, const struct buf *tail, struct err *e)
+{
+	char path[PATH_MAX];
+	int fd, rc;
+
+	segment_path(c, c->segment, ".torn", path);
+	fd = file_open_append(path, e);
+	if (fd < 0)
+		return fd;
+	rc = file_write(fd, tail->data, tail->len, e);
+	if (!rc)
+		rc = file_sync(fd, e);
+	file_close(fd);
+	return rc;
+}
+
+/*
+ * What lies behind the last whole record of the last segment: kept apart, then cut off. Only
+ * an end can be torn: with a later record behind the break it is damage, and nothing is cut.
+ */
 static int
 put_aside(struct clog *c, uint64_t from, uint64_t size, struct err *e)
 {
-	char path[PATH_MAX];
 	struct buf tail = BUF_INIT;
 	size_t got = 0;
-	int fd, rc;
+	int rc;
 
 	if (!buf_reserve(&tail, (size_t)(size - from) + 1))
 		return err_set(e, ERR_LOCAL, 0, "no memory for a torn record");
 	rc = file_read_at(c->fd, tail.data, (size_t)(size - from), from, &got, e);
-	segment_path(c, c->segment, ".torn", path);
-	fd = rc ? rc : file_open_append(path, e);
-	if (fd < 0) {
-		buf_fini(&tail);
-		return fd;
-	}
-	rc = file_write(fd, tail.data, got, e);
+	tail.len = got;
+	if (!rc && has_later_record(&tail, c->written + 1))
+		rc = breaks_at(c, from, e);
 	if (!rc)
-		rc = file_sync(fd, e);
-	file_close(fd);
+		rc = keep_torn(c, &tail, e);
 	buf_fini(&tail);
-	if (!rc)
-		rc = file_sync_dir(c->dir, e);
+	if (rc)
+		return rc;
+	rc = file_sync_dir(c->dir, e);
 	if (!rc)
 		rc = file_truncate(c->fd, from, e);
 	if (!rc)
@@ -143,9 +187,7 @@ read_segment(struct replay *r, struct err *e)
 		at += rc ? 0 : HEAD + payload.len;
 	}
 	if (rc == ERR_ABSENT)
-		rc = r->last ? put_aside(r->c, at, size, e)
-			     : err_set(e, ERR_CORRUPT, 0, "log segment %u breaks at offset %llu",
-				       r->c->segment, (unsigned long long)at);
+		rc = r->last ? put_aside(r->c, at, size, e) : breaks_at(r->c, at, e);
 	r->c->size = at;
 	buf_fini(&payload);
 	return rc;
@@ -274,7 +316,9 @@ next_segment(struct clog *c, struct err *e)
 		pthread_cond_wait(&c->synced_more, &c->mu);
 	if (c->broken)
 		return broken(e);
-	rc = file_sync(c->fd, e);
+	rc = file_truncate(c->fd, c->size, e); /* nothing half written stays in its middle */
+	if (!rc)
+		rc = file_sync(c->fd, e);
 	if (!rc) {
 		c->synced = c->written;
 		rc = begin_segment(c, c->segment + 1, e);
@@ -314,7 +358,9 @@ append_held(struct clog *c, uint32_t kind, const void *p, size_t n, struct err *
 		memcpy(c->chain, chain, sizeof(chain));
 		c->size += record.len;
 		c->written++;
-	} /* else: what was half written is overwritten by the next, or torn at the next start */
+	} else if (file_truncate(c->fd, c->size, NULL)) {
+		c->broken = true; /* half a record stays: torn at the next start */
+	}
 	buf_fini(&record);
 	return rc;
 }

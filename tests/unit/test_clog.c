@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +145,75 @@ clog_open__R16_a_torn_end_is_put_aside_and_damage_before_it_is_an_alarm(void **s
 	assert_int_equal(file_write_at(fd, "x", 1, 70, NULL), 0);
 	file_close(fd);
 	assert_int_equal(open_log(&c, &count, NULL), ERR_CORRUPT);
+}
+
+static void
+clog_open__R16_rot_before_the_end_of_the_last_segment_is_an_alarm(void **state)
+{
+	static const uint64_t places[] = {0, 9, 17, 30,
+					  57}; /* magic, length, number, chain, payload */
+	struct err e = ERR_INIT;
+	struct clog *c;
+	uint64_t count, before, after;
+	char path[128];
+	unsigned char was, rotten;
+	size_t i, got;
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	for (i = 1; i <= 4; i++)
+		assert_int_equal(append(c, i, NULL), 0);
+	assert_int_equal(clog_sync(c, NULL), 0);
+	clog_close(c);
+	(void)snprintf(path, sizeof(path), "%s/00000001.log", folder);
+	fd = file_open(path, true, NULL);
+	assert_int_equal(file_size(fd, &before, NULL), 0);
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		/* Record 1 has 2 bytes, so record 2 begins at 58. */
+		assert_int_equal(file_read_at(fd, &was, 1, 58 + places[i], &got, NULL), 0);
+		rotten = was ^ 0x41;
+		assert_int_equal(file_write_at(fd, &rotten, 1, 58 + places[i], NULL), 0);
+		assert_int_equal(open_log(&c, &count, &e), ERR_CORRUPT);
+		assert_non_null(strstr(e.what, "segment 1 breaks at offset 58"));
+		assert_int_equal(file_size(fd, &after, NULL), 0);
+		assert_int_equal(after, before);
+		assert_int_equal(file_write_at(fd, &was, 1, 58 + places[i], NULL), 0);
+	}
+	file_close(fd);
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	assert_int_equal(count, 4);
+	clog_close(c);
+}
+
+/* A full disk in the middle of a record, then a record that no longer fits the segment. */
+static void
+clog_append__R16_half_a_record_never_stays_in_a_segment(void **state)
+{
+	struct rlimit was, low;
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, old;
+	unsigned char bytes[480] = {0};
+	struct clog *c;
+	uint64_t count;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGXFSZ, &ignore, &old), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	assert_int_equal(append(c, 1, NULL), 0);
+	assert_int_equal(append(c, 2, NULL), 0);
+	low = was;
+	low.rlim_cur = 150; /* 58 and 59 bytes are there: the third is cut short */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_not_equal(append(c, 3, NULL), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_int_equal(clog_append(c, CLOG_DECISION, bytes, sizeof(bytes), NULL), 0);
+	assert_int_equal(clog_sync(c, NULL), 0);
+	clog_close(c);
+	assert_int_equal(clog_open(&c, folder, 500, NULL, NULL, NULL), 0);
+	assert_int_equal(clog_count(c), 3);
+	clog_close(c);
+	assert_int_equal(sigaction(SIGXFSZ, &old, NULL), 0);
 }
 
 /* Appends and syncs a few records; *acked: how many were answered. */
@@ -286,6 +357,12 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			clog_open__R16_a_torn_end_is_put_aside_and_damage_before_it_is_an_alarm,
 			make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			clog_open__R16_rot_before_the_end_of_the_last_segment_is_an_alarm,
+			make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			clog_append__R16_half_a_record_never_stays_in_a_segment, make_folder,
+			drop_folder),
 		cmocka_unit_test_setup_teardown(
 			clog_sync__R16_each_failed_step_keeps_what_was_answered, make_folder,
 			drop_folder),
