@@ -72,6 +72,8 @@ int kv_cursor_del(struct kv_cursor *c, struct err *e);
 
 /* Bytes of all pages that tables use now; cheap. Free pages and the free list are not in it. */
 int kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e);
+/* Bytes of the file that have been used once: pages in use and pages to be used again. */
+uint64_t kv_file_bytes(struct kv *kv);
 /* Frees the slots of readers that died. */
 int kv_check_readers(struct kv *kv, struct err *e);
 

@@ -369,6 +369,17 @@ kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e)
 	return rc ? failed(e, rc, "mdb_stat") : 0;
 }
 
+uint64_t
+kv_file_bytes(struct kv *kv)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+
+	if (mdb_env_info(kv->env, &info) || mdb_env_stat(kv->env, &st))
+		return 0;
+	return ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
+}
+
 int
 kv_check_readers(struct kv *kv, struct err *e)
 {

@@ -539,18 +539,31 @@ store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err 
 }
 
 int
-store_set_current(struct store_tx *tx, uint64_t oid, struct err *e)
+store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct attrs series,
+		  struct attrs instance, struct store_verdict *out, struct err *e)
 {
+	struct sets sets = {study, series, instance};
 	struct version v, old;
 	int rc = store_version(tx, oid, &v, e);
 
-	if (rc || v.current)
+	memset(out, 0, sizeof(*out));
+	if (rc)
 		return rc;
+	out->oid = oid;
+	out->relation = v.relation;
+	out->current = true;
+	if (v.current)
+		return 0;
 	rc = store_current(tx, v.sop_instance, &old, e);
 	if (!rc)
 		rc = not_current(tx, &old, e);
+	/* A UID has one row: that of the version that counts, in the series that it says. */
+	if (!rc &&
+	    (v.hidden || strcmp(v.study, old.study) != 0 || strcmp(v.series, old.series) != 0))
+		rc = index_remove(tx, &old, e);
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	v.current = true;
-	return version_write(tx, &v, e);
+	rc = index_version(tx, &v, &sets, out, e);
+	return rc ? rc : version_write(tx, &v, e);
 }

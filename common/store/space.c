@@ -6,11 +6,16 @@
  * take-in never touches: receipts, ledger and eviction go on in a full cache.
  */
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/os/file.h"
 #include "common/store/private.h"
 
-enum { CLEAN_ROWS = 256 }; /* objects whose chunks go in one transaction at most */
+enum {
+	CLEAN_ROWS = 256,    /* objects whose chunks go in one transaction at most */
+	DISK_ASKED_MS = 1000 /* how long an answer of the file system holds        */
+};
 
 void
 space_measure(struct store *s, struct kv_txn *txn)
@@ -30,14 +35,42 @@ store_space(struct store *s, struct store_space *out)
 	out->map = s->c.map_bytes;
 }
 
+/*
+ * The environment's file never shrinks and its free pages are used again, so it may hold what
+ * its file has and what the disk has free. Asked once a second; what we write meanwhile counts
+ * as used. A disk that does not answer refuses nothing: the commit will tell.
+ */
+static uint64_t
+disk_limit(struct store *s)
+{
+	int64_t now = clock_mono(s->c.clock);
+	uint64_t room, total, limit = UINT64_MAX;
+
+	if (now < atomic_load(&s->disk_until))
+		return atomic_load(&s->disk_limit);
+	if (!file_space(s->c.dir, &room, &total, NULL))
+		limit = room + kv_file_bytes(s->kv);
+	atomic_store(&s->disk_limit, limit);
+	atomic_store(&s->disk_until, now + DISK_ASKED_MS);
+	return limit;
+}
+
+static bool
+fits(uint64_t limit, uint64_t used, uint64_t bytes)
+{
+	return used <= limit && bytes <= limit - used;
+}
+
 int
 store_admit(struct store *s, uint64_t bytes, struct err *e)
 {
 	uint64_t used = atomic_load(&s->used) + atomic_load(&s->admitted);
 
-	if (!s->c.quota || (used <= s->c.quota && bytes <= s->c.quota - used))
-		return 0;
-	return err_set(e, ERR_FULL, 0, "the cache is full");
+	if (s->c.quota && !fits(s->c.quota, used, bytes))
+		return err_set(e, ERR_FULL, 0, "the cache is full");
+	if (!fits(disk_limit(s), used + STORE_DISK_RESERVE, bytes))
+		return err_set(e, ERR_FULL, 0, "the disk of the cache is full");
+	return 0;
 }
 
 int

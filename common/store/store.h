@@ -54,10 +54,11 @@ struct store_config {
 };
 
 enum {
-	STORE_CHUNK_CLASS = 1024 * 1024,   /* measured: see README                              */
-	STORE_GROUP = 8 * 1024 * 1024,	   /* spooled objects are written in groups of this     */
-	STORE_BATCH = 24 * 1024 * 1024,	   /* payload of one commit: LMDB copies it into memory */
-	STORE_DROP_STEP = 64 * 1024 * 1024 /* freed per transaction at most (R12)             */
+	STORE_CHUNK_CLASS = 1024 * 1024,    /* measured: see README                              */
+	STORE_GROUP = 8 * 1024 * 1024,	    /* spooled objects are written in groups of this     */
+	STORE_BATCH = 24 * 1024 * 1024,	    /* payload of one commit: LMDB copies it into memory */
+	STORE_DROP_STEP = 64 * 1024 * 1024, /* freed per transaction at most (R12)             */
+	STORE_DISK_RESERVE = 64 * 1024 * 1024 /* of the file system: take-in leaves it free     */
 };
 
 int store_open(struct store **out, const struct store_config *c, struct err *e);
@@ -198,8 +199,9 @@ int store_set_seq(struct store_tx *tx, uint64_t oid, uint64_t seq, struct err *e
 int store_set_verified(struct store_tx *tx, uint64_t oid, int64_t wall_ms, struct err *e);
 /* Hiding takes the index row away; who shows it again calls index_put too. */
 int store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err *e);
-/* This version of its UID is what viewers get from now on. */
-int store_set_current(struct store_tx *tx, uint64_t oid, struct err *e);
+/* This version of its UID is what viewers get and the index says from now on: its own sets. */
+int store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct attrs series,
+		      struct attrs instance, struct store_verdict *out, struct err *e);
 
 /* ---- giving out ---- */
 /* ERR_ABSENT when the bytes are not here. */
@@ -224,7 +226,8 @@ struct store_space {
 	uint64_t map;	   /* quota and reserve                                   */
 };
 void store_space(struct store *s, struct store_space *out);
-/* Would this many bytes of new objects fit now? 0 or ERR_FULL. */
+/* Would this many bytes of new objects fit now, in the quota and on the disk with
+ * STORE_DISK_RESERVE left free? 0 or ERR_FULL. */
 int store_admit(struct store *s, uint64_t bytes, struct err *e);
 
 /* ---- what may go first (R11) ---- */

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/buf.h"
+#include "common/dicom/canon.h"
 #include "common/os/file.h"
 #include "common/store/private.h"
 #include "tests/lib/stored.h"
@@ -86,6 +88,78 @@ store_put__R3_tells_variant_revision_and_conflict(void **state)
 	assert_int_equal(stored_counts(t.s).conflicts, 1);
 	assert_int_equal(stored_counts(t.s).revisions, 3);
 	assert_int_equal(stored_counts(t.s).known, 5);
+	stored_fini(&t);
+}
+
+struct choice {
+	const struct made *m;
+	uint64_t oid;
+};
+
+static int
+choose(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct choice *c = arg;
+	struct store_verdict out;
+
+	return store_set_current(tx, c->oid, attrs_of(&c->m->info->study_attrs),
+				 attrs_of(&c->m->info->series_attrs),
+				 attrs_of(&c->m->info->instance_attrs), &out, e);
+}
+
+/* 0 unless the index has a row for m in its study and series. */
+static uint64_t
+indexed(struct store *s, const struct made *m)
+{
+	const struct object_info *i = m->info;
+	struct store_tx *tx;
+	struct kv_slice v;
+	char key[3 * UID_SIZE];
+	int n = snprintf(key, sizeof(key), "%s%c%s%c%s", i->study, 0, i->series, 0,
+			 i->sop_instance);
+	uint64_t oid = 0;
+
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	if (!kv_get(store_tx_kv(tx), store_table(s, "instance"), kv_slice(key, (size_t)n), &v,
+		    NULL))
+		oid = buf_get_u64(v.p);
+	store_end_read(tx);
+	return oid;
+}
+
+static void
+store_set_current__R3_the_index_names_what_viewers_get(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "first", 7, 100};
+	struct store_verdict first, second, third;
+	struct choice c = {0};
+	struct made a, b, moved;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	made_init(&a, &r);
+	assert_int_equal(stored_put(t.s, &a, "a", &first, NULL), 0);
+	r.pixel = 8;
+	made_init(&b, &r);
+	assert_int_equal(stored_put(t.s, &b, "a", &second, NULL), 0);
+	r.study = "1.2.9";
+	r.pixel = 9;
+	made_init(&moved, &r);
+	assert_int_equal(stored_put(t.s, &moved, "a", &third, NULL), 0);
+	assert_int_equal(indexed(t.s, &a), first.oid);
+	c = (struct choice){&b, second.oid};
+	assert_int_equal(store_commit(t.s, choose, &c, NULL), 0);
+	assert_int_equal(indexed(t.s, &b), second.oid);
+	assert_true(stored_version(t.s, second.oid).current);
+	assert_false(stored_version(t.s, first.oid).current);
+	c = (struct choice){&moved, third.oid};
+	assert_int_equal(store_commit(t.s, choose, &c, NULL), 0);
+	assert_int_equal(indexed(t.s, &moved), third.oid);
+	assert_int_equal(indexed(t.s, &b), 0); /* one row for one UID */
+	made_fini(&moved);
+	made_fini(&b);
+	made_fini(&a);
 	stored_fini(&t);
 }
 
@@ -306,6 +380,27 @@ store_spool__R12_an_abandoned_object_leaves_nothing(void **state)
 }
 
 static void
+store_admit__R12_the_disk_may_be_full_before_the_quota(void **state)
+{
+	struct store_space space;
+	struct err e = ERR_INIT;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	assert_int_equal(store_admit(t.s, MIB, &e), 0);
+	assert_int_equal(store_admit(t.s, UINT64_MAX / 2, &e), ERR_FULL);
+	/* An answer of the disk holds for a second. */
+	store_space(t.s, &space);
+	atomic_store(&t.s->disk_limit, space.used + STORE_DISK_RESERVE + 100);
+	assert_int_equal(store_admit(t.s, 100, &e), 0);
+	assert_int_equal(store_admit(t.s, 101, &e), ERR_FULL);
+	clock_manual_advance(&t.clock, 1000);
+	assert_int_equal(store_admit(t.s, 101, &e), 0);
+	stored_fini(&t);
+}
+
+static void
 store_open__flushes_the_name_of_a_new_file(void **state)
 {
 	uint64_t before = file_sync_count();
@@ -514,6 +609,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(store_put__gives_back_every_byte_also_of_many_chunks),
 		cmocka_unit_test(store_put__R3_tells_variant_revision_and_conflict),
+		cmocka_unit_test(store_set_current__R3_the_index_names_what_viewers_get),
+		cmocka_unit_test(store_admit__R12_the_disk_may_be_full_before_the_quota),
 		cmocka_unit_test(store_put__R32_what_was_refused_and_kept_hides_nothing),
 		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
 		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
