@@ -20,26 +20,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/os/file.h"
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/test_clog.XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int
-drop_folder(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
-}
+#include "tests/lib/folder.h"
 
 /* Record n holds n % 40 + 1 bytes of value n. */
 struct reading {

@@ -22,6 +22,7 @@
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
 #include "common/os/file.h"
+#include "tests/lib/folder.h"
 
 #define EXPLICIT "1.2.840.10008.1.2.1"
 #define IMPLICIT "1.2.840.10008.1.2"
@@ -29,26 +30,6 @@
 #define LOSSLESS "1.2.840.10008.1.2.4.70"
 #define LOSSY "1.2.840.10008.1.2.4.50"
 #define DEFLATED "1.2.840.10008.1.2.1.99"
-
-static char folder[64];
-
-static int
-make_folder(void **state)
-{
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/test_dimse.XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int
-drop_folder(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
-}
 
 static const char *
 path_of(const char *name)

@@ -17,30 +17,12 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/os/file.h"
+#include "tests/lib/folder.h"
 
 #define NOVEMBER INT64_C(1795470912000)
 
-static char folder[64];
 static const unsigned char id[SHA256_SIZE] = {0xab, 1, 2};
 static const char bytes[] = "the bytes of a pack";
-
-static int
-make_folder(void **state)
-{
-	(void)state;
-	(void)snprintf(folder, sizeof(folder), "/tmp/test_vault.XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int
-drop_folder(void **state)
-{
-	char command[128];
-
-	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
-	return system(command);
-}
 
 static int
 count_one(void *arg, const char *place, const unsigned char found[SHA256_SIZE], struct err *e)
