@@ -281,11 +281,12 @@ verify(struct asked *a)
 		return failed(a, &e);
 	buf_printf(&out,
 		   "%llu packs with %llu members read: %llu damaged, %llu healed, %llu packs "
-		   "absent, %llu holdings bits corrected\n",
+		   "absent, %llu with a damaged frame, %llu holdings bits corrected\n",
 		   (unsigned long long)v.packs, (unsigned long long)v.members,
 		   (unsigned long long)v.damaged, (unsigned long long)v.healed,
-		   (unsigned long long)v.absent, (unsigned long long)v.wrong_bits);
-	return give(a, &out, v.damaged || v.absent ? EXIT_PERSON : EXIT_OK);
+		   (unsigned long long)v.absent, (unsigned long long)v.frames,
+		   (unsigned long long)v.wrong_bits);
+	return give(a, &out, v.damaged || v.absent || v.frames ? EXIT_PERSON : EXIT_OK);
 }
 
 /* A running server makes it in main's thread; here it is waited for. */

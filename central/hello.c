@@ -59,7 +59,9 @@ check_receipt(struct central *c, const Sync__HelloRequest *m, const struct site_
 	uint64_t number;
 
 	*receipts = 0;
-	if (!m->receipt.len)
+	/* One of the archive that burnt says nothing about this one. */
+	if (!m->receipt.len || m->archive.len != ID128_SIZE ||
+	    memcmp(m->archive.data, c->identity.id.b, ID128_SIZE) != 0)
 		return 0;
 	if (!adopt_receipt_valid(c, m->receipt.data, m->receipt.len, &number, &epoch)) {
 		log_line(LOG_ERROR, "receipt.foreign", "site=%s", row->site);
@@ -127,10 +129,6 @@ hello_answer(struct central *c, const char *site, const void *body, size_t n, st
 		rc = err_set(e, ERR_PEER, 0, "this central speaks version %d", PROTOCOL_VERSION);
 	else if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, site) != 0)
 		rc = err_set(e, ERR_PEER, 0, "hello without its site and incarnation");
-	else if (m->archive.len && (m->archive.len != ID128_SIZE ||
-				    memcmp(m->archive.data, c->identity.id.b, ID128_SIZE) != 0))
-		log_line(LOG_WARN, "hello.archive", "site=%s what=\"it knew another archive\"",
-			 site);
 	if (!rc)
 		rc = find_site(c, site, &incarnation, &t.row, e);
 	if (!rc && strcmp(t.row.site, site) != 0)

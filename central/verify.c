@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/os/ctl.h"
 #include "common/os/file.h"
 #include "proto/message.h"
@@ -127,6 +128,10 @@ verify_pack(struct verifying *v, const struct pack_row *row, struct err *e)
 	if (!p) { /* not even its manifest: nothing of it can be read by tar or by us */
 		v->out->damaged += row->members;
 		return reconcile_absent(v->c, row, e);
+	}
+	if (rc && !n_bad) { /* tar may stumble over it; every image of it is whole */
+		v->out->frames++;
+		log_err(LOG_ERROR, "pack.frame", &why);
 	}
 	for (i = 0, rc = 0; !rc && i < n_bad; i++)
 		rc = damage(v, row, pack_member(p, bad[i]), e);

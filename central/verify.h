@@ -17,6 +17,7 @@ struct err;
 
 struct verify_result {
 	uint64_t packs, members, damaged, healed, absent, wrong_bits;
+	uint64_t frames; /* packs whose members are whole, but not what lies between them */
 };
 
 /* wait: for edges to heal what was found, when central serves. */

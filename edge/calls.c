@@ -43,6 +43,7 @@ calls_hello(struct http_call *out, struct edge *e, struct err *err)
 	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
 	struct buf receipt = BUF_INIT;
 	struct ledger_head head;
+	struct id128 archive;
 	struct store_tx *tx;
 	int rc;
 
@@ -53,7 +54,11 @@ calls_hello(struct http_call *out, struct edge *e, struct err *err)
 	rc = ledger_head(tx, &head, err);
 	if (!rc)
 		rc = sync_get(tx, "receipt", &receipt, err);
+	if (!rc)
+		rc = sync_id(tx, "archive", &archive, err);
 	store_end_read(tx);
+	if (!rc && !id128_none(&archive))
+		m.archive = message_bytes(archive.b, ID128_SIZE);
 	m.versions = versions;
 	m.n_versions = 1;
 	m.site = message_text(e->site);

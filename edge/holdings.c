@@ -160,7 +160,7 @@ holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64
 /* --- epochs --- */
 
 struct opening {
-	const struct id128 *epoch;
+	const struct id128 *archive, *epoch;
 	uint64_t losses;
 };
 
@@ -171,14 +171,17 @@ new_epoch(struct store_tx *tx, void *arg, struct err *e)
 	int rc = sync_put(tx, "epoch", o->epoch->b, sizeof(o->epoch->b), e);
 
 	if (!rc)
+		rc = sync_put(tx, "archive", o->archive->b, sizeof(o->archive->b), e);
+	if (!rc)
 		rc = sync_set_number(tx, "losses", o->losses, e);
 	return rc ? rc : outbox_count_receipts(tx, true, 0, e);
 }
 
 int
-holdings_new_epoch(struct edge *e, const struct id128 *epoch, uint64_t losses, struct err *err)
+holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,
+		   uint64_t losses, struct err *err)
 {
-	struct opening o = {epoch, losses};
+	struct opening o = {archive, epoch, losses};
 
 	return store_commit(e->store, new_epoch, &o, err);
 }

@@ -23,6 +23,7 @@ struct err;
 int holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
 		   const unsigned char *bits, bool whole, struct err *err);
 /* Commits it: what another central receipted is history. */
-int holdings_new_epoch(struct edge *e, const struct id128 *epoch, uint64_t losses, struct err *err);
+int holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,
+		       uint64_t losses, struct err *err);
 
 #endif

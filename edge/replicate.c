@@ -217,6 +217,21 @@ make_pack(struct replicate *r, const struct sender_action *a, struct err *err)
 }
 
 static int
+new_epoch(struct replicate *r, struct err *err)
+{
+	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
+					    r->answer->body.len, err);
+	struct id128 archive;
+
+	if (!m)
+		return ERR_PEER;
+	(void)message_id(&archive, &m->archive);
+	message_free(m);
+	log_line(LOG_WARN, "epoch.new", "announced=%llu", (unsigned long long)r->sender.announced);
+	return holdings_new_epoch(r->e, &archive, &r->sender.epoch, r->sender.losses, err);
+}
+
+static int
 carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 {
 	struct http_call call;
@@ -233,9 +248,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 		calls_holdings(&call, r->e, a->number, a->count);
 		return submit(r, SENDER_ASK, 0, &call, err);
 	case SENDER_NEW_EPOCH:
-		log_line(LOG_WARN, "epoch.new", "announced=%llu",
-			 (unsigned long long)r->sender.announced);
-		return holdings_new_epoch(r->e, &r->sender.epoch, r->sender.losses, err);
+		return new_epoch(r, err);
 	case SENDER_APPLY_HOLDINGS:
 		return apply_holdings(r, a, err);
 	case SENDER_MAKE_PACK:
@@ -420,6 +433,12 @@ replicate_free(struct replicate *r)
 	for (i = 0; i < SENDER_SLOTS; i++)
 		packing_fini(&r->slots[i]);
 	free(r);
+}
+
+int64_t
+replicate_due(const struct replicate *r)
+{
+	return r->wake_ms;
 }
 
 static void *

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct edge;
 struct err;
@@ -28,6 +29,8 @@ void replicate_wake(struct replicate *r);
 int replicate_new(struct replicate **out, struct edge *e, struct link *link_taken, struct err *err);
 void replicate_turn(struct replicate *r, int timeout_ms);
 void replicate_free(struct replicate *r);
+/* Monotonic time before which there is nothing to do unless something happens. */
+int64_t replicate_due(const struct replicate *r);
 
 /* Until a hello has been answered: by the running duty, or said here. ERR_AGAIN: nobody answers. */
 int replicate_reach(struct edge *e, struct err *err);

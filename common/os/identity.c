@@ -91,16 +91,34 @@ identity_check(const char *dir, const struct identity *want, struct err *e)
 	return 0;
 }
 
+struct looking {
+	const char *dir;
+	unsigned depth;
+};
+
+/* Other than 0 for anything that is not part of an unfinished birth. */
 static int
 any_name(void *arg, const char *name, struct err *e)
 {
-	(void)arg;
-	(void)e;
-	return strcmp(name, "lost+found") == 0 ? 0 : ERR_CONFLICT;
+	const struct looking *l = arg;
+	struct looking below;
+	char path[PATH_MAX];
+
+	if (strcmp(name, "lost+found") == 0 || strcmp(name, ".id.new") == 0)
+		return 0;
+	if (strcmp(name, "id") == 0)
+		return l->depth ? 0 : ERR_CONFLICT;
+	if (l->depth == 2 || snprintf(path, sizeof(path), "%s/%s", l->dir, name) >= PATH_MAX)
+		return ERR_CONFLICT;
+	below.dir = path;
+	below.depth = l->depth + 1;
+	return file_list(path, any_name, &below, e) == 0 ? 0 : ERR_CONFLICT;
 }
 
 bool
 identity_empty(const char *dir)
 {
-	return !file_exists(dir) || file_list(dir, any_name, NULL, NULL) == 0;
+	struct looking l = {dir, 0};
+
+	return !file_exists(dir) || file_list(dir, any_name, &l, NULL) == 0;
 }

@@ -1,0 +1,293 @@
+#include "tests/lib/pair.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "central/intake.h"
+#include "central/upload.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/dimse/message.h"
+#include "common/dimse/peers.h"
+#include "common/http/server.h"
+#include "common/store/store.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "edge/take_in.h"
+#include "proto/ledger.h"
+#include "proto/link.h"
+#include "tests/gen/gen.h"
+
+static void
+write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+void
+pair_prepare(struct pair *p, const char *quota)
+{
+	char text[512];
+
+	memset(p, 0, sizeof(*p));
+	log_set_level(LOG_ERROR);
+	strcpy(p->dir, "/tmp/test_pair.XXXXXX");
+	assert_non_null(mkdtemp(p->dir));
+	clock_manual_init(&p->clock, 1000000, INT64_C(1790000000000));
+	(void)snprintf(p->edge_conf, sizeof(p->edge_conf), "%s/edge.conf", p->dir);
+	(void)snprintf(p->central_conf, sizeof(p->central_conf), "%s/central.conf", p->dir);
+	(void)snprintf(text, sizeof(text),
+		       "[site]\nname = north\nissuer = NORTH\n[data]\ndir = %s/edge\nquota = %s\n"
+		       "[log]\nlevel = error\n[central]\nurl = http://127.0.0.1:1\n",
+		       p->dir, quota);
+	write_text(p->edge_conf, text);
+	(void)snprintf(text, sizeof(text),
+		       "[data]\ndir = %s/central\ncatalogue = 1GiB\n[log]\nlevel = error\n", p->dir);
+	write_text(p->central_conf, text);
+}
+
+void
+pair_init(struct pair *p, const char *quota)
+{
+	pair_prepare(p, quota);
+	pair_open_central(p);
+	pair_open_edge(p);
+}
+
+static void
+drop(const struct pair *p, const char *below)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command), "rm -rf %s%s", p->dir, below);
+	assert_int_equal(system(command), 0);
+}
+
+void
+pair_fini(struct pair *p)
+{
+	pair_close_edge(p);
+	pair_close_central(p);
+	drop(p, "");
+}
+
+static bool
+cut(void *arg, const struct http_call *call, bool answer)
+{
+	struct pair *p = arg;
+
+	p->messages++;
+	if (p->on_message)
+		p->on_message(p, call->method, call->path, answer);
+	if (!p->central_open)
+		return true;
+	if (p->cut_method && strcmp(p->cut_method, call->method) == 0)
+		return true;
+	return p->cut_at && p->messages == p->cut_at;
+}
+
+static void
+join(struct pair *p)
+{
+	struct link_loop_config c = {.node = &p->central, .site = "north", .cut = cut, .arg = p};
+	struct err e = ERR_INIT;
+	struct link *link;
+
+	c.routes = intake_routes(&c.n_routes);
+	assert_int_equal(link_loop(&link, &c, &e), 0);
+	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
+}
+
+void
+pair_open_edge(struct pair *p)
+{
+	struct err e = ERR_INIT;
+
+	if (edge_open(&p->edge, p->edge_conf, EDGE_SERVE, &e))
+		fail_msg("edge: %s", e.what);
+	p->edge.clock = &p->clock.c;
+	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
+	p->edge_open = true;
+	join(p);
+}
+
+void
+pair_close_edge(struct pair *p)
+{
+	if (!p->edge_open)
+		return;
+	replicate_free(p->r);
+	p->r = NULL;
+	keep_stop(p->edge.keep);
+	edge_close(&p->edge);
+	p->edge_open = false;
+}
+
+void
+pair_open_central(struct pair *p)
+{
+	struct err e = ERR_INIT;
+
+	if (central_open(&p->central, p->central_conf, CENTRAL_SERVE, &e))
+		fail_msg("central: %s", e.what);
+	assert_int_equal(uploads_new(&p->central.uploads, &e), 0);
+	p->central_open = true;
+}
+
+void
+pair_close_central(struct pair *p)
+{
+	if (!p->central_open)
+		return;
+	uploads_free(p->central.uploads);
+	p->central.uploads = NULL;
+	central_close(&p->central);
+	p->central_open = false;
+}
+
+void
+pair_burn_edge(struct pair *p)
+{
+	pair_close_edge(p);
+	drop(p, "/edge");
+}
+
+void
+pair_burn_central(struct pair *p)
+{
+	pair_close_central(p);
+	drop(p, "/central");
+}
+
+/* --- images --- */
+
+static void
+recipe(struct gen *g, unsigned number)
+{
+	gen_init(g);
+	g->study = 1 + number / 4;
+	g->instance = 1 + number;
+	g->rows = 16;
+	g->columns = 16;
+	g->seed = number;
+}
+
+void
+pair_image(struct buf *out, unsigned number)
+{
+	struct gen g;
+
+	recipe(&g, number);
+	gen_file(out, &g);
+}
+
+int
+pair_send(struct pair *p, unsigned number)
+{
+	struct peer peer = {.name = "", .aet = "", .host = "", .issuer = ""};
+	struct dimse_caller who = {.peer = &peer, .calling = "CT1", .called = "EDGE"};
+	struct dimse_handlers h = {.node = &p->edge};
+	struct message rq, rsp;
+	struct buf data = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct gen g;
+	void *sink;
+	int rc;
+
+	recipe(&g, number);
+	gen_dataset(&data, &g);
+	memset(&rq, 0, sizeof(rq));
+	memset(&rsp, 0, sizeof(rsp));
+	gen_uid(rq.sop_instance, g.study, g.series, g.instance);
+	strcpy(who.address, "127.0.0.1");
+	take_in_handlers(&h);
+	rc = h.store_begin(&p->edge, &who, &rq, "1.2.840.10008.1.2.1", &sink, &e);
+	if (!rc) {
+		(void)h.store_feed(sink, data.data, data.len, &e);
+		h.store_end(sink, &rsp);
+		rc = rsp.status ? -1 : 0;
+	}
+	buf_fini(&data);
+	return rc;
+}
+
+void
+pair_turn(struct pair *p)
+{
+	int64_t due = replicate_due(p->r), now = clock_mono(&p->clock.c);
+
+	if (due > now)
+		clock_manual_advance(&p->clock, due - now);
+	replicate_turn(p->r, 0);
+}
+
+static bool
+settled(struct pair *p)
+{
+	struct outbox_counts counts;
+	struct ledger_head head;
+	struct contact contact;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_counts(tx, &counts, NULL), 0);
+	assert_int_equal(ledger_head(tx, &head, NULL), 0);
+	store_end_read(tx);
+	edge_contact(&p->edge, &contact);
+	return counts.owed == 0 && counts.packed == 0 && contact.reachable &&
+	       contact.announced == head.seq;
+}
+
+bool
+pair_settle(struct pair *p, unsigned most)
+{
+	while (most--) {
+		pair_turn(p);
+		if (settled(p))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has(struct store *s, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct buf file = BUF_INIT;
+	struct store_tx *tx;
+	uint64_t oid;
+	int rc;
+
+	pair_image(&file, number);
+	sha256_of(file.data, file.len, digest);
+	buf_fini(&file);
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	rc = store_by_digest(tx, digest, &oid, NULL);
+	store_end_read(tx);
+	return !rc && store_check(s, oid, NULL) == 0;
+}
+
+bool
+pair_edge_has(struct pair *p, unsigned number)
+{
+	return has(p->edge.store, number);
+}
+
+bool
+pair_central_has(struct pair *p, unsigned number)
+{
+	return has(p->central.store, number);
+}

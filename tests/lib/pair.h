@@ -1,0 +1,57 @@
+/*
+ * pair.h - an edge and a central in one process, over link_loop, with a clock of the test.
+ *
+ * Messages can be dropped before they arrive or after they were answered; either
+ * node can be closed and opened again between any two messages, or lose its disk.
+ * Threads: the test's own.
+ */
+#ifndef SALAMANDER_TESTS_LIB_PAIR_H
+#define SALAMANDER_TESTS_LIB_PAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "central/central.h"
+#include "common/base/clock.h"
+#include "edge/edge.h"
+
+struct buf;
+struct replicate;
+
+struct pair {
+	char dir[64], edge_conf[96], central_conf[96];
+	struct clock_manual clock;
+	struct edge edge;
+	struct central central;
+	struct replicate *r;
+	bool edge_open, central_open;
+	/* the link */
+	unsigned messages; /* requests and answers so far          */
+	unsigned cut_at;   /* 0: never; the number of one of them  */
+	const char *cut_method; /* NULL, or what never arrives          */
+	unsigned refused;  /* answers of 412: R7 was broken        */
+	void (*on_message)(struct pair *p, const char *method, const char *path, bool answer);
+};
+
+void pair_init(struct pair *p, const char *quota); /* folder, settings, both nodes open */
+void pair_prepare(struct pair *p, const char *quota); /* the same, nothing open */
+void pair_fini(struct pair *p); /* removes all */
+void pair_open_edge(struct pair *p);
+void pair_close_edge(struct pair *p);
+void pair_open_central(struct pair *p);
+void pair_close_central(struct pair *p);
+/* The disk is gone as well. */
+void pair_burn_edge(struct pair *p);
+void pair_burn_central(struct pair *p);
+
+/* A generated image by its number; 0 when the edge acknowledged it. */
+int pair_send(struct pair *p, unsigned number);
+void pair_image(struct buf *out, unsigned number); /* the canonical file */
+/* One turn of the edge's replication; time goes on to when it is due. */
+void pair_turn(struct pair *p);
+/* Turns until nothing is owed or announced; false: not within `most` turns. */
+bool pair_settle(struct pair *p, unsigned most);
+bool pair_edge_has(struct pair *p, unsigned number);    /* bytes, checked */
+bool pair_central_has(struct pair *p, unsigned number); /* bytes, checked */
+
+#endif

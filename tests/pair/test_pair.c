@@ -1,0 +1,317 @@
+/* An edge and a central over a link that is cut at every message (R5, R7, R14, R19, R22). */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/catalogue.h"
+#include "central/record.h"
+#include "central/tally.h"
+#include "central/verify.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/os/ctl.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+#include "edge/outbox.h"
+#include "proto/sync.pb-c.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400, IMAGES = 6 };
+
+static void
+send_all(struct pair *p, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		assert_int_equal(pair_send(p, i), 0);
+}
+
+static void
+expect_all(struct pair *p, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (!pair_central_has(p, i))
+			fail_msg("image %u is not at central (cut at message %u)", i, p->cut_at);
+}
+
+static struct tally
+tally_of(struct pair *p)
+{
+	struct store_tx *tx;
+	struct tally t;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	store_end_read(tx);
+	return t;
+}
+
+static void
+pair__R5_R14_a_cut_at_any_message_loses_nothing(void **state)
+{
+	unsigned cut, last = 0;
+
+	(void)state;
+	for (cut = 1; cut <= last + 1; cut++) {
+		struct pair p;
+
+		pair_init(&p, "64MiB");
+		p.cut_at = cut;
+		send_all(&p, IMAGES);
+		if (!pair_settle(&p, TURNS))
+			fail_msg("not settled after a cut at message %u", cut);
+		expect_all(&p, IMAGES);
+		if (p.messages > last && cut == 1)
+			last = p.messages;
+		pair_fini(&p);
+	}
+	assert_true(last >= 8); /* hello, ledger, a pack or more, each with its answer */
+}
+
+/* One node is closed and opened again between any two messages. */
+static unsigned restart_at;
+static bool restart_edge;
+
+static void
+pair__R14_R22_a_restart_between_any_messages_loses_nothing(void **state)
+{
+	unsigned at, turn, side;
+
+	(void)state;
+	for (side = 0; side < 2; side++)
+		for (at = 1; at < 10; at++) {
+			struct pair p;
+
+			restart_edge = side == 0;
+			restart_at = at;
+			pair_init(&p, "64MiB");
+			send_all(&p, IMAGES);
+			for (turn = 0; turn < restart_at; turn++)
+				pair_turn(&p);
+			if (restart_edge) {
+				pair_close_edge(&p);
+				pair_open_edge(&p);
+			} else {
+				pair_close_central(&p);
+				pair_turn(&p);
+				pair_open_central(&p);
+			}
+			if (!pair_settle(&p, TURNS))
+				fail_msg("not settled after a restart at turn %u", at);
+			expect_all(&p, IMAGES);
+			pair_fini(&p);
+		}
+}
+
+static unsigned patches_before_ack;
+static bool acknowledged;
+
+static void
+watch_order(struct pair *p, const char *method, const char *path, bool answer)
+{
+	(void)p;
+	if (strcmp(path, "/sync/v1/ledger") == 0 && answer)
+		acknowledged = true;
+	if (strcmp(method, "PATCH") == 0 && !acknowledged)
+		patches_before_ack++;
+}
+
+static void
+pair__R7_no_pack_leaves_before_its_entries_are_acknowledged(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	acknowledged = false;
+	patches_before_ack = 0;
+	pair_init(&p, "64MiB");
+	p.on_message = watch_order;
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(acknowledged);
+	assert_int_equal(patches_before_ack, 0);
+	pair_fini(&p);
+}
+
+static void
+pair__R22_a_new_empty_central_is_filled_at_any_moment(void **state)
+{
+	unsigned at, turn;
+
+	(void)state;
+	for (at = 0; at < 14; at += 2) {
+		struct pair p;
+
+		pair_init(&p, "64MiB");
+		send_all(&p, IMAGES);
+		for (turn = 0; turn < at; turn++)
+			pair_turn(&p);
+		pair_burn_central(&p);
+		assert_int_equal(pair_send(&p, IMAGES), 0); /* take-in goes on */
+		pair_turn(&p);
+		pair_open_central(&p);
+		/* An edge that owes nothing asks again within 15 s; `settled` speaks of then. */
+		clock_manual_advance(&p.clock, 16000);
+		for (turn = 0; turn < 40; turn++)
+			pair_turn(&p);
+		if (!pair_settle(&p, TURNS))
+			fail_msg("not settled after a fire at turn %u", at);
+		expect_all(&p, IMAGES + 1);
+		pair_fini(&p);
+	}
+}
+
+static void
+pair__R18_what_a_lost_site_owed_is_lost_and_listed(void **state)
+{
+	struct id128 none = {{0}};
+	struct pair p;
+	struct tally t;
+	unsigned turn;
+
+	(void)state;
+	(void)none;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(pair_send(&p, 100), 0);
+	assert_int_equal(pair_send(&p, 101), 0);
+	p.cut_method = "PATCH"; /* the ledger arrives, no pack does */
+	for (turn = 0; turn < 10; turn++)
+		pair_turn(&p);
+	t = tally_of(&p);
+	assert_int_equal(t.n, 1);
+	assert_int_equal(t.rows[0].known, IMAGES + 2);
+	assert_int_equal(t.rows[0].of[TALLY_HELD], IMAGES);
+	assert_int_equal(t.rows[0].of[TALLY_OWED], 2);
+	assert_int_equal(t.rows[0].of[TALLY_LOST], 0);
+	tally_free(&t);
+	pair_burn_edge(&p);
+	assert_int_equal(record_decision(&p.central, SYNC__DECISION_KIND__DECISION_CLOSE, "north",
+					 NULL, "test", NULL),
+			 0);
+	t = tally_of(&p);
+	assert_int_equal(t.rows[0].of[TALLY_OWED], 0);
+	assert_int_equal(t.rows[0].of[TALLY_LOST], 2);
+	assert_int_equal(t.rows[0].known, t.rows[0].of[TALLY_HELD] + t.rows[0].of[TALLY_LOST]);
+	tally_free(&t);
+	/* A successor's first hello keeps it so; what it takes in is its own. */
+	p.cut_method = NULL;
+	pair_open_edge(&p);
+	assert_int_equal(pair_send(&p, 100), 0); /* one of them comes again, from the modality */
+	assert_true(pair_settle(&p, TURNS));
+	t = tally_of(&p);
+	assert_int_equal(t.n, 2);
+	assert_int_equal(t.rows[0].of[TALLY_LOST] + t.rows[1].of[TALLY_LOST], 1);
+	tally_free(&t);
+	pair_fini(&p);
+}
+
+/* --- damage --- */
+
+/* One byte near the end of an image's pixels, where it lies in its pack. */
+static void
+spoil(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	char path[PATH_MAX];
+	struct buf image = BUF_INIT;
+	struct pack_row row;
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+	int fd;
+
+	pair_image(&image, number);
+	sha256_of(image.data, image.len, digest);
+	buf_fini(&image);
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	assert_int_equal(pack_row_get(tx, v.pack, &row, NULL), 0);
+	store_end_read(tx);
+	(void)snprintf(path, sizeof(path), "%s/central/vault/packs/%s", p->dir, row.place);
+	fd = file_open(path, true, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_at(fd, "~", 1, v.offset + v.size - 10, NULL), 0);
+	file_close(fd);
+}
+
+static uint64_t
+held_bits(struct pair *p)
+{
+	struct buf bits = BUF_INIT;
+	struct store_tx *tx;
+	struct tally t = tally_of(p);
+	uint64_t n = 0, i, head = t.rows[0].site.head.seq;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(
+		holdings_read(tx, &t.rows[0].site.incarnation, 1, head, &bits, NULL), 0);
+	store_end_read(tx);
+	for (i = 0; i < head; i++)
+		n += bits.data[i / 8] >> i % 8 & 1;
+	buf_fini(&bits);
+	tally_free(&t);
+	return head - n; /* those that are missing */
+}
+
+static int
+quiet(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct verify_result *out = (struct verify_result *)(void *)(uintptr_t)words[0];
+
+	(void)n;
+	return verify_all(node, r, false, out, NULL);
+}
+
+static void
+verify__R19_damage_clears_the_bit_and_the_edge_heals_it(void **state)
+{
+	struct verify_result v;
+	const char *words[1];
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(held_bits(&p), 0);
+	spoil(&p, 2);
+	words[0] = (const char *)(void *)&v;
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 1);
+	assert_int_equal(held_bits(&p), 1);
+	clock_manual_advance(&p.clock, 16000); /* the next hello tells */
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, IMAGES);
+	assert_int_equal(held_bits(&p), 0);
+	pair_fini(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pair__R5_R14_a_cut_at_any_message_loses_nothing),
+		cmocka_unit_test(pair__R14_R22_a_restart_between_any_messages_loses_nothing),
+		cmocka_unit_test(pair__R7_no_pack_leaves_before_its_entries_are_acknowledged),
+		cmocka_unit_test(pair__R22_a_new_empty_central_is_filled_at_any_moment),
+		cmocka_unit_test(pair__R18_what_a_lost_site_owed_is_lost_and_listed),
+		cmocka_unit_test(verify__R19_damage_clears_the_bit_and_the_edge_heals_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
