@@ -22,12 +22,19 @@ struct viewed {
 	char study[UID_SIZE];
 };
 
+/* R11: what names no study is kept and goes as one, named "". A key is never empty. */
+static struct kv_slice
+state_key(const char *study)
+{
+	return kv_slice(study, study[0] ? strlen(study) : 1);
+}
+
 static int
 get_state(struct store_tx *tx, const char *study, struct state *out, struct err *e)
 {
 	struct kv_slice v;
 	const unsigned char *p;
-	int rc = kv_get(tx->txn, T_STUDY_STATE, kv_slice(study, strlen(study)), &v, e);
+	int rc = kv_get(tx->txn, T_STUDY_STATE, state_key(study), &v, e);
 
 	memset(out, 0, sizeof(*out));
 	if (rc)
@@ -55,8 +62,7 @@ put_state(struct store_tx *tx, const char *study, const struct state *s, struct 
 	buf_set_u64(p + 24, s->here);
 	buf_set_u64(p + 32, s->bytes);
 	p[40] = (unsigned char)s->origin;
-	return kv_put(tx->txn, T_STUDY_STATE, kv_slice(study, strlen(study)),
-		      kv_slice(p, sizeof(p)), e);
+	return kv_put(tx->txn, T_STUDY_STATE, state_key(study), kv_slice(p, sizeof(p)), e);
 }
 
 int
@@ -100,7 +106,7 @@ int
 store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e)
 {
 	struct state s;
-	int rc = get_state(tx, study, &s, e);
+	int rc = study[0] ? get_state(tx, study, &s, e) : ERR_ABSENT;
 
 	if (rc)
 		return rc;

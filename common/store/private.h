@@ -10,7 +10,8 @@
  *	chunk    object id (be64), number (be32)   header, payload (chunk.c)
  *	spooled  object id (be64)      nothing: chunks of an object that is not put yet
  *	dropped  object id (be64)      bytes (u64 LE): chunks that are to be deleted
- *	study_state study UID          first arrival and last view (store_time), pin, age
+ *	study_state study UID (or one zero byte: none)
+ *	                               first arrival and last view (store_time), pin, age
  */
 #ifndef SALAMANDER_COMMON_STORE_PRIVATE_H
 #define SALAMANDER_COMMON_STORE_PRIVATE_H

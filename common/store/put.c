@@ -185,7 +185,7 @@ put_keys(struct store_tx *tx, const struct version *v, struct err *e)
 	n = strlen(v->study) + 1;
 	memcpy(key, v->study, n);
 	buf_set_be64(key + n, v->oid);
-	if (!rc && v->study[0])
+	if (!rc)
 		rc = kv_put(tx->txn, T_OF_STUDY, kv_slice(key, n + 8), kv_slice("", 0), e);
 	return rc;
 }
@@ -241,7 +241,7 @@ count_bytes(struct store_tx *tx, const struct version *v, int sign, struct err *
 	uint64_t here = 0;
 	int rc = meta_counts(tx, &c, e);
 
-	if (!rc && v->study[0])
+	if (!rc)
 		rc = study_count(tx, v->study, sign, v->size, &here, e);
 	if (rc)
 		return rc;
@@ -313,7 +313,7 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 		rc = version_write(tx, v, e);
 	if (!rc)
 		rc = count_bytes(tx, v, 1, e);
-	if (!rc && v->study[0])
+	if (!rc)
 		rc = study_touch(tx, v->study, o->origin, o->age_ms, e);
 	return rc;
 }
@@ -423,7 +423,7 @@ store_announce(struct store_tx *tx, struct version *v, struct attrs study, struc
 		rc = version_write(tx, v, e);
 	if (!rc && v->state == VERSION_HERE)
 		rc = count_bytes(tx, v, 1, e);
-	if (!rc && v->study[0])
+	if (!rc)
 		rc = study_touch(tx, v->study, v->origin, age_ms, e);
 	return rc;
 }

@@ -245,7 +245,8 @@ struct store_candidate {
 	uint64_t instances;
 };
 /* The next up to max whole studies behind *after (NULL: from the start), best to go first;
- * pinned ones (until > wall clock) and those without bytes are left out. */
+ * pinned ones (until > wall clock) and those without bytes are left out. All versions that
+ * name no study are one candidate, with study "". */
 int store_candidates(struct store *s, int64_t keep_ms, const struct store_candidate *after,
 		     struct store_candidate *out, size_t max, size_t *n, struct err *e);
 /* A viewer retrieved of this study. Cheap; written with a later commit, within seconds. */

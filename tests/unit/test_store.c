@@ -534,6 +534,54 @@ store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
 	stored_fini(&t);
 }
 
+static int
+count_one(void *arg, const struct version *v, struct err *e)
+{
+	unsigned *n = arg;
+
+	(void)e;
+	n[0]++;
+	n[1] += v->state == VERSION_HERE;
+	return 0;
+}
+
+static void
+store_candidates__R11_what_has_no_study_can_go_too(void **state)
+{
+	struct recipe r = {"", "1.2.3.1", NULL, NULL, 1, 100};
+	struct store_candidate c[2];
+	struct err e = ERR_INIT;
+	struct store_verdict v;
+	struct store_tx *tx;
+	unsigned found[2] = {0};
+	struct stored t;
+	size_t n;
+
+	(void)state;
+	stored_init(&t, 0);
+	v = put(t.s, &r, "a");
+	assert_string_equal(stored_version(t.s, v.oid).study, "");
+	assert_int_equal(stored_counts(t.s).studies, 0); /* it is none */
+	r.study = "1.1";
+	r.uid = "1.2.3.2";
+	clock_manual_advance(&t.clock, 1000);
+	(void)put(t.s, &r, "a");
+	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 2, &n, &e), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(c[0].study, "");
+	assert_int_equal(c[0].instances, 1);
+	assert_string_equal(c[1].study, "1.1");
+	assert_int_equal(store_begin_read(&tx, t.s, &e), 0);
+	assert_int_equal(store_versions_of_study(tx, "", 0, count_one, found, &e), 0);
+	store_end_read(tx);
+	assert_int_equal(found[0], 1);
+	assert_int_equal(stored_drop(t.s, v.oid, &e), 0);
+	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 2, &n, &e), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(stored_counts(t.s).studies, 1);
+	stored_fini(&t);
+}
+
 static void
 store_candidates__R28_a_wrong_wall_clock_changes_no_order(void **state)
 {
@@ -563,17 +611,6 @@ store_candidates__R28_a_wrong_wall_clock_changes_no_order(void **state)
 	assert_int_equal(n, 2);
 	assert_string_equal(c[0].study, "1.1");
 	stored_fini(&t);
-}
-
-static int
-count_one(void *arg, const struct version *v, struct err *e)
-{
-	unsigned *n = arg;
-
-	(void)e;
-	n[0]++;
-	n[1] += v->state == VERSION_HERE;
-	return 0;
 }
 
 static void
@@ -621,6 +658,7 @@ main(void)
 		cmocka_unit_test(store_spool__memory_of_all_objects_on_their_way_in_is_bounded),
 		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
 		cmocka_unit_test(store_candidates__R11_least_recently_viewed_first_and_pins_stay),
+		cmocka_unit_test(store_candidates__R11_what_has_no_study_can_go_too),
 		cmocka_unit_test(store_candidates__R28_a_wrong_wall_clock_changes_no_order),
 		cmocka_unit_test(store_versions_of_study__R20_lists_what_was_evicted_too),
 	};
