@@ -1,6 +1,7 @@
 /*
- * Record: "SLLR", kind u32, length u32, zero u32, number u64 (from 1), chain 32,
- * payload; all little endian. chain(n) = SHA-256(chain(n-1), the 24 bytes before
+ * Record: "SLLR", kind u32, length u32, pending u32 (how many records right before it
+ * were not flushed yet when it was written), number u64 (from 1), chain 32, payload;
+ * all little endian. chain(n) = SHA-256(chain(n-1), the 24 bytes before
  * the chain, payload); chain(0) is zero.
  */
 #include "central/clog.h"
@@ -99,8 +100,10 @@ read_record(struct replay *r, uint64_t offset, uint64_t size, struct buf *payloa
 }
 
 /*
- * Is there a whole record with a later number in tail, which begins where number `expected`
- * should be? Each number between takes at least a HEAD, which bounds what is believable.
+ * Is there a whole record in tail, which begins where number `expected` should be, that was
+ * written after `expected` had been flushed? A power cut may keep a later record and lose an
+ * earlier one while neither is flushed: that is a torn end. Each number between takes at
+ * least a HEAD, which bounds what is believable.
  */
 static bool
 has_later_record(const struct buf *tail, uint64_t expected)
@@ -112,7 +115,8 @@ has_later_record(const struct buf *tail, uint64_t expected)
 		uint64_t number = buf_get_u64(p + 16);
 
 		if (n <= CLOG_RECORD_MAX && n <= (size_t)(end - p) - HEAD &&
-		    buf_get_u32(p + 12) == 0 && number > expected &&
+		    buf_get_u32(p + 12) < number &&
+		    number - buf_get_u32(p + 12) > expected && number > expected &&
 		    number - expected <= (size_t)(p - tail->data) / HEAD)
 			return true;
 		p++;
@@ -342,7 +346,7 @@ append_held(struct clog *c, uint32_t kind, const void *p, size_t n, struct err *
 	buf_put(&record, magic, 4);
 	buf_put_u32(&record, kind);
 	buf_put_u32(&record, (uint32_t)n);
-	buf_put_u32(&record, 0);
+	buf_put_u32(&record, (uint32_t)(c->written - c->synced));
 	buf_put_u64(&record, c->written + 1);
 	memcpy(chain, c->chain, sizeof(chain));
 	if (!buf_failed(&record))

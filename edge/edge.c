@@ -9,7 +9,6 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/http/client.h"
 #include "common/http/server.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -47,17 +46,24 @@ edge_contact(struct edge *e, struct contact *out)
 }
 
 bool
-edge_client_config(const struct edge *e, struct http_client_config *out)
+edge_has_central(const struct edge *e)
 {
-	memset(out, 0, sizeof(*out));
-	out->url = conf_string(e->conf, "central", NULL, "url");
-	out->site = e->site;
-	out->cert = conf_string(e->conf, "tls", NULL, "cert");
-	out->key = conf_string(e->conf, "tls", NULL, "key");
-	out->ca = conf_string(e->conf, "tls", NULL, "ca");
-	out->connect_ms = (unsigned)conf_number(e->conf, "central", NULL, "connect_timeout");
-	out->max_body = CLIENT_BODY_MAX;
-	return out->url[0] != '\0';
+	return conf_string(e->conf, "central", NULL, "url")[0] != '\0';
+}
+
+static int
+link_to_central(struct edge *e, struct link **out, struct err *err)
+{
+	struct http_client_config c = {.site = e->site, .max_body = CLIENT_BODY_MAX};
+
+	if (!edge_has_central(e))
+		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
+	c.url = conf_string(e->conf, "central", NULL, "url");
+	c.cert = conf_string(e->conf, "tls", NULL, "cert");
+	c.key = conf_string(e->conf, "tls", NULL, "key");
+	c.ca = conf_string(e->conf, "tls", NULL, "ca");
+	c.connect_ms = (unsigned)conf_number(e->conf, "central", NULL, "connect_timeout");
+	return link_http(out, &c, err);
 }
 
 /* --- folders and their ids (R23) --- */
@@ -233,6 +239,7 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	memset(e, 0, sizeof(*e));
 	e->lock = -1;
 	e->clock = clock_real();
+	e->make_link = link_to_central;
 	e->conf_path = conf_path;
 	rc = edge_settings_load(&e->conf, conf_path, err);
 	if (rc)
@@ -315,13 +322,12 @@ start_dicom(struct edge *e, struct err *err)
 static int
 start_replication(struct edge *e, struct err *err)
 {
-	struct http_client_config hc;
 	struct link *link;
 	int rc;
 
-	if (!edge_client_config(e, &hc))
+	if (!edge_has_central(e))
 		return 0;
-	rc = link_http(&link, &hc, err);
+	rc = e->make_link(e, &link, err);
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }
 

@@ -19,9 +19,9 @@ struct clock;
 struct conf;
 struct ctl;
 struct err;
-struct http_client_config;
 struct http_server;
 struct keep;
+struct link;
 struct replicate;
 struct store;
 
@@ -56,6 +56,9 @@ struct edge {
 	/* guarded by mu */
 	struct contact contact;
 
+	/* A way to central; link_http unless a test gives another. ERR_LOCAL: [central] url is not set. */
+	int (*make_link)(struct edge *e, struct link **out, struct err *err);
+
 	/* serving */
 	struct dimse_node dicom;
 	struct replicate *replicate; /* NULL: [central] url is not set */
@@ -81,7 +84,6 @@ int edge_init(const char *conf_path, struct err *err);
 int edge_serve(struct edge *e, struct err *err);
 
 void edge_contact(struct edge *e, struct contact *out);
-/* For whoever talks to central; false: [central] url is not set. */
-bool edge_client_config(const struct edge *e, struct http_client_config *out);
+bool edge_has_central(const struct edge *e); /* [central] url is set */
 
 #endif

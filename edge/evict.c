@@ -45,15 +45,14 @@ struct evict {
 int
 evict_new(struct evict **out, struct edge *e, struct err *err)
 {
-	struct http_client_config hc;
 	struct evict *v = calloc(1, sizeof(*v));
 	int rc = 0;
 
 	if (!v)
 		return err_set(err, ERR_LOCAL, 0, "no memory for eviction");
 	v->e = e;
-	if (edge_client_config(e, &hc))
-		rc = link_http(&v->link, &hc, err);
+	if (edge_has_central(e))
+		rc = e->make_link(e, &v->link, err);
 	if (rc) {
 		free(v);
 		return rc;

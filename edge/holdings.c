@@ -168,8 +168,14 @@ static int
 new_epoch(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct opening *o = arg;
-	int rc = sync_put(tx, "epoch", o->epoch->b, sizeof(o->epoch->b), e);
+	struct id128 before;
+	int rc = sync_id(tx, "archive", &before, e);
 
+	if (!rc)
+		rc = sync_put(tx, "epoch", o->epoch->b, sizeof(o->epoch->b), e);
+	/* Receipts of an archive that burnt are sealed with a key that burnt with it. */
+	if (!rc && !id128_same(&before, o->archive))
+		rc = sync_put(tx, "receipt", "", 0, e);
 	if (!rc)
 		rc = sync_put(tx, "archive", o->archive->b, sizeof(o->archive->b), e);
 	if (!rc)

@@ -524,15 +524,12 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	   struct refill_result *out, struct err *err)
 {
 	struct refilling f = {.e = e, .c = c, .r = r, .out = out};
-	struct http_client_config hc;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	if (!edge_client_config(e, &hc))
-		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
 	rc = replicate_reach(e, err);
 	if (!rc)
-		rc = link_http(&f.link, &hc, err);
+		rc = e->make_link(e, &f.link, err);
 	if (rc)
 		return rc;
 	rc = pass(&f, false, err);

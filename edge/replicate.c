@@ -10,7 +10,6 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
-#include "common/http/client.h"
 #include "edge/calls.h"
 #include "edge/edge.h"
 #include "edge/holdings.h"
@@ -495,15 +494,12 @@ replicate_reach(struct edge *e, struct err *err)
 {
 	int64_t until = clock_mono(e->clock) + REACH_MS;
 	struct replicate *own = NULL;
-	struct http_client_config hc;
 	struct contact c;
 	struct link *link;
 	int rc = 0;
 
-	if (!edge_client_config(e, &hc))
-		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
 	if (!e->replicate) {
-		rc = link_http(&link, &hc, err);
+		rc = e->make_link(e, &link, err);
 		if (!rc)
 			rc = replicate_new(&own, e, link, err);
 	}

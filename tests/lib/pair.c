@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,29 +100,30 @@ cut(void *arg, const struct http_call *call, bool answer)
 	return p->cut_at && p->messages == p->cut_at;
 }
 
-static void
-join(struct pair *p)
+static int
+make_link(struct edge *e, struct link **out, struct err *err)
 {
+	struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, edge));
 	struct link_loop_config c = {.node = &p->central, .site = "north", .cut = cut, .arg = p};
-	struct err e = ERR_INIT;
-	struct link *link;
 
 	c.routes = intake_routes(&c.n_routes);
-	assert_int_equal(link_loop(&link, &c, &e), 0);
-	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
+	return link_loop(out, &c, err);
 }
 
 void
 pair_open_edge(struct pair *p)
 {
 	struct err e = ERR_INIT;
+	struct link *link;
 
 	if (edge_open(&p->edge, p->edge_conf, EDGE_SERVE, &e))
 		fail_msg("edge: %s", e.what);
 	p->edge.clock = &p->clock.c;
+	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
 	p->edge_open = true;
-	join(p);
+	assert_int_equal(make_link(&p->edge, &link, &e), 0);
+	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
 }
 
 void

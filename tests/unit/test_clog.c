@@ -143,9 +143,10 @@ clog_open__R16_rot_before_the_end_of_the_last_segment_is_an_alarm(void **state)
 
 	(void)state;
 	assert_int_equal(open_log(&c, &count, NULL), 0);
-	for (i = 1; i <= 4; i++)
+	for (i = 1; i <= 4; i++) {
 		assert_int_equal(append(c, i, NULL), 0);
-	assert_int_equal(clog_sync(c, NULL), 0);
+		assert_int_equal(clog_sync(c, NULL), 0);
+	}
 	clog_close(c);
 	(void)snprintf(path, sizeof(path), "%s/00000001.log", folder);
 	fd = file_open(path, true, NULL);
@@ -164,6 +165,31 @@ clog_open__R16_rot_before_the_end_of_the_last_segment_is_an_alarm(void **state)
 	file_close(fd);
 	assert_int_equal(open_log(&c, &count, NULL), 0);
 	assert_int_equal(count, 4);
+	clog_close(c);
+}
+
+/* A power cut kept record 4 and lost part of record 3, and neither was ever flushed. */
+static void
+clog_open__R16_a_hole_in_what_was_never_flushed_is_a_torn_end(void **state)
+{
+	struct clog *c;
+	uint64_t count, i;
+	char path[128];
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	assert_int_equal(append(c, 1, NULL), 0);
+	assert_int_equal(clog_sync(c, NULL), 0);
+	for (i = 2; i <= 4; i++)
+		assert_int_equal(append(c, i, NULL), 0);
+	clog_close(c);
+	(void)snprintf(path, sizeof(path), "%s/00000001.log", folder);
+	fd = file_open(path, true, NULL);
+	assert_int_equal(file_write_at(fd, "\0\0\0\0", 4, 58, NULL), 0);
+	file_close(fd);
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	assert_int_equal(count, 1);
 	clog_close(c);
 }
 
@@ -338,6 +364,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			clog_open__R16_a_torn_end_is_put_aside_and_damage_before_it_is_an_alarm,
 			make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			clog_open__R16_a_hole_in_what_was_never_flushed_is_a_torn_end, make_folder,
+			drop_folder),
 		cmocka_unit_test_setup_teardown(
 			clog_open__R16_rot_before_the_end_of_the_last_segment_is_an_alarm,
 			make_folder, drop_folder),

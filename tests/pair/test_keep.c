@@ -1,0 +1,336 @@
+/* Eviction (R9 to R12), what cannot be parsed (R17), refill (R7, R20). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/record.h"
+#include "central/tally.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/dimse/message.h"
+#include "common/dimse/peers.h"
+#include "common/os/ctl.h"
+#include "common/store/store.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "edge/refill.h"
+#include "edge/replicate.h"
+#include "edge/take_in.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+#include "tests/gen/gen.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400, IMAGES = 8 }; /* two studies of four */
+
+static void
+ready(struct pair *p)
+{
+	unsigned i;
+
+	pair_init(p, "64MiB");
+	for (i = 0; i < IMAGES; i++)
+		assert_int_equal(pair_send(p, i), 0);
+	assert_true(pair_settle(p, TURNS));
+}
+
+/* The study of an image, as its record says. */
+static void
+study_of(struct pair *p, unsigned number, char out[UID_SIZE])
+{
+	unsigned char digest[SHA256_SIZE];
+	struct buf image = BUF_INIT;
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+
+	pair_image(&image, number);
+	sha256_of(image.data, image.len, digest);
+	buf_fini(&image);
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	strcpy(out, v.study);
+}
+
+static int
+last_kind(struct pair *p)
+{
+	Sync__LedgerEntry *entry;
+	struct ledger_head head;
+	struct store_tx *tx;
+	const void *bytes;
+	size_t n;
+	int kind;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(ledger_head(tx, &head, NULL), 0);
+	assert_int_equal(ledger_get(tx, head.seq, &bytes, &n, NULL), 0);
+	entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
+	store_end_read(tx);
+	assert_non_null(entry);
+	kind = (int)entry->kind;
+	message_free(entry);
+	return kind;
+}
+
+static void
+evict__R9_only_after_a_release_and_with_its_ledger_entry(void **state)
+{
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	/* Owed: one more image of the study that central has not receipted keeps all of it. */
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, 3), 0); /* a duplicate owes nothing */
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(last_kind(&p), SYNC__LEDGER_KIND__LEDGER_EVICTED);
+	for (i = 0; i < 4; i++)
+		assert_false(pair_edge_has(&p, i));
+	for (i = 4; i < IMAGES; i++)
+		assert_true(pair_edge_has(&p, i));
+	/* R4: what was evicted is stored again, and owed until a receipt or a bit says otherwise. */
+	p.cut_method = NULL;
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_edge_has(&p, 0));
+	assert_true(pair_settle(&p, TURNS));
+	pair_fini(&p);
+}
+
+static void
+evict__R9_not_without_central_saying_so(void **state)
+{
+	char study[UID_SIZE], command[300];
+	uint64_t n, bytes;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	p.cut_method = "POST"; /* the question does not arrive */
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	p.cut_method = NULL;
+	/* The pack is cut short at central: found when it is asked, not released, wanted again. */
+	(void)snprintf(command, sizeof(command),
+		       "for f in $(find %s/central/vault/packs -name '*.tar'); do "
+		       "truncate -s 700 $f; done",
+		       p.dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	for (i = 0; i < IMAGES; i++)
+		assert_true(pair_edge_has(&p, i));
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i < 4; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+static void
+evict__R9_an_owed_instance_keeps_its_study(void **state)
+{
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	study_of(&p, 0, study);
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, 2), 0); /* the same study, not receipted */
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	pair_fini(&p);
+}
+
+static void
+evict__R10_in_the_dark_nothing_is_freed(void **state)
+{
+	char study[UID_SIZE];
+	struct err e = ERR_INIT;
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	assert_false(keep_in_the_dark(&p.edge));
+	clock_manual_advance(&p.clock, KEEP_DARK_MS + 1);
+	assert_true(keep_in_the_dark(&p.edge));
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, &e), ERR_AGAIN);
+	/* Started, and no hello answered yet: central may have burnt. */
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	assert_true(keep_in_the_dark(&p.edge));
+	err_clear(&e);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, &e), ERR_AGAIN);
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_false(keep_in_the_dark(&p.edge));
+	pair_fini(&p);
+}
+
+/* R22: receipts of the central that burnt release nothing. */
+static void
+evict__R22_another_epoch_releases_nothing(void **state)
+{
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	p.cut_method = "PATCH"; /* the new one is met, but gets no bytes yet */
+	clock_manual_advance(&p.clock, 16000);
+	for (i = 0; i < 12; i++)
+		pair_turn(&p);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	p.cut_method = NULL;
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	pair_fini(&p);
+}
+
+/* --- R17 --- */
+
+static unsigned
+send_garbage(struct pair *p)
+{
+	struct peer peer = {.name = "", .aet = "", .host = "", .issuer = ""};
+	struct dimse_caller who = {.peer = &peer, .calling = "CT1", .called = "EDGE"};
+	struct dimse_handlers h = {.node = &p->edge};
+	struct message rq, rsp;
+	struct err e = ERR_INIT;
+	void *sink;
+
+	memset(&rq, 0, sizeof(rq));
+	memset(&rsp, 0, sizeof(rsp));
+	strcpy(rq.sop_instance, "1.2.3.4");
+	take_in_handlers(&h);
+	assert_int_equal(h.store_begin(&p->edge, &who, &rq, "1.2.840.10008.1.2.1", &sink, &e), 0);
+	assert_int_equal(h.store_feed(sink, "this is no data set at all", 26, &e), 0);
+	h.store_end(sink, &rsp);
+	return rsp.status;
+}
+
+static void
+upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted(void **state)
+{
+	struct store_counts counts;
+	struct store_tx *tx;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_not_equal(send_garbage(&p), 0); /* refused, R32: kept and owed */
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(store_counts(tx, &counts, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(counts.instances, 1);
+	pair_fini(&p);
+}
+
+/* --- refill --- */
+
+static int
+refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = false};
+	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
+
+	(void)n;
+	return refill_run(node, &c, r, out, NULL);
+}
+
+static uint64_t
+owed(struct pair *p)
+{
+	struct outbox_counts c;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
+	store_end_read(tx);
+	return c.owed;
+}
+
+static void
+refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire(void **state)
+{
+	struct refill_result result;
+	const char *words[1];
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	words[0] = (const char *)(void *)&result;
+	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	assert_int_equal(result.known, IMAGES);
+	assert_int_equal(result.came, IMAGES);
+	for (i = 0; i < IMAGES; i++)
+		assert_true(pair_edge_has(&p, i));
+	assert_int_equal(owed(&p), 0);
+	assert_true(pair_settle(&p, TURNS));
+	/* Again: all of it is here. */
+	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	assert_int_equal(result.here, IMAGES);
+	assert_int_equal(result.came, 0);
+	/* Central burns: what was refilled is owed like any other. */
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	clock_manual_advance(&p.clock, 16000);
+	for (i = 0; i < 12; i++)
+		pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i < IMAGES; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(evict__R9_only_after_a_release_and_with_its_ledger_entry),
+		cmocka_unit_test(evict__R9_not_without_central_saying_so),
+		cmocka_unit_test(evict__R9_an_owed_instance_keeps_its_study),
+		cmocka_unit_test(evict__R10_in_the_dark_nothing_is_freed),
+		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
+		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),
+		cmocka_unit_test(refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
