@@ -6,7 +6,7 @@
 #   make check      unit, system, crash tests
 #   make lint       format, cppcheck, floors, sizes, headers
 #   make bench      speed, beside Orthanc
-#   make soak       kill -9 and fuzzers, SECONDS= each
+#   make soak       kill -9, power cuts and fuzzers, SECONDS= each
 #   make install    DESTDIR= PREFIX=
 #   CC=clang, SAN=address,undefined | thread, B=<build folder>
 
@@ -49,8 +49,8 @@ TESTLIB_C := $(wildcard tests/lib/*.c tests/gen/*.c)
 TESTLIB_OBJ := $(TESTLIB_C:%.c=$(B)/%.o)
 TEST_C := $(wildcard tests/unit/test_*.c tests/pair/test_*.c tests/crash/test_*.c)
 TESTS := $(TEST_C:%.c=$(B)/%)
-TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c)
-TOOLS := $(TOOL_C:%.c=$(B)/%)
+TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c) tests/crash/replay.c
+TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so
 
 .PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean deps-build deps-test deps-lint
 .SECONDARY:
@@ -95,8 +95,13 @@ $(B)/salamander-%: $(B)/%/main.o $(LIB)
 $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(TESTLIB_OBJ) $(LIB) $(DCMTK_LIBS) $(LIBS) -lcmocka
 
+# Loaded into the product by tests/crash/power.py; never sanitized, since it comes before everything.
+$(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared -pthread $< -o $@ -ldl
+
 RUN := /usr/bin/python3 tests/run.py
-SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py
+SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/power.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
 THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c dimse.c clog.c))
 
@@ -155,11 +160,13 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/take_in.py
 	@$(B)/tests/bench/bench_store
 
-# What outgrows `make check`: SECONDS= of kill -9 rounds on fresh seeds, then as long on each fuzzer.
+# What outgrows `make check`: SECONDS= of kill -9 rounds and of power cuts on fresh seeds, then as
+# long on each fuzzer.
 soak: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools
 	@seed=$$RANDOM$$(date +%s); echo "seed $$seed"; BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/crash/kill9.py \
-		--rounds 1000000 --seconds $(SECONDS) --seed $$seed
+		--rounds 1000000 --seconds $(SECONDS) --seed $$seed && \
+		BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/crash/power.py --seconds $(SECONDS) --seed $$seed
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local
