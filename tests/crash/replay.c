@@ -40,7 +40,7 @@
 #include "tests/lib/disk.h"
 #include "tests/lib/stored.h"
 
-enum { OBJECTS_MAX = 4096, TRACE_MAX = 1 << 30, SHOWN = 5 };
+enum { OBJECTS_MAX = 4096, TRACE_MAX = 1 << 30, SHOWN = 5, SEEN_MAX = 1 << 16 };
 
 struct options {
 	const char *trace, *work, *compare;
@@ -67,7 +67,8 @@ struct judge {
 	uint64_t oids[OBJECTS_MAX];
 	size_t n_oids;
 	/* what was found */
-	unsigned long long states, lost, unopened, kept, pending;
+	unsigned long long states, distinct, lost, unopened, kept, pending;
+	uint64_t seen[SEEN_MAX]; /* hashes of disk and answers, 0: free */
 };
 
 /* Where it is, for the handler of deadly signals. */
@@ -283,21 +284,37 @@ now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* A full table counts no more: what is said to be distinct is. */
+static bool
+is_new(struct judge *j, uint64_t hash)
+{
+	size_t i, n;
+
+	hash += hash == 0;
+	for (n = 0, i = hash % SEEN_MAX; n < SEEN_MAX && j->seen[i]; n++, i = (i + 1) % SEEN_MAX)
+		if (j->seen[i] == hash)
+			return false;
+	if (n < SEEN_MAX)
+		j->seen[i] = hash;
+	return n < SEEN_MAX;
+}
+
 static enum verdict
 one_state(struct judge *j, struct disk *d, const struct options *o, unsigned long long n,
 	  size_t cut, size_t answered)
 {
 	struct rng_seeded r;
+	struct disk_state state;
 	enum verdict v;
-	size_t kept;
 
 	rng_seeded_init(&r, o->seed * 1000003 + n);
 	(void)snprintf(
 		where, sizeof(where),
 		"seed %llu state %llu of %llu, cut after call %zu, %zu pending, %zu answered",
 		o->seed, n, o->states, cut, disk_pending(d), answered);
-	disk_write(d, &r.r, j->disk, &kept);
-	j->kept += kept;
+	disk_write(d, &r.r, j->disk, &state);
+	j->kept += state.kept;
+	j->distinct += is_new(j, state.hash + answered);
 	j->pending += disk_pending(d);
 	v = o->lies ? judge_apart(j, answered) : judge_state(j, answered);
 	j->states++;
@@ -378,11 +395,12 @@ static bool
 compare(struct judge *j, const struct trace *t, const char *real)
 {
 	struct disk *d = disk_new(DISK_HONEST);
-	size_t i, kept;
+	struct disk_state state;
+	size_t i;
 
 	for (i = 0; i < t->n; i++)
 		disk_add(d, t->all[i]);
-	disk_write(d, NULL, j->disk, &kept);
+	disk_write(d, NULL, j->disk, &state);
 	disk_free(d);
 	return holds(real, j->disk) && holds(j->disk, real);
 }
@@ -445,11 +463,10 @@ main(int argc, char **argv)
 	start = now();
 	play(&j, &t, &o);
 	seconds = now() - start;
-	printf("%llu states of %zu calls, %zu answered: %llu lost, %llu unopened before any "
-	       "answer, "
-	       "%.0f%% of what was pending kept, %.1f s, %.0f a second\n",
-	       j.states, t.n, j.n, j.lost, j.unopened,
-	       100.0 * (double)j.kept / (double)(j.pending ? j.pending : 1), seconds,
-	       (double)j.states / seconds);
+	printf("%llu states (%llu distinct) of %zu calls, %zu answered: %llu lost, ", j.states,
+	       j.distinct, t.n, j.n, j.lost);
+	printf("%llu unopened before any answer, %.0f%% of what was pending kept, ", j.unopened,
+	       100.0 * (double)j.kept / (double)(j.pending ? j.pending : 1));
+	printf("%.1f s, %.0f a second\n", seconds, (double)j.states / seconds);
 	return (j.lost > 0) == (o.lies != 0) && j.states > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

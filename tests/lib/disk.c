@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/base/rng.h"
 #include "tests/crash/trace.h"
 
@@ -388,8 +389,14 @@ build(struct disk *d, int file, const enum fate *fates, struct rng *r, struct bu
 }
 
 static void
+mix(uint64_t *hash, const char *p, size_t n)
+{
+	*hash = *hash * UINT64_C(0x9e3779b97f4a7c15) + xxh64_of(p, n);
+}
+
+static void
 write_names(struct disk *d, const struct names *all, const enum fate *fates, struct rng *r,
-	    const char *folder)
+	    const char *folder, uint64_t *hash)
 {
 	char path[PATH_MAX];
 	size_t i;
@@ -401,6 +408,7 @@ write_names(struct disk *d, const struct names *all, const enum fate *fates, str
 		if (n->is == NO_FILE || !parent_exists(all, n->path))
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", folder, n->path);
+		mix(hash, n->path, strlen(n->path));
 		if (n->is == FOLDER) {
 			if (mkdir(path, 0700))
 				die("cannot make", path);
@@ -408,11 +416,12 @@ write_names(struct disk *d, const struct names *all, const enum fate *fates, str
 		}
 		build(d, n->is, fates, r, &d->scratch);
 		write_file(path, &d->scratch);
+		mix(hash, d->scratch.len ? (const char *)d->scratch.data : "", d->scratch.len);
 	}
 }
 
 void
-disk_write(struct disk *d, struct rng *r, const char *folder, size_t *kept)
+disk_write(struct disk *d, struct rng *r, const char *folder, struct disk_state *out)
 {
 	struct weather w = weather_of(d, r);
 	struct names *all = malloc(sizeof(*all));
@@ -422,16 +431,16 @@ disk_write(struct disk *d, struct rng *r, const char *folder, size_t *kept)
 	if (!all || !fates)
 		die("no memory", "");
 	*all = d->names;
-	*kept = 0;
+	*out = (struct disk_state){0, 0};
 	for (i = 0; i < d->n; i++) {
 		fates[i] = fate_of(d, &w, i);
-		*kept += fates[i] == KEPT;
+		out->kept += fates[i] == KEPT;
 		if (is_name(d->pending[i].h) && fates[i] == KEPT)
 			apply_name(all, &d->pending[i]);
 	}
 	if (mkdir(folder, 0700) && nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS))
 		die("cannot empty", folder);
-	write_names(d, all, fates, r, folder);
+	write_names(d, all, fates, r, folder, &out->hash);
 	free(fates);
 	free(all);
 }

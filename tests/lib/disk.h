@@ -38,8 +38,11 @@ size_t disk_pending(const struct disk *d);
 
 /*
  * One state after a cut, written below folder (made anew). r NULL: everything is kept.
- * *kept: how many of the pending calls took place as a whole.
  */
-void disk_write(struct disk *d, struct rng *r, const char *folder, size_t *kept);
+struct disk_state {
+	size_t kept;   /* how many of the pending calls took place as a whole     */
+	uint64_t hash; /* of names and bytes: states that are alike have the same */
+};
+void disk_write(struct disk *d, struct rng *r, const char *folder, struct disk_state *out);
 
 #endif
