@@ -115,9 +115,8 @@ has_later_record(const struct buf *tail, uint64_t expected)
 		uint64_t number = buf_get_u64(p + 16);
 
 		if (n <= CLOG_RECORD_MAX && n <= (size_t)(end - p) - HEAD &&
-		    buf_get_u32(p + 12) < number &&
-		    number - buf_get_u32(p + 12) > expected && number > expected &&
-		    number - expected <= (size_t)(p - tail->data) / HEAD)
+		    buf_get_u32(p + 12) < number && number - buf_get_u32(p + 12) > expected &&
+		    number > expected && number - expected <= (size_t)(p - tail->data) / HEAD)
 			return true;
 		p++;
 	}

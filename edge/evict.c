@@ -12,6 +12,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
+#include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "proto/message.h"
@@ -147,6 +148,8 @@ ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, 
 	*all = a && a->n_verdicts == n;
 	for (i = 0; *all && i < n; i++)
 		*all = a->verdicts[i] == SYNC__RELEASE_VERDICT__RELEASE_YES;
+	if (!rc && done.status == 409) /* R22: another epoch */
+		replicate_hello(v->e->replicate);
 	message_free(a);
 	buf_fini(&done.body);
 	return rc;

@@ -147,6 +147,23 @@ run_round(struct keep *k, unsigned down_to, bool dark, struct round *out, struct
 	return rc;
 }
 
+/* What is on its way to central can be released soon. */
+static bool
+soon(struct edge *e)
+{
+	struct outbox_counts owed;
+	struct contact contact;
+	struct store_tx *tx;
+	int rc;
+
+	edge_contact(e, &contact);
+	if (!contact.reachable || store_begin_read(&tx, e->store, NULL))
+		return false;
+	rc = outbox_counts(tx, &owed, NULL);
+	store_end_read(tx);
+	return !rc && owed.owed > owed.parked;
+}
+
 /* What a full cache may do now. */
 static void
 turn(struct keep *k, bool wanted)
@@ -154,7 +171,7 @@ turn(struct keep *k, bool wanted)
 	struct err err = ERR_INIT;
 	struct round r = {.n = 0};
 	struct store_space space;
-	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, tried = false;
+	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, waits, tried = false;
 	unsigned used = percent_used(k->e);
 
 	may = !hold &&
@@ -171,8 +188,9 @@ turn(struct keep *k, bool wanted)
 		(void)pthread_mutex_unlock(&k->work_mu);
 	}
 	store_space(k->e->store, &space);
+	waits = soon(k->e);
 	(void)pthread_mutex_lock(&k->mu);
-	k->can_release = may && (tried ? r.n > 0 || space.dropping > 0 : true);
+	k->can_release = may && (!tried || r.n > 0 || space.dropping > 0 || waits);
 	(void)pthread_cond_broadcast(&k->freed);
 	(void)pthread_mutex_unlock(&k->mu);
 }
@@ -257,10 +275,14 @@ int
 keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, struct err *err)
 {
 	bool dark = keep_in_the_dark(k->e);
+	struct contact contact;
 	struct round r;
 	int rc;
 
 	*n = *bytes = 0;
+	edge_contact(k->e, &contact);
+	if (!dark && !contact.reachable)
+		return err_set(err, ERR_AGAIN, 0, "central does not answer: nothing is released");
 	if (on_hold(k->e))
 		return err_set(err, ERR_AGAIN, 0, "eviction is on hold; `hold off` ends it");
 	if (dark && (percent_used(k->e) < DARK_PERCENT ||

@@ -76,6 +76,8 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 			return rc;
 		if (tries == TRIES || ctl_stopping(f->r))
 			break;
+		if (done->status == 409) /* R22: another epoch */
+			replicate_hello(f->e->replicate);
 		buf_fini(&done->body);
 		clock_sleep(1000);
 	}

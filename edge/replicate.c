@@ -29,7 +29,7 @@ struct replicate {
 	struct link *link;
 	pthread_t thread;
 	bool threaded;
-	_Atomic bool stopping;
+	_Atomic bool stopping, hello_wanted;
 	/* replicate's thread only */
 	struct sender sender;
 	struct packing slots[SENDER_SLOTS];
@@ -367,6 +367,8 @@ replicate_turn(struct replicate *r, int timeout_ms)
 		on_answer(r, &done);
 		return;
 	}
+	if (atomic_exchange(&r->hello_wanted, false))
+		sender_hello(&r->sender);
 	step(r, &ev);
 	drain(r);
 }
@@ -475,6 +477,15 @@ replicate_wake(struct replicate *r)
 {
 	if (r)
 		link_wake(r->link);
+}
+
+void
+replicate_hello(struct replicate *r)
+{
+	if (!r)
+		return;
+	atomic_store(&r->hello_wanted, true);
+	link_wake(r->link);
 }
 
 void

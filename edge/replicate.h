@@ -25,6 +25,9 @@ void replicate_stop(struct replicate *r); /* NULL is fine */
 /* Something was taken in, or may be tried again. NULL is fine. */
 void replicate_wake(struct replicate *r);
 
+/* Central spoke of another epoch to somebody else: say hello now. NULL is fine. */
+void replicate_hello(struct replicate *r);
+
 /* Without a thread of its own. */
 int replicate_new(struct replicate **out, struct edge *e, struct link *link_taken, struct err *err);
 void replicate_turn(struct replicate *r, int timeout_ms);

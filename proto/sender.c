@@ -49,6 +49,13 @@ sender_forget(struct sender *s)
 	s->reachable = false;
 }
 
+void
+sender_hello(struct sender *s)
+{
+	s->last_word_ms = INT64_MIN / 2;
+	s->next_hello_ms = INT64_MIN / 2;
+}
+
 static struct sender_action *
 act(struct sender_actions *out, enum sender_action_kind kind)
 {

@@ -132,6 +132,8 @@ void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 bool sender_resume(struct sender *s, unsigned *slot, uint64_t size);
 /* The driver could not commit a new epoch: the next hello finds it new again. */
 void sender_forget(struct sender *s);
+/* Hello at the next step, whatever was said lately. */
+void sender_hello(struct sender *s);
 void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);
 
 #endif

@@ -171,6 +171,7 @@ class Wan:
 
     def __init__(self, target):
         self.target, self.port, self.up, self.rate = target, port(), True, 0
+        self.sent = 0  # bytes towards central
         self.lock, self.pairs = threading.Lock(), []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -210,6 +211,8 @@ class Wan:
                 if limited and self.rate:
                     with self.lock:
                         time.sleep(len(data) / self.rate)
+                if limited:
+                    self.sent += len(data)
                 sink.sendall(data)
         except OSError:
             pass

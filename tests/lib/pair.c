@@ -56,7 +56,8 @@ pair_prepare(struct pair *p, const char *quota)
 		       p->dir, quota);
 	write_text(p->edge_conf, text);
 	(void)snprintf(text, sizeof(text),
-		       "[data]\ndir = %s/central\ncatalogue = 1GiB\n[log]\nlevel = error\n", p->dir);
+		       "[data]\ndir = %s/central\ncatalogue = 1GiB\n[log]\nlevel = error\n",
+		       p->dir);
 	write_text(p->central_conf, text);
 }
 

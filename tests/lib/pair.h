@@ -26,16 +26,16 @@ struct pair {
 	struct replicate *r;
 	bool edge_open, central_open;
 	/* the link */
-	unsigned messages; /* requests and answers so far          */
-	unsigned cut_at;   /* 0: never; the number of one of them  */
+	unsigned messages;	/* requests and answers so far          */
+	unsigned cut_at;	/* 0: never; the number of one of them  */
 	const char *cut_method; /* NULL, or what never arrives          */
-	unsigned refused;  /* answers of 412: R7 was broken        */
+	unsigned refused;	/* answers of 412: R7 was broken        */
 	void (*on_message)(struct pair *p, const char *method, const char *path, bool answer);
 };
 
-void pair_init(struct pair *p, const char *quota); /* folder, settings, both nodes open */
+void pair_init(struct pair *p, const char *quota);    /* folder, settings, both nodes open */
 void pair_prepare(struct pair *p, const char *quota); /* the same, nothing open */
-void pair_fini(struct pair *p); /* removes all */
+void pair_fini(struct pair *p);			      /* removes all */
 void pair_open_edge(struct pair *p);
 void pair_close_edge(struct pair *p);
 void pair_open_central(struct pair *p);
@@ -51,7 +51,7 @@ void pair_image(struct buf *out, unsigned number); /* the canonical file */
 void pair_turn(struct pair *p);
 /* Turns until nothing is owed or announced; false: not within `most` turns. */
 bool pair_settle(struct pair *p, unsigned most);
-bool pair_edge_has(struct pair *p, unsigned number);    /* bytes, checked */
+bool pair_edge_has(struct pair *p, unsigned number);	/* bytes, checked */
 bool pair_central_has(struct pair *p, unsigned number); /* bytes, checked */
 
 #endif

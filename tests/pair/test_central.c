@@ -40,9 +40,9 @@ dump_table(struct buf *out, struct store_tx *tx, const char *name)
 	struct kv_slice k, v;
 	int rc;
 
-	assert_int_equal(kv_cursor_open(&c, store_tx_kv(tx),
-					store_table(store_tx_store(tx), name), NULL),
-			 0);
+	assert_int_equal(
+		kv_cursor_open(&c, store_tx_kv(tx), store_table(store_tx_store(tx), name), NULL),
+		0);
 	buf_printf(out, "table %s\n", name);
 	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, NULL);
 	for (; !rc; rc = kv_cursor_next(c, &k, &v, NULL)) {
@@ -70,8 +70,8 @@ dump_site(void *arg, const struct site_row *row, struct err *e)
 	buf_printf(out, "site %s %s closed %d head %llu ", row->site, hex, (int)row->closed,
 		   (unsigned long long)row->head.seq);
 	hex_of(row->head.hash, SHA256_SIZE, hex);
-	buf_printf(out, "%s opened %lld announced %lld titles %s\n", hex,
-		   (long long)row->opened_ms, (long long)row->announced_ms, row->titles);
+	buf_printf(out, "%s opened %lld announced %lld titles %s\n", hex, (long long)row->opened_ms,
+		   (long long)row->announced_ms, row->titles);
 	return 0;
 }
 
@@ -99,7 +99,7 @@ dump_version(void *arg, const struct version *v, struct err *e)
 static void
 dump(struct buf *out, struct pair *p)
 {
-	static const char *const tables[] = {"announced", "claim", "holdings", "study",
+	static const char *const tables[] = {"announced", "claim",    "holdings", "study",
 					     "series",	  "instance", "lookup"};
 	struct pack_row row;
 	unsigned char after[SHA256_SIZE];
@@ -121,10 +121,10 @@ dump(struct buf *out, struct pair *p)
 	}
 	assert_int_equal(store_counts(tx, &counts, NULL), 0);
 	store_end_read(tx);
-	buf_printf(out, "counts %llu %llu %llu %llu %llu %llu\n",
-		   (unsigned long long)counts.known, (unsigned long long)counts.instances,
-		   (unsigned long long)counts.studies, (unsigned long long)counts.bytes,
-		   (unsigned long long)counts.variants, (unsigned long long)counts.conflicts);
+	buf_printf(out, "counts %llu %llu %llu %llu %llu %llu\n", (unsigned long long)counts.known,
+		   (unsigned long long)counts.instances, (unsigned long long)counts.studies,
+		   (unsigned long long)counts.bytes, (unsigned long long)counts.variants,
+		   (unsigned long long)counts.conflicts);
 }
 
 static void

@@ -256,8 +256,7 @@ held_bits(struct pair *p)
 	uint64_t n = 0, i, head = t.rows[0].site.head.seq;
 
 	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
-	assert_int_equal(
-		holdings_read(tx, &t.rows[0].site.incarnation, 1, head, &bits, NULL), 0);
+	assert_int_equal(holdings_read(tx, &t.rows[0].site.incarnation, 1, head, &bits, NULL), 0);
 	store_end_read(tx);
 	for (i = 0; i < head; i++)
 		n += bits.data[i / 8] >> i % 8 & 1;
