@@ -56,7 +56,7 @@ struct edge {
 	/* guarded by mu */
 	struct contact contact;
 
-	/* A way to central; link_http unless a test gives another. ERR_LOCAL: [central] url is not set. */
+	/* A way to central; link_http unless a test gives another. ERR_LOCAL: no [central] url. */
 	int (*make_link)(struct edge *e, struct link **out, struct err *err);
 
 	/* serving */

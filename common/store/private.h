@@ -50,7 +50,7 @@ struct store {
 	_Atomic uint64_t next_id;
 	_Atomic uint64_t used, admitted; /* bytes: in the environment; let in and not committed */
 	_Atomic uint64_t dropping;
-	/* What the environment may grow to on its disk (space.c), and until when that is believed. */
+	/* What the environment may grow to on its disk, and until when that is believed. */
 	_Atomic uint64_t disk_limit;
 	_Atomic int64_t disk_until;
 	int64_t started_mono, time_before;

@@ -103,7 +103,7 @@ evict__R9_only_after_a_release_and_with_its_ledger_entry(void **state)
 		assert_false(pair_edge_has(&p, i));
 	for (i = 4; i < IMAGES; i++)
 		assert_true(pair_edge_has(&p, i));
-	/* R4: what was evicted is stored again, and owed until a receipt or a bit says otherwise. */
+	/* R4: what was evicted is stored again, and owed until central says otherwise. */
 	p.cut_method = NULL;
 	assert_int_equal(pair_send(&p, 0), 0);
 	assert_true(pair_edge_has(&p, 0));
