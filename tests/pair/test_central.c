@@ -102,7 +102,7 @@ dump(struct buf *out, struct pair *p)
 	static const char *const tables[] = {"announced", "claim",    "holdings", "study",
 					     "series",	  "instance", "lookup"};
 	struct pack_row row;
-	unsigned char after[SHA256_SIZE];
+	unsigned char after[SHA256_SIZE] = {0};
 	struct store_counts counts;
 	struct store_tx *tx;
 	bool first = true;
