@@ -44,20 +44,23 @@ seal(const struct central *c, Sync__Receipt *m, struct buf *out, struct err *e)
 }
 
 bool
-adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, uint64_t *number,
-		    struct id128 *epoch)
+adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, const char *site,
+		    const struct id128 *incarnation, uint64_t *number, struct id128 *epoch)
 {
 	Sync__Receipt *m = message_read(&sync__receipt__descriptor, receipt, n, NULL);
 	struct buf again = BUF_INIT;
 	ProtobufCBinaryData mac;
-	bool ok = false;
+	struct id128 to;
+	bool ok;
 
 	if (!m)
 		return false;
 	*number = m->number;
 	(void)message_id(epoch, &m->epoch);
 	mac = m->mac;
-	ok = seal(c, m, &again, NULL) == 0 && again.len == n && memcmp(again.data, receipt, n) == 0;
+	ok = message_id(&to, &m->incarnation) && id128_same(&to, incarnation) &&
+	     strcmp(m->site, site) == 0 && seal(c, m, &again, NULL) == 0 && again.len == n &&
+	     memcmp(again.data, receipt, n) == 0;
 	m->mac = mac;
 	message_free(m);
 	buf_fini(&again);
@@ -172,6 +175,8 @@ struct adopting {
 	struct member *members;
 	struct buf *receipt;
 	int64_t now;
+	const size_t *bad; /* members that are left out */
+	size_t n_bad;
 };
 
 static int
@@ -182,6 +187,17 @@ to_nowhere(void *arg, const void *p, size_t n, struct err *e)
 	(void)n;
 	(void)e;
 	return 0;
+}
+
+static bool
+is_bad(const struct adopting *a, size_t i)
+{
+	size_t k;
+
+	for (k = 0; k < a->n_bad; k++)
+		if (a->bad[k] == i)
+			return true;
+	return false;
 }
 
 static int
@@ -221,6 +237,8 @@ scan_unknown(struct adopting *a, struct err *e)
 	for (i = 0; !rc && i < n; i++) {
 		struct store_tx *tx;
 
+		if (is_bad(a, i))
+			continue;
 		rc = store_begin_read(&tx, a->c->store, e);
 		if (rc)
 			return rc;
@@ -290,7 +308,7 @@ adopt(struct store_tx *tx, void *arg, struct err *e)
 	memset(&row, 0, sizeof(row));
 	pack_id(a->p, row.id);
 	for (i = 0; !rc && i < pack_count(a->p); i++)
-		rc = adopt_member(a, tx, i, row.id, e);
+		rc = is_bad(a, i) ? 0 : adopt_member(a, tx, i, row.id, e);
 	(void)snprintf(row.place, sizeof(row.place), "%s", a->place);
 	(void)snprintf(row.site, sizeof(row.site), "%s", pack_site(a->p));
 	row.size = pack_size(a->p);
@@ -305,24 +323,41 @@ adopt(struct store_tx *tx, void *arg, struct err *e)
 	return rc;
 }
 
+static int
+run(struct adopting *a, struct err *e)
+{
+	size_t i;
+	int rc;
+
+	a->now = clock_wall(a->c->clock);
+	a->members = calloc(pack_count(a->p) + 1, sizeof(*a->members));
+	if (!a->members)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a pack");
+	rc = scan_unknown(a, e);
+	if (!rc)
+		rc = store_commit(a->c->store, adopt, a, e);
+	for (i = 0; i < pack_count(a->p); i++)
+		canon_free(a->members[i].canon);
+	free(a->members);
+	return rc;
+}
+
 int
 adopt_pack(struct central *c, const struct pack *p, const char *place, struct buf *receipt,
 	   struct err *e)
 {
-	struct adopting a = {c, p, place, NULL, receipt, clock_wall(c->clock)};
-	size_t i;
-	int rc;
+	struct adopting a = {.c = c, .p = p, .place = place, .receipt = receipt};
 
-	a.members = calloc(pack_count(p) + 1, sizeof(*a.members));
-	if (!a.members)
-		return err_set(e, ERR_LOCAL, 0, "no memory for a pack");
-	rc = scan_unknown(&a, e);
-	if (!rc)
-		rc = store_commit(c->store, adopt, &a, e);
-	for (i = 0; i < pack_count(p); i++)
-		canon_free(a.members[i].canon);
-	free(a.members);
-	return rc;
+	return run(&a, e);
+}
+
+int
+adopt_rest(struct central *c, const struct pack *p, const char *place, const size_t *bad,
+	   size_t n_bad, struct err *e)
+{
+	struct adopting a = {.c = c, .p = p, .place = place, .bad = bad, .n_bad = n_bad};
+
+	return run(&a, e);
 }
 
 static int
@@ -336,7 +371,7 @@ only_receipt(struct store_tx *tx, void *arg, struct err *e)
 int
 adopt_receipt(struct central *c, const struct pack *p, struct buf *receipt, struct err *e)
 {
-	struct adopting a = {c, p, NULL, NULL, receipt, 0};
+	struct adopting a = {.c = c, .p = p, .receipt = receipt};
 
 	return store_commit(c->store, only_receipt, &a, e);
 }

@@ -24,13 +24,17 @@ struct pack;
 /* receipt: filled for an incarnation that is known (NULL: none is wanted). */
 int adopt_pack(struct central *c, const struct pack *p, const char *place, struct buf *receipt,
 	       struct err *e);
+/* The same for a pack of which some members (their numbers) are damaged: the others. */
+int adopt_rest(struct central *c, const struct pack *p, const char *place, const size_t *bad,
+	       size_t n_bad, struct err *e);
 /* A receipt for a pack whose members are all held (again, or already). */
 int adopt_receipt(struct central *c, const struct pack *p, struct buf *receipt, struct err *e);
 /* Every member is held and was verified within trust_days (R4). */
 int adopt_is_held(struct central *c, const struct pack *p, bool *held, struct err *e);
-/* Checks the MAC of a receipt of ours: false when it is not (R22). */
-bool adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, uint64_t *number,
-			 struct id128 *epoch);
+/* Checks the seal of a receipt of ours, and that it was given to this site and incarnation:
+ * false when it was not (R22). */
+bool adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, const char *site,
+			 const struct id128 *incarnation, uint64_t *number, struct id128 *epoch);
 /* Reads a pack in the vault from end to end: 0, or ERR_CORRUPT with the bad members.
  * *out: the pack, NULL when not even the manifest can be read; the caller closes it. */
 struct vault;

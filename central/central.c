@@ -85,9 +85,8 @@ new_identity(struct central *c)
 	c->identity.keyed = true;
 }
 
-/* The vault and its log are those of this data folder, and there. */
-static int
-check_parts(struct central *c, struct err *e)
+int
+central_check_parts(struct central *c, struct err *e)
 {
 	struct identity want = c->identity;
 	char path[PATH_MAX];
@@ -116,11 +115,11 @@ find_identity(struct central *c, bool may_make, struct err *e)
 	if (!rc && (strcmp(c->identity.role, "central") != 0 || !c->identity.keyed))
 		rc = err_set(e, ERR_CONFLICT, 0, "%s belongs to another node", c->dir);
 	if (!rc) {
-		rc = check_parts(c, NULL);
+		rc = central_check_parts(c, NULL);
 		/* Plain loopback: a node that `serve` made may make its vault again. */
 		if (rc == ERR_ABSENT && may_make && !c->identity.by_init && !tls)
 			return make_parts(c, false, e);
-		return rc ? check_parts(c, e) : 0;
+		return rc ? central_check_parts(c, e) : 0;
 	}
 	if (rc != ERR_ABSENT)
 		return rc;
@@ -223,40 +222,106 @@ remove_one(void *arg, const char *name, struct err *e)
 	return file_remove(path, e);
 }
 
-/* Packs and log are the archive; the catalogue is a cache of both (R16). */
 static int
-forget_catalogue(struct central *c, struct err *e)
+empty_folder(struct central *c, const char *name, struct err *e)
 {
 	char dir[PATH_MAX];
 
-	path_of(c, "catalogue", dir);
-	return file_exists(dir) ? file_list(dir, remove_one, dir, e) : 0;
+	path_of(c, name, dir);
+	return file_missing(dir) ? 0 : file_list(dir, remove_one, dir, e);
+}
+
+/* A swap that a death cut between its two steps goes back: the old one is whole. */
+static int
+mend_swap(struct central *c, struct err *e)
+{
+	char now[PATH_MAX], old[PATH_MAX];
+	int rc;
+
+	path_of(c, "catalogue", now);
+	path_of(c, "catalogue.old", old);
+	if (!file_missing(now) || file_missing(old))
+		return 0;
+	rc = file_rename(old, now, e);
+	return rc ? rc : file_sync_dir(c->dir, e);
 }
 
 static int
-open_archive(struct central *c, enum central_mode mode, struct err *e)
+swap_catalogue(struct central *c, struct err *e)
+{
+	char now[PATH_MAX], old[PATH_MAX], new[PATH_MAX];
+	int rc = empty_folder(c, "catalogue.old", e);
+
+	path_of(c, "catalogue", now);
+	path_of(c, "catalogue.old", old);
+	path_of(c, "catalogue.new", new);
+	if (!rc && !file_missing(now))
+		rc = file_rename(now, old, e);
+	if (!rc)
+		rc = file_rename(new, now, e);
+	if (!rc)
+		rc = file_sync_dir(c->dir, e);
+	return rc ? rc : empty_folder(c, "catalogue.old", e);
+}
+
+/* Log, then vault: what the catalogue lacks of both is added. */
+static int
+fill_catalogue(struct central *c, enum central_mode mode, struct err *e)
 {
 	static const struct id128 none;
 	char path[PATH_MAX];
-	int rc = 0;
+	struct store_tx *tx;
+	uint64_t applied = 0;
+	int rc = store_begin_read(&tx, c->store, e);
 
-	path_of(c, "vault", path);
-	if (mode == CENTRAL_REBUILD)
-		rc = forget_catalogue(c, e);
-	if (!rc)
-		rc = vault_open(&c->vault, path, e);
-	if (!rc)
-		rc = open_catalogue(c, "catalogue", e);
+	if (rc)
+		return rc;
+	rc = record_applied(tx, &applied, e);
+	store_end_read(tx);
 	path_of(c, "vault/log", path);
 	if (!rc)
 		rc = record_replay(c, path, e);
 	if (!rc)
 		rc = load_state(c, e);
-	if (!rc && mode == CENTRAL_REBUILD)
-		rc = record_epoch(c, "the catalogue was made anew", e);
-	else if (!rc && memcmp(&c->epoch, &none, sizeof(none)) == 0)
+	if (!rc && memcmp(&c->epoch, &none, sizeof(none)) == 0)
 		rc = record_epoch(c, "first start", e);
+	else if (!rc && applied == 0) /* whoever emptied it: receipts of before are history */
+		rc = record_epoch(c, "the catalogue was made anew", e);
 	return rc ? rc : reconcile(c, mode == CENTRAL_MISSING || mode == CENTRAL_REBUILD, e);
+}
+
+/* R16: packs and log are the archive. The old catalogue stays until the new one is whole. */
+static int
+rebuild_catalogue(struct central *c, struct err *e)
+{
+	int rc = empty_folder(c, "catalogue.new", e);
+
+	if (!rc)
+		rc = open_catalogue(c, "catalogue.new", e);
+	if (!rc)
+		rc = fill_catalogue(c, CENTRAL_REBUILD, e);
+	clog_close(c->log);
+	store_close(c->store);
+	c->log = NULL;
+	c->store = NULL;
+	return rc ? rc : swap_catalogue(c, e);
+}
+
+static int
+open_archive(struct central *c, enum central_mode mode, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	path_of(c, "vault", path);
+	rc = vault_open(&c->vault, path, e);
+	if (!rc)
+		rc = mend_swap(c, e);
+	if (!rc && mode == CENTRAL_REBUILD)
+		rc = rebuild_catalogue(c, e);
+	if (!rc)
+		rc = open_catalogue(c, "catalogue", e);
+	return rc ? rc : fill_catalogue(c, mode, e);
 }
 
 static void
@@ -268,6 +333,8 @@ close_archive(struct central *c)
 	c->log = NULL;
 	c->store = NULL;
 	c->vault = NULL;
+	c->pending_number = 0; /* the next start applies it */
+	buf_fini(&c->pending);
 }
 
 int
@@ -340,6 +407,8 @@ start_services(struct central *c, struct err *e)
 
 	hc.routes = intake_routes(&hc.n_routes);
 	http_configure(&hc, c->conf, listen);
+	if (!rc && c->identity.by_init && !hc.cert[0]) /* R24 */
+		rc = err_set(e, ERR_PEER, 0, "a central made by `init` speaks TLS only: set [tls]");
 	if (!rc)
 		rc = http_start(&c->http, &hc, e);
 	if (!rc)

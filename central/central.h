@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
@@ -43,6 +44,10 @@ struct central {
 	struct vault *vault;
 	struct clog *log;
 	pthread_mutex_t order, mu;
+	/* guarded by order: a record that is in the log and not in the catalogue yet */
+	uint64_t pending_number;
+	uint32_t pending_kind;
+	struct buf pending;
 	pthread_rwlock_t
 		use; /* held by commands; for writing while a rebuild swaps the catalogue */
 	bool locks;  /* they exist */
@@ -74,6 +79,8 @@ int central_init(const char *conf_path, struct err *e);
 /* `serve`: returns when told to stop. */
 int central_serve(struct central *c, struct err *e);
 
+/* The vault and its log are those of this data folder, and there (R23). */
+int central_check_parts(struct central *c, struct err *e);
 void central_epoch(struct central *c, struct id128 *out);
 uint64_t central_losses(struct central *c);
 

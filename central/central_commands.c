@@ -202,6 +202,27 @@ status(struct asked *a)
 
 /* --- the others --- */
 
+/* 0 when the site ever came. */
+static int
+known_site(struct asked *a, const char *name, struct err *e)
+{
+	struct store_tx *tx;
+	struct tally t;
+	bool known = false;
+	size_t i;
+	int rc = store_begin_read(&tx, a->c->store, e);
+
+	if (rc)
+		return rc;
+	rc = tally_sites(&t, tx, e);
+	store_end_read(tx);
+	for (i = 0; !rc && i < t.n; i++)
+		known = known || strcmp(t.rows[i].site.site, name) == 0;
+	if (!rc)
+		tally_free(&t);
+	return rc || known ? rc : err_set(e, ERR_ABSENT, 0, "no site %s; see `sites`", name);
+}
+
 static int
 loss(struct asked *a)
 {
@@ -209,6 +230,8 @@ loss(struct asked *a)
 	struct err e = ERR_INIT;
 	unsigned long long lost = 0;
 
+	if (a->site && known_site(a, a->site, &e))
+		return failed(a, &e);
 	if (loss_print(a->c->store, a->site,
 		       a->csv	 ? LOSS_CSV
 		       : a->json ? LOSS_JSON
@@ -238,30 +261,14 @@ static int
 site_lost(struct asked *a)
 {
 	struct err e = ERR_INIT;
-	struct tally t;
-	struct store_tx *tx;
 	struct buf out = BUF_INIT;
-	bool known = false;
-	size_t i;
 
 	if (a->n != 3 || strcmp(a->words[1], "lost") != 0) {
 		(void)ctl_progress(a->r, "salamander-central: site lost NAME\n");
 		return EXIT_USAGE;
 	}
-	if (store_begin_read(&tx, a->c->store, &e))
+	if (known_site(a, a->words[2], &e))
 		return failed(a, &e);
-	if (tally_sites(&t, tx, &e)) {
-		store_end_read(tx);
-		return failed(a, &e);
-	}
-	store_end_read(tx);
-	for (i = 0; i < t.n; i++)
-		known = known || strcmp(t.rows[i].site.site, a->words[2]) == 0;
-	tally_free(&t);
-	if (!known) {
-		(void)err_set(&e, ERR_ABSENT, 0, "no site %s; see `sites`", a->words[2]);
-		return failed(a, &e);
-	}
 	if (record_decision(a->c, SYNC__DECISION_KIND__DECISION_CLOSE, a->words[2], NULL,
 			    "site lost", &e))
 		return failed(a, &e);
@@ -279,13 +286,14 @@ verify(struct asked *a)
 
 	if (verify_all(a->c, a->r, a->c->http != NULL, &v, &e))
 		return failed(a, &e);
-	buf_printf(&out,
-		   "%llu packs with %llu members read: %llu damaged, %llu healed, %llu packs "
-		   "absent, %llu with a damaged frame, %llu holdings bits corrected\n",
-		   (unsigned long long)v.packs, (unsigned long long)v.members,
-		   (unsigned long long)v.damaged, (unsigned long long)v.healed,
-		   (unsigned long long)v.absent, (unsigned long long)v.frames,
-		   (unsigned long long)v.wrong_bits);
+	buf_printf(
+		&out,
+		"%llu packs with %llu members read: %llu damaged, %llu healed, %llu in packs that "
+		"are gone; %llu packs with a damaged frame, %llu holdings bits corrected\n",
+		(unsigned long long)v.packs, (unsigned long long)v.members,
+		(unsigned long long)v.damaged, (unsigned long long)v.healed,
+		(unsigned long long)v.absent, (unsigned long long)v.frames,
+		(unsigned long long)v.wrong_bits);
 	return give(a, &out, v.damaged || v.absent || v.frames ? EXIT_PERSON : EXIT_OK);
 }
 
@@ -300,8 +308,12 @@ rebuild(struct central *c, struct ctl_reply *r)
 		atomic_store(&c->rebuild_result, 0);
 		atomic_store(&c->rebuild_wanted, true);
 		daemon_wake();
-		while (!atomic_load(&c->rebuild_result))
+		while (!atomic_load(&c->rebuild_result) && !ctl_stopping(r))
 			(void)nanosleep(&step, NULL);
+		if (atomic_load(&c->rebuild_result) == 0) {
+			(void)ctl_progress(r, "salamander-central: stopping\n");
+			return EXIT_FAILED;
+		}
 		if (atomic_load(&c->rebuild_result) < 0) {
 			(void)ctl_progress(r, "salamander-central: rebuild failed; see the log\n");
 			return EXIT_FAILED;

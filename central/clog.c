@@ -219,27 +219,63 @@ begin_segment(struct clog *c, unsigned n, struct err *e)
 	return 0;
 }
 
+/*
+ * What a process wrote and never flushed may be in memory only, and a flush that failed once
+ * says success the next time (TRAPS 4): the last segment is copied, flushed and put in its
+ * own place before a record of it is believed.
+ */
+static int
+renew_segment(struct clog *c, struct err *e)
+{
+	struct buf bytes = BUF_INIT;
+	char path[PATH_MAX], name[32];
+	int rc;
+
+	segment_path(c, c->segment, "", path);
+	(void)snprintf(name, sizeof(name), "%08u.log", c->segment);
+	rc = file_slurp(path, SIZE_MAX / 2, &bytes, e);
+	if (!rc && bytes.len)
+		rc = file_replace(c->dir, name, bytes.data, bytes.len, e);
+	buf_fini(&bytes);
+	return rc;
+}
+
+static int
+newest_segment(void *arg, const char *name, struct err *e)
+{
+	unsigned n, *max = arg;
+	int end = 0;
+
+	(void)e;
+	if (sscanf(name, "%8u.log%n", &n, &end) == 1 && end && name[end] == '\0' && n > *max)
+		*max = n;
+	return 0;
+}
+
 static int
 read_all(struct clog *c, clog_record *fn, void *arg, struct err *e)
 {
 	struct replay r = {c, fn, arg, false};
 	char path[PATH_MAX];
-	int rc = 0;
+	unsigned newest = 0;
+	int rc = file_list(c->dir, newest_segment, &newest, e);
 
 	while (!rc && !r.last) {
 		segment_path(c, c->segment + 1, "", path);
 		if (!file_exists(path))
 			break;
 		c->segment++;
+		r.last = c->segment == newest;
+		rc = r.last ? renew_segment(c, e) : 0;
 		if (c->fd >= 0)
 			file_close(c->fd);
-		c->fd = file_open(path, true, e);
+		c->fd = rc ? rc : file_open(path, true, e);
 		if (c->fd < 0)
 			return c->fd;
-		segment_path(c, c->segment + 1, "", path);
-		r.last = !file_exists(path);
 		rc = read_segment(&r, e);
 	}
+	if (!rc && c->segment < newest)
+		rc = err_set(e, ERR_CORRUPT, 0, "log segment %u is missing", c->segment + 1);
 	if (!rc && c->fd < 0)
 		rc = begin_segment(c, 1, e);
 	c->synced = c->written;

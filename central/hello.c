@@ -63,7 +63,8 @@ check_receipt(struct central *c, const Sync__HelloRequest *m, const struct site_
 	if (!m->receipt.len || m->archive.len != ID128_SIZE ||
 	    memcmp(m->archive.data, c->identity.id.b, ID128_SIZE) != 0)
 		return 0;
-	if (!adopt_receipt_valid(c, m->receipt.data, m->receipt.len, &number, &epoch)) {
+	if (!adopt_receipt_valid(c, m->receipt.data, m->receipt.len, row->site, &row->incarnation,
+				 &number, &epoch)) {
 		log_line(LOG_ERROR, "receipt.foreign", "site=%s", row->site);
 		return 0;
 	}

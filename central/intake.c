@@ -29,6 +29,7 @@ enum {
 	LEDGER_BODY = 16 << 20,
 	PATCH_BODY = 16 << 20,
 	HOLDINGS_MAX = 16 << 20,
+	ENTRIES_MAX = 4096, /* of a ledger, per request */
 	RIGHT_SYNC = 1
 };
 
@@ -154,6 +155,8 @@ append(struct central *c, const char *site_name, const Sync__LedgerRequest *rq,
 
 	if (!message_id(&incarnation, &rq->incarnation))
 		return err_set(e, ERR_PEER, 0, "a ledger without its incarnation");
+	if (rq->n_entries > ENTRIES_MAX)
+		return err_set(e, ERR_PEER, 0, "more than %d entries at once", ENTRIES_MAX);
 	rc = decide(c, &incarnation, rq, &site, &what, &skip, e);
 	if (!rc && strcmp(site.site, site_name) != 0)
 		rc = err_set(e, ERR_PEER, 0, "another site's ledger");

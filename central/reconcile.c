@@ -14,7 +14,7 @@
 #include "common/os/file.h"
 #include "proto/pack.h"
 
-enum { MISSING_MIN = 100, MISSING_PERCENT = 1, GROUP = 500 };
+enum { MISSING_MIN = 100, MISSING_PERCENT = 1, GROUP = 500, SCAN = 20000 };
 
 struct comparing {
 	struct central *c;
@@ -41,10 +41,10 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 		return rc;
 	rc = adopt_examine(m->c->vault, place, &p, &bad, &n_bad, &why);
 	if (rc) {
-		/* Stays where it is: `verify` and a person look at it; its seqs are owed. */
+		/* Stays where it is; what is whole of it counts, the rest is owed. */
 		log_err(LOG_ERROR, "pack.damaged", &why);
 		m->damaged++;
-		rc = 0;
+		rc = rc == ERR_CORRUPT && p ? adopt_rest(m->c, p, place, bad, n_bad, e) : 0;
 	} else {
 		rc = adopt_pack(m->c, p, place, NULL, e);
 		m->adopted += !rc;
@@ -55,12 +55,12 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 }
 
 static bool
-is_there(const struct central *c, const struct pack_row *row)
+is_gone(const struct central *c, const struct pack_row *row)
 {
 	char path[PATH_MAX];
 
 	(void)snprintf(path, sizeof(path), "%s/vault/packs/%s", c->dir, row->place);
-	return file_exists(path);
+	return file_missing(path);
 }
 
 static int
@@ -80,23 +80,35 @@ next_pack(struct central *c, const unsigned char *after, struct pack_row *row, s
 
 struct losing {
 	struct central *c;
-	const struct pack_row *row;
-	uint64_t from, oids[GROUP];
-	size_t n;
+	const struct pack_row *rows; /* by id */
+	size_t n_rows;
+	uint64_t from, next, oids[GROUP];
+	size_t n, looked;
 	bool last;
 };
+
+static int
+by_id(const void *a, const void *b)
+{
+	return memcmp(((const struct pack_row *)a)->id, ((const struct pack_row *)b)->id,
+		      SHA256_SIZE);
+}
 
 static int
 find_member(void *arg, const struct version *v, struct err *e)
 {
 	struct losing *l = arg;
+	struct pack_row key;
 
 	(void)e;
-	if (l->n == GROUP)
+	if (l->n == GROUP || l->looked == SCAN)
 		return ERR_AGAIN;
-	l->from = v->oid + 1;
-	if (v->state == VERSION_HERE && v->location == VERSION_PACK &&
-	    memcmp(v->pack, l->row->id, SHA256_SIZE) == 0)
+	l->looked++;
+	l->next = v->oid + 1;
+	if (v->state != VERSION_HERE || v->location != VERSION_PACK)
+		return 0;
+	memcpy(key.id, v->pack, SHA256_SIZE);
+	if (bsearch(&key, l->rows, l->n_rows, sizeof(key), by_id))
 		l->oids[l->n++] = v->oid;
 	return 0;
 }
@@ -121,98 +133,107 @@ lose_members(struct store_tx *tx, void *arg, struct err *e)
 		rc = state_number(tx, "losses", &losses, e);
 	if (!rc)
 		rc = state_set_number(tx, "losses", losses + 1, e);
-	if (!rc && l->last)
-		rc = pack_row_del(tx, l->row->id, e);
+	for (i = 0; !rc && l->last && i < l->n_rows; i++)
+		rc = pack_row_del(tx, l->rows[i].id, e);
 	return rc;
 }
 
 int
-reconcile_absent(struct central *c, const struct pack_row *row, struct err *e)
+reconcile_absent(struct central *c, struct pack_row *rows, size_t n, struct err *e)
 {
-	struct losing l = {.c = c, .row = row};
+	struct losing l = {.c = c, .rows = rows, .n_rows = n};
 	struct store_tx *tx;
+	size_t i;
 	int rc = 0;
 
+	qsort(rows, n, sizeof(*rows), by_id);
 	while (!rc && !l.last) {
-		l.n = 0;
+		l.n = l.looked = 0;
 		rc = store_begin_read(&tx, c->store, e);
 		if (rc)
 			return rc;
 		rc = store_versions(tx, l.from, find_member, &l, e);
 		store_end_read(tx);
 		l.last = rc == 0;
+		l.from = l.next;
 		if (rc == ERR_AGAIN)
 			rc = 0;
-		if (!rc)
+		if (!rc && (l.n || l.last))
 			rc = store_commit(c->store, lose_members, &l, e);
 	}
 	if (rc)
 		return rc;
-	log_line(LOG_ERROR, "pack.absent", "place=%s members=%u", row->place, row->members);
+	for (i = 0; i < n; i++)
+		log_line(LOG_ERROR, "pack.absent", "place=%s members=%u", rows[i].place,
+			 rows[i].members);
 	(void)pthread_mutex_lock(&c->mu);
 	c->losses++;
 	(void)pthread_mutex_unlock(&c->mu);
 	return 0;
 }
 
+/* All packs whose files are gone. */
 static int
-count_absent(struct central *c, uint64_t *absent, uint64_t *all, struct err *e)
+list_absent(struct central *c, struct pack_row **rows, size_t *n, uint64_t *all, struct err *e)
 {
-	struct pack_row row;
 	unsigned char after[SHA256_SIZE] = {0};
+	struct pack_row row, *more;
 	bool first = true;
 	int rc;
 
-	*absent = *all = 0;
+	*rows = NULL;
+	*n = 0;
+	*all = 0;
 	while ((rc = next_pack(c, first ? NULL : after, &row, e)) == 0) {
 		first = false;
 		memcpy(after, row.id, sizeof(after));
 		++*all;
-		*absent += !is_there(c, &row);
+		if (!is_gone(c, &row))
+			continue;
+		more = realloc(*rows, (*n + 1) * sizeof(*more));
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a list of packs");
+		*rows = more;
+		(*rows)[(*n)++] = row;
 	}
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-static int
-lose_absent(struct central *c, struct err *e)
+int
+reconcile_missing(struct central *c, bool accept, uint64_t *lost, struct err *e)
 {
-	struct pack_row row;
-	unsigned char after[SHA256_SIZE] = {0};
-	bool first = true;
-	int rc;
+	struct pack_row *rows;
+	uint64_t all, members = 0;
+	size_t n, i;
+	int rc = list_absent(c, &rows, &n, &all, e);
 
-	while ((rc = next_pack(c, first ? NULL : after, &row, e)) == 0) {
-		first = false;
-		memcpy(after, row.id, sizeof(after));
-		if (!is_there(c, &row))
-			rc = reconcile_absent(c, &row, e);
-		if (rc)
-			return rc;
-	}
-	return rc == ERR_ABSENT ? 0 : rc;
+	for (i = 0; i < n; i++)
+		members += rows[i].members;
+	if (!rc && n && !accept && n > MISSING_MIN && n > all * MISSING_PERCENT / 100)
+		rc = err_set(e, ERR_ABSENT, 0,
+			     "%zu of %llu packs are missing from the vault: not mounted? "
+			     "`serve --accept-missing` goes on without them",
+			     n, (unsigned long long)all);
+	if (!rc && n)
+		rc = record_epoch(c, "packs are missing from the vault", e);
+	if (!rc && n)
+		rc = reconcile_absent(c, rows, n, e);
+	free(rows);
+	*lost = rc ? 0 : members;
+	return rc;
 }
 
 int
 reconcile(struct central *c, bool accept_missing, struct err *e)
 {
 	struct comparing m = {c, 0, 0};
-	uint64_t absent, all;
+	uint64_t lost;
 	int rc = vault_list(c->vault, look_at_pack, &m, e);
 
-	if (!rc)
-		rc = count_absent(c, &absent, &all, e);
 	if (rc)
 		return rc;
 	if (m.adopted || m.damaged)
 		log_line(LOG_WARN, "vault.found", "adopted=%llu damaged=%llu",
 			 (unsigned long long)m.adopted, (unsigned long long)m.damaged);
-	if (!absent)
-		return 0;
-	if (!accept_missing && absent > MISSING_MIN && absent > all * MISSING_PERCENT / 100)
-		return err_set(e, ERR_ABSENT, 0,
-			       "%llu of %llu packs are missing from the vault: not mounted? "
-			       "`serve --accept-missing` goes on without them",
-			       (unsigned long long)absent, (unsigned long long)all);
-	rc = record_epoch(c, "packs are missing from the vault", e);
-	return rc ? rc : lose_absent(c, e);
+	return reconcile_missing(c, accept_missing, &lost, e);
 }

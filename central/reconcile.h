@@ -10,13 +10,18 @@
 #define SALAMANDER_CENTRAL_RECONCILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct central;
 struct err;
 struct pack_row;
 
 int reconcile(struct central *c, bool accept_missing, struct err *e);
-/* The pack is gone from the vault: its members are damaged, its row goes. */
-int reconcile_absent(struct central *c, const struct pack_row *row, struct err *e);
+/* Packs whose files are gone: refused when they are too many, unless accepted; else a new
+ * epoch, and their members are damaged. *lost: members. */
+int reconcile_missing(struct central *c, bool accept, uint64_t *lost, struct err *e);
+/* These packs are gone: their members are damaged, their rows go. rows are sorted. */
+int reconcile_absent(struct central *c, struct pack_row *rows, size_t n, struct err *e);
 
 #endif

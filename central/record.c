@@ -28,6 +28,7 @@ struct applying {
 	struct site_row site;
 	char study[UID_SIZE]; /* of the record below */
 	struct buf record;    /* the last study record of this batch (R6) */
+	int64_t wall_ms;      /* central's clock when it came             */
 };
 
 static int
@@ -80,6 +81,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	else if (v.study[0] && index_study_row(a->tx, v.study, &row, e) == 0)
 		buf_put(&study, row.p, row.n); /* the row moves when it is written */
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
+	v.arrived_wall_ms = a->wall_ms; /* also in a rebuild, years later */
 	rc = store_announce(a->tx, &v, attrs_of(&study), series, instance, 0, &verdict, e);
 	buf_fini(&study);
 	if (!rc)
@@ -153,7 +155,7 @@ static int
 apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
 	Sync__LogLedger *m = message_read(&sync__log_ledger__descriptor, p, n, e);
-	struct applying a = {.tx = tx, .record = BUF_INIT};
+	struct applying a = {.tx = tx, .record = BUF_INIT, .wall_ms = m ? m->wall_ms : 0};
 	struct id128 incarnation;
 	size_t i;
 	int rc;
@@ -289,20 +291,47 @@ apply_one(struct store_tx *tx, void *arg, struct err *e)
 	return apply(tx, o->number, o->kind, o->payload->data, o->payload->len, e);
 }
 
+static int
+apply_pending(struct central *c, struct err *e)
+{
+	struct one o = {c->pending_number, c->pending_kind, &c->pending};
+	int rc;
+
+	if (!c->pending_number)
+		return 0;
+	if (buf_failed(&c->pending))
+		return err_set(e, ERR_LOCAL, 0, "the catalogue is behind the log: restart");
+	rc = store_commit(c->store, apply_one, &o, e);
+	if (rc)
+		return rc;
+	c->pending_number = 0;
+	buf_fini(&c->pending);
+	return 0;
+}
+
 int
 record_write_locked(struct central *c, uint32_t kind, const struct buf *payload, struct err *e)
 {
 	struct one o = {0, kind, payload};
-	int rc;
+	int rc = buf_failed(payload) ? err_set(e, ERR_LOCAL, 0, "no memory for a log record")
+				     : apply_pending(c, e);
 
-	if (buf_failed(payload))
-		return err_set(e, ERR_LOCAL, 0, "no memory for a log record");
+	if (rc)
+		return rc;
 	/* R16: in the log, and flushed, before the answer that depends on it. */
 	rc = clog_append(c->log, kind, payload->data, payload->len, e);
 	o.number = clog_count(c->log);
 	if (!rc)
 		rc = clog_sync(c->log, e);
-	return rc ? rc : store_commit(c->store, apply_one, &o, e);
+	if (rc)
+		return rc;
+	rc = store_commit(c->store, apply_one, &o, e);
+	if (rc) { /* it is in the log: no later record may be applied before it */
+		c->pending_number = o.number;
+		c->pending_kind = kind;
+		buf_put(&c->pending, payload->data, payload->len);
+	}
+	return rc;
 }
 
 int

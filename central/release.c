@@ -53,6 +53,12 @@ release_damaged(struct central *c, uint64_t oid, struct err *e)
 	return 0;
 }
 
+bool
+release_is_damage(struct central *c, int rc)
+{
+	return rc == ERR_CORRUPT || (rc == ERR_ABSENT && central_check_parts(c, NULL) == 0);
+}
+
 struct judging {
 	struct version v;
 	bool conflict;
@@ -143,8 +149,11 @@ judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseV
 	*out = SYNC__RELEASE_VERDICT__RELEASE_YES;
 	if (!rc)
 		return 0;
+	log_err(LOG_ERROR, "release.check", &why);
+	*out = SYNC__RELEASE_VERDICT__RELEASE_NO;
+	if (!release_is_damage(c, rc))
+		return 0;
 	*out = SYNC__RELEASE_VERDICT__RELEASE_DAMAGED;
-	log_err(LOG_ERROR, "release.damaged", &why);
 	return release_damaged(c, j.v.oid, e);
 }
 

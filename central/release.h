@@ -8,6 +8,7 @@
 #ifndef SALAMANDER_CENTRAL_RELEASE_H
 #define SALAMANDER_CENTRAL_RELEASE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ struct central;
 struct err;
 
 int release_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e);
+/* Does this error say that a copy is damaged? Not being able to look does not (R23). */
+bool release_is_damage(struct central *c, int rc);
 /* A held version failed its check: its bits go, its bytes are wanted again (R19). */
 int release_damaged(struct central *c, uint64_t oid, struct err *e);
 

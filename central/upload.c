@@ -170,7 +170,8 @@ check_announced(struct store_tx *tx, const struct pack *p, const char *site, str
 	size_t i;
 	int rc = site_get(tx, pack_incarnation(p), &row, e);
 
-	if (rc == ERR_ABSENT || (!rc && strcmp(row.site, site) != 0))
+	if (rc == ERR_ABSENT ||
+	    (!rc && (strcmp(row.site, site) != 0 || strcmp(pack_site(p), site) != 0)))
 		return err_set(e, ERR_CONFLICT, 0, "no such incarnation of this site");
 	for (i = 0; !rc && i < pack_count(p); i++) {
 		const struct pack_member *m = pack_member(p, i);
@@ -331,11 +332,30 @@ bad_members(struct open_upload *o, const size_t *bad, size_t n, bool all, struct
 	return 0;
 }
 
+/* Where the catalogue says that this pack lies: its file is damaged, or it would not come. */
+static int
+known_place(struct central *c, const unsigned char id[SHA256_SIZE], char out[VAULT_PLACE_SIZE],
+	    struct err *e)
+{
+	struct pack_row row;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	out[0] = '\0';
+	if (rc)
+		return rc;
+	rc = pack_row_get(tx, id, &row, e);
+	store_end_read(tx);
+	if (!rc)
+		memcpy(out, row.place, VAULT_PLACE_SIZE);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 /* All bytes are here and durable: adopted or refused as a whole. */
 static int
 complete(struct central *c, struct open_upload *o, struct upload_result *out, struct err *e)
 {
-	char place[VAULT_PLACE_SIZE];
+	char place[VAULT_PLACE_SIZE], known[VAULT_PLACE_SIZE];
 	const size_t *bad;
 	size_t n;
 	int rc;
@@ -346,7 +366,10 @@ complete(struct central *c, struct open_upload *o, struct upload_result *out, st
 		log_line(LOG_WARN, "pack.refused", "site=%s bad=%zu", pack_site(o->pack), n);
 		return bad_members(o, bad, n, false, out, e);
 	}
-	rc = vault_adopt(o->file, pack_size(o->pack), clock_wall(c->clock), place, e);
+	rc = known_place(c, o->id, known, e);
+	if (!rc)
+		rc = vault_adopt(o->file, pack_size(o->pack), clock_wall(c->clock),
+				 known[0] ? known : NULL, place, e);
 	if (!rc) /* then the catalogue, then the receipt */
 		rc = adopt_pack(c, o->pack, place, &out->receipt, e);
 	if (!rc)
@@ -360,12 +383,16 @@ complete(struct central *c, struct open_upload *o, struct upload_result *out, st
 static int
 check_room(const struct central *c, struct err *e)
 {
+	struct store_space space;
 	uint64_t avail, total;
 	int64_t full = conf_number(c->conf, "data", NULL, "full");
 	int rc = file_space(c->dir, &avail, &total, e);
 
 	if (!rc && total && avail < total / 100 * (uint64_t)(100 - full))
 		rc = err_set(e, ERR_FULL, 0, "central's disk is full");
+	store_space(c->store, &space);
+	if (!rc && space.used > space.map / 100 * (uint64_t)full)
+		rc = err_set(e, ERR_FULL, 0, "the catalogue is full: raise [data] catalogue");
 	return rc;
 }
 
@@ -376,10 +403,12 @@ take_bytes(struct central *c, struct open_upload *o, const unsigned char *p, siz
 	struct buf plain = BUF_INIT;
 	uint64_t before = pack_check_offset(o->check);
 	size_t at = 0, used = 0;
-	int rc = n ? check_room(c, e) : 0;
+	int rc = 0;
 
 	while (!rc && at < n && !out->misplaced) {
-		rc = take_frame(o, p + at, n - at, &plain, out, &used, e);
+		rc = check_room(c, e);
+		if (!rc)
+			rc = take_frame(o, p + at, n - at, &plain, out, &used, e);
 		at += used;
 	}
 	buf_fini(&plain);

@@ -228,7 +228,8 @@ find_one(void *arg, const char *place, const unsigned char id[SHA256_SIZE], stru
 
 /* Where the pack goes; where it is, if an earlier try died behind its link. */
 static int
-choose_place(struct upload *u, int64_t wall_ms, char place[VAULT_PLACE_SIZE], struct err *e)
+choose_place(struct upload *u, int64_t wall_ms, const char *known, char place[VAULT_PLACE_SIZE],
+	     struct err *e)
 {
 	struct finding f = {u->hex, place, false};
 	char day[DAY];
@@ -239,18 +240,22 @@ choose_place(struct upload *u, int64_t wall_ms, char place[VAULT_PLACE_SIZE], st
 		rc = vault_list(u->v, find_one, &f, e);
 	if (rc || f.found)
 		return rc;
+	if (known) {
+		(void)snprintf(place, VAULT_PLACE_SIZE, "%s", known);
+		return 0;
+	}
 	day_of(wall_ms, day);
 	(void)snprintf(place, VAULT_PLACE_SIZE, "%s/%s.tar", day, u->hex);
 	return 0;
 }
 
 int
-vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, char place[VAULT_PLACE_SIZE],
-	    struct err *e)
+vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
+	    char place[VAULT_PLACE_SIZE], struct err *e)
 {
 	char from[PATH_MAX], to[PATH_MAX], folder[PATH_MAX], packs[PATH_MAX], day[DAY];
 	unsigned char id[SHA256_SIZE];
-	int rc = choose_place(u, wall_ms, place, e);
+	int rc = choose_place(u, wall_ms, known, place, e);
 
 	if (rc)
 		return rc;
@@ -265,8 +270,10 @@ vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, char place[VAULT_P
 		rc = file_sync(u->fd, e);
 	if (!rc)
 		rc = file_mkdirs(packs, day, e);
-	if (!rc && !file_exists(to))
+	if (!rc && file_missing(to))
 		rc = file_link(from, to, e);
+	else if (!rc && !file_same(from, to)) /* a damaged one: the bytes just checked replace it */
+		rc = file_rename(from, to, e);
 	if (!rc) /* also of a link that was there: its try may have died before this */
 		rc = file_sync_dir(folder, e);
 	if (!rc && hex_to(u->hex, id, sizeof(id)))

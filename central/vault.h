@@ -50,11 +50,11 @@ int vault_drop(struct vault *v, const unsigned char id[SHA256_SIZE], struct err 
 /*
  * The upload is whole and checked: it becomes a pack of `size` bytes under the day
  * of wall_ms. One that a death left with its name already is fine: its place is
- * given. Whether a pack of this id is known at all, the caller has asked the
- * catalogue before.
+ * given. known: where the catalogue says that this pack lies (NULL: nowhere); what is
+ * there is damaged or gone, and the checked bytes take its place.
  */
-int vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, char place[VAULT_PLACE_SIZE],
-		struct err *e);
+int vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
+		char place[VAULT_PLACE_SIZE], struct err *e);
 
 /* Bytes of a pack; *got < n only at its end. */
 int vault_read(struct vault *v, const char *place, uint64_t offset, void *p, size_t n, size_t *got,

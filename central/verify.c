@@ -16,12 +16,11 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/os/ctl.h"
-#include "common/os/file.h"
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
 
-enum { HEAL_MS = 45000, HEAL_STEP_MS = 200, PAGE = 1000 };
+enum { HEAL_MS = 45000, HEAL_STEP_MS = 200, PAGE = 1000, SCAN = 20000 };
 
 struct verifying {
 	struct central *c;
@@ -54,6 +53,26 @@ note(struct verifying *v, uint64_t oid, struct err *e)
 	return 0;
 }
 
+static int
+damage_oid(struct verifying *v, uint64_t oid, struct err *e)
+{
+	struct version ver = {.state = VERSION_ELSEWHERE};
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, v->c->store, e);
+
+	if (rc)
+		return rc;
+	rc = store_version(tx, oid, &ver, e);
+	store_end_read(tx);
+	if (!rc)
+		rc = release_damaged(v->c, oid, e);
+	if (rc)
+		return rc;
+	v->out->damaged++;
+	say(v, "damaged", &ver, "");
+	return note(v, oid, e);
+}
+
 /* A member's bytes in this pack are wrong; they count only if they are what is served. */
 static int
 damage(struct verifying *v, const struct pack_row *row, const struct pack_member *m, struct err *e)
@@ -72,38 +91,115 @@ damage(struct verifying *v, const struct pack_row *row, const struct pack_member
 	if (rc || ver.state != VERSION_HERE || ver.location != VERSION_PACK ||
 	    memcmp(ver.pack, row->id, SHA256_SIZE) != 0)
 		return rc == ERR_ABSENT ? 0 : rc;
-	v->out->damaged++;
-	rc = release_damaged(v->c, oid, e);
-	say(v, "damaged", &ver, "");
-	return rc ? rc : note(v, oid, e);
+	return damage_oid(v, oid, e);
 }
 
 struct stamping {
 	const struct pack_row *row;
 	const struct pack *p;
+	const size_t *bad;
+	size_t n_bad;
 	int64_t now;
 };
+
+/* Just read and right: verified; and what an earlier look had given up is held again. */
+static int
+stamp_member(struct store_tx *tx, const struct stamping *s, size_t i, struct err *e)
+{
+	const struct pack_member *m = pack_member(s->p, i);
+	struct version v;
+	uint64_t oid;
+	int rc = store_by_digest(tx, m->digest, &oid, e);
+
+	if (!rc)
+		rc = store_version(tx, oid, &v, e);
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	if (v.state != VERSION_HERE) {
+		rc = store_set_pack(tx, oid, s->row->id, m->offset, e);
+		if (!rc)
+			rc = holdings_set_all(tx, m->digest, true, e);
+	} else if (memcmp(v.pack, s->row->id, SHA256_SIZE) != 0) {
+		return 0;
+	}
+	return rc ? rc : store_set_verified(tx, oid, s->now, e);
+}
 
 static int
 stamp(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct stamping *s = arg;
 	struct pack_row row = *s->row;
-	struct version v;
-	uint64_t oid;
-	size_t i;
+	size_t i, k = 0;
 	int rc = 0;
 
 	for (i = 0; !rc && i < pack_count(s->p); i++) {
-		rc = store_by_digest(tx, pack_member(s->p, i)->digest, &oid, e);
-		if (!rc)
-			rc = store_version(tx, oid, &v, e);
-		if (!rc && v.state == VERSION_HERE && memcmp(v.pack, row.id, SHA256_SIZE) == 0)
-			rc = store_set_verified(tx, oid, s->now, e);
-		rc = rc == ERR_ABSENT ? 0 : rc;
+		if (k < s->n_bad && s->bad[k] == i) /* they come in order */
+			k++;
+		else
+			rc = stamp_member(tx, s, i, e);
 	}
 	row.verified_ms = s->now;
 	return rc ? rc : pack_row_put(tx, &row, e);
+}
+
+/* --- a pack without a readable manifest: its members by themselves --- */
+
+struct members {
+	const unsigned char *pack;
+	uint64_t *oids, from;
+	size_t n, cap, looked;
+};
+
+static int
+note_member(void *arg, const struct version *ver, struct err *e)
+{
+	struct members *m = arg;
+	uint64_t *more;
+
+	if (++m->looked % SCAN == 0)
+		return ERR_AGAIN;
+	m->from = ver->oid + 1;
+	if (ver->state != VERSION_HERE || ver->location != VERSION_PACK ||
+	    memcmp(ver->pack, m->pack, SHA256_SIZE) != 0)
+		return 0;
+	if (m->n == m->cap) {
+		more = realloc(m->oids, (m->cap * 2 + 64) * sizeof(*more));
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a pack's members");
+		m->oids = more;
+		m->cap = m->cap * 2 + 64;
+	}
+	m->oids[m->n++] = ver->oid;
+	return 0;
+}
+
+static int
+verify_members(struct verifying *v, const struct pack_row *row, struct err *e)
+{
+	struct members m = {.pack = row->id};
+	struct store_tx *tx;
+	size_t i;
+	int rc;
+
+	do {
+		rc = store_begin_read(&tx, v->c->store, e);
+		if (rc)
+			break;
+		rc = store_versions(tx, m.from, note_member, &m, e);
+		store_end_read(tx);
+	} while (rc == ERR_AGAIN);
+	for (i = 0; !rc && i < m.n; i++) {
+		struct err why = ERR_INIT;
+		int bad = store_check(v->c->store, m.oids[i], &why);
+
+		if (bad && !release_is_damage(v->c, bad))
+			rc = err_set(e, why.code, why.sys, "%s", why.what);
+		else if (bad)
+			rc = damage_oid(v, m.oids[i], e);
+	}
+	free(m.oids);
+	return rc;
 }
 
 static int
@@ -111,36 +207,35 @@ verify_pack(struct verifying *v, const struct pack_row *row, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct pack *p = NULL;
-	struct stamping s = {row, NULL, clock_wall(v->c->clock)};
-	char path[PATH_MAX];
+	struct stamping s = {row, NULL, NULL, 0, clock_wall(v->c->clock)};
 	size_t *bad = NULL, n_bad = 0, i;
-	int rc;
+	int rc = adopt_examine(v->c->vault, row->place, &p, &bad, &n_bad, &why), done = 0;
 
-	(void)snprintf(path, sizeof(path), "%s/vault/packs/%s", v->c->dir, row->place);
-	if (!file_exists(path)) {
-		v->out->absent++;
-		v->out->damaged += row->members;
-		return reconcile_absent(v->c, row, e);
+	if (rc && rc != ERR_CORRUPT) { /* could not look: says nothing about the bytes (R23) */
+		free(bad);
+		pack_close(p);
+		return err_set(e, why.code, why.sys, "%s", why.what);
 	}
-	rc = adopt_examine(v->c->vault, row->place, &p, &bad, &n_bad, &why);
 	v->out->packs++;
 	v->out->members += row->members;
-	if (!p) { /* not even its manifest: nothing of it can be read by tar or by us */
-		v->out->damaged += row->members;
-		return reconcile_absent(v->c, row, e);
-	}
-	if (rc && !n_bad) { /* tar may stumble over it; every image of it is whole */
+	if (rc && !n_bad) { /* tar may stumble over it; its images are looked at by themselves */
 		v->out->frames++;
 		log_err(LOG_ERROR, "pack.frame", &why);
 	}
-	for (i = 0, rc = 0; !rc && i < n_bad; i++)
-		rc = damage(v, row, pack_member(p, bad[i]), e);
+	if (!p) {
+		free(bad);
+		return verify_members(v, row, e);
+	}
+	for (i = 0; !done && i < n_bad; i++)
+		done = damage(v, row, pack_member(p, bad[i]), e);
 	s.p = p;
-	if (!rc && !n_bad)
-		rc = store_commit(v->c->store, stamp, &s, e);
+	s.bad = bad;
+	s.n_bad = n_bad;
+	if (!done)
+		done = store_commit(v->c->store, stamp, &s, e);
 	free(bad);
 	pack_close(p);
-	return rc;
+	return done;
 }
 
 static int
@@ -178,7 +273,7 @@ verify_packs(struct verifying *v, struct err *e)
 struct recounting {
 	struct verifying *v;
 	struct site_row site;
-	uint64_t next;
+	uint64_t next, wrong; /* wrong: counted from scratch in each run of the closure */
 };
 
 static int
@@ -213,9 +308,10 @@ static int
 recount_page(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct recounting *k = arg;
-	uint64_t seq, end = k->next + PAGE, wrong = 0;
+	uint64_t seq, end = k->next + PAGE;
 	int rc = 0;
 
+	k->wrong = 0;
 	for (seq = k->next; !rc && seq < end && seq <= k->site.head.seq; seq++) {
 		struct buf bits = BUF_INIT;
 		bool held;
@@ -224,12 +320,11 @@ recount_page(struct store_tx *tx, void *arg, struct err *e)
 		if (!rc)
 			rc = holdings_read(tx, &k->site.incarnation, seq, 1, &bits, e);
 		if (!rc && (bits.data[0] & 1) != held) {
-			wrong++;
+			k->wrong++;
 			rc = holdings_set(tx, &k->site.incarnation, seq, held, e);
 		}
 		buf_fini(&bits);
 	}
-	k->v->out->wrong_bits += rc ? 0 : wrong;
 	return rc;
 }
 
@@ -246,10 +341,12 @@ recount(struct verifying *v, struct err *e)
 	rc = tally_sites(&sites, tx, e);
 	store_end_read(tx);
 	for (i = 0; !rc && i < sites.n; i++) {
-		struct recounting k = {v, sites.rows[i].site, 1};
+		struct recounting k = {v, sites.rows[i].site, 1, 0};
 
-		for (; !rc && k.next <= k.site.head.seq && !ctl_stopping(v->r); k.next += PAGE)
+		for (; !rc && k.next <= k.site.head.seq && !ctl_stopping(v->r); k.next += PAGE) {
 			rc = store_commit(v->c->store, recount_page, &k, e);
+			v->out->wrong_bits += rc ? 0 : k.wrong;
+		}
 	}
 	tally_free(&sites);
 	return rc;
@@ -315,7 +412,12 @@ verify_all(struct central *c, struct ctl_reply *r, bool wait, struct verify_resu
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = verify_packs(&v, e);
+	/* A vault that is not mounted is no fire; packs that are gone are told first (R23). */
+	rc = central_check_parts(c, e);
+	if (!rc)
+		rc = reconcile_missing(c, false, &out->absent, e);
+	if (!rc)
+		rc = verify_packs(&v, e);
 	if (!rc)
 		rc = recount(&v, e);
 	if (!rc)

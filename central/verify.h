@@ -16,7 +16,8 @@ struct ctl_reply;
 struct err;
 
 struct verify_result {
-	uint64_t packs, members, damaged, healed, absent, wrong_bits;
+	uint64_t packs, members, damaged, healed, wrong_bits;
+	uint64_t absent; /* members of packs whose files are gone */
 	uint64_t frames; /* packs whose members are whole, but not what lies between them */
 };
 

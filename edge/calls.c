@@ -264,7 +264,8 @@ calls_answer(struct sender_event *ev, const struct http_done *done, struct edge 
 	ev->sent = done->sent;
 	ev->ms = done->ms > 0 ? (uint64_t)done->ms : 0;
 	/* R22: 409 without a body is "another epoch"; every other answer is of ours. */
-	ev->ours = done->status != 409 || done->body.len > 0;
+	ev->ours = (done->status != 409 || done->body.len > 0) &&
+		   (!done->asked[0] || !done->epoch[0] || strcmp(done->asked, done->epoch) == 0);
 	if (done->status != 200 && done->status != 409 && done->status != 422) {
 		if (done->status)
 			log_line(LOG_WARN, "central.answer", "request=%d status=%d what=\"%.*s\"",

@@ -1,6 +1,7 @@
 #include "edge/edge.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -327,6 +328,9 @@ start_replication(struct edge *e, struct err *err)
 
 	if (!edge_has_central(e))
 		return 0;
+	if (e->identity.by_init && !conf_string(e->conf, "tls", NULL, "cert")[0]) /* R24 */
+		return err_set(err, ERR_PEER, 0,
+			       "an edge made by `init` speaks TLS only: set [tls]");
 	rc = e->make_link(e, &link, err);
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }
@@ -335,12 +339,12 @@ start_replication(struct edge *e, struct err *err)
 int
 edge_serve(struct edge *e, struct err *err)
 {
-	int rc = ctl_start(&e->ctl, e->dir, edge_commands_run, e, err);
+	int rc = keep_start(&e->keep, e, err);
 
 	if (!rc)
-		rc = keep_start(&e->keep, e, err);
-	if (!rc)
 		rc = start_replication(e, err);
+	if (!rc) /* commands find both duties */
+		rc = ctl_start(&e->ctl, e->dir, edge_commands_run, e, err);
 	if (!rc)
 		rc = web_start(&e->http, e, err);
 	if (!rc)
@@ -350,10 +354,12 @@ edge_serve(struct edge *e, struct err *err)
 		daemon_wait(reload, e);
 		daemon_stopping();
 	}
+	atomic_store(&e->stopping, true);
+	keep_hurry(e->keep);
 	dimse_node_stop(&e->dicom);
 	http_stop(e->http);
 	ctl_stop(e->ctl);
-	replicate_stop(e->replicate);
 	keep_stop(e->keep);
+	replicate_stop(e->replicate);
 	return rc;
 }

@@ -37,6 +37,7 @@ struct contact {
 	struct id128 epoch;  /* of the last hello                        */
 	struct id128 before; /* another one, seen before it              */
 	uint64_t announced;  /* acknowledged up to this seq              */
+	uint64_t losses;     /* as central counted at the last hello     */
 	bool stepped_back;   /* R8: a person                             */
 	bool two_centrals;   /* R22: two epochs alternate                */
 };
@@ -60,6 +61,7 @@ struct edge {
 	int (*make_link)(struct edge *e, struct link **out, struct err *err);
 
 	/* serving */
+	_Atomic bool stopping; /* whoever waits for central ends soon */
 	struct dimse_node dicom;
 	struct replicate *replicate; /* NULL: [central] url is not set */
 	struct keep *keep;

@@ -32,8 +32,10 @@ enum {
 struct released {
 	char study[UID_SIZE];
 	struct id128 epoch;
+	uint64_t
+		losses; /* as central counted then: it has lost something since if it counts more */
 	int64_t until_ms;
-	uint64_t youngest; /* oid: a version that came later was not asked for */
+	uint64_t youngest; /* seq: what was stored later, or again, was not asked for */
 };
 
 struct evict {
@@ -74,7 +76,9 @@ evict_free(struct evict *v)
 /* --- what of a study is here --- */
 
 struct present {
+	struct store_tx *tx; /* while it is looked at */
 	struct id128 epoch;
+	uint64_t losses, newest_seq;
 	struct version *list;
 	size_t n, cap;
 	bool owed;
@@ -84,12 +88,15 @@ static int
 note(void *arg, const struct version *v, struct err *e)
 {
 	struct present *p = arg;
+	struct outbox_row row;
 	struct version *more;
 
 	if (v->state != VERSION_HERE)
 		return 0;
 	/* R9, R17: what central has not receipted in this epoch is never evictable. */
-	p->owed = p->owed || !version_receipted(v, &p->epoch);
+	p->owed = p->owed || !version_receipted(v, &p->epoch) ||
+		  outbox_get(p->tx, OUTBOX_CENTRAL, v->seq, &row, NULL) != ERR_ABSENT;
+	p->newest_seq = v->seq > p->newest_seq ? v->seq : p->newest_seq;
 	if (p->n == p->cap) {
 		more = realloc(p->list, (p->cap * 2 + 64) * sizeof(*more));
 		if (!more)
@@ -111,9 +118,11 @@ look(struct evict *v, const char *study, struct present *p, struct err *err)
 	memset(p, 0, sizeof(*p));
 	edge_contact(v->e, &c);
 	p->epoch = c.epoch;
+	p->losses = c.losses;
 	rc = store_begin_read(&tx, v->e->store, err);
 	if (rc)
 		return rc;
+	p->tx = tx;
 	rc = store_versions_of_study(tx, study, 0, note, p, err);
 	store_end_read(tx);
 	if (id128_none(&p->epoch))
@@ -141,7 +150,7 @@ ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, 
 	message_pack(&call.body, &m.base);
 	call.seconds = ANSWER_SECONDS;
 	hex_of(p->epoch.b, ID128_SIZE, call.epoch);
-	rc = link_ask(v->link, &call, &done, err);
+	rc = link_ask(v->link, &call, &done, &v->e->stopping, err);
 	if (!rc && done.status == 200)
 		a = message_read(&sync__release_answer__descriptor, done.body.data, done.body.len,
 				 NULL);
@@ -164,7 +173,7 @@ find(struct evict *v, const char *study, const struct present *p)
 		if (strcmp(v->ahead[i].study, study) == 0 &&
 		    id128_same(&v->ahead[i].epoch, &p->epoch) &&
 		    v->ahead[i].until_ms > clock_mono(v->e->clock) &&
-		    p->list[p->n - 1].oid <= v->ahead[i].youngest)
+		    v->ahead[i].losses == p->losses && p->newest_seq <= v->ahead[i].youngest)
 			return &v->ahead[i];
 	return NULL;
 }
@@ -191,7 +200,8 @@ is_released(struct evict *v, const char *study, const struct present *p, bool *y
 	strcpy(r->study, study);
 	r->epoch = p->epoch;
 	r->until_ms = clock_mono(v->e->clock) + RELEASE_MS;
-	r->youngest = p->list[p->n - 1].oid;
+	r->losses = p->losses;
+	r->youngest = p->newest_seq;
 	return 0;
 }
 
@@ -199,6 +209,7 @@ is_released(struct evict *v, const char *study, const struct present *p, bool *y
 
 struct freeing {
 	struct edge *e;
+	const char *study;
 	const struct present *p;
 	size_t from, n;
 	int kind;
@@ -209,14 +220,18 @@ static int
 free_one(struct store_tx *tx, struct freeing *f, const struct version *asked, struct err *e)
 {
 	struct buf entry = BUF_INIT;
+	struct outbox_row row;
 	struct version v;
 	uint64_t seq;
 	int rc = store_version(tx, asked->oid, &v, e);
 
-	/* It was stored again, or is wanted otherwise, since it was looked at: it stays. */
-	if (rc || v.state != VERSION_HERE || v.seq != asked->seq ||
-	    !version_receipted(&v, &f->p->epoch))
+	if (rc)
 		return rc;
+	/* It was stored again, or is owed again, since it was looked at: it stays. */
+	if (v.state != VERSION_HERE || v.seq != asked->seq ||
+	    !version_receipted(&v, &f->p->epoch) ||
+	    outbox_get(tx, OUTBOX_CENTRAL, v.seq, &row, NULL) != ERR_ABSENT)
+		return 0;
 	ledger_gone(&entry, f->kind, &v, clock_wall(f->e->clock));
 	rc = ledger_append(tx, &entry, &seq, e); /* R9: with the record, in one transaction */
 	if (!rc)
@@ -233,20 +248,27 @@ static int
 free_some(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct freeing *f = arg;
+	struct id128 epoch;
+	uint64_t hold;
 	size_t i;
-	int rc = 0;
+	int rc = sync_id(tx, "epoch", &epoch, e);
 
 	f->freed = f->bytes = 0;
+	if (!rc)
+		rc = sync_number(tx, "hold", &hold, e);
+	/* What allowed it holds in this transaction still (R9, R10, R11, R22). */
+	if (rc || hold || !id128_same(&epoch, &f->p->epoch) || store_pinned(tx, f->study))
+		return rc;
 	for (i = 0; !rc && i < f->n; i++)
 		rc = free_one(tx, f, &f->p->list[f->from + i], e);
 	return rc;
 }
 
 static int
-free_all(struct evict *v, const struct present *p, bool dark, uint64_t *n, uint64_t *bytes,
-	 struct err *err)
+free_all(struct evict *v, const char *study, const struct present *p, bool dark, uint64_t *n,
+	 uint64_t *bytes, struct err *err)
 {
-	struct freeing f = {.e = v->e, .p = p};
+	struct freeing f = {.e = v->e, .study = study, .p = p};
 	uint64_t step;
 	int rc = 0;
 
@@ -275,7 +297,7 @@ evict_study(struct evict *v, const char *study, bool dark, uint64_t *n, uint64_t
 	if (!rc && p.n && !p.owed && !yes)
 		rc = is_released(v, study, &p, &yes, err);
 	if (!rc && p.n && !p.owed && yes)
-		rc = free_all(v, &p, dark, n, bytes, err);
+		rc = free_all(v, study, &p, dark, n, bytes, err);
 	free(p.list);
 	return rc;
 }

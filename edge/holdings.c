@@ -14,7 +14,6 @@ struct applying {
 	const struct id128 *epoch;
 	uint64_t first, next, end;
 	const unsigned char *bits;
-	uint64_t receipted; /* counted from scratch in each run of the closure */
 	struct store_tx *tx;
 	uint64_t seqs[PAGE]; /* rows that central holds */
 	size_t n;
@@ -51,6 +50,23 @@ version_of(struct store_tx *tx, uint64_t seq, struct version *v, struct err *e)
 	return rc ? rc : v->seq == seq ? 0 : ERR_ABSENT;
 }
 
+/* Central lacks it: whatever was receipted, and whatever had put it off, is history (R9, R17). */
+static int
+owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
+{
+	static const struct id128 none;
+	struct outbox_row row = {.seq = seq, .oid = v->oid, .size = v->size};
+	int rc = outbox_get(a->tx, OUTBOX_CENTRAL, seq, &row, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	row.parked = false;
+	row.tries = 0;
+	row.not_before = 0;
+	rc = outbox_change(a->tx, OUTBOX_CENTRAL, &row, e);
+	return rc ? rc : store_set_receipt(a->tx, v->oid, &none, e);
+}
+
 static int
 apply_seq(struct applying *a, uint64_t seq, struct err *e)
 {
@@ -61,15 +77,10 @@ apply_seq(struct applying *a, uint64_t seq, struct err *e)
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	if (!is_set(a, seq)) /* R7: also what was refilled, if central holds it no more */
-		return v.state == VERSION_HERE
-			       ? outbox_add(a->tx, OUTBOX_CENTRAL, seq, v.oid, v.size, e)
-			       : 0;
+		return v.state == VERSION_HERE ? owe(a, seq, &v, e) : 0;
 	rc = outbox_del(a->tx, OUTBOX_CENTRAL, seq, &was, e);
-	if (!rc && !version_receipted(&v, a->epoch)) {
-		rc = store_set_receipt(a->tx, v.oid, a->epoch, e);
-		a->receipted++;
-	}
-	return rc;
+	return rc || version_receipted(&v, a->epoch) ? rc
+						     : store_set_receipt(a->tx, v.oid, a->epoch, e);
 }
 
 static int
@@ -80,10 +91,9 @@ apply_page(struct store_tx *tx, void *arg, struct err *e)
 	int rc = 0;
 
 	a->tx = tx;
-	a->receipted = 0;
 	for (seq = a->next; !rc && seq < a->end && seq < a->next + PAGE; seq++)
 		rc = apply_seq(a, seq, e);
-	return rc || !a->receipted ? rc : outbox_count_receipts(tx, false, a->receipted, e);
+	return rc;
 }
 
 /* --- owed rows only --- */
@@ -110,7 +120,6 @@ apply_rows(struct store_tx *tx, void *arg, struct err *e)
 	int rc = 0;
 
 	a->tx = tx;
-	a->receipted = 0;
 	for (i = 0; !rc && i < a->n; i++) {
 		bool was;
 
@@ -118,7 +127,7 @@ apply_rows(struct store_tx *tx, void *arg, struct err *e)
 		if (!rc) /* an entry that a later one replaced is owed no more either */
 			rc = outbox_del(tx, OUTBOX_CENTRAL, a->seqs[i], &was, e);
 	}
-	return rc || !a->receipted ? rc : outbox_count_receipts(tx, false, a->receipted, e);
+	return rc;
 }
 
 static int
@@ -161,7 +170,6 @@ holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64
 
 struct opening {
 	const struct id128 *archive, *epoch;
-	uint64_t losses;
 };
 
 static int
@@ -178,16 +186,39 @@ new_epoch(struct store_tx *tx, void *arg, struct err *e)
 		rc = sync_put(tx, "receipt", "", 0, e);
 	if (!rc)
 		rc = sync_put(tx, "archive", o->archive->b, sizeof(o->archive->b), e);
-	if (!rc)
-		rc = sync_set_number(tx, "losses", o->losses, e);
-	return rc ? rc : outbox_count_receipts(tx, true, 0, e);
+	/* Until the whole ledger has been compared, a restart begins that anew. */
+	return rc ? rc : sync_set_number(tx, "losses", HOLDINGS_DUE, e);
 }
 
 int
 holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,
-		   uint64_t losses, struct err *err)
+		   struct err *err)
 {
-	struct opening o = {archive, epoch, losses};
+	struct opening o = {archive, epoch};
 
 	return store_commit(e->store, new_epoch, &o, err);
+}
+
+struct compared {
+	const struct id128 *epoch;
+	uint64_t losses;
+};
+
+static int
+mark_compared(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct compared *c = arg;
+	struct id128 epoch;
+	int rc = sync_id(tx, "epoch", &epoch, e);
+
+	return rc || !id128_same(&epoch, c->epoch) ? rc
+						   : sync_set_number(tx, "losses", c->losses, e);
+}
+
+int
+holdings_compared(struct edge *e, const struct id128 *epoch, uint64_t losses, struct err *err)
+{
+	struct compared c = {epoch, losses};
+
+	return store_commit(e->store, mark_compared, &c, err);
 }

@@ -15,6 +15,8 @@
 struct edge;
 struct err;
 
+#define HOLDINGS_DUE UINT64_MAX /* in place of `losses`: no whole comparison yet */
+
 /*
  * bits: of seqs first to first + count - 1. A bit that is set is as good as a receipt
  * of this epoch. whole: what has bytes here and no bit is owed again; else only rows
@@ -22,8 +24,10 @@ struct err;
  */
 int holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
 		   const unsigned char *bits, bool whole, struct err *err);
-/* Commits it: what another central receipted is history. */
+/* Commits it: what another central receipted is history, and a comparison of the whole is due. */
 int holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,
-		       uint64_t losses, struct err *err);
+		       struct err *err);
+/* The whole ledger was compared with central's bits as of `losses`. */
+int holdings_compared(struct edge *e, const struct id128 *epoch, uint64_t losses, struct err *err);
 
 #endif

@@ -56,6 +56,15 @@ keep_in_the_dark(struct edge *e)
 }
 
 static bool
+two_centrals(struct edge *e)
+{
+	struct contact c;
+
+	edge_contact(e, &c);
+	return c.two_centrals;
+}
+
+static bool
 on_hold(struct edge *e)
 {
 	struct store_tx *tx;
@@ -113,7 +122,9 @@ free_studies(struct round *r, struct err *err)
 
 			after = list[i];
 			first = false;
-			if (percent_used(e) <= r->down_to && r->down_to)
+			/* Things change while a round runs for minutes. */
+			if ((percent_used(e) <= r->down_to && r->down_to) || on_hold(e) ||
+			    keep_in_the_dark(e) != r->dark || atomic_load(&e->stopping))
 				return 0;
 			rc = evict_study(r->k->evict, list[i].study, r->dark, &freed, &bytes, err);
 			r->n += freed;
@@ -174,7 +185,7 @@ turn(struct keep *k, bool wanted)
 	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, waits, tried = false;
 	unsigned used = percent_used(k->e);
 
-	may = !hold &&
+	may = !hold && !two_centrals(k->e) && /* R22: then nothing at all */
 	      (!dark || (strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "free") == 0 &&
 			 (used >= DARK_PERCENT || wanted)));
 	if (may && (used >= FREE_PERCENT || wanted)) {
@@ -281,6 +292,8 @@ keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, stru
 
 	*n = *bytes = 0;
 	edge_contact(k->e, &contact);
+	if (contact.two_centrals)
+		return err_set(err, ERR_AGAIN, 0, "two centrals answer in turn: nothing is freed");
 	if (!dark && !contact.reachable)
 		return err_set(err, ERR_AGAIN, 0, "central does not answer: nothing is released");
 	if (on_hold(k->e))
@@ -290,13 +303,15 @@ keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, stru
 		return err_set(err, ERR_AGAIN, 0,
 			       "central has not answered for 15 minutes: nothing is freed (R10)");
 	if (!study) {
-		rc = run_round(k, 0, dark, &r, err);
+		rc = run_round(k, dark ? DARK_PERCENT - 1 : 0, dark, &r, err);
 		*n = r.n;
 		*bytes = r.bytes;
 		return rc;
 	}
 	(void)pthread_mutex_lock(&k->work_mu);
-	rc = evict_study(k->evict, study, dark, n, bytes, err);
+	rc = dark && percent_used(k->e) < DARK_PERCENT
+		     ? err_set(err, ERR_AGAIN, 0, "below 97 %% nothing is freed in the dark (R10)")
+		     : evict_study(k->evict, study, dark, n, bytes, err);
 	(void)pthread_mutex_unlock(&k->work_mu);
 	if (*n)
 		replicate_wake(k->e->replicate);
@@ -376,7 +391,7 @@ keep_start(struct keep **out, struct edge *e, struct err *err)
 }
 
 void
-keep_stop(struct keep *k)
+keep_hurry(struct keep *k)
 {
 	if (!k)
 		return;
@@ -385,6 +400,14 @@ keep_stop(struct keep *k)
 	(void)pthread_cond_broadcast(&k->wake);
 	(void)pthread_cond_broadcast(&k->freed);
 	(void)pthread_mutex_unlock(&k->mu);
+}
+
+void
+keep_stop(struct keep *k)
+{
+	if (!k)
+		return;
+	keep_hurry(k);
 	(void)pthread_join(k->thread, NULL);
 	evict_free(k->evict);
 	(void)pthread_mutex_destroy(&k->work_mu);

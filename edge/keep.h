@@ -21,6 +21,8 @@ struct keep; /* opaque */
 enum { KEEP_DARK_MS = 15 * 60 * 1000, KEEP_WAIT_MS = 10000 };
 
 int keep_start(struct keep **out, struct edge *e, struct err *err);
+/* Nobody waits for room any more. NULL is fine. */
+void keep_hurry(struct keep *k);
 void keep_stop(struct keep *k); /* NULL is fine */
 
 /* Take-in met a full cache: waits up to KEEP_WAIT_MS, from *since_ms (0: now) on, for room for

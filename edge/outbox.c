@@ -7,7 +7,7 @@
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 
-enum { KEY = 9, ROW = 32, COUNTS = 48, PACKED = 1, PARKED = 2 };
+enum { KEY = 9, ROW = 32, COUNTS = 40, PACKED = 1, PARKED = 2 };
 
 static const char counts_key[] = "counts";
 
@@ -44,7 +44,6 @@ outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e)
 	out->packed = buf_get_u64(p + 16);
 	out->packed_bytes = buf_get_u64(p + 24);
 	out->parked = buf_get_u64(p + 32);
-	out->receipted = buf_get_u64(p + 40);
 	return 0;
 }
 
@@ -58,21 +57,8 @@ put_counts(struct store_tx *tx, const struct outbox_counts *c, struct err *e)
 	buf_set_u64(p + 16, c->packed);
 	buf_set_u64(p + 24, c->packed_bytes);
 	buf_set_u64(p + 32, c->parked);
-	buf_set_u64(p + 40, c->receipted);
 	return kv_put(store_tx_kv(tx), table(tx, SYNC_TABLE),
 		      kv_slice(counts_key, strlen(counts_key)), kv_slice(p, sizeof(p)), e);
-}
-
-int
-outbox_count_receipts(struct store_tx *tx, bool reset, uint64_t more, struct err *e)
-{
-	struct outbox_counts c;
-	int rc = outbox_counts(tx, &c, e);
-
-	if (rc)
-		return rc;
-	c.receipted = (reset ? 0 : c.receipted) + more;
-	return put_counts(tx, &c, e);
 }
 
 /* sign 1: the row is there from now on; -1: no more. */

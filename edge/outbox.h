@@ -42,12 +42,9 @@ struct outbox_counts {
 	uint64_t owed, owed_bytes; /* all rows                 */
 	uint64_t packed, packed_bytes;
 	uint64_t parked;
-	uint64_t receipted; /* versions, in this epoch */
 };
 
 int outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e);
-/* A receipt, or a holdings bit, of this epoch for one more version; 0: a new epoch began. */
-int outbox_count_receipts(struct store_tx *tx, bool reset, uint64_t more, struct err *e);
 /* Adding a row that is there is free. */
 int outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, uint64_t oid, uint64_t size,
 	       struct err *e);

@@ -148,6 +148,17 @@ commit_pack(struct store_tx *tx, void *arg, struct err *e)
 	return rc;
 }
 
+/* 60 s x n^2; from 4 h on parked: once a day, and at `retry` (R17). */
+static void
+put_off(struct outbox_row *row, int64_t now)
+{
+	int64_t wait = (int64_t)TRY_AGAIN_MS * (row->tries + 1) * (row->tries + 1);
+
+	row->tries++;
+	row->parked = wait > TRY_AGAIN_MAX_MS;
+	row->not_before = now + (row->parked ? DAY_MS : wait);
+}
+
 static int
 drop_rows(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -156,14 +167,22 @@ drop_rows(struct store_tx *tx, void *arg, struct err *e)
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; !rc && i < c->n; i++)
-		rc = outbox_del(tx, OUTBOX_CENTRAL, c->rows[i].seq, &was, e);
+	for (i = 0; !rc && i < c->n; i++) {
+		struct outbox_row row = c->rows[i];
+
+		if (row.parked) {
+			put_off(&row, c->now);
+			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
+		} else {
+			rc = outbox_del(tx, OUTBOX_CENTRAL, row.seq, &was, e);
+		}
+	}
 	return rc;
 }
 
 /* Rows whose bytes are here no more are owed no more; the ledger has said so. */
 static int
-load(struct choosing *c, struct chosen *list, size_t *n, struct choosing *gone, struct err *e)
+load(struct choosing *c, struct chosen *list, size_t *n, struct choosing *gone)
 {
 	size_t i;
 	int rc = 0;
@@ -171,12 +190,14 @@ load(struct choosing *c, struct chosen *list, size_t *n, struct choosing *gone, 
 	*n = 0;
 	for (i = 0; !rc && i < c->n; i++) {
 		list[*n].row = c->rows[i];
-		rc = store_version(c->tx, c->rows[i].oid, &list[*n].v, e);
+		rc = store_version(c->tx, c->rows[i].oid, &list[*n].v, NULL);
 		if (!rc && list[*n].v.state == VERSION_HERE)
 			++*n;
-		else if (!rc || rc == ERR_ABSENT)
-			gone->rows[gone->n++] = c->rows[i];
-		rc = rc == ERR_ABSENT ? 0 : rc;
+		else { /* gone; or a record that cannot be read: put off, the others go on */
+			gone->rows[gone->n] = c->rows[i];
+			gone->rows[gone->n++].parked = rc && rc != ERR_ABSENT;
+		}
+		rc = 0;
 	}
 	return rc;
 }
@@ -197,7 +218,7 @@ gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *g
 	list = calloc(c->n, sizeof(*list));
 	if (!list)
 		return err_set(err, ERR_LOCAL, 0, "no memory for a pack");
-	rc = load(c, list, &n, gone, err);
+	rc = load(c, list, &n, gone);
 	if (!rc && n) {
 		qsort(list, n, sizeof(*list), by_study);
 		rc = write_manifest(c->tx, e, list, n, &p->manifest, err);
@@ -209,7 +230,8 @@ gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *g
 int
 packing_make(struct packing *p, struct edge *e, uint64_t announced, bool oldest, struct err *err)
 {
-	struct choosing c = {.announced = announced, .now = store_time(e->store)}, gone = {0};
+	struct choosing c = {.announced = announced, .now = store_time(e->store)},
+			gone = {.now = c.now};
 	struct making m = {e, p, &c};
 	int rc;
 
@@ -352,7 +374,7 @@ check_ranges(struct store_tx *tx, const Sync__Receipt *m, struct err *e)
 }
 
 static int
-take_seq(struct store_tx *tx, struct receipting *r, uint64_t seq, uint64_t *n, struct err *e)
+take_seq(struct store_tx *tx, struct receipting *r, uint64_t seq, struct err *e)
 {
 	struct outbox_row row;
 	bool was;
@@ -361,27 +383,45 @@ take_seq(struct store_tx *tx, struct receipting *r, uint64_t seq, uint64_t *n, s
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	rc = outbox_del(tx, OUTBOX_CENTRAL, seq, &was, e);
-	if (!rc)
-		rc = store_set_receipt(tx, row.oid, &r->epoch, e);
-	*n += !rc;
-	return rc;
+	return rc ? rc : store_set_receipt(tx, row.oid, &r->epoch, e);
+}
+
+static int
+keep_highest(struct store_tx *tx, const struct receipting *r, struct err *e)
+{
+	struct buf before = BUF_INIT;
+	Sync__Receipt *m = NULL;
+	int rc = sync_get(tx, "receipt", &before, e);
+	bool lower;
+
+	if (!rc && before.len)
+		m = message_read(&sync__receipt__descriptor, before.data, before.len, NULL);
+	lower = m && m->number > r->m->number && m->epoch.len == r->m->epoch.len &&
+		memcmp(m->epoch.data, r->m->epoch.data, m->epoch.len) == 0;
+	message_free(m);
+	buf_fini(&before);
+	return rc || lower ? rc : sync_put(tx, "receipt", r->bytes, r->n, e);
 }
 
 static int
 take_receipt(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct receipting *r = arg;
-	uint64_t n = 0, seq;
+	uint64_t seq;
+	struct id128 epoch;
 	size_t i;
-	int rc = check_ranges(tx, r->m, e);
+	int rc = sync_id(tx, "epoch", &epoch, e);
+
+	if (!rc && !id128_same(&epoch, &r->epoch))
+		rc = err_set(e, ERR_PEER, 0, "a receipt of another epoch");
+	if (!rc)
+		rc = check_ranges(tx, r->m, e);
 
 	for (i = 0; !rc && i < r->m->n_ranges; i++)
 		for (seq = r->m->ranges[i]->first; !rc && seq <= r->m->ranges[i]->last; seq++)
-			rc = take_seq(tx, r, seq, &n, e);
-	if (!rc)
-		rc = outbox_count_receipts(tx, false, n, e);
-	if (!rc) /* the highest of this incarnation (R22) */
-		rc = sync_put(tx, "receipt", r->bytes, r->n, e);
+			rc = take_seq(tx, r, seq, e);
+	if (!rc) /* the highest of this incarnation (R22): answers may overtake each other */
+		rc = keep_highest(tx, r, e);
 	return rc ? rc : packing_del(tx, r->id, e);
 }
 
@@ -433,6 +473,8 @@ enter_damage(struct store_tx *tx, struct dissolving *d, const struct outbox_row 
 
 	if (rc)
 		return rc;
+	if (v.seq != row->seq) /* repaired meanwhile: a later entry speaks for it */
+		return outbox_del(tx, OUTBOX_CENTRAL, row->seq, &was, e);
 	ledger_gone(&entry, SYNC__LEDGER_KIND__LEDGER_DAMAGED, &v, clock_wall(d->e->clock));
 	rc = ledger_append(tx, &entry, &seq, e);
 	if (!rc)
@@ -441,17 +483,6 @@ enter_damage(struct store_tx *tx, struct dissolving *d, const struct outbox_row 
 		rc = outbox_del(tx, OUTBOX_CENTRAL, row->seq, &was, e);
 	buf_fini(&entry);
 	return rc;
-}
-
-/* 60 s x n^2; from 4 h on parked: once a day, and at `retry` (R17). */
-static void
-put_off(struct outbox_row *row, int64_t now)
-{
-	int64_t wait = (int64_t)TRY_AGAIN_MS * (row->tries + 1) * (row->tries + 1);
-
-	row->tries++;
-	row->parked = wait > TRY_AGAIN_MAX_MS;
-	row->not_before = now + (row->parked ? DAY_MS : wait);
 }
 
 static int

@@ -71,7 +71,7 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 		copy.seconds = CALL_SECONDS;
 		buf_init(&copy.body);
 		buf_put(&copy.body, call->body.data, call->body.len);
-		rc = link_ask(f->link, &copy, done, err);
+		rc = link_ask(f->link, &copy, done, &f->e->stopping, err);
 		if (rc || done->status == want)
 			return rc;
 		if (tries == TRIES || ctl_stopping(f->r))
@@ -160,6 +160,7 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	if (!ledger_version(&v, w->entry))
 		return 0;
 	v.origin = VERSION_REFILLED;
+	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
 	without_counts(&study, study_of(f, v.study));
 	rc = store_announce(tx, &v, attrs_of(&study), set_of(&w->entry->series_attributes),
 			    set_of(&w->entry->instance_attributes), w->item->age_ms, &verdict, err);
@@ -256,6 +257,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 {
 	struct arrival *a = arg;
 	struct buf entry = BUF_INIT, side = BUF_INIT;
+	struct id128 epoch;
 	struct version v;
 	bool first = true;
 	uint64_t seq;
@@ -278,12 +280,14 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 		rc = ledger_append(tx, &entry, &seq, err);
 	if (!rc)
 		rc = store_set_seq(tx, v.oid, seq, err);
-	if (!rc) /* R7: held at central: announced, not owed */
-		rc = store_set_receipt(tx, v.oid, &a->f->epoch, err);
+	if (!rc)
+		rc = sync_id(tx, "epoch", &epoch, err);
+	if (!rc && id128_same(&epoch, &a->f->epoch)) /* R7: held at central: not owed */
+		rc = store_set_receipt(tx, v.oid, &epoch, err);
+	else if (!rc) /* given by a central that is another's memory by now */
+		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, v.oid, v.size, err);
 	if (!rc)
 		rc = store_set_spool(tx, v.oid, a->spool, err);
-	if (!rc)
-		rc = outbox_count_receipts(tx, false, 1, err);
 	buf_fini(&side);
 	buf_fini(&entry);
 	a->came = !rc;

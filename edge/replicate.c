@@ -36,6 +36,7 @@ struct replicate {
 	struct sender_event queue[EVENTS_MAX];
 	unsigned n_events;
 	struct http_done *answer; /* of the event that is stepped now */
+	struct sender_event seen; /* numbers of the last look */
 	int64_t work_since;	  /* 0: nothing waits */
 	int64_t wake_ms;
 };
@@ -91,6 +92,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	c->reachable = r->sender.reachable;
 	c->announced = r->sender.announced;
 	c->stepped_back = r->sender.stepped_back;
+	c->losses = r->sender.losses;
 	if (r->sender.reachable)
 		c->wall_ms = clock_wall(r->e->clock);
 	if (answered_hello && r->sender.reachable) {
@@ -145,10 +147,12 @@ send_piece(struct replicate *r, const struct sender_action *a, struct err *err)
 		uint64_t bad = p->bad_seq;
 
 		err_clear(err);
+		calls_drop(&call, p);
 		rc = packing_dissolve(p, r->e, &bad, 1, err);
-		if (!rc)
-			push(r, SENDER_UNPACKED, a->slot, 0);
-		return rc;
+		if (rc)
+			return rc;
+		push(r, SENDER_UNPACKED, a->slot, 0);
+		return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
 	}
 	return rc ? rc : submit(r, SENDER_PIECE, a->slot, &call, err);
 }
@@ -200,6 +204,8 @@ apply_holdings(struct replicate *r, const struct sender_action *a, struct err *e
 	if (!rc)
 		rc = holdings_apply(r->e, &r->sender.epoch, m->first, m->count, m->bits.data,
 				    a->whole, err);
+	if (!rc && a->last)
+		rc = holdings_compared(r->e, &r->sender.epoch, r->sender.losses, err);
 	message_free(m);
 	return rc;
 }
@@ -227,7 +233,7 @@ new_epoch(struct replicate *r, struct err *err)
 	(void)message_id(&archive, &m->archive);
 	message_free(m);
 	log_line(LOG_WARN, "epoch.new", "announced=%llu", (unsigned long long)r->sender.announced);
-	return holdings_new_epoch(r->e, &archive, &r->sender.epoch, r->sender.losses, err);
+	return holdings_new_epoch(r->e, &archive, &r->sender.epoch, err);
 }
 
 static int
@@ -245,7 +251,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 		return rc ? rc : submit(r, SENDER_LEDGER, 0, &call, err);
 	case SENDER_ASK_HOLDINGS:
 		calls_holdings(&call, r->e, a->number, a->count);
-		return submit(r, SENDER_ASK, 0, &call, err);
+		return submit(r, SENDER_ASK, a->slot, &call, err);
 	case SENDER_NEW_EPOCH:
 		return new_epoch(r, err);
 	case SENDER_APPLY_HOLDINGS:
@@ -303,11 +309,17 @@ step(struct replicate *r, struct sender_event *ev)
 {
 	struct sender_actions actions;
 	struct err err = ERR_INIT;
+	bool blind = false;
 	unsigned i;
 
-	if (look(r, ev, &err)) {
+	if (look(r, ev, &err)) { /* with what was seen last: no event may be lost */
 		log_err(LOG_ERROR, "replicate", &err);
-		return;
+		ev->now_ms = clock_mono(r->e->clock);
+		ev->head = r->seen.head;
+		ev->work_count = 0;
+		blind = true;
+	} else {
+		r->seen = *ev;
 	}
 	sender_step(&r->sender, ev, &actions);
 	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable)
@@ -318,7 +330,7 @@ step(struct replicate *r, struct sender_event *ev)
 		if (carry_out(r, &actions.a[i], &err))
 			failed(r, &actions.a[i], &err);
 	}
-	r->wake_ms = actions.wake_ms;
+	r->wake_ms = blind ? ev->now_ms + TURN_MS : actions.wake_ms;
 }
 
 static void
@@ -515,7 +527,7 @@ replicate_reach(struct edge *e, struct err *err)
 			rc = replicate_new(&own, e, link, err);
 	}
 	for (edge_contact(e, &c); !rc && !c.reachable; edge_contact(e, &c)) {
-		if (clock_mono(e->clock) > until)
+		if (clock_mono(e->clock) > until || atomic_load(&e->stopping))
 			rc = err_set(err, ERR_AGAIN, 0, "central does not answer");
 		else if (own)
 			replicate_turn(own, REACH_STEP_MS);

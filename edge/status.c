@@ -9,6 +9,7 @@
 #include "common/base/json.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/holdings.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "proto/ledger.h"
@@ -26,7 +27,7 @@ struct status {
 	struct outbox_counts owed;
 	struct ledger_head ledger;
 	struct keep_status keep;
-	uint64_t hold, evictable;
+	uint64_t hold, evictable, losses;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
 	bool serving;
 };
@@ -74,6 +75,8 @@ collect(struct edge *e, struct status *s, struct err *err)
 		rc = outbox_counts(tx, &s->owed, err);
 	if (!rc)
 		rc = sync_number(tx, "hold", &s->hold, err);
+	if (!rc)
+		rc = sync_number(tx, "losses", &s->losses, err);
 	if (!rc)
 		rc = find_oldest(tx, s, err);
 	store_end_read(tx);
@@ -132,6 +135,15 @@ owed_instances(const struct status *s)
 	return s->owed.owed ? s->owed.owed : silent;
 }
 
+/* Instances here that central has said it holds, in this epoch. */
+static uint64_t
+receipted(const struct status *s)
+{
+	return s->losses == HOLDINGS_DUE || s->counts.instances < s->owed.owed
+		       ? 0
+		       : s->counts.instances - s->owed.owed;
+}
+
 static void
 json_cache(struct json *j, const struct status *s)
 {
@@ -173,7 +185,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_open(&j, "ledger", '{');
 	json_count(&j, "last_seq", s.ledger.seq);
 	json_count(&j, "announced_seq", s.contact.announced);
-	json_count(&j, "receipted", s.owed.receipted);
+	json_count(&j, "receipted", receipted(&s));
 	json_close(&j, '}');
 	json_open(&j, "owed", '{');
 	json_count(&j, "instances", owed_instances(&s));

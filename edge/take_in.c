@@ -165,6 +165,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	const struct object_info *info = t->o.info;
 	struct buf entry = BUF_INIT;
 	int64_t now = clock_wall(t->edge->clock);
+	uint64_t old = v->seq; /* *seq may be v's own */
 	bool was;
 	int rc = 0;
 
@@ -176,8 +177,8 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 			&info->side, now);
 	rc = ledger_append(tx, &entry, seq, e);
 	buf_fini(&entry);
-	if (!rc && v->seq) /* repaired: the entry before this one is not what is owed */
-		rc = outbox_del(tx, OUTBOX_CENTRAL, v->seq, &was, e);
+	if (!rc && old) /* repaired: the entry before this one is not what is owed */
+		rc = outbox_del(tx, OUTBOX_CENTRAL, old, &was, e);
 	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v->oid, v->size, e);
 }
 

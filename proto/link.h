@@ -54,8 +54,9 @@ link_close(struct link *l)
 		l->ops->close(l);
 }
 
-/* One call, start to end, when nothing else is under way. */
-int link_ask(struct link *l, struct http_call *call, struct http_done *out, struct err *e);
+/* One call, start to end, when nothing else is under way; ERR_AGAIN once *stop is true. */
+int link_ask(struct link *l, struct http_call *call, struct http_done *out,
+	     const _Atomic bool *stop, struct err *e);
 
 int link_http(struct link **out, const struct http_client_config *c, struct err *e);
 

@@ -1,7 +1,10 @@
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "common/base/err.h"
 #include "proto/link.h"
+
+enum { ASK_STEP_MS = 200 };
 
 struct over_http {
 	struct link l;
@@ -51,12 +54,16 @@ link_http(struct link **out, const struct http_client_config *c, struct err *e)
 }
 
 int
-link_ask(struct link *l, struct http_call *call, struct http_done *out, struct err *e)
+link_ask(struct link *l, struct http_call *call, struct http_done *out, const _Atomic bool *stop,
+	 struct err *e)
 {
 	bool got = false;
 	int rc = link_submit(l, call, e);
 
-	while (!rc && !got)
-		rc = link_wait(l, 1000, out, &got, e);
+	while (!rc && !got) {
+		rc = link_wait(l, ASK_STEP_MS, out, &got, e);
+		if (!rc && !got && atomic_load(stop))
+			rc = err_set(e, ERR_AGAIN, 0, "stopping");
+	}
 	return rc;
 }

@@ -81,6 +81,9 @@ serve(struct loop *p, struct http_call *call, struct http_done *out)
 	rq.body_n = call->body.len;
 	rc = route ? route->handle(p->c.node, &rq, &a, &e)
 		   : err_set(&e, ERR_ABSENT, 0, "no such path");
+	memcpy(out->asked, call->epoch, sizeof(out->asked));
+	if (a.name[0])
+		(void)snprintf(out->epoch, sizeof(out->epoch), "%.32s", a.value[0]);
 	out->status = rc ? http_status_of(rc) : a.status;
 	out->body = a.body;
 	if (p->c.cut && p->c.cut(p->c.arg, call, true)) {

@@ -169,7 +169,8 @@ take_members(struct pack *p, struct err *e)
 		const Sync__PackMember *from = p->m->members[i];
 		struct pack_member *to = &p->members[i];
 
-		if (from->digest.len != SHA256_SIZE || from->size >> 60)
+		/* 4,096 of the largest still add up; a canonical file is never empty. */
+		if (from->digest.len != SHA256_SIZE || from->size >> 48 || !from->size)
 			return err_set(e, ERR_PEER, 0, "member %zu of a manifest cannot be", i);
 		to->seq = from->seq;
 		to->sop_instance = from->sop_instance;
@@ -348,7 +349,7 @@ struct pack_check {
 	struct sha256 *sha;
 	uint64_t offset;
 	size_t *bad;
-	size_t n_bad;
+	size_t n_bad, ended; /* members */
 };
 
 int
@@ -387,6 +388,7 @@ end_member(struct pack_check *c, size_t i)
 	unsigned char digest[SHA256_SIZE];
 
 	sha256_end(c->sha, digest);
+	c->ended++;
 	if (memcmp(digest, c->p->members[i].digest, sizeof(digest)) != 0)
 		c->bad[c->n_bad++] = i;
 }
@@ -430,5 +432,5 @@ pack_check_end(const struct pack_check *c, const size_t **bad, size_t *n_bad)
 {
 	*bad = c->bad;
 	*n_bad = c->n_bad;
-	return c->offset == c->p->size;
+	return c->offset == c->p->size && c->ended == c->p->m->n_members;
 }

@@ -99,12 +99,16 @@ backoff(unsigned *failures, uint64_t jitter)
 	return 100 + (int64_t)(jitter % (uint64_t)cap);
 }
 
+/* A round of holdings is due; it reaches as far as the ledger does when it begins. */
 static void
-ask_all(struct sender *s, uint64_t until, bool whole)
+ask_all(struct sender *s, bool whole)
 {
+	s->whole = whole || ((s->round_due || s->ask_next <= s->ask_until) && s->whole);
+	s->round_due = true;
+	s->asking = false; /* what is under way belongs to the round before */
+	s->round = (s->round + 1) % SENDER_ROUNDS;
 	s->ask_next = 1;
-	s->ask_until = until;
-	s->whole = whole;
+	s->ask_until = 0;
 }
 
 static void
@@ -138,10 +142,11 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 		(void)act(out, SENDER_NEW_EPOCH);
 	}
 	if (other || s->losses != ev->losses)
-		ask_all(s, ev->head, true);
-	else if (!was && s->ask_next > s->ask_until)
-		ask_all(s, ev->head, false);
+		ask_all(s, true);
+	else if (!was && !s->round_due && s->ask_next > s->ask_until)
+		ask_all(s, false);
 	s->losses = ev->losses;
+	s->answered_hello_ms = ev->now_ms;
 }
 
 static void
@@ -168,14 +173,18 @@ on_holdings(struct sender *s, const struct sender_event *ev, struct sender_actio
 	struct sender_action *a;
 
 	s->asking = false;
-	if (ev->status != 200)
+	if (ev->status != 200) {
+		s->reachable = false;
+		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
 		return;
+	}
 	a = act(out, SENDER_APPLY_HOLDINGS);
 	a->number = s->ask_next;
 	a->count = ev->number;
 	a->whole = s->whole;
 	/* An answer that covers nothing ends the round; the next hello decides anew. */
 	s->ask_next = ev->number ? s->ask_next + ev->number : s->ask_until + 1;
+	a->last = s->whole && ev->number && s->ask_next > s->ask_until;
 }
 
 static void
@@ -246,6 +255,8 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 			on_ledger(s, ev, out);
 		break;
 	case SENDER_ASK:
+		if (ev->slot != s->round) /* of a round that was given up */
+			return;
 		s->asking = s->asking && ev->status && ev->ours;
 		if (s->asking)
 			on_holdings(s, ev, out);
@@ -360,7 +371,7 @@ use_slots(struct sender *s, const struct sender_event *ev, struct sender_actions
 		packing = packing || s->slots[i].state == SLOT_PACKING;
 	}
 	/* What is asked about is not packed before the answer: central may hold it. */
-	if (packing || s->ask_next <= s->ask_until || !worth_packing(s, ev, out))
+	if (packing || s->round_due || s->ask_next <= s->ask_until || !worth_packing(s, ev, out))
 		return;
 	for (i = 0; i < SENDER_SLOTS; i++)
 		if (s->slots[i].state == SLOT_EMPTY) {
@@ -372,11 +383,26 @@ use_slots(struct sender *s, const struct sender_event *ev, struct sender_actions
 		}
 }
 
+static bool
+has(const struct sender_actions *out, enum sender_action_kind kind)
+{
+	unsigned i;
+
+	for (i = 0; i < out->n; i++)
+		if (out->a[i].kind == kind)
+			return true;
+	return false;
+}
+
 static void
 do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
 	struct sender_action *a;
 	int64_t quiet = s->last_word_ms + SENDER_HELLO_MS;
+	int64_t busy = s->answered_hello_ms + SENDER_HELLO_MAX_MS;
+
+	/* Uploads for hours are no reason not to hear of another epoch, or of losses. */
+	quiet = busy < quiet ? busy : quiet;
 
 	if (!s->reachable || ev->now_ms >= quiet) {
 		if (!s->saying_hello && (s->reachable || ev->now_ms >= s->next_hello_ms)) {
@@ -394,11 +420,18 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 		s->sending_ledger = true;
 		act(out, SENDER_SEND_LEDGER)->number = s->announced + 1;
 	}
+	if (s->round_due && has(out, SENDER_NEW_EPOCH)) {
+		out->wake_ms = ev->now_ms; /* what was entered before its commit counts too */
+	} else if (s->round_due) {
+		s->round_due = false;
+		s->ask_until = ev->head;
+	}
 	if (!s->asking && s->ask_next <= s->ask_until && s->announced >= s->ask_until) {
 		s->asking = true;
 		a = act(out, SENDER_ASK_HOLDINGS);
 		a->number = s->ask_next;
 		a->count = s->ask_until - s->ask_next + 1;
+		a->slot = s->round;
 		if (a->count > SENDER_HOLDINGS)
 			a->count = SENDER_HOLDINGS;
 	}

@@ -20,8 +20,10 @@
 enum {
 	SENDER_SLOTS = 4, /* packs under way at once           */
 	SENDER_ACTIONS = 16,
-	SENDER_HELLO_MS = 15000, /* hello, when nothing else is said  */
-	SENDER_QUIET_MS = 1000,	 /* a pack closes (DESIGN 6)          */
+	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
+	SENDER_HELLO_MAX_MS = 60000, /* hello, however busy                */
+	SENDER_ROUNDS = 256,
+	SENDER_QUIET_MS = 1000, /* a pack closes (DESIGN 6)          */
 	SENDER_PIECE_MIN = 65536,
 	SENDER_PIECE_MAX = 8 << 20,
 	SENDER_PIECE_MS = 250,
@@ -49,7 +51,7 @@ struct sender_event {
 	uint64_t jitter;       /* random                       */
 	/* SENDER_ANSWERED */
 	enum sender_request request;
-	unsigned slot;
+	unsigned slot;	     /* SENDER_ASK: the round it was asked in */
 	int status;	     /* HTTP; 0: nobody answered       */
 	bool ours;	     /* the answer carried our epoch (hello: the archive is ours) */
 	bool agrees;	     /* hello, ledger: H at central's head is ours   */
@@ -80,7 +82,8 @@ struct sender_action {
 	enum sender_action_kind kind;
 	unsigned slot;
 	uint64_t number, count;
-	bool oldest, whole, first; /* first: the manifest goes along */
+	bool oldest, whole, first; /* first: the manifest goes along       */
+	bool last;		   /* of a whole round: all was compared   */
 };
 
 struct sender_actions {
@@ -104,13 +107,14 @@ struct sender {
 	uint64_t losses;
 	bool saying_hello;
 	int64_t last_word_ms; /* last answer, whatever it said     */
-	int64_t next_hello_ms;
+	int64_t next_hello_ms, answered_hello_ms;
 	unsigned failures; /* of 5xx in a row                   */
 	/* the ledger */
 	bool sending_ledger;
 	uint64_t announced; /* acknowledged up to here (R7)      */
 	/* holdings */
-	bool asking, whole;
+	bool asking, whole, round_due;
+	unsigned round;		      /* an answer of another one is dropped */
 	uint64_t ask_next, ask_until; /* next > until: nothing to ask     */
 	/* packs */
 	struct sender_slot {

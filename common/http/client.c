@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -22,6 +23,7 @@ struct call { /* one easy handle, used again */
 	curl_off_t moved; /* bytes, both ways, and when that changed last */
 	int64_t moved_at;
 	char url[URL_SIZE], why[CURL_ERROR_SIZE];
+	char asked[33], epoch[33];
 };
 
 struct http_client {
@@ -96,6 +98,24 @@ receive(char *p, size_t one, size_t n, void *arg)
 		return 0;
 	buf_put(&k->got, p, n);
 	return buf_failed(&k->got) ? 0 : n;
+}
+
+static size_t
+receive_header(char *p, size_t one, size_t n, void *arg)
+{
+	static const char name[] = "Salamander-Epoch:";
+	struct call *k = arg;
+	size_t skip = sizeof(name) - 1, i;
+
+	(void)one;
+	if (n > skip && strncasecmp(p, name, skip) == 0) {
+		while (skip < n && p[skip] == ' ')
+			skip++;
+		for (i = 0; skip + i < n && i + 1 < sizeof(k->epoch) && p[skip + i] > ' '; i++)
+			k->epoch[i] = p[skip + i];
+		k->epoch[i] = '\0';
+	}
+	return n;
 }
 
 /* Bytes that nobody acknowledges end the connection (DESIGN 6). */
@@ -173,6 +193,8 @@ set_call(const struct http_client *h, struct call *k, const struct http_call *ca
 	(void)curl_easy_setopt(c, CURLOPT_PRIVATE, k);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, receive);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, k);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, receive_header);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, k);
 	(void)curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 262144L);
 	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->c.connect_ms);
 	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -221,7 +243,7 @@ call_new(struct http_client *h)
 			return NULL;
 		}
 	}
-	k->why[0] = '\0';
+	k->why[0] = k->epoch[0] = '\0';
 	buf_clear(&k->got);
 	return k;
 }
@@ -238,6 +260,7 @@ http_client_submit(struct http_client *h, struct http_call *call, struct err *e)
 	k->send = call->body;
 	buf_init(&call->body);
 	k->id = call->id;
+	memcpy(k->asked, call->epoch, sizeof(k->asked));
 	k->max = h->c.max_body;
 	set_call(h, k, call);
 	if (curl_multi_add_handle(h->multi, k->easy) != CURLM_OK) {
@@ -267,6 +290,8 @@ finish(struct http_client *h, struct call *k, CURLcode result, struct http_done 
 	if (result != CURLE_OK)
 		(void)snprintf(out->what, sizeof(out->what), "%.*s", HTTP_WHAT_SIZE - 1,
 			       k->why[0] ? k->why : curl_easy_strerror(result));
+	memcpy(out->asked, k->asked, sizeof(out->asked));
+	memcpy(out->epoch, k->epoch, sizeof(out->epoch));
 	out->body = k->got;
 	buf_init(&k->got);
 	(void)curl_multi_remove_handle(h->multi, k->easy);

@@ -38,6 +38,7 @@ struct http_done {
 	uint64_t sent;
 	int64_t ms;
 	char what[HTTP_WHAT_SIZE];
+	char asked[33], epoch[33]; /* Salamander-Epoch of the call and of the answer, or "" */
 };
 
 struct http_client_config {

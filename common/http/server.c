@@ -334,11 +334,12 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 	if (rc) {
 		log_err(rc == ERR_ABSENT ? LOG_DEBUG : LOG_WARN, "http.failed", &e);
 		buf_fini(&a.body);
+		watch_sending(x->watched, 0);
 		ok = refuse(c, http_status_of(rc), e.what);
 	} else {
+		watch_sending(x->watched, a.body.len);
 		ok = send_answer(c, &a);
 	}
-	watch_idle(x->watched);
 	return ok;
 }
 
@@ -441,6 +442,8 @@ listen_on(const char *text, bool plain, struct err *e)
 	freeaddrinfo(a);
 	return fd;
 }
+
+static void complain(void *arg, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 static void
 complain(void *arg, const char *fmt, va_list ap)

@@ -10,9 +10,9 @@
 #include "common/base/log.h"
 #include "common/http/private.h"
 
-enum { GRACE_MS = 10000 };
+enum { GRACE_MS = 10000, SENDING_MS = 60000 };
 
-enum turn { HEADER, BODY, OURS };
+enum turn { HEADER, BODY, OURS, SENDING };
 
 struct watched {
 	struct watch *w;
@@ -43,6 +43,8 @@ late(const struct watch *w, const struct watched *c, int64_t now)
 
 	if (c->turn == HEADER)
 		return ms > (int64_t)w->header_seconds * 1000;
+	if (c->turn == SENDING)
+		return ms > SENDING_MS + (int64_t)(c->bytes * 1000 / w->min_rate);
 	return c->turn == BODY && ms > GRACE_MS &&
 	       c->bytes < (uint64_t)(ms - GRACE_MS) / 1000 * w->min_rate;
 }
@@ -203,6 +205,13 @@ void
 watch_pause(struct watched *c)
 {
 	turn_to(c, OURS);
+}
+
+void
+watch_sending(struct watched *c, size_t n)
+{
+	turn_to(c, SENDING);
+	watch_bytes(c, n);
 }
 
 void

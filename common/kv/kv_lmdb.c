@@ -1,8 +1,10 @@
 #include "common/kv/kv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,8 +12,9 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/os/file.h"
 
-enum { MAX_TABLES = 64 };
+enum { MAX_TABLES = 64, STILLBORN_PAGE = 4096, STILLBORN_MAX = 65536 };
 
 struct kv {
 	MDB_env *env;
@@ -64,6 +67,36 @@ open_tables(struct kv *kv, const struct kv_config *c, struct err *e)
 	return rc ? failed(e, rc, "mdb_txn_commit") : 0;
 }
 
+/*
+ * A power cut in LMDB's very first writes leaves a small file without its first page, which it
+ * refuses for ever. The first commit flushes that page: nothing was ever committed here.
+ */
+static int
+forget_stillborn(const char *dir, struct err *e)
+{
+	static const unsigned char zeros[STILLBORN_PAGE];
+	unsigned char page[STILLBORN_PAGE];
+	char path[PATH_MAX];
+	uint64_t size = 0;
+	size_t got = 0;
+	int fd, rc;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
+	if (file_missing(path))
+		return 0;
+	fd = file_open(path, true, e);
+	if (fd < 0)
+		return fd;
+	rc = file_size(fd, &size, e);
+	if (!rc && size && size <= STILLBORN_MAX) {
+		rc = file_read_at(fd, page, sizeof(page), 0, &got, e);
+		if (!rc && got == sizeof(page) && memcmp(page, zeros, sizeof(page)) == 0)
+			rc = file_truncate(fd, 0, e);
+	}
+	file_close(fd);
+	return rc;
+}
+
 int
 kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 {
@@ -82,6 +115,10 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		rc = mdb_env_set_maxreaders(kv->env, c->max_readers);
 	if (!rc)
 		rc = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes);
+	if (!rc && !c->read_only && forget_stillborn(c->dir, e)) {
+		kv_close(kv);
+		return ERR_LOCAL;
+	}
 	/* NOTLS: a read transaction belongs to the work, not to the thread that began it. */
 	if (!rc)
 		rc = mdb_env_open(kv->env, c->dir, MDB_NOTLS | (c->read_only ? MDB_RDONLY : 0),

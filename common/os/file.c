@@ -278,6 +278,23 @@ file_mkdirs(const char *root, const char *below, struct err *e)
 }
 
 bool
+file_missing(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+bool
+file_same(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+bool
 file_exists(const char *path)
 {
 	struct stat st;

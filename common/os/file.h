@@ -49,6 +49,10 @@ int file_mkdir(const char *path, bool *made, struct err *e);
 /* Makes root/below with all its parents below root; each new one's parent is flushed. */
 int file_mkdirs(const char *root, const char *below, struct err *e);
 bool file_exists(const char *path);
+/* true only when the system says that there is no such name: an error is no absence. */
+bool file_missing(const char *path);
+/* Two names of one file. */
+bool file_same(const char *a, const char *b);
 /* Calls fn for each name but . and .., in unspecified order, until it says other than 0. */
 int file_list(const char *path, int (*fn)(void *arg, const char *name, struct err *e), void *arg,
 	      struct err *e);

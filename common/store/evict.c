@@ -114,6 +114,15 @@ store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct 
 	return put_state(tx, study, &s, e);
 }
 
+bool
+store_pinned(struct store_tx *tx, const char *study)
+{
+	struct state s;
+
+	return study[0] && get_state(tx, study, &s, NULL) == 0 &&
+	       s.pinned_until > clock_wall(tx->s->c.clock);
+}
+
 /* --- views --- */
 
 void

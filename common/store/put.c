@@ -263,7 +263,8 @@ add_version(struct store_tx *tx, struct version *v, const struct sets *sets,
 
 	v->oid = store_new_id(tx->s);
 	v->arrival = v->oid;
-	v->arrived_wall_ms = clock_wall(tx->s->c.clock);
+	if (!v->arrived_wall_ms)
+		v->arrived_wall_ms = clock_wall(tx->s->c.clock);
 	out->oid = v->oid;
 	out->relation = v->relation;
 	out->current = v->current;
@@ -305,6 +306,7 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 	v->location = VERSION_CHUNKS;
 	v->bytes = spool_id(o->spool);
 	v->chunk_payload = chunk_payload(tx->s);
+	memset(&v->receipt, 0, sizeof(v->receipt)); /* R9: it spoke of other bytes than these */
 	rc = announce(tx, o, v, out, e);
 	tail = (struct chunk_tail){v->sop_instance, v->digest, v->size, v->seq};
 	if (!rc)

@@ -180,7 +180,7 @@ void store_spool_close(struct store_spool *p);
 /* ---- knowing without bytes, and bytes that come and go ---- */
 /*
  * A version from elsewhere (refill manifest, another site's ledger): v as told, its oid,
- * arrival, relation and current are decided here. A digest already known is a duplicate.
+ * arrival, relation and current are decided here (arrived_wall_ms if it is 0). A digest already known is a duplicate.
  * v->state may be VERSION_HERE with a pack location. The sets are indexed.
  */
 int store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
@@ -253,5 +253,6 @@ int store_candidates(struct store *s, int64_t keep_ms, const struct store_candid
 void store_viewed(struct store *s, const char *study);
 /* until: wall clock, INT64_MAX for ever, 0 to unpin. ERR_ABSENT for an unknown study. */
 int store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e);
+bool store_pinned(struct store_tx *tx, const char *study);
 
 #endif

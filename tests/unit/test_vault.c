@@ -56,7 +56,7 @@ deliver(struct vault *v, int64_t wall_ms, char place[VAULT_PLACE_SIZE])
 	if (!rc)
 		rc = vault_sync(u, NULL);
 	if (!rc)
-		rc = vault_adopt(u, sizeof(bytes), wall_ms, place, NULL);
+		rc = vault_adopt(u, sizeof(bytes), wall_ms, NULL, place, NULL);
 	vault_end(u);
 	return rc;
 }
@@ -116,7 +116,7 @@ vault_resume__R14_an_upload_outlives_a_restart(void **state)
 	assert_int_equal(vault_read_back(u, 0, got, 8, &n, NULL), 0);
 	assert_memory_equal(got, bytes, 8);
 	assert_int_equal(vault_write(u, 8, bytes + 8, sizeof(bytes) - 8, NULL), 0);
-	assert_int_equal(vault_adopt(u, sizeof(bytes), NOVEMBER, place, NULL), 0);
+	assert_int_equal(vault_adopt(u, sizeof(bytes), NOVEMBER, NULL, place, NULL), 0);
 	assert_whole(v, place);
 	vault_end(u);
 	buf_fini(&manifest);
@@ -199,10 +199,10 @@ vault_adopt__R28_a_wrong_clock_and_a_death_behind_the_link_change_nothing(void *
 	assert_int_equal(vault_write(u, 0, bytes, sizeof(bytes), NULL), 0);
 	/* the name is there, what comes behind it failed */
 	fault_arm_named("file.remove", 1, FAULT_ERRNO, EIO);
-	assert_int_equal(vault_adopt(u, sizeof(bytes), -5, place, NULL), ERR_LOCAL);
+	assert_int_equal(vault_adopt(u, sizeof(bytes), -5, NULL, place, NULL), ERR_LOCAL);
 	(void)fault_disarm();
 	assert_int_equal(packs_in(v), 1);
-	assert_int_equal(vault_adopt(u, sizeof(bytes), NOVEMBER, place, NULL), 0);
+	assert_int_equal(vault_adopt(u, sizeof(bytes), NOVEMBER, NULL, place, NULL), 0);
 	assert_memory_equal(place, "1970/01/01/", 11);
 	assert_int_equal(packs_in(v), 1);
 	assert_whole(v, place);
