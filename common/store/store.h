@@ -180,7 +180,8 @@ void store_spool_close(struct store_spool *p);
 /* ---- knowing without bytes, and bytes that come and go ---- */
 /*
  * A version from elsewhere (refill manifest, another site's ledger): v as told, its oid,
- * arrival, relation and current are decided here (arrived_wall_ms if it is 0). A digest already known is a duplicate.
+ * arrival, relation and current are decided here (arrived_wall_ms if it is 0). A digest
+ * already known is a duplicate.
  * v->state may be VERSION_HERE with a pack location. The sets are indexed.
  */
 int store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
