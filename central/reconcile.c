@@ -98,7 +98,7 @@ static int
 find_member(void *arg, const struct version *v, struct err *e)
 {
 	struct losing *l = arg;
-	struct pack_row key;
+	struct pack_row key = {.size = 0};
 
 	(void)e;
 	if (l->n == GROUP || l->looked == SCAN)

@@ -249,7 +249,7 @@ free_some(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct freeing *f = arg;
 	struct id128 epoch;
-	uint64_t hold;
+	uint64_t hold = 1;
 	size_t i;
 	int rc = sync_id(tx, "epoch", &epoch, e);
 

@@ -1,5 +1,6 @@
 #include "tests/lib/pair.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "central/catalogue.h"
 #include "central/intake.h"
 #include "central/upload.h"
 #include "common/base/buf.h"
@@ -19,6 +21,7 @@
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
 #include "common/http/server.h"
+#include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
@@ -225,6 +228,33 @@ pair_send(struct pair *p, unsigned number)
 	}
 	buf_fini(&data);
 	return rc;
+}
+
+void
+pair_spoil(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	char path[PATH_MAX];
+	struct buf image = BUF_INIT;
+	struct pack_row row;
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+	int fd;
+
+	pair_image(&image, number);
+	sha256_of(image.data, image.len, digest);
+	buf_fini(&image);
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	assert_int_equal(pack_row_get(tx, v.pack, &row, NULL), 0);
+	store_end_read(tx);
+	(void)snprintf(path, sizeof(path), "%s/central/vault/packs/%s", p->dir, row.place);
+	fd = file_open(path, true, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_at(fd, "~", 1, v.offset + v.size - 10, NULL), 0);
+	file_close(fd);
 }
 
 void

@@ -51,6 +51,8 @@ void pair_image(struct buf *out, unsigned number); /* the canonical file */
 void pair_turn(struct pair *p);
 /* Turns until nothing is owed or announced; false: not within `most` turns. */
 bool pair_settle(struct pair *p, unsigned most);
+/* One byte near the end of an image, where it lies in its pack at central. */
+void pair_spoil(struct pair *p, unsigned number);
 bool pair_edge_has(struct pair *p, unsigned number);	/* bytes, checked */
 bool pair_central_has(struct pair *p, unsigned number); /* bytes, checked */
 

@@ -167,6 +167,53 @@ rebuild__R16_gives_the_same_rows_and_a_new_epoch(void **state)
 	pair_fini(&p);
 }
 
+/* The log is rotten: `rebuild` fails, and the catalogue that is there goes on. */
+static void
+rebuild__R16_that_fails_leaves_the_catalogue_as_it_was(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 4; i++) { /* records of their own */
+		assert_int_equal(pair_send(&p, i), 0);
+		assert_true(pair_settle(&p, TURNS));
+	}
+	pair_close_central(&p);
+	shell(&p, "cp central/vault/log/00000001.log good && printf X | dd of=central/vault/log/"
+		  "00000001.log bs=1 seek=200 conv=notrunc status=none");
+	assert_int_not_equal(central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e), 0);
+	shell(&p, "cp good central/vault/log/00000001.log");
+	pair_open_central(&p);
+	for (i = 0; i < 4; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+/* One bad member of a pack: the others are held after a rebuild as before it (R15). */
+static void
+rebuild__R15_adopts_what_is_whole_of_a_damaged_pack(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 6; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	assert_true(pair_settle(&p, TURNS));
+	pair_spoil(&p, 3);
+	pair_close_central(&p);
+	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e), 0);
+	p.central_open = true;
+	for (i = 0; i < 6; i++)
+		assert_int_equal(pair_central_has(&p, i), i != 3);
+	pair_fini(&p);
+}
+
 /* --- R23 --- */
 
 static void
@@ -308,6 +355,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rebuild__R16_gives_the_same_rows_and_a_new_epoch),
+		cmocka_unit_test(rebuild__R16_that_fails_leaves_the_catalogue_as_it_was),
+		cmocka_unit_test(rebuild__R15_adopts_what_is_whole_of_a_damaged_pack),
 		cmocka_unit_test(central_open__R23_a_vault_that_is_not_mounted_is_no_fire),
 		cmocka_unit_test(edge_open__R23_a_store_that_is_not_mounted_is_no_fire),
 		cmocka_unit_test(reconcile__R23_packs_that_are_gone_are_said_and_many_are_refused),

@@ -17,6 +17,7 @@
 #include "common/dimse/peers.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
+#include "edge/edge_commands.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/refill.h"
@@ -219,6 +220,69 @@ evict__R22_another_epoch_releases_nothing(void **state)
 	pair_fini(&p);
 }
 
+/* Evicted, then central burns, then the modality sends it again: its old receipt is no receipt. */
+static void
+evict__R9_what_was_stored_again_is_owed_and_stays(void **state)
+{
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	p.cut_method = "PATCH";
+	for (i = 0; i < 4; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	for (i = 0; i < 4; i++)
+		pair_turn(&p);
+	(void)keep_evict(p.edge.keep, study, &n, &bytes, NULL);
+	assert_int_equal(n, 0);
+	pair_burn_central(&p);
+	(void)keep_evict(p.edge.keep, study, &n, &bytes, NULL);
+	assert_int_equal(n, 0);
+	for (i = 0; i < 4; i++)
+		assert_true(pair_edge_has(&p, i));
+	pair_open_central(&p);
+	p.cut_method = NULL;
+	clock_manual_advance(&p.clock, 16000);
+	for (i = 0; i < 12; i++)
+		pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i < IMAGES; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+/* A pin or a hold is obeyed by `evict` as well (R11). */
+static void
+evict__R11_neither_pinned_nor_held_studies_go(void **state)
+{
+	const char *hold_on[] = {"hold", "on"}, *hold_off[] = {"hold", "off"};
+	const char *pin[] = {"pin", NULL}, *unpin[] = {"unpin", NULL};
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	pin[1] = unpin[1] = study;
+	assert_int_equal(ctl_local(edge_commands_run, &p.edge, 2, hold_on), 0);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), ERR_AGAIN);
+	assert_int_equal(ctl_local(edge_commands_run, &p.edge, 2, hold_off), 0);
+	assert_int_equal(ctl_local(edge_commands_run, &p.edge, 2, pin), 0);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(ctl_local(edge_commands_run, &p.edge, 2, unpin), 0);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	pair_fini(&p);
+}
+
 /* --- R17 --- */
 
 static unsigned
@@ -326,6 +390,8 @@ main(void)
 		cmocka_unit_test(evict__R9_only_after_a_release_and_with_its_ledger_entry),
 		cmocka_unit_test(evict__R9_not_without_central_saying_so),
 		cmocka_unit_test(evict__R9_an_owed_instance_keeps_its_study),
+		cmocka_unit_test(evict__R9_what_was_stored_again_is_owed_and_stays),
+		cmocka_unit_test(evict__R11_neither_pinned_nor_held_studies_go),
 		cmocka_unit_test(evict__R10_in_the_dark_nothing_is_freed),
 		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
 		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),

@@ -1,5 +1,4 @@
 /* An edge and a central over a link that is cut at every message (R5, R7, R14, R19, R22). */
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +16,6 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/os/ctl.h"
-#include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/outbox.h"
 #include "proto/sync.pb-c.h"
@@ -171,6 +169,35 @@ pair__R22_a_new_empty_central_is_filled_at_any_moment(void **state)
 	}
 }
 
+/* The comparison with a new central takes long; an edge that restarts within begins it anew. */
+static void
+pair__R22_a_restart_after_a_new_epoch_forgets_nothing(void **state)
+{
+	struct contact before, now;
+	struct pair p;
+	unsigned turn;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	edge_contact(&p.edge, &before);
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	clock_manual_advance(&p.clock, 16000);
+	do {
+		pair_turn(&p);
+		edge_contact(&p.edge, &now);
+	} while (memcmp(&before.epoch, &now.epoch, sizeof(now.epoch)) == 0);
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	for (turn = 0; turn < 30; turn++)
+		pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, IMAGES);
+	pair_fini(&p);
+}
+
 static void
 pair__R18_what_a_lost_site_owed_is_lost_and_listed(void **state)
 {
@@ -219,34 +246,6 @@ pair__R18_what_a_lost_site_owed_is_lost_and_listed(void **state)
 
 /* --- damage --- */
 
-/* One byte near the end of an image's pixels, where it lies in its pack. */
-static void
-spoil(struct pair *p, unsigned number)
-{
-	unsigned char digest[SHA256_SIZE];
-	char path[PATH_MAX];
-	struct buf image = BUF_INIT;
-	struct pack_row row;
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-	int fd;
-
-	pair_image(&image, number);
-	sha256_of(image.data, image.len, digest);
-	buf_fini(&image);
-	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
-	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	assert_int_equal(pack_row_get(tx, v.pack, &row, NULL), 0);
-	store_end_read(tx);
-	(void)snprintf(path, sizeof(path), "%s/central/vault/packs/%s", p->dir, row.place);
-	fd = file_open(path, true, NULL);
-	assert_true(fd >= 0);
-	assert_int_equal(file_write_at(fd, "~", 1, v.offset + v.size - 10, NULL), 0);
-	file_close(fd);
-}
-
 static uint64_t
 held_bits(struct pair *p)
 {
@@ -286,7 +285,7 @@ verify__R19_damage_clears_the_bit_and_the_edge_heals_it(void **state)
 	send_all(&p, IMAGES);
 	assert_true(pair_settle(&p, TURNS));
 	assert_int_equal(held_bits(&p), 0);
-	spoil(&p, 2);
+	pair_spoil(&p, 2);
 	words[0] = (const char *)(void *)&v;
 	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
 	assert_int_equal(v.damaged, 1);
@@ -297,6 +296,36 @@ verify__R19_damage_clears_the_bit_and_the_edge_heals_it(void **state)
 	assert_true(pair_settle(&p, TURNS));
 	expect_all(&p, IMAGES);
 	assert_int_equal(held_bits(&p), 0);
+	/* Healed is healed: the file that was damaged is not the one that is served. */
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 0);
+	assert_int_equal(v.frames, 0);
+	pair_fini(&p);
+}
+
+/* All of a pack's members are bad: what is sent again is the same pack. */
+static void
+verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file(void **state)
+{
+	struct verify_result v;
+	const char *words[1];
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, 1);
+	assert_true(pair_settle(&p, TURNS));
+	pair_spoil(&p, 0);
+	words[0] = (const char *)(void *)&v;
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 1);
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, 1);
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 0);
 	pair_fini(&p);
 }
 
@@ -308,7 +337,9 @@ main(void)
 		cmocka_unit_test(pair__R14_R22_a_restart_between_any_messages_loses_nothing),
 		cmocka_unit_test(pair__R7_no_pack_leaves_before_its_entries_are_acknowledged),
 		cmocka_unit_test(pair__R22_a_new_empty_central_is_filled_at_any_moment),
+		cmocka_unit_test(pair__R22_a_restart_after_a_new_epoch_forgets_nothing),
 		cmocka_unit_test(pair__R18_what_a_lost_site_owed_is_lost_and_listed),
+		cmocka_unit_test(verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file),
 		cmocka_unit_test(verify__R19_damage_clears_the_bit_and_the_edge_heals_it),
 	};
 

@@ -269,10 +269,32 @@ pack_open__refuses_what_cannot_be_and_survives_chance(void **state)
 	sample_drop(&s);
 }
 
+/* Sizes that add up to nothing must not let a pack be whole without its members. */
+static void
+pack_open__R14_sizes_that_cannot_be_are_refused(void **state)
+{
+	struct id128 incarnation = {{1}};
+	struct pack_member m = {.seq = 1, .sop_instance = "1.2.3"};
+	static const uint64_t sizes[] = {0, UINT64_C(1) << 48, UINT64_C(1) << 59, UINT64_MAX};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct buf manifest = BUF_INIT;
+		struct pack *p;
+
+		m.size = sizes[i];
+		assert_int_equal(pack_manifest(&manifest, "north", &incarnation, &m, 1, NULL), 0);
+		assert_int_equal(pack_open(&p, manifest.data, manifest.len, NULL), ERR_PEER);
+		buf_fini(&manifest);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pack_open__R14_sizes_that_cannot_be_are_refused),
 		cmocka_unit_test(pack_make__R14_gnu_tar_gives_the_files_back),
 		cmocka_unit_test(pack_make__R14_any_range_is_the_same_again),
 		cmocka_unit_test(pack_check__R14_hashes_every_member),
