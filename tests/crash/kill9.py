@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""kill -9 of an edge while files stream in: every acknowledged image is there, nothing is half.
+"""kill -9 of both nodes while files stream in: every acknowledged image is there, nothing is half.
 
   kill9.py [--rounds N] [--seed N] [--seconds N]
 
-Each round: images stream into the edge over several associations, the edge is killed at a random
-moment, restarted, and whatever was answered 0000 so far must come back by C-GET, byte for byte.
+Each round: images stream into the edge over several associations and on to central; the edge, central
+or both are killed at a random moment, restarted, and whatever was answered 0000 so far must come back
+from the edge by C-GET, byte for byte. At the end nothing is owed and all of it is in central's packs.
 The judge shares no code with the product.
 """
 import argparse
@@ -25,7 +26,8 @@ import nodes  # noqa: E402
 class Crash:
     def __init__(self, top, seed):
         self.top, self.random = top, random.Random(seed)
-        self.edge = nodes.edge(os.path.join(top, "edge"), "edge", quota="2GiB")
+        self.central = nodes.central(os.path.join(top, "central"))
+        self.edge = nodes.edge(os.path.join(top, "edge"), "edge", quota="8GiB", central_port=self.central.http)
         self.acked = {}  # path -> key
         self.batch = 0
 
@@ -71,24 +73,50 @@ class Crash:
 
     def round(self, number):
         sender = self.stream(self.fresh_files(60))
-        time.sleep(self.random.uniform(0.0, 0.15))  # when the power goes is what the round varies
-        self.edge.kill()
+        victims = self.random.choice([[self.edge], [self.central], [self.edge, self.central]])
+        # When the power goes is what the round varies; packs leave about a second later.
+        time.sleep(self.random.uniform(0.0, 0.15) if self.random.random() < 0.6 else self.random.uniform(0.8, 1.4))
+        for node in victims:
+            node.kill()
         count = self.collect(sender)
-        self.edge.start()
+        for node in victims:
+            node.start()
         self.judge(self.fetched())
-        print(f"round {number}: {count} acknowledged, {len(self.acked)} in all are there", flush=True)
+        print(f"round {number}: {'+'.join(v.role for v in victims)}: {count} acknowledged, "
+              f"{len(self.acked)} in all are there", flush=True)
+
+    def arrived(self):
+        """Central's packs, read by the judge and nobody else."""
+        epoch = self.central.status()["epoch"]
+
+        def done():
+            s = self.edge.status()
+            return s["central"]["epoch"] == epoch and s["owed"]["instances"] == 0
+        nodes.wait_for("nothing is owed", done, 60)
+        wrong = []
+        have = {o.key for p in check.packs(os.path.join(self.central.data, "vault"))
+                for o in check.pack_members(p, wrong)}
+        if wrong:
+            raise nodes.Failed("; ".join(wrong[:5]))
+        self.judge(have)
+        sites = self.central.status()["sites"]
+        if any(s["lost"] or s["owed"] or s["known"] != s["held"] for s in sites):
+            raise nodes.Failed(f"central counts {sites}")
 
     def play(self, rounds, seconds):
+        self.central.start()
         self.edge.start()
         end = time.monotonic() + seconds if seconds else None
         number = 0
         while number < rounds and not (end and time.monotonic() > end):
             number += 1
             self.round(number)
+        self.arrived()
         print(f"{number} rounds, {len(self.acked)} acknowledged images, 0 lost")
 
     def stop(self):
         self.edge.kill()
+        self.central.kill()
 
 
 def main():
