@@ -158,6 +158,7 @@ demo: deps-build deps-demo
 bench: deps-build deps-test deps-bench
 	@$(MAKE) --no-print-directory build-all tools
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/take_in.py
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py
 	@$(B)/tests/bench/bench_store
 
 # What outgrows `make check`: SECONDS= of kill -9 rounds and of power cuts on fresh seeds, then as
