@@ -18,6 +18,7 @@
 #include "edge/edge_commands.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/edge_settings.h"
 #include "edge/take_in.h"
@@ -70,9 +71,9 @@ link_to_central(struct edge *e, struct link **out, struct err *err)
 /* --- folders and their ids (R23) --- */
 
 static void
-store_dir(const struct edge *e, char out[PATH_MAX])
+store_dir(const struct edge *e, const char *name, char out[PATH_MAX])
 {
-	(void)snprintf(out, PATH_MAX, "%s/store", e->dir);
+	(void)snprintf(out, PATH_MAX, "%s/%s", e->dir, name);
 }
 
 static int
@@ -86,7 +87,7 @@ make_parts(struct edge *e, bool by_init, struct err *err)
 	strcpy(id.role, "edge");
 	id128_make(rng_real(), &id.id);
 	id.by_init = by_init;
-	store_dir(e, dir);
+	store_dir(e, "store", dir);
 	strcpy(id.part, "store");
 	if (!rc)
 		rc = identity_write(dir, &id, err);
@@ -104,7 +105,7 @@ check_store(struct edge *e, struct err *err)
 	char dir[PATH_MAX];
 	int rc;
 
-	store_dir(e, dir);
+	store_dir(e, "store", dir);
 	strcpy(want.part, "store");
 	rc = identity_check(dir, &want, err);
 	if (rc == ERR_ABSENT)
@@ -182,7 +183,7 @@ begin_ledger(struct store_tx *tx, void *arg, struct err *err)
 
 	if (rc || head.seq)
 		return rc;
-	ledger_incarnation(&entry, &e->identity.id, e->site, clock_wall(e->clock));
+	ledger_incarnation(&entry, &e->begin_with, e->site, clock_wall(e->clock));
 	rc = ledger_append(tx, &entry, &seq, err);
 	buf_fini(&entry);
 	return rc;
@@ -212,13 +213,13 @@ read_incarnation(struct edge *e, struct err *err)
 }
 
 static int
-open_store(struct edge *e, bool read_only, struct err *err)
+open_store(struct edge *e, const char *name, bool read_only, struct err *err)
 {
 	struct store_config sc;
 	char dir[PATH_MAX];
 	int rc;
 
-	store_dir(e, dir);
+	store_dir(e, name, dir);
 	memset(&sc, 0, sizeof(sc));
 	sc.dir = dir;
 	sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
@@ -230,6 +231,49 @@ open_store(struct edge *e, bool read_only, struct err *err)
 	if (!rc && !read_only)
 		rc = store_commit(e->store, begin_ledger, e, err);
 	return rc ? rc : read_incarnation(e, err);
+}
+
+int
+edge_open_store(struct edge *e, struct err *err)
+{
+	return open_store(e, "store", false, err);
+}
+
+int
+edge_open_new_store(struct edge *e, const char *name, struct err *err)
+{
+	struct identity id = e->identity;
+	char dir[PATH_MAX];
+	int rc = file_mkdirs(e->dir, name, err);
+
+	store_dir(e, name, dir);
+	strcpy(id.part, "store");
+	if (!rc)
+		rc = identity_write(dir, &id, err);
+	id128_make(rng_real(), &e->begin_with); /* a ledger of its own (R13) */
+	return rc ? rc : open_store(e, name, false, err);
+}
+
+void
+edge_close_store(struct edge *e)
+{
+	store_close(e->store);
+	e->store = NULL;
+}
+
+/* A swap that a death cut between its two steps goes back: the old one is whole. */
+static int
+mend_swap(struct edge *e, struct err *err)
+{
+	char now[PATH_MAX], old[PATH_MAX];
+	int rc;
+
+	store_dir(e, "store", now);
+	store_dir(e, "store.old", old);
+	if (!file_missing(now) || file_missing(old))
+		return 0;
+	rc = file_rename(old, now, err);
+	return rc ? rc : file_sync_dir(e->dir, err);
 }
 
 int
@@ -247,16 +291,20 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 		return rc;
 	log_set_level_named(conf_string(e->conf, "log", NULL, "level"));
 	(void)pthread_mutex_init(&e->mu, NULL);
+	(void)pthread_rwlock_init(&e->use, NULL);
 	e->locks = true;
 	e->site = conf_string(e->conf, "site", NULL, "name");
 	(void)snprintf(e->dir, sizeof(e->dir), "%s", conf_string(e->conf, "data", NULL, "dir"));
-	rc = find_identity(e, mode == EDGE_SERVE, err);
+	rc = mode == EDGE_READ ? 0 : mend_swap(e, err);
+	if (!rc)
+		rc = find_identity(e, mode == EDGE_SERVE, err);
+	e->begin_with = e->identity.id;
 	if (!rc && mode != EDGE_READ) {
 		e->lock = daemon_lock(e->dir, err);
 		rc = e->lock < 0 ? e->lock : 0;
 	}
-	if (!rc)
-		rc = open_store(e, mode == EDGE_READ, err);
+	if (!rc && mode != EDGE_SALVAGE)
+		rc = open_store(e, "store", mode == EDGE_READ, err);
 	if (rc)
 		edge_close(e);
 	return rc;
@@ -269,8 +317,10 @@ edge_close(struct edge *e)
 	if (e->lock >= 0)
 		file_close(e->lock);
 	conf_free(e->conf);
-	if (e->locks)
+	if (e->locks) {
 		(void)pthread_mutex_destroy(&e->mu);
+		(void)pthread_rwlock_destroy(&e->use);
+	}
 	memset(e, 0, sizeof(*e));
 	e->lock = -1;
 }
@@ -335,31 +385,86 @@ start_replication(struct edge *e, struct err *err)
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }
 
-/* ctl first, then HTTP, then DICOM. */
-int
-edge_serve(struct edge *e, struct err *err)
+static void
+stop_services(struct edge *e)
 {
-	int rc = keep_start(&e->keep, e, err);
-
-	if (!rc)
-		rc = start_replication(e, err);
-	if (!rc) /* commands find both duties */
-		rc = ctl_start(&e->ctl, e->dir, edge_commands_run, e, err);
-	if (!rc)
-		rc = web_start(&e->http, e, err);
-	if (!rc)
-		rc = start_dicom(e, err);
-	if (!rc) {
-		daemon_ready("edge");
-		daemon_wait(reload, e);
-		daemon_stopping();
-	}
 	atomic_store(&e->stopping, true);
 	keep_hurry(e->keep);
 	dimse_node_stop(&e->dicom);
 	http_stop(e->http);
-	ctl_stop(e->ctl);
+	e->http = NULL;
+}
+
+/* What commands use as well: they have ended, or wait. */
+static void
+stop_duties(struct edge *e)
+{
 	keep_stop(e->keep);
 	replicate_stop(e->replicate);
+	e->keep = NULL;
+	e->replicate = NULL;
+	atomic_store(&e->stopping, false);
+}
+
+static int
+start_duties(struct edge *e, struct err *err)
+{
+	int rc = keep_start(&e->keep, e, err);
+
+	return rc ? rc : start_replication(e, err);
+}
+
+static int
+start_services(struct edge *e, struct err *err)
+{
+	int rc = web_start(&e->http, e, err);
+
+	return rc ? rc : start_dicom(e, err);
+}
+
+/* In main's thread: nobody uses the store while it is made anew. */
+static int
+rebuild_now(struct edge *e, struct err *err)
+{
+	int rc;
+
+	stop_services(e);
+	(void)pthread_rwlock_wrlock(&e->use);
+	stop_duties(e);
+	edge_close_store(e);
+	rc = rebuild_store(e, &e->rebuilt, err);
+	memset(&e->contact, 0, sizeof(e->contact));
+	if (!rc)
+		rc = start_duties(e, err);
+	(void)pthread_rwlock_unlock(&e->use);
+	if (!rc)
+		rc = start_services(e, err);
+	atomic_store(&e->rebuild_done, rc ? -1 : 1);
+	return rc;
+}
+
+/* ctl first (behind the duties that commands use), then HTTP, then DICOM. */
+int
+edge_serve(struct edge *e, struct err *err)
+{
+	int rc = start_duties(e, err);
+
+	if (!rc)
+		rc = ctl_start(&e->ctl, e->dir, edge_commands_run, e, err);
+	if (!rc)
+		rc = start_services(e, err);
+	if (!rc)
+		daemon_ready("edge");
+	while (!rc) {
+		daemon_wait(reload, e);
+		if (!atomic_exchange(&e->rebuild_wanted, false))
+			break;
+		rc = rebuild_now(e, err);
+	}
+	daemon_stopping();
+	stop_services(e);
+	ctl_stop(e->ctl);
+	e->ctl = NULL;
+	stop_duties(e);
 	return rc;
 }

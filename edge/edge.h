@@ -14,6 +14,7 @@
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
+#include "edge/rebuild.h"
 
 struct clock;
 struct conf;
@@ -51,9 +52,11 @@ struct edge {
 	int lock;
 	struct identity identity;
 	struct id128 incarnation;
+	struct id128 begin_with; /* the incarnation of an empty ledger */
 	struct store *store;
 	pthread_mutex_t mu;
-	bool locks; /* mu exists */
+	pthread_rwlock_t use; /* held by commands; for writing while a rebuild swaps the store */
+	bool locks;	      /* they exist */
 	/* guarded by mu */
 	struct contact contact;
 
@@ -67,12 +70,16 @@ struct edge {
 	struct keep *keep;
 	struct http_server *http;
 	struct ctl *ctl;
+	_Atomic bool rebuild_wanted;
+	_Atomic int rebuild_done; /* 0: under way; 1, -1: how it ended */
+	struct rebuild_result rebuilt;
 };
 
 enum edge_mode {
 	EDGE_SERVE, /* makes what may be made (R23)    */
 	EDGE_LOCAL, /* a command without a server      */
-	EDGE_READ   /* beside whoever holds the lock   */
+	EDGE_READ,   /* beside whoever holds the lock   */
+	EDGE_SALVAGE /* `rebuild`: the store stays shut */
 };
 
 /* The edge's own tables in the store's environment. */
@@ -80,6 +87,10 @@ const char *const *edge_tables(unsigned *n);
 /* Opens the data folder: lock, identity, store. */
 int edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err *err);
 void edge_close(struct edge *e);
+/* Of an edge that is open but for its store. */
+int edge_open_store(struct edge *e, struct err *err);
+int edge_open_new_store(struct edge *e, const char *name, struct err *err);
+void edge_close_store(struct edge *e);
 /* `init`: refuses a folder that is not empty. */
 int edge_init(const char *conf_path, struct err *err);
 /* `serve`: returns when told to stop. */

@@ -1,5 +1,6 @@
 #include "edge/edge_commands.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/rebuild.h"
 #include "edge/refill.h"
 #include "edge/replicate.h"
 #include "edge/status.h"
@@ -296,6 +298,43 @@ refill(struct asked *a)
 	return give(a, &out, result.failed ? EXIT_FAILED : EXIT_OK);
 }
 
+/* A running server makes it in main's thread; here it is waited for. */
+static int
+rebuild(struct edge *e, struct ctl_reply *r)
+{
+	struct rebuild_result result;
+	struct err err = ERR_INIT;
+	char line[300];
+	int rc = 0;
+
+	if (e->ctl) {
+		atomic_store(&e->rebuild_done, 0);
+		atomic_store(&e->rebuild_wanted, true);
+		daemon_wake();
+		while (!atomic_load(&e->rebuild_done) && !ctl_stopping(r))
+			clock_sleep(50);
+		rc = atomic_load(&e->rebuild_done) == 1 ? 0 : ERR_LOCAL;
+		(void)err_set(&err, ERR_LOCAL, 0, "rebuild failed; see the log");
+		result = e->rebuilt;
+	} else {
+		edge_close_store(e);
+		rc = rebuild_store(e, &result, &err);
+	}
+	if (rc)
+		(void)snprintf(line, sizeof(line), "salamander-edge: %s\n", err.what);
+	else
+		(void)snprintf(line, sizeof(line),
+			       "%llu images found again, all owed until central confirms them; "
+			       "%llu torn%s\n",
+			       (unsigned long long)result.objects, (unsigned long long)result.torn,
+			       result.kept ? "; the old file stays as store.old" : "");
+	if (rc)
+		(void)ctl_progress(r, line);
+	else
+		(void)ctl_out(r, line, strlen(line));
+	return rc ? EXIT_FAILED : result.torn ? EXIT_PERSON : EXIT_OK;
+}
+
 static int
 reload(struct asked *a)
 {
@@ -326,7 +365,7 @@ edge_commands_known(const char *name)
 	for (i = 0; i < N_COMMANDS; i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return true;
-	return false;
+	return strcmp(name, "rebuild") == 0;
 }
 
 bool
@@ -381,11 +420,18 @@ edge_commands_run(void *edge, size_t n, const char *const *words, struct ctl_rep
 	const char *rest[CTL_WORDS];
 	struct asked a = {.e = edge, .r = r, .words = rest};
 	size_t i;
+	int code;
 
 	a.n = sort_out(&a, n, words, rest);
+	if (a.n && strcmp(rest[0], "rebuild") == 0)
+		return rebuild(edge, r);
 	for (i = 0; a.n && i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, rest[0]) == 0)
-			return commands[i].run(&a);
+		if (strcmp(commands[i].name, rest[0]) == 0) {
+			(void)pthread_rwlock_rdlock(&a.e->use);
+			code = a.e->store ? commands[i].run(&a) : EXIT_FAILED;
+			(void)pthread_rwlock_unlock(&a.e->use);
+			return code;
+		}
 	complain(&a, "no such command; see --help");
 	return EXIT_USAGE;
 }

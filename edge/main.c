@@ -125,6 +125,7 @@ static const struct argp argp = {
 	"  status          what is here and what is owed\n"
 	"  conflicts       other versions under one UID\n"
 	"  refill          get back what central holds of this site\n"
+	"  rebuild         make the store anew from the images in its file\n"
 	"  evict           free what central releases\n"
 	"  hold on|off     stop eviction, allow it again\n"
 	"  pin STUDY       keep a study here; unpin STUDY\n"
@@ -173,13 +174,14 @@ init(const char *config)
 /* Without a server: by itself, under the data lock unless it only reads. */
 static int
 alone(const struct arguments *a)
-{
-	struct err e = ERR_INIT;
+{	struct err e = ERR_INIT;
+	enum edge_mode mode;
 	struct edge edge;
 	int code;
-
-	if (edge_open(&edge, a->config, edge_commands_reads(a->words[0]) ? EDGE_READ : EDGE_LOCAL,
-		      &e))
+mode = strcmp(a->words[0], "rebuild") == 0    ? EDGE_SALVAGE
+	       : edge_commands_reads(a->words[0]) ? EDGE_READ
+						  : EDGE_LOCAL;
+	if (edge_open(&edge, a->config, mode, &e))
 		return fail(&e);
 	code = ctl_local(edge_commands_run, &edge, a->n, a->words);
 	edge_close(&edge);

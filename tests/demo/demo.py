@@ -235,11 +235,23 @@ class Demo:
         self.step("a new south is refilled", self.new_south)
         print(f"nothing was lost that is not listed ({time.monotonic() - self.began:.1f} s)")
 
+    def keep(self):
+        """The relays end with this program: the edges talk to central directly from now on."""
+        for edge in self.edges.values():
+            edge.stop()
+            edge.config["central"]["url"] = f"http://127.0.0.1:{self.central.http}"
+            edge.start()
+        print("Point a viewer on this machine at any of them (C-FIND, C-GET, C-MOVE):")
+        for node in [self.central, *self.edges.values()]:
+            print(f"  {node.name}: AE title {node.aet}, 127.0.0.1 port {node.dicom}, for instance\n"
+                  f"    findscu -S -aec {node.aet} -k QueryRetrieveLevel=STUDY -k PatientName -k StudyInstanceUID "
+                  f"127.0.0.1 {node.dicom}\n    {node.binary} --config {node.conf} status")
+        pids = " ".join(str(n.process.pid) for n in [self.central, *self.edges.values()])
+        print(f"End them with: kill {pids}; their files are below {self.top}")
+
     def stop(self):
         if os.environ.get("KEEP") == "1":
-            for node in [self.central, *self.edges.values()]:
-                print(f"{node.name}: AE title {node.aet}, 127.0.0.1 port {node.dicom}, pid {node.process.pid}, "
-                      f"status: {node.binary} --config {node.conf} status")
+            self.keep()
             return
         for node in [self.central, *self.edges.values()]:
             node.kill()

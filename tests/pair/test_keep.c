@@ -20,6 +20,7 @@
 #include "edge/edge_commands.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/rebuild.h"
 #include "edge/refill.h"
 #include "edge/replicate.h"
 #include "edge/take_in.h"
@@ -323,18 +324,6 @@ upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted(void **state)
 	pair_fini(&p);
 }
 
-/* --- refill --- */
-
-static int
-refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-
-	(void)n;
-	return refill_run(node, &c, r, out, NULL);
-}
-
 static uint64_t
 owed(struct pair *p)
 {
@@ -345,6 +334,62 @@ owed(struct pair *p)
 	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
 	store_end_read(tx);
 	return c.owed;
+}
+
+/* --- rebuild --- */
+
+static void
+rebuild__R13_finds_every_image_again_and_voids_all_receipts(void **state)
+{
+	struct rebuild_result result;
+	struct err e = ERR_INIT;
+	struct id128 before;
+	struct tally t;
+	struct store_tx *tx;
+	struct edge edge;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, IMAGES), 0); /* owed */
+	before = p.edge.incarnation;
+	pair_close_edge(&p);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	if (rebuild_store(&edge, &result, &e))
+		fail_msg("%s", e.what);
+	assert_int_equal(result.objects, IMAGES + 1);
+	assert_int_equal(result.torn, 0);
+	assert_memory_not_equal(&before, &edge.incarnation, sizeof(before));
+	edge_close(&edge);
+	pair_open_edge(&p);
+	for (i = 0; i <= IMAGES; i++)
+		assert_true(pair_edge_has(&p, i));
+	assert_int_equal(owed(&p), IMAGES + 1);
+	p.cut_method = NULL;
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i <= IMAGES; i++)
+		assert_true(pair_central_has(&p, i));
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	store_end_read(tx);
+	for (i = 0; i < t.n; i++)
+		assert_int_equal(t.rows[i].of[TALLY_LOST] + t.rows[i].of[TALLY_OWED], 0);
+	tally_free(&t);
+	pair_fini(&p);
+}
+
+/* --- refill --- */
+
+static int
+refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = false};
+	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
+
+	(void)n;
+	return refill_run(node, &c, r, out, NULL);
 }
 
 static void
@@ -395,6 +440,7 @@ main(void)
 		cmocka_unit_test(evict__R10_in_the_dark_nothing_is_freed),
 		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
 		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),
+		cmocka_unit_test(rebuild__R13_finds_every_image_again_and_voids_all_receipts),
 		cmocka_unit_test(refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire),
 	};
 

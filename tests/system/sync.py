@@ -336,6 +336,32 @@ def central__commands_work_with_and_without_a_server():
         g.served(c, a)
 
 
+def edge__R13_rebuild_while_it_serves():
+    with Group() as g:
+        a = g.generate("--count", 6)
+        g.send("north", a)
+        g.drained()
+        edge = g.edges["north"]
+        before = edge.status()["incarnation"]
+        _, out = edge.command("rebuild")
+        if not out.startswith("6 images found again"):
+            raise nodes.Failed(out)
+        if edge.status()["incarnation"] == before:
+            raise nodes.Failed("a rebuilt edge begins a new incarnation")
+        g.served(edge, a)
+        g.drained()
+        b = g.generate("--count", 3, "--seed", 4)
+        g.send("north", b)
+        g.drained()
+        g.in_vault(a, b)
+        edge.stop()
+        edge.command("rebuild")
+        edge.start()
+        g.served(edge, a, b)
+        g.drained()
+        expect("packs hold it once", g.central.status()["instances"], 9)
+
+
 def verify__R19_finds_damage_and_says_what_healed_it():
     with Group() as g:
         a = g.generate("--count", 6)

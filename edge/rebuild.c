@@ -1,0 +1,126 @@
+#include "edge/rebuild.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/os/file.h"
+#include "common/store/salvage.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/take_in.h"
+
+struct rebuilding {
+	struct edge *e;
+	void *sink;
+};
+
+static void
+path_of(const struct edge *e, const char *name, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/%s", e->dir, name);
+}
+
+static int
+begin(void *arg, const struct salvaged *o, struct err *err)
+{
+	struct rebuilding *r = arg;
+
+	(void)o;
+	return take_in_kept_begin(r->e, &r->sink, err);
+}
+
+static int
+bytes(void *arg, const void *p, size_t n, struct err *err)
+{
+	return take_in_kept_feed(((struct rebuilding *)arg)->sink, p, n, err);
+}
+
+static int
+end(void *arg, struct err *err)
+{
+	struct rebuilding *r = arg;
+	int rc = take_in_kept_end(r->sink, err);
+
+	r->sink = NULL;
+	return rc;
+}
+
+static int
+remove_one(void *arg, const char *name, struct err *err)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
+	return file_remove(path, err);
+}
+
+static int
+empty_folder(const struct edge *e, const char *name, struct err *err)
+{
+	char dir[PATH_MAX];
+
+	path_of(e, name, dir);
+	return file_missing(dir) ? 0 : file_list(dir, remove_one, dir, err);
+}
+
+static int
+fill(struct edge *e, struct salvage_result *found, struct err *err)
+{
+	struct rebuilding r = {e, NULL};
+	struct salvage_to to = {begin, bytes, end, &r};
+	char data[PATH_MAX];
+	int rc;
+
+	path_of(e, "store/data.mdb", data);
+	rc = file_missing(data) ? 0 : salvage_file(data, &to, found, err);
+	if (r.sink)
+		take_in_kept_drop(r.sink);
+	return rc;
+}
+
+/* The old one steps aside, the new one takes its name. */
+static int
+swap(struct edge *e, struct err *err)
+{
+	char now[PATH_MAX], old[PATH_MAX], new[PATH_MAX];
+	int rc = empty_folder(e, "store.old", err);
+
+	path_of(e, "store", now);
+	path_of(e, "store.old", old);
+	path_of(e, "store.new", new);
+	if (!rc)
+		rc = file_rename(now, old, err);
+	if (!rc)
+		rc = file_rename(new, now, err);
+	return rc ? rc : file_sync_dir(e->dir, err);
+}
+
+int
+rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
+{
+	struct salvage_result found;
+	int rc = empty_folder(e, "store.new", err);
+
+	memset(out, 0, sizeof(*out));
+	memset(&found, 0, sizeof(found));
+	if (!rc)
+		rc = edge_open_new_store(e, "store.new", err);
+	if (!rc)
+		rc = fill(e, &found, err);
+	edge_close_store(e);
+	if (!rc)
+		rc = swap(e, err);
+	if (rc)
+		return rc;
+	out->objects = found.objects;
+	out->torn = found.torn;
+	out->kept = found.torn > 0;
+	if (!out->kept)
+		rc = empty_folder(e, "store.old", err);
+	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu",
+		 (unsigned long long)out->objects, (unsigned long long)out->torn);
+	return rc ? rc : edge_open_store(e, err);
+}
