@@ -76,8 +76,8 @@ struct edge {
 };
 
 enum edge_mode {
-	EDGE_SERVE, /* makes what may be made (R23)    */
-	EDGE_LOCAL, /* a command without a server      */
+	EDGE_SERVE,  /* makes what may be made (R23)    */
+	EDGE_LOCAL,  /* a command without a server      */
 	EDGE_READ,   /* beside whoever holds the lock   */
 	EDGE_SALVAGE /* `rebuild`: the store stays shut */
 };

@@ -174,13 +174,14 @@ init(const char *config)
 /* Without a server: by itself, under the data lock unless it only reads. */
 static int
 alone(const struct arguments *a)
-{	struct err e = ERR_INIT;
+{
+	struct err e = ERR_INIT;
 	enum edge_mode mode;
 	struct edge edge;
 	int code;
-mode = strcmp(a->words[0], "rebuild") == 0    ? EDGE_SALVAGE
-	       : edge_commands_reads(a->words[0]) ? EDGE_READ
-						  : EDGE_LOCAL;
+	mode = strcmp(a->words[0], "rebuild") == 0 ? EDGE_SALVAGE
+	       : edge_commands_reads(a->words[0])  ? EDGE_READ
+						   : EDGE_LOCAL;
 	if (edge_open(&edge, a->config, mode, &e))
 		return fail(&e);
 	code = ctl_local(edge_commands_run, &edge, a->n, a->words);

@@ -34,9 +34,13 @@ class Group:
         self.files = 0
 
     def __enter__(self):
-        self.central.start()
-        for edge in self.edges.values():
-            edge.start()
+        try:
+            self.central.start()
+            for edge in self.edges.values():
+                edge.start()
+        except Exception:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
