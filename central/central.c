@@ -407,7 +407,7 @@ start_services(struct central *c, struct err *e)
 
 	hc.routes = intake_routes(&hc.n_routes);
 	http_configure(&hc, c->conf, listen);
-	if (!rc && c->identity.by_init && !hc.cert[0]) /* R24 */
+	if (!rc && c->identity.by_init && hc.listen[0] && !hc.cert[0]) /* R24 */
 		rc = err_set(e, ERR_PEER, 0, "a central made by `init` speaks TLS only: set [tls]");
 	if (!rc)
 		rc = http_start(&c->http, &hc, e);

@@ -5,6 +5,7 @@
 #include "common/os/ctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,7 +29,7 @@ struct ctl {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	ctl_command *command;
 	void *node;
-	int fd;
+	int fd, dir_fd;
 	pthread_t thread;
 	_Atomic bool stopping;
 	pthread_mutex_t mu;
@@ -207,14 +208,17 @@ listen_loop(void *arg)
 	return NULL;
 }
 
+/* By way of the folder's descriptor: a socket's name holds 107 bytes, a path many more. */
 static int
-address_of(const char *dir, struct sockaddr_un *out, struct err *e)
+address_of(const char *dir, struct sockaddr_un *out, int *dir_fd, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
 	out->sun_family = AF_UNIX;
-	if (snprintf(out->sun_path, sizeof(out->sun_path), "%s/ctl", dir) >=
-	    (int)sizeof(out->sun_path))
-		return err_set(e, ERR_LOCAL, 0, "%s/ctl is too long for a socket", dir);
+	*dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*dir_fd < 0)
+		return errno == ENOENT ? ERR_ABSENT
+				       : err_set(e, ERR_LOCAL, errno, "cannot open %s", dir);
+	(void)snprintf(out->sun_path, sizeof(out->sun_path), "/proc/self/fd/%d/ctl", *dir_fd);
 	return 0;
 }
 
@@ -223,13 +227,16 @@ ctl_start(struct ctl **out, const char *dir, ctl_command *command, void *node, s
 {
 	struct sockaddr_un a;
 	struct ctl *c;
-	int rc = address_of(dir, &a, e);
+	int dir_fd, rc = address_of(dir, &a, &dir_fd, e);
 
 	if (rc)
 		return rc;
 	c = calloc(1, sizeof(*c));
-	if (!c)
+	if (!c) {
+		(void)close(dir_fd);
 		return err_set(e, ERR_LOCAL, 0, "no memory for the control socket");
+	}
+	c->dir_fd = dir_fd;
 	c->command = command;
 	c->node = node;
 	strcpy(c->path, a.sun_path);
@@ -239,9 +246,10 @@ ctl_start(struct ctl **out, const char *dir, ctl_command *command, void *node, s
 	(void)unlink(c->path); /* the data lock is ours: nobody else's socket lies here */
 	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&a, sizeof(a)) || chmod(c->path, 0600) ||
 	    listen(c->fd, BACKLOG) || pthread_create(&c->thread, NULL, listen_loop, c)) {
-		rc = err_set(e, ERR_LOCAL, errno, "cannot open %s", c->path);
+		rc = err_set(e, ERR_LOCAL, errno, "cannot open %s/ctl", dir);
 		if (c->fd >= 0)
 			(void)close(c->fd);
+		(void)close(dir_fd);
 		free(c);
 		return rc;
 	}
@@ -258,6 +266,7 @@ ctl_stop(struct ctl *c)
 	(void)pthread_join(c->thread, NULL);
 	(void)unlink(c->path);
 	(void)close(c->fd);
+	(void)close(c->dir_fd);
 	(void)pthread_mutex_lock(&c->mu);
 	while (c->running)
 		(void)pthread_cond_wait(&c->ended, &c->mu);
@@ -302,18 +311,21 @@ ctl_ask(const char *dir, size_t n, const char *const *words, struct buf *out, in
 	struct buf request = BUF_INIT;
 	struct sockaddr_un a;
 	size_t i;
-	int fd, rc = address_of(dir, &a, e);
+	int fd, dir_fd, rc = address_of(dir, &a, &dir_fd, e);
 
 	if (rc)
 		return rc;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+	if (fd < 0) {
+		(void)close(dir_fd);
 		return err_set(e, ERR_LOCAL, errno, "no socket");
+	}
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
 		rc = errno == ENOENT || errno == ECONNREFUSED
 			     ? ERR_ABSENT
-			     : err_set(e, ERR_LOCAL, errno, "cannot reach %s", a.sun_path);
+			     : err_set(e, ERR_LOCAL, errno, "cannot reach %s/ctl", dir);
 		(void)close(fd);
+		(void)close(dir_fd);
 		return rc;
 	}
 	buf_put_u32(&request, 0);
@@ -325,10 +337,11 @@ ctl_ask(const char *dir, size_t n, const char *const *words, struct buf *out, in
 		buf_set_u32(request.data, (uint32_t)(request.len - 4));
 		rc = write_all(fd, request.data, request.len)
 			     ? answer_of(fd, out, code, e)
-			     : err_set(e, ERR_LOCAL, errno, "cannot write to %s", a.sun_path);
+			     : err_set(e, ERR_LOCAL, errno, "cannot write to %s/ctl", dir);
 	}
 	buf_fini(&request);
 	(void)close(fd);
+	(void)close(dir_fd);
 	return rc;
 }
 

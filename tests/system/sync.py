@@ -366,6 +366,40 @@ def edge__R13_rebuild_while_it_serves():
         expect("packs hold it once", g.central.status()["instances"], 9)
 
 
+def edge__refill_and_evict_work_without_a_server():
+    with Group() as g:
+        a = g.generate("--count", 4)
+        g.send("north", a)
+        g.drained()
+        edge = g.edges["north"]
+        edge.burn()
+        edge.start()
+        edge.stop()
+        if "4 came" not in edge.command("refill")[1]:
+            raise nodes.Failed("refill by itself brought nothing")
+        edge.start()
+        g.served(edge, a)
+        g.drained()
+        edge.stop()
+        if not edge.command("evict")[1].startswith("4 images"):
+            raise nodes.Failed("evict by itself freed nothing")
+        edge.start()
+        expect("here", edge.status()["cache"]["instances"], 0)
+
+
+def ctl__a_long_path_is_no_obstacle():
+    top = tempfile.mkdtemp(prefix="salamander-long-")
+    node = nodes.edge(os.path.join(top, "x" * 120), "north")
+    try:
+        node.start()
+        expect("reachable", node.status()["central"]["reachable"], False)
+        node.command("hold", "on")
+        expect("hold", node.status()["cache"]["hold"], True)
+    finally:
+        node.kill()
+        shutil.rmtree(top)
+
+
 def verify__R19_finds_damage_and_says_what_healed_it():
     with Group() as g:
         a = g.generate("--count", 6)
