@@ -9,16 +9,22 @@ or with what lies in central's packs.
   check.py compare --sent P... --got P...   every sent object came back, byte for byte
   check.py vault DIR --sent P...         every sent object is in a pack below DIR, and `tar` agrees
   check.py packs DIR                     every pack below DIR is whole in itself
+  check.py archive DIR [--status FILE]   central's folder: chains of log and ledgers, packs against manifests and
+                                         ledgers; the counts of `status --json` in FILE against the log's own
 
 Exit 0: nothing lost. 1: something is; each loss is a line. 2: usage.
 """
 import argparse
 import hashlib
+import json
 import os
 import struct
 import sys
 import tarfile
 import zlib
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import archive  # noqa: E402
 
 IMPLICIT = "1.2.840.10008.1.2"
 BIG = "1.2.840.10008.1.2.2"
@@ -188,6 +194,16 @@ def cmd_packs(args):
     return report("packs", count, wrong)
 
 
+def cmd_archive(args):
+    a = archive.Archive(args.dir)
+    if args.status:
+        with open(args.status, encoding="utf-8") as f:
+            a.compare(json.load(f))
+    for (site, ident), row in sorted(a.counts().items()):
+        print(site, ident, " ".join(f"{k} {v}" for k, v in row.items()))
+    return report("archive", len(a.announced()), a.wrong)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = p.add_subparsers(dest="command", required=True)
@@ -206,6 +222,10 @@ def main():
     s = sub.add_parser("packs")
     s.add_argument("dir")
     s.set_defaults(run=cmd_packs)
+    s = sub.add_parser("archive")
+    s.add_argument("dir")
+    s.add_argument("--status")
+    s.set_defaults(run=cmd_archive)
     args = p.parse_args()
     return args.run(args)
 

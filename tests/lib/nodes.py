@@ -165,13 +165,19 @@ def central(folder, name="central", **sections):
 
 
 class Wan:
-    """A TCP relay on loopback between an edge and central: cut, restored, slowed down."""
+    """A TCP relay on loopback between an edge and central: cut, restored, slowed down.
+
+    fuse: so many bytes from now, either way, all connections are cut in the middle of what they say. again: what
+    gives the next fuse; then the relay is up again at once, else it stays down until restore(). deny: requests that
+    hold these bytes end their connection: a WAN that lets only others through.
+    """
 
     STEP = 0.05
 
     def __init__(self, target):
         self.target, self.port, self.up, self.rate = target, port(), True, 0
         self.sent = 0  # bytes towards central
+        self.fuse = self.again = self.deny = None
         self.lock, self.pairs = threading.Lock(), []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -211,9 +217,16 @@ class Wan:
                 if limited and self.rate:
                     with self.lock:
                         time.sleep(len(data) / self.rate)
+                if limited and self.deny and self.deny in data:
+                    break
                 if limited:
                     self.sent += len(data)
+                data, over = self.spend(data)
                 sink.sendall(data)
+                if over:
+                    self.cut()
+                    self.up = self.again is not None
+                    return
         except OSError:
             pass
         for s in (source, sink):
@@ -221,6 +234,15 @@ class Wan:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def spend(self, data):
+        """What of data still gets through, and whether that was all."""
+        with self.lock:
+            if self.fuse is None or len(data) < self.fuse:
+                self.fuse = None if self.fuse is None else self.fuse - len(data)
+                return data, False
+            part, self.fuse = data[:self.fuse], self.again() if self.again else None
+            return part, True
 
     def cut(self):
         self.up = False
@@ -235,6 +257,7 @@ class Wan:
                 s.close()
 
     def restore(self):
+        self.fuse = self.again = None
         self.up = True
 
     def close(self):
