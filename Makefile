@@ -101,7 +101,7 @@ $(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h
 	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared -pthread $< -o $@ -ldl
 
 RUN := /usr/bin/python3 tests/run.py
-SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/demo/demo.py tests/crash/power.py
+SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
 THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c dimse.c clog.c) tests/pair/test_keep.c)
 

@@ -96,6 +96,19 @@ path_of_fd(int fd, char out[PATH_MAX])
 	return below(out);
 }
 
+/* "a//b" and "a/b" are one name. */
+static char *
+squeeze(char *path)
+{
+	char *to = path, *from;
+
+	for (from = path; *from; from++)
+		if (*from != '/' || to == path || to[-1] != '/')
+			*to++ = *from;
+	*to = '\0';
+	return path;
+}
+
 /* As the product names files: absolute, or below a folder's descriptor or the current one. */
 static const char *
 path_of_name(int at, const char *name, char out[PATH_MAX])
@@ -107,7 +120,7 @@ path_of_name(int at, const char *name, char out[PATH_MAX])
 	if (trace < 0)
 		return NULL;
 	if (name[0] == '/')
-		return below(strncpy(out, name, PATH_MAX - 1));
+		return below(squeeze(strncpy(out, name, PATH_MAX - 1)));
 	if (at != AT_FDCWD)
 		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
 	n = readlink(link, base, sizeof(base) - 1);
@@ -116,7 +129,7 @@ path_of_name(int at, const char *name, char out[PATH_MAX])
 	base[n] = '\0';
 	if (snprintf(out, PATH_MAX, "%s/%s", base, name) >= PATH_MAX)
 		return NULL;
-	return below(out);
+	return below(squeeze(out));
 }
 
 static uint64_t

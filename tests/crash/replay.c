@@ -1,15 +1,14 @@
 /*
  * replay - opens what a disk may hold after a power cut, many times.
  *
- *   replay --trace FILE --work DIR [--states N] [--seed N] [--only N]
+ *   replay --trace FILE --work DIR [--node edge|central] [--states N] [--seed N] [--only N]
  *          [--lie sync|through|folders] [--compare DIR]
  *
- * The trace is that of an edge whose data folder is "edge" in the recorded folder
- * (recorder.c), with marks of what was answered with success. State N of a seed is cut
- * at the same call each time: --only N brings a failing one back, and it stays in
- * DIR/disk. Each state is opened by the product; then every object answered before the
- * cut is there, every object at all passes its check, the ledger's chain holds and one
- * more object can be taken in.
+ * The trace is that of a node whose data folder is called "edge" or "central" in the
+ * recorded folder (recorder.c), with marks of what was answered (witness.h). State N of
+ * a seed is cut at the same call each time: --only N brings a failing one back, and it
+ * stays in DIR/disk. Each state is opened by the product; then every promise given
+ * before the cut holds, every object at all passes its check, and the node goes on.
  *
  * --lie: the model forgets what that flush had made durable, and losses are expected.
  * --compare: with nothing lost, the model must hold what this real folder holds.
@@ -31,19 +30,16 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/rng.h"
-#include "common/dicom/canon.h"
 #include "common/os/file.h"
-#include "common/store/store.h"
-#include "edge/edge.h"
-#include "proto/ledger.h"
 #include "tests/crash/trace.h"
 #include "tests/lib/disk.h"
-#include "tests/lib/stored.h"
+#include "tests/lib/witness.h"
 
-enum { OBJECTS_MAX = 4096, TRACE_MAX = 1 << 30, SHOWN = 5, SEEN_MAX = 1 << 16 };
+enum { TRACE_MAX = 1 << 30, SHOWN = 5, SEEN_MAX = 1 << 22 };
 
 struct options {
 	const char *trace, *work, *compare;
+	const struct witness_kind *node;
 	unsigned long long states, seed, only;
 	bool one;
 	unsigned lies;
@@ -54,18 +50,11 @@ struct trace {
 	size_t n;
 };
 
-struct acked {
-	unsigned char digest[SHA256_SIZE];
-	char path[256];
-};
-
 struct judge {
-	struct acked acked[OBJECTS_MAX];
-	size_t n;
-	struct made further; /* what is taken in afterwards */
+	const struct witness_kind *node;
+	struct witness *witness;
+	size_t n; /* marks */
 	char conf[300], disk[200];
-	uint64_t oids[OBJECTS_MAX];
-	size_t n_oids;
 	/* what was found */
 	unsigned long long states, distinct, lost, unopened, kept, pending;
 	uint64_t seen[SEEN_MAX]; /* hashes of disk and answers, 0: free */
@@ -132,85 +121,19 @@ load(struct trace *t, const char *path)
 static void
 add_mark(struct judge *j, const struct trace_head *h)
 {
-	struct canon_config c = {.form = CANON_FILE};
-	struct acked *a = &j->acked[j->n];
-	const struct object_info *info;
-	struct canon *canon = NULL;
 	struct err e = ERR_INIT;
-	struct buf b = BUF_INIT;
+	char mark[512];
 
-	if (j->n == OBJECTS_MAX || h->path >= sizeof(a->path))
-		die("too many marks, or too long a path", NULL);
-	memcpy(a->path, h + 1, h->path);
-	a->path[h->path] = '\0';
-	if (file_slurp(a->path, TRACE_MAX, &b, &e) ||
-	    canon_bytes(&canon, &c, b.data, b.len, NULL, &info, &e))
-		die(a->path, &e);
-	memcpy(a->digest, info->digest, SHA256_SIZE);
+	if (h->path >= sizeof(mark))
+		die("too long a mark", NULL);
+	memcpy(mark, h + 1, h->path);
+	mark[h->path] = '\0';
+	if (j->node->note(j->witness, mark, &e))
+		die(mark, &e);
 	j->n++;
-	canon_free(canon);
-	buf_fini(&b);
 }
 
 /* --- the judgement --- */
-
-static int
-keep_oid(void *arg, const struct version *v, struct err *e)
-{
-	struct judge *j = arg;
-
-	if (v->state != VERSION_HERE)
-		return 0;
-	if (j->n_oids == OBJECTS_MAX)
-		return err_set(e, ERR_LOCAL, 0, "too many objects");
-	j->oids[j->n_oids++] = v->oid;
-	return 0;
-}
-
-/* Every answered object has a version whose bytes are here; the chain holds. */
-static int
-check_rows(struct judge *j, struct store *s, size_t answered, struct err *e)
-{
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid, bad;
-	size_t i;
-	int rc = store_begin_read(&tx, s, e);
-
-	if (rc)
-		return rc;
-	rc = ledger_verify(tx, &bad, e);
-	for (i = 0; !rc && i < answered; i++) {
-		rc = store_by_digest(tx, j->acked[i].digest, &oid, e);
-		if (!rc)
-			rc = store_version(tx, oid, &v, e);
-		if (!rc && (v.state != VERSION_HERE || v.seq == 0))
-			rc = ERR_ABSENT;
-		if (rc)
-			err_set(e, ERR_ABSENT, 0, "answered, and gone: %s", j->acked[i].path);
-	}
-	j->n_oids = 0;
-	if (!rc)
-		rc = store_versions(tx, 0, keep_oid, j, e);
-	store_end_read(tx);
-	return rc;
-}
-
-static int
-check_store(struct judge *j, struct store *s, size_t answered, struct err *e)
-{
-	struct store_verdict verdict = {0};
-	int rc = check_rows(j, s, answered, e);
-	size_t i;
-
-	for (i = 0; !rc && i < j->n_oids; i++) /* nothing is half */
-		rc = store_check(s, j->oids[i], e);
-	if (!rc)
-		rc = stored_put(s, &j->further, "after", &verdict, e);
-	if (!rc)
-		rc = store_check(s, verdict.oid, e);
-	return rc;
-}
 
 enum verdict { GOOD, UNOPENED, LOST };
 
@@ -218,8 +141,7 @@ static enum verdict
 judge_state(struct judge *j, size_t answered)
 {
 	struct err e = ERR_INIT;
-	struct edge edge;
-	int rc = edge_open(&edge, j->conf, EDGE_SERVE, &e);
+	int rc = j->node->open(j->witness, &e);
 
 	if (rc && answered == 0) { /* the very first start, cut short: nothing to lose */
 		if (j->unopened == 0)
@@ -227,8 +149,8 @@ judge_state(struct judge *j, size_t answered)
 		return UNOPENED;
 	}
 	if (!rc) {
-		rc = check_store(j, edge.store, answered, &e);
-		edge_close(&edge);
+		rc = j->node->check(j->witness, answered, &e);
+		j->node->shut(j->witness);
 	}
 	if (rc && j->lost < SHOWN)
 		printf("LOST: %s: %s\n", where, e.what);
@@ -256,21 +178,13 @@ judge_apart(struct judge *j, size_t answered)
 static void
 prepare(struct judge *j, const struct options *o)
 {
-	static const struct recipe further = {
-		.study = "1.2.3.4.5", .uid = "1.2.3.4.5.6", .pixel = 7, .pixels = 20000};
-	FILE *f;
+	char dir[300];
 
+	j->node = o->node;
 	(void)snprintf(j->disk, sizeof(j->disk), "%.150s/disk", o->work);
-	(void)snprintf(j->conf, sizeof(j->conf), "%.150s/edge.conf", o->work);
-	f = fopen(j->conf, "we");
-	if (!f)
-		die(j->conf, NULL);
-	fprintf(f, "[site]\nname = edge\nissuer = EDGE\n[data]\ndir = %s/edge\nquota = 64MiB\n",
-		j->disk);
-	fprintf(f, "[dicom]\naet = EDGE\nlisten = 127.0.0.1:11112\n[log]\nlevel = error\n");
-	if (fclose(f))
-		die(j->conf, NULL);
-	made_init(&j->further, &further);
+	(void)snprintf(j->conf, sizeof(j->conf), "%.150s/node.conf", o->work);
+	(void)snprintf(dir, sizeof(dir), "%s/%s", j->disk, o->node->name);
+	j->witness = o->node->make(j->conf, dir);
 }
 
 /* --- states --- */
@@ -410,11 +324,15 @@ compare(struct judge *j, const struct trace *t, const char *real)
 static bool
 read_options(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{"trace", required_argument, NULL, 't'},   {"work", required_argument, NULL, 'w'},
-		{"states", required_argument, NULL, 'n'},  {"seed", required_argument, NULL, 's'},
-		{"only", required_argument, NULL, 'o'},	   {"lie", required_argument, NULL, 'l'},
-		{"compare", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"trace", required_argument, NULL, 't'},
+					      {"work", required_argument, NULL, 'w'},
+					      {"states", required_argument, NULL, 'n'},
+					      {"seed", required_argument, NULL, 's'},
+					      {"only", required_argument, NULL, 'o'},
+					      {"lie", required_argument, NULL, 'l'},
+					      {"compare", required_argument, NULL, 'c'},
+					      {"node", required_argument, NULL, 'N'},
+					      {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -424,6 +342,8 @@ read_options(struct options *o, int argc, char **argv)
 			o->work = optarg;
 		else if (c == 'c')
 			o->compare = optarg;
+		else if (c == 'N')
+			o->node = strcmp(optarg, "central") == 0 ? &witness_central : &witness_edge;
 		else if (c == 'n')
 			o->states = strtoull(optarg, NULL, 10);
 		else if (c == 's')
@@ -444,7 +364,7 @@ int
 main(int argc, char **argv)
 {
 	static struct judge j;
-	struct options o = {.states = 2000, .seed = 1};
+	struct options o = {.states = 2000, .seed = 1, .node = &witness_edge};
 	struct trace t = {NULL, 0};
 	double start, seconds;
 
@@ -463,6 +383,7 @@ main(int argc, char **argv)
 	start = now();
 	play(&j, &t, &o);
 	seconds = now() - start;
+	j.node->drop(j.witness);
 	printf("%llu states (%llu distinct) of %zu calls, %zu answered: %llu lost, ", j.states,
 	       j.distinct, t.n, j.n, j.lost);
 	printf("%llu unopened before any answer, %.0f%% of what was pending kept, ", j.unopened,

@@ -22,7 +22,7 @@ enum trace_op {
 	TRACE_UNLINK = 7, /* rmdir as well                                        */
 	TRACE_LINK = 8,	  /* second path is `file` too                            */
 	TRACE_RENAME = 9, /* path is called second path from now on               */
-	TRACE_MARK = 10	  /* path: an object file that was answered with success  */
+	TRACE_MARK = 10	  /* path: what was answered (tests/lib/witness.h)        */
 };
 
 enum { TRACE_THROUGH = 1 /* flags: the descriptor is O_DSYNC or O_SYNC */ };

@@ -15,7 +15,7 @@
 #include "common/base/rng.h"
 #include "tests/crash/trace.h"
 
-enum { SECTOR = 512, PAGE = 4096, NAMES_MAX = 256, FILES_MAX = 1024 };
+enum { SECTOR = 512, PAGE = 4096, NAMES_MAX = 1024, FILES_MAX = 2048 };
 enum { NO_FILE = 0, FOLDER = -1 }; /* what a name stands for, else a file's number */
 
 struct file {
@@ -219,13 +219,14 @@ parent_length(const char *path)
 	return slash ? (size_t)(slash - path) : 0;
 }
 
+/* The folder that a name changes in: a link's is that of the new name. */
 static bool
 lies_in(const struct trace_head *h, const char *folder)
 {
 	char path[256];
 	size_t n = strlen(folder);
 
-	path_of(path, h, false);
+	path_of(path, h, h->op == TRACE_LINK);
 	return parent_length(path) == n && memcmp(path, folder, n) == 0;
 }
 
@@ -267,8 +268,8 @@ add_pending(struct disk *d, const struct trace_head *h)
 	}
 	if (h->op != TRACE_MKDIR && h->op != TRACE_UNLINK)
 		p.file = file_of(d, h);
-	if (h->second && (parent_length(path) != parent_length(second) ||
-			  memcmp(path, second, parent_length(path)) != 0))
+	if (h->op == TRACE_RENAME && (parent_length(path) != parent_length(second) ||
+				      memcmp(path, second, parent_length(path)) != 0))
 		die("moved to another folder", path);
 	if (d->n == d->room) {
 		d->room = d->room ? 2 * d->room : 256;

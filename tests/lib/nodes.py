@@ -210,13 +210,14 @@ class Wan:
         """Bytes from source to sink; towards central at most `rate` bytes a second, all together."""
         try:
             while True:
-                size = max(1, int(self.rate * self.STEP)) if limited and self.rate else 1 << 16
+                rate = self.rate if limited else 0  # another thread may change it
+                size = max(1, int(rate * self.STEP)) if rate else 1 << 16
                 data = source.recv(size)
                 if not data:
                     break
-                if limited and self.rate:
+                if rate:
                     with self.lock:
-                        time.sleep(len(data) / self.rate)
+                        time.sleep(len(data) / rate)
                 if limited and self.deny and self.deny in data:
                     break
                 if limited:
