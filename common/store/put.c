@@ -193,10 +193,21 @@ put_keys(struct store_tx *tx, const struct version *v, struct err *e)
 static int
 not_current(struct store_tx *tx, struct version *old, struct err *e)
 {
-	if (!old->oid || !old->current)
-		return 0;
 	old->current = false;
 	return version_write(tx, old, e);
+}
+
+/* v is what viewers get from now on. A UID has one row: in the series that v says. */
+static int
+take_over(struct store_tx *tx, const struct version *v, struct version *old, struct err *e)
+{
+	int rc = 0;
+
+	if (!old->oid || !old->current)
+		return 0;
+	if (v->hidden || strcmp(v->study, old->study) != 0 || strcmp(v->series, old->series) != 0)
+		rc = index_remove(tx, old, e);
+	return rc ? rc : not_current(tx, old, e);
 }
 
 struct sets {
@@ -269,7 +280,7 @@ add_version(struct store_tx *tx, struct version *v, const struct sets *sets,
 	out->relation = v->relation;
 	out->current = v->current;
 	if (!rc && v->current)
-		rc = not_current(tx, &r.old_current, e);
+		rc = take_over(tx, v, &r.old_current, e);
 	if (!rc)
 		rc = put_keys(tx, v, e);
 	if (!rc)
@@ -340,7 +351,7 @@ show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
 	v.relation = relation;
 	out->current = v.current;
 	if (!rc && v.current)
-		rc = not_current(tx, &r.old_current, e);
+		rc = take_over(tx, &v, &r.old_current, e);
 	if (!rc)
 		rc = index_version(tx, &v, &sets, out, e);
 	return rc ? rc : version_write(tx, &v, e);
@@ -558,11 +569,7 @@ store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct 
 		return 0;
 	rc = store_current(tx, v.sop_instance, &old, e);
 	if (!rc)
-		rc = not_current(tx, &old, e);
-	/* A UID has one row: that of the version that counts, in the series that it says. */
-	if (!rc &&
-	    (v.hidden || strcmp(v.study, old.study) != 0 || strcmp(v.series, old.series) != 0))
-		rc = index_remove(tx, &old, e);
+		rc = take_over(tx, &v, &old, e);
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	v.current = true;

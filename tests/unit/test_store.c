@@ -164,6 +164,30 @@ store_set_current__R3_the_index_names_what_viewers_get(void **state)
 }
 
 static void
+store_put__R3_a_revision_that_moves_leaves_no_row_behind(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "first", 7, 100};
+	struct store_verdict first, second;
+	struct made a, moved;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	made_init(&a, &r);
+	assert_int_equal(stored_put(t.s, &a, "a", &first, NULL), 0);
+	r.study = "1.2.9"; /* the modality had put it under another patient's study */
+	made_init(&moved, &r);
+	assert_int_equal(stored_put(t.s, &moved, "a", &second, NULL), 0);
+	assert_int_equal(second.relation, VERSION_REVISION);
+	assert_true(second.current);
+	assert_int_equal(indexed(t.s, &moved), second.oid);
+	assert_int_equal(indexed(t.s, &a), 0); /* one row for one UID */
+	made_fini(&moved);
+	made_fini(&a);
+	stored_fini(&t);
+}
+
+static void
 store_put__R32_what_was_refused_and_kept_hides_nothing(void **state)
 {
 	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "odd", 7, 100};
@@ -648,6 +672,7 @@ main(void)
 		cmocka_unit_test(store_put__R3_tells_variant_revision_and_conflict),
 		cmocka_unit_test(store_set_current__R3_the_index_names_what_viewers_get),
 		cmocka_unit_test(store_admit__R12_the_disk_may_be_full_before_the_quota),
+		cmocka_unit_test(store_put__R3_a_revision_that_moves_leaves_no_row_behind),
 		cmocka_unit_test(store_put__R32_what_was_refused_and_kept_hides_nothing),
 		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
 		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
