@@ -12,6 +12,7 @@ enum {
 	META_AT = 132,
 	META_MAX = 131072,	 /* group 0002 of a file is looked for within this       */
 	IDENTITY_WITHIN = 65536, /* data set bytes held back for the UIDs of group 0002  */
+	HELD_MAX = 131072,	 /* of deflated ones: what inflates to less in so many   */
 	SLICE = 16384,		 /* fed to the scanner at a time while bytes are held back */
 	FRAGMENTS_DEFAULT = 65536
 };
@@ -186,6 +187,7 @@ write_header(struct canon *c, struct err *e)
 				       : found == SCAN_BIG_ENDIAN ? explicit_be
 								  : explicit_le);
 	}
+	content_ids_decided(c->content);
 	canon_header(&header, c->info.sop_class, c->info.sop_instance, c->info.syntax);
 	rc = buf_failed(&header) || buf_failed(&c->held)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for group 0002")
@@ -202,18 +204,20 @@ write_header(struct canon *c, struct err *e)
 static int
 feed_dataset(struct canon *c, const unsigned char *p, size_t n, struct err *e)
 {
+	size_t most = (c->info.flags & OBJECT_DEFLATED) ? HELD_MAX : IDENTITY_WITHIN;
 	int rc = 0;
 
 	while (!rc && n > 0 && !c->written) {
-		size_t part = n < SLICE ? n : SLICE;
+		size_t part = most - c->held.len < SLICE ? most - c->held.len : SLICE;
 
+		part = n < part ? n : part;
 		buf_put(&c->held, p, part);
 		scan_feed(c->scan, p, part);
 		p += part;
 		n -= part;
 		/* By position, not by pieces: the same bytes decide the same however they came. */
 		if (content_ids_known(c->content) || scan_position(c->scan) >= IDENTITY_WITHIN ||
-		    (scan_flags(c->scan) & SCAN_LIMITS) || c->held.len >= IDENTITY_WITHIN)
+		    (scan_flags(c->scan) & SCAN_LIMITS) || c->held.len >= most)
 			rc = write_header(c, e);
 	}
 	if (!rc && n > 0) {

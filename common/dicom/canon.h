@@ -74,7 +74,7 @@ struct canon_config {
 	enum canon_form form;
 	const char *syntax;   /* CANON_DATASET only; borrowed for canon_new */
 	size_t max_fragments; /* 0: 65,536 */
-	unsigned max_depth;   /* 0: 64     */
+	unsigned max_depth;   /* 0: 128, sequences 64 deep */
 	int (*sink)(void *arg, const void *p, size_t n, struct err *e);
 	void *sink_arg;
 };

@@ -25,13 +25,14 @@ struct raw {
 struct content {
 	struct object_info *info;
 	struct xxh128 *content, *kept; /* kept: content without the pads seen last */
-	struct xxh128 *pixels, *pixels_kept;
+	struct xxh128 *pixels;
 	struct raw raw[RAW_VALUES];
 	unsigned n_raw;
 	struct buf raw_bytes;
 	uint32_t top_tag; /* the top level element under way */
 	bool capture, is_pixels, first_fragment, pixel_fragments, ids_known;
 	uint64_t length, kept_length; /* of the value under way */
+	bool binary, nul_pads;	      /* it is no text; NULs lie behind kept_length */
 	struct fragment *fragments;
 	size_t n_fragments, max_fragments;
 };
@@ -86,6 +87,13 @@ begin_capture(struct content *c, const struct scan_element *el)
 }
 
 static void
+begin_value(struct content *c)
+{
+	c->length = c->kept_length = 0;
+	c->binary = c->nul_pads = false;
+}
+
+static void
 on_element(void *arg, const struct scan_element *el)
 {
 	struct content *c = arg;
@@ -102,7 +110,7 @@ on_element(void *arg, const struct scan_element *el)
 		c->info->pixel_offset = el->value;
 		c->info->pixel_length = el->undefined ? 0 : el->length;
 	}
-	c->length = c->kept_length = 0;
+	begin_value(c);
 	begin_capture(c, el);
 	if (!left_out(el) && !c->is_pixels)
 		add_tag(c, el->tag);
@@ -116,30 +124,73 @@ without_pads(const unsigned char *p, size_t n)
 	return n;
 }
 
-/* Adds p to full and leaves in kept what full was behind the last byte that is no pad. */
-static void
-add_padded(struct content *c, struct xxh128 *full, struct xxh128 *kept, const unsigned char *p,
-	   size_t n)
+/* No control characters but those of PS3.5 6.1.3. */
+static bool
+is_text(const unsigned char *p, size_t n)
 {
-	size_t whole = without_pads(p, n);
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (p[i] < ' ' && !(p[i] && strchr("\t\n\f\r\033", p[i])))
+			return false;
+	return true;
+}
+
+/*
+ * Without a VR only the bytes tell what a value is. What may be text counts without the
+ * NULs and spaces at its end; anything else counts as it is: a number that becomes 32
+ * (a space) has changed. kept is left as content was behind the last byte that is no pad.
+ */
+static void
+add_value(struct content *c, const unsigned char *p, size_t n)
+{
+	size_t whole = c->binary ? n : without_pads(p, n);
 
 	if (whole > 0) {
-		xxh128_add(full, p, whole);
+		xxh128_add(c->content, p, whole);
+		c->binary = c->binary || c->nul_pads || !is_text(p, whole);
 		c->kept_length = c->length + whole;
+		c->nul_pads = false;
 	}
 	if (whole < n) {
 		if (c->kept_length == c->length + whole) /* these are the first pads behind it */
-			xxh128_copy(kept, full);
-		xxh128_add(full, p + whole, n - whole);
+			xxh128_copy(c->kept, c->content);
+		c->nul_pads = c->nul_pads || memchr(p + whole, 0, n - whole);
+		xxh128_add(c->content, p + whole, n - whole);
 	}
 	c->length += n;
 }
 
 static void
-end_padded(struct content *c, struct xxh128 *full, struct xxh128 *kept)
+add_length(struct content *c, uint64_t length)
 {
+	unsigned char b[8];
+
+	buf_set_u64(b, length);
+	xxh128_add(c->content, b, sizeof(b));
+}
+
+/* An odd length is padded with one NUL wherever it is written again. */
+static uint64_t
+make_even(struct xxh128 *x, uint64_t length)
+{
+	if (length % 2)
+		xxh128_add(x, "", 1);
+	return length + length % 2;
+}
+
+static void
+end_value(struct content *c)
+{
+	bool numbers = c->binary || (c->kept_length == 0 && c->nul_pads);
+
+	if (numbers) {
+		add_length(c, make_even(c->content, c->length));
+		return;
+	}
 	if (c->kept_length < c->length)
-		xxh128_copy(full, kept);
+		xxh128_copy(c->content, c->kept);
+	add_length(c, c->kept_length);
 }
 
 static void
@@ -150,7 +201,8 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 	if (c->is_pixels) {
 		if (c->pixel_fragments && c->first_fragment)
 			return; /* the offset table is no image */
-		add_padded(c, c->pixels, c->pixels_kept, p, n);
+		xxh128_add(c->pixels, p, n);
+		c->length += n;
 		return;
 	}
 	if (c->capture) {
@@ -162,16 +214,7 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 		r->length += (uint32_t)part;
 	}
 	if (!left_out(el))
-		add_padded(c, c->content, c->kept, p, n);
-}
-
-static void
-add_length(struct content *c, uint64_t length)
-{
-	unsigned char b[8];
-
-	buf_set_u64(b, length);
-	xxh128_add(c->content, b, sizeof(b));
+		add_value(c, p, n);
 }
 
 static void
@@ -190,16 +233,17 @@ static void
 note_identity(struct content *c, const struct scan_element *el)
 {
 	const struct raw *r = &c->raw[c->n_raw - 1];
+	char *to = el->tag == TAG_SOP_CLASS	 ? c->info->sop_class
+		   : el->tag == TAG_SOP_INSTANCE ? c->info->sop_instance
+						 : NULL;
 
 	/* R1: whole within the first 64 KiB, so that the digest can be streamed. */
 	if (c->ids_known || el->value + el->length > IDENTITY_WITHIN || r->length != el->length)
 		return;
-	if (el->tag == TAG_SOP_CLASS)
-		copy_uid(c->info->sop_class, c->raw_bytes.data + r->offset, r->length);
-	if (el->tag == TAG_SOP_INSTANCE) {
-		copy_uid(c->info->sop_instance, c->raw_bytes.data + r->offset, r->length);
-		c->ids_known = true;
-	}
+	if (!to || to[0]) /* the first that is usable counts */
+		return;
+	copy_uid(to, c->raw_bytes.data + r->offset, r->length);
+	c->ids_known = c->info->sop_class[0] && c->info->sop_instance[0];
 }
 
 static void
@@ -208,7 +252,7 @@ on_value_end(void *arg, const struct scan_element *el)
 	struct content *c = arg;
 
 	if (c->is_pixels) {
-		end_padded(c, c->pixels, c->pixels_kept);
+		(void)make_even(c->pixels, c->length);
 		c->is_pixels = false;
 		return;
 	}
@@ -217,8 +261,7 @@ on_value_end(void *arg, const struct scan_element *el)
 	c->capture = false;
 	if (left_out(el))
 		return;
-	end_padded(c, c->content, c->kept);
-	add_length(c, c->kept_length);
+	end_value(c);
 }
 
 static void
@@ -251,17 +294,14 @@ on_fragment_mark(struct content *c, enum scan_mark mark, uint64_t offset, uint32
 			c->is_pixels = true;
 			note_fragment(c, offset, length);
 		}
-		if (!c->pixel_fragments || !c->first_fragment)
-			c->length = c->pixel_fragments ? c->length : 0;
+		begin_value(c);
 	} else if (mark == SCAN_FRAGMENT_END) {
-		if (!c->pixel_fragments) { /* an icon */
-			end_padded(c, c->content, c->kept);
-			add_length(c, c->kept_length);
-			c->length = c->kept_length = 0;
-		}
+		if (c->pixel_fragments)
+			(void)make_even(c->pixels, c->length);
+		else /* an icon */
+			end_value(c);
 		c->first_fragment = false;
 	} else if (c->pixel_fragments) {
-		end_padded(c, c->pixels, c->pixels_kept);
 		c->pixel_fragments = c->is_pixels = false;
 	}
 }
@@ -306,8 +346,6 @@ content_new(struct content **out, struct object_info *info, size_t max_fragments
 		rc = xxh128_new(&c->kept, e);
 	if (!rc)
 		rc = xxh128_new(&c->pixels, e);
-	if (!rc)
-		rc = xxh128_new(&c->pixels_kept, e);
 	if (rc) {
 		content_free(c);
 		return rc;
@@ -324,7 +362,6 @@ content_free(struct content *c)
 	xxh128_free(c->content);
 	xxh128_free(c->kept);
 	xxh128_free(c->pixels);
-	xxh128_free(c->pixels_kept);
 	buf_fini(&c->raw_bytes);
 	free(c->fragments);
 	free(c);
@@ -344,6 +381,12 @@ bool
 content_ids_known(const struct content *c)
 {
 	return c->ids_known;
+}
+
+void
+content_ids_decided(struct content *c)
+{
+	c->ids_known = true;
 }
 
 /* --- attribute sets --- */

@@ -62,7 +62,7 @@ scan_config_default(struct scan_config *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->syntax = SCAN_EXPLICIT;
-	c->max_depth = 64;
+	c->max_depth = 128;
 	c->max_elements = 4000000;
 	c->max_inflated = (uint64_t)4 << 30;
 }

@@ -75,7 +75,7 @@ struct scan_handler {
 struct scan_config {
 	enum scan_syntax syntax;
 	bool deflated;
-	unsigned max_depth;    /* 1 to 256; default 64              */
+	unsigned max_depth;    /* of sequences and items: 1 to 256; default 128 */
 	uint64_t max_elements; /* default 4 million                 */
 	uint64_t max_inflated; /* bytes; default 4 GiB              */
 	struct scan_handler handler;

@@ -1,7 +1,7 @@
 /*
  * scan_dump - what one pass tells of each file named on the command line or on
  * standard input (one path a line): a JSON document a line, for comparison with
- * independent readers.
+ * independent readers. --keys: the attributes that are indexed, their level and VR.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/dicom/attrs.h"
 #include "common/dicom/canon.h"
+#include "common/dicom/keys.h"
 #include "common/os/file.h"
 
 static void
@@ -70,9 +71,14 @@ print(const char *path, const struct object_info *i)
 	json_hex("digest", i->digest, sizeof(i->digest));
 	json_hex("content", i->content, sizeof(i->content));
 	json_hex("pixels", i->pixels, sizeof(i->pixels));
+	json_hex("attributes", i->attributes, sizeof(i->attributes));
 	printf(",\"pixel_offset\":%llu,\"pixel_length\":%llu,\"fragments\":%zu",
 	       (unsigned long long)i->pixel_offset, (unsigned long long)i->pixel_length,
 	       i->n_fragments);
+	if (i->n_fragments)
+		printf(",\"last_fragment\":[%llu,%u]",
+		       (unsigned long long)i->fragments[i->n_fragments - 1].offset,
+		       i->fragments[i->n_fragments - 1].length);
 	json_set("study", &i->study_attrs);
 	json_set("series", &i->series_attrs);
 	json_set("instance", &i->instance_attrs);
@@ -100,12 +106,27 @@ dump(const char *path)
 	return rc;
 }
 
+static int
+print_keys(void)
+{
+	static const char *const levels[] = {"study", "study", "series", "instance"};
+	const struct key *keys;
+	size_t n, i;
+
+	keys = key_all(&n);
+	for (i = 0; i < n; i++)
+		printf("%08x %s %s\n", keys[i].tag, levels[keys[i].level], keys[i].vr);
+	return EXIT_SUCCESS;
+}
+
 int
 main(int argc, char **argv)
 {
 	char line[4096];
 	int i, failed = 0;
 
+	if (argc == 2 && strcmp(argv[1], "--keys") == 0)
+		return print_keys();
 	for (i = 1; i < argc; i++)
 		failed |= dump(argv[i]);
 	while (argc == 1 && fgets(line, sizeof(line), stdin)) {

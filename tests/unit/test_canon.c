@@ -19,6 +19,7 @@
 #define IMPLICIT "1.2.840.10008.1.2"
 #define EXPLICIT "1.2.840.10008.1.2.1"
 #define BIG "1.2.840.10008.1.2.2"
+#define DEFLATED "1.2.840.10008.1.2.1.99"
 #define JPEG "1.2.840.10008.1.2.4.50"
 
 /* --- data sets by hand --- */
@@ -272,6 +273,90 @@ canon__R1_uids_behind_64_kib_do_not_count(void **state)
 }
 
 static void
+feed_split(const struct buf *b, size_t piece, struct made *m)
+{
+	struct canon_config config = {.form = CANON_FILE};
+	size_t at;
+
+	memset(m, 0, sizeof(*m));
+	assert_int_equal(canon_new(&m->c, &config, NULL), 0);
+	for (at = 0; at < b->len; at += piece)
+		assert_int_equal(canon_feed(m->c, b->data + at,
+					    b->len - at < piece ? b->len - at : piece, NULL),
+				 0);
+	assert_int_equal(canon_end(m->c, &m->info, NULL), 0);
+}
+
+static void
+canon__R1_uids_count_in_either_order_and_the_first_usable(void **state)
+{
+	struct buf b = BUF_INIT;
+	struct made m;
+
+	(void)state;
+	text(&b, EXP, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	text(&b, EXP, TAG_SOP_INSTANCE, "UI", "1.2.3.5");
+	text(&b, EXP, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	text(&b, EXP, TAG_MODALITY, "CS", "CT");
+	text(&b, EXP, TAG_SOP_CLASS, "UI", "1.2.3");
+	make(&m, CANON_DATASET, EXPLICIT, b.data, b.len);
+	assert_string_equal(m.info->sop_instance, "1.2.3.4");
+	assert_string_equal(m.info->sop_class, "1.2.840.10008.5.1.4.1.1.2");
+	drop(&m);
+	buf_clear(&b);
+	text(&b, EXP, TAG_MODALITY, "CS", "CT"); /* above (0008,0018): too late for both */
+	text(&b, EXP, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	text(&b, EXP, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	make(&m, CANON_DATASET, EXPLICIT, b.data, b.len);
+	assert_string_equal(m.info->sop_instance, "");
+	drop(&m);
+	buf_fini(&b);
+}
+
+/* Deflate without compression: empty blocks, then b as the last one. */
+static void
+deflate_blocks(struct buf *out, unsigned empty, const struct buf *b)
+{
+	while (empty-- > 0)
+		buf_put(out, "\0\0\0\xff\xff", 5);
+	buf_put_u8(out, 1);
+	buf_put_u16(out, (unsigned)b->len);
+	buf_put_u16(out, ~(unsigned)b->len & 0xffff);
+	buf_put(out, b->data, b->len);
+}
+
+static void
+canon__R1_deflated_uids_count_by_where_they_inflate(void **state)
+{
+	/* 30,000 empty blocks: nobody waits for ever for what they end in. */
+	static const struct {
+		unsigned empty;
+		const char *uid;
+	} cases[] = {{0, "1.2.3.4"}, {100, "1.2.3.4"}, {30000, ""}};
+	struct buf b = BUF_INIT;
+	size_t i, piece;
+
+	(void)state;
+	small_object(&b, EXP, true, 1);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf z = BUF_INIT;
+		struct made m, twice;
+
+		deflate_blocks(&z, cases[i].empty, &b);
+		make(&m, CANON_DATASET, DEFLATED, z.data, z.len);
+		assert_string_equal(m.info->sop_instance, cases[i].uid);
+		for (piece = 1000; piece < 200000; piece *= 7) {
+			feed_split(&m.bytes, piece, &twice);
+			assert_memory_equal(m.info->digest, twice.info->digest, SHA256_SIZE);
+			drop(&twice);
+		}
+		drop(&m);
+		buf_fini(&z);
+	}
+	buf_fini(&b);
+}
+
+static void
 canon__R1_what_cannot_be_delimited_is_kept_whole(void **state)
 {
 	static const char garbage[] = "GIF89a, this is no DICOM file at all, but somebody sent it";
@@ -325,19 +410,62 @@ canon__R2_one_changed_pixel_changes_pixels_and_content(void **state)
 	drop(&b);
 }
 
+/* The last n bytes of an object, otherwise always the same, in tag. */
 static void
-feed_split(const struct buf *b, size_t piece, struct made *m)
+make_ending(struct made *m, enum enc enc, uint32_t tag, const char *vr, const void *p, size_t n)
 {
-	struct canon_config config = {.form = CANON_FILE};
-	size_t at;
+	struct buf b = BUF_INIT;
 
-	memset(m, 0, sizeof(*m));
-	assert_int_equal(canon_new(&m->c, &config, NULL), 0);
-	for (at = 0; at < b->len; at += piece)
-		assert_int_equal(canon_feed(m->c, b->data + at,
-					    b->len - at < piece ? b->len - at : piece, NULL),
-				 0);
-	assert_int_equal(canon_end(m->c, &m->info, NULL), 0);
+	text(&b, enc, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	text(&b, enc, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	head(&b, enc, tag, vr, (uint32_t)n);
+	buf_put(&b, p, n);
+	make(m, CANON_DATASET, enc == IMP ? IMPLICIT : EXPLICIT, b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
+canon__R2_only_what_pads_is_left_out(void **state)
+{
+	static const struct {
+		uint32_t tag;
+		const char *vr, *a, *b;
+		size_t an, bn;
+		bool same;
+	} cases[] = {
+		/* pixels: any byte counts, but the NUL that makes the length even */
+		{0x7fe00010u, "OB", "\1\0", "\1 ", 2, 2, false},
+		{0x7fe00010u, "OW", "\1\2\0\0", "\1\2 \0", 4, 4, false},
+		{0x7fe00010u, "OB", "\1\0\0", "\1\0\0\0", 3, 4, true},
+		{0x7fe00010u, "OB", "\1\0", "\1\0\0\0", 2, 4, false},
+		/* numbers */
+		{0x00280106u, "US", "\0\0", " \0", 2, 2, false},
+		{0x00280106u, "US", "\1\0", "\1 ", 2, 2, false},
+		{0x00283006u, "OW", "\1\0\0\0", "\1\0", 4, 2, false},
+		{0x00420011u, "OB", "\1\2\3", "\1\2\3\0", 3, 4, true},
+		/* text */
+		{0x00081030u, "LO", "abc", "abc ", 3, 4, true},
+		{0x00081030u, "LO", "abc \0\0", "abc   ", 6, 6, true},
+		{0x00081030u, "LO", "  ", "", 2, 0, true},
+		{0x0020000du, "UI", "1.2\0", "1.2 ", 4, 4, true},
+		{0x00081030u, "LO", "abc ", "abd ", 4, 4, false},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct made x, y;
+		bool pixels = cases[i].tag == 0x7fe00010u;
+
+		make_ending(&x, EXP, cases[i].tag, cases[i].vr, cases[i].a, cases[i].an);
+		make_ending(&y, IMP, cases[i].tag, cases[i].vr, cases[i].b, cases[i].bn);
+		if ((memcmp(x.info->content, y.info->content, XXH128_SIZE) == 0) != cases[i].same)
+			fail_msg("case %zu", i);
+		assert_int_equal(memcmp(x.info->pixels, y.info->pixels, XXH128_SIZE) == 0,
+				 !pixels || cases[i].same);
+		drop(&x);
+		drop(&y);
+	}
 }
 
 static void
@@ -564,9 +692,12 @@ main(void)
 		cmocka_unit_test(canon__R1_a_data_set_may_begin_with_group_0002),
 		cmocka_unit_test(canon__R1_a_lying_group_length_is_not_believed),
 		cmocka_unit_test(canon__R1_uids_behind_64_kib_do_not_count),
+		cmocka_unit_test(canon__R1_uids_count_in_either_order_and_the_first_usable),
+		cmocka_unit_test(canon__R1_deflated_uids_count_by_where_they_inflate),
 		cmocka_unit_test(canon__R1_what_cannot_be_delimited_is_kept_whole),
 		cmocka_unit_test(canon__R2_content_does_not_depend_on_the_encoding),
 		cmocka_unit_test(canon__R2_one_changed_pixel_changes_pixels_and_content),
+		cmocka_unit_test(canon__R2_only_what_pads_is_left_out),
 		cmocka_unit_test(canon_feed__pieces_change_nothing),
 		cmocka_unit_test(canon_end__gives_attributes_in_utf8),
 		cmocka_unit_test(canon_end__gives_fragments_of_encapsulated_pixels),
