@@ -11,15 +11,26 @@
 #include "central/vault.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dicom/canon.h"
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
 
-enum { READ_STEP = 1 << 20, TAR_BLOCK = 512, TRUST_DAYS = 30 };
+enum { READ_STEP = 1 << 20, TAR_BLOCK = 512 };
 
-#define DAY_MS INT64_C(86400000)
+#define HOUR_MS INT64_C(3600000)
+#define DAY_MS (24 * HOUR_MS)
+
+/* R28: a clock that went back (by more than an hour) or forth makes a copy read once more. */
+bool
+adopt_is_trusted(const struct central *c, const struct version *v)
+{
+	int64_t age = clock_wall(c->clock) - v->verified_wall_ms;
+
+	return age >= -HOUR_MS && age <= conf_number(c->conf, "data", NULL, "trust_days") * DAY_MS;
+}
 
 /* --- receipts (R5) --- */
 
@@ -289,7 +300,8 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 		rc = store_version(tx, oid, &v, e);
 	if (rc)
 		return rc;
-	if (v.state == VERSION_HERE)
+	/* R4: a copy that was not checked lately gives way to the bytes that just were. */
+	if (v.state == VERSION_HERE && adopt_is_trusted(a->c, &v))
 		return 0;
 	rc = store_set_pack(tx, oid, id, m->offset, e);
 	if (!rc)
@@ -379,7 +391,6 @@ adopt_receipt(struct central *c, const struct pack *p, struct buf *receipt, stru
 int
 adopt_is_held(struct central *c, const struct pack *p, bool *held, struct err *e)
 {
-	int64_t oldest = clock_wall(c->clock) - TRUST_DAYS * DAY_MS;
 	struct store_tx *tx;
 	struct version v;
 	uint64_t oid;
@@ -393,7 +404,7 @@ adopt_is_held(struct central *c, const struct pack *p, bool *held, struct err *e
 		rc = store_by_digest(tx, pack_member(p, i)->digest, &oid, e);
 		if (!rc)
 			rc = store_version(tx, oid, &v, e);
-		*held = !rc && v.state == VERSION_HERE && v.verified_wall_ms >= oldest;
+		*held = !rc && v.state == VERSION_HERE && adopt_is_trusted(c, &v);
 		if (rc == ERR_ABSENT)
 			rc = 0;
 	}

@@ -29,7 +29,10 @@ int adopt_rest(struct central *c, const struct pack *p, const char *place, const
 	       size_t n_bad, struct err *e);
 /* A receipt for a pack whose members are all held (again, or already). */
 int adopt_receipt(struct central *c, const struct pack *p, struct buf *receipt, struct err *e);
-/* Every member is held and was verified within trust_days (R4). */
+struct version;
+/* It was verified within [data] trust_days (R4, R9). */
+bool adopt_is_trusted(const struct central *c, const struct version *v);
+/* Every member is held and trusted (R4). */
 int adopt_is_held(struct central *c, const struct pack *p, bool *held, struct err *e);
 /* Checks the seal of a receipt of ours, and that it was given to this site and incarnation:
  * false when it was not (R22). */

@@ -20,6 +20,8 @@ static const struct conf_row own[] = {
 	 "Address space of the catalogue; its file grows only as it fills."},
 	{"data", "full", CONF_NUMBER, "97", 50, 100, NULL,
 	 "Per cent of the disk at which bytes are refused, the ledger never (R12)."},
+	{"data", "trust_days", CONF_NUMBER, "30", 0, 3650, NULL,
+	 "Days for which a verified copy counts as such; an older one is read first (R4, R9)."},
 	{"log", "level", CONF_CHOICE, "info", 0, 0, "error warn info debug", "How much is logged."},
 };
 

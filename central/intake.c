@@ -30,6 +30,7 @@ enum {
 	PATCH_BODY = 16 << 20,
 	HOLDINGS_MAX = 16 << 20,
 	ENTRIES_MAX = 4096, /* of a ledger, per request */
+	PLACES_MAX = 64,    /* packs in one HEAD */
 	RIGHT_SYNC = 1
 };
 
@@ -273,6 +274,60 @@ patch(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	return rc;
 }
 
+static void
+put_place(struct buf *out, const struct upload_place *p)
+{
+	if (p->whole)
+		buf_puts(out, "=");
+	else if (!p->known)
+		buf_puts(out, "-");
+	else
+		buf_printf(out, "%llu", (unsigned long long)p->offset);
+}
+
+/* HEAD .../packs/<id>,<id>,...: one round trip for all packs under way (R14). */
+static int
+places(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	struct central *c = node;
+	unsigned char id[SHA256_SIZE];
+	struct buf said = BUF_INIT;
+	const char *p = rq->rest;
+	unsigned n = 0;
+	int rc = 0;
+
+	if (other_epoch(c, rq, out))
+		return 0;
+	for (;;) {
+		struct upload_place place;
+		char hex[2 * SHA256_SIZE + 1];
+
+		(void)snprintf(hex, sizeof(hex), "%s", p);
+		if (!hex_to(hex, id, sizeof(id)) || ++n > PLACES_MAX)
+			rc = err_set(e, ERR_PEER, 0, "up to %d pack ids, separated by commas",
+				     PLACES_MAX);
+		if (!rc)
+			rc = upload_head(c, rq->site, id, &place, e);
+		if (rc)
+			break;
+		put_place(&said, &place);
+		p += 2 * SHA256_SIZE;
+		if (*p != ',')
+			break;
+		buf_puts(&said, ",");
+		p++;
+	}
+	if (!rc && *p)
+		rc = err_set(e, ERR_PEER, 0, "no list of pack ids");
+	if (!rc) {
+		out->name[1] = "Salamander-Offsets";
+		(void)snprintf(out->value[1], sizeof(out->value[1]), "%.*s", (int)said.len,
+			       (const char *)said.data);
+	}
+	buf_fini(&said);
+	return rc;
+}
+
 static int
 drop(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
@@ -337,6 +392,7 @@ intake_routes(size_t *n)
 		{"POST", "/sync/v1/ledger", RIGHT_SYNC, LEDGER_BODY, ledger},
 		{"POST", "/sync/v1/holdings", RIGHT_SYNC, SMALL_BODY, holdings},
 		{"POST", "/sync/v1/release", RIGHT_SYNC, SMALL_BODY, release},
+		{"HEAD", "/sync/v1/packs/", RIGHT_SYNC, 0, places},
 		{"PATCH", "/sync/v1/packs/", RIGHT_SYNC, PATCH_BODY, patch},
 		{"DELETE", "/sync/v1/packs/", RIGHT_SYNC, SMALL_BODY, drop},
 		{"GET", "/sync/v1/packs/", RIGHT_SYNC, 0, pack_bytes},

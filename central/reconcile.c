@@ -9,6 +9,7 @@
 #include "central/central.h"
 #include "central/record.h"
 #include "central/vault.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/os/file.h"
@@ -223,6 +224,46 @@ reconcile_missing(struct central *c, bool accept, uint64_t *lost, struct err *e)
 	return rc;
 }
 
+/* --- uploads that nobody will finish --- */
+
+static int
+forget(struct store_tx *tx, void *arg, struct err *e)
+{
+	return upload_del(tx, arg, e);
+}
+
+/* What was given up while the DELETE was lost: it has no row, or all of it came otherwise. */
+static int
+sweep_one(void *arg, const unsigned char id[SHA256_SIZE], struct err *e)
+{
+	struct central *c = arg;
+	struct buf manifest = BUF_INIT;
+	unsigned char own[SHA256_SIZE];
+	struct upload *u = NULL;
+	struct pack *p = NULL;
+	struct store_tx *tx;
+	uint64_t offset;
+	bool over = false;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	memcpy(own, id, sizeof(own));
+	rc = upload_get(tx, id, &offset, e);
+	store_end_read(tx);
+	if (rc == ERR_ABSENT)
+		return vault_drop(c->vault, id, e);
+	if (!rc && !vault_resume(&u, c->vault, id, &manifest, NULL) &&
+	    !pack_open(&p, manifest.data, manifest.len, NULL))
+		rc = adopt_is_held(c, p, &over, e);
+	vault_end(u);
+	pack_close(p);
+	buf_fini(&manifest);
+	if (!rc && over)
+		rc = store_commit(c->store, forget, own, e);
+	return rc || !over ? rc : vault_drop(c->vault, id, e);
+}
+
 int
 reconcile(struct central *c, bool accept_missing, struct err *e)
 {
@@ -235,5 +276,6 @@ reconcile(struct central *c, bool accept_missing, struct err *e)
 	if (m.adopted || m.damaged)
 		log_line(LOG_WARN, "vault.found", "adopted=%llu damaged=%llu",
 			 (unsigned long long)m.adopted, (unsigned long long)m.damaged);
-	return reconcile_missing(c, accept_missing, &lost, e);
+	rc = reconcile_missing(c, accept_missing, &lost, e);
+	return rc ? rc : vault_uploads(c->vault, sweep_one, c, e);
 }

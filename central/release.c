@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "common/base/buf.h"
@@ -12,9 +13,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { TRUST_DAYS = 30, DIGESTS_MAX = 2000 };
-
-#define DAY_MS INT64_C(86400000)
+enum { DIGESTS_MAX = 2000 };
 
 struct damaging {
 	struct central *c;
@@ -117,7 +116,7 @@ check_copy(struct central *c, const struct version *v, struct err *e)
 	size_t got = 0;
 	int rc;
 
-	if (s.now - v->verified_wall_ms > TRUST_DAYS * DAY_MS || v->verified_wall_ms > s.now) {
+	if (!adopt_is_trusted(c, v)) {
 		rc = store_check(c->store, v->oid, e);
 		return rc ? rc : store_commit(c->store, stamp, &s, e);
 	}

@@ -27,18 +27,20 @@ struct open_upload {
 	pthread_mutex_t mu; /* one writer; taken before uploads.mu */
 	/* guarded by uploads.mu */
 	unsigned users;
-	bool dead; /* adopted or dropped: look again */
+	bool dead;	 /* adopted or dropped: look again */
+	uint64_t latest; /* number of the request that came last */
 	/* guarded by mu */
 	struct upload *file;
 	struct pack *pack;
 	struct pack_check *check;
-	uint64_t durable;
+	struct receiver r;
 };
 
 struct uploads {
 	pthread_mutex_t mu;
 	/* guarded by mu */
 	struct open_upload *all; /* the one used last first */
+	uint64_t requests;
 };
 
 int
@@ -104,7 +106,7 @@ trim(struct uploads *u)
 }
 
 static struct open_upload *
-find_or_make(struct uploads *u, const unsigned char id[SHA256_SIZE])
+find_or_make(struct uploads *u, const unsigned char id[SHA256_SIZE], uint64_t request)
 {
 	struct open_upload *o;
 
@@ -121,10 +123,24 @@ find_or_make(struct uploads *u, const unsigned char id[SHA256_SIZE])
 			u->all = o;
 		}
 	}
-	if (o)
+	if (o) {
 		o->users++;
+		o->latest = request > o->latest ? request : o->latest;
+	}
 	(void)pthread_mutex_unlock(&u->mu);
 	return o;
+}
+
+/* R14: a later HEAD, PATCH or DELETE ends the earlier request at its next frame. */
+static bool
+is_superseded(struct uploads *u, const struct open_upload *o, uint64_t request)
+{
+	bool later;
+
+	(void)pthread_mutex_lock(&u->mu);
+	later = o->latest > request;
+	(void)pthread_mutex_unlock(&u->mu);
+	return later;
 }
 
 static void
@@ -138,15 +154,18 @@ leave(struct uploads *u, struct open_upload *o, bool dead)
 	(void)pthread_mutex_unlock(&u->mu);
 }
 
-/* Its lock held: a later request waits for the earlier one (one writer). NULL: no memory. */
+/* Its lock held (one writer): the earlier request sees this one and ends soon. NULL: no memory. */
 static struct open_upload *
-enter(struct uploads *u, const unsigned char id[SHA256_SIZE])
+enter(struct uploads *u, const unsigned char id[SHA256_SIZE], uint64_t *request)
 {
 	struct open_upload *o;
 	bool dead;
 
+	(void)pthread_mutex_lock(&u->mu);
+	*request = ++u->requests;
+	(void)pthread_mutex_unlock(&u->mu);
 	for (;;) {
-		o = find_or_make(u, id);
+		o = find_or_make(u, id, *request);
 		if (!o)
 			return NULL;
 		(void)pthread_mutex_lock(&o->mu);
@@ -214,53 +233,64 @@ take_manifest(struct central *c, struct open_upload *o, const char *site, const 
 	return rc ? rc : pack_check_new(&o->check, o->pack, e);
 }
 
+struct saving {
+	const struct open_upload *o;
+	uint64_t offset;
+};
+
 static int
 save_offset(struct store_tx *tx, void *arg, struct err *e)
 {
-	const struct open_upload *o = arg;
+	const struct saving *s = arg;
 
-	return upload_put(tx, o->id, o->durable, e);
+	return upload_put(tx, s->o->id, s->offset, e);
 }
 
 /* After a restart: what was durable is hashed from the file (R14). */
 static int
-hash_prefix(struct open_upload *o, struct err *e)
+hash_prefix(struct open_upload *o, uint64_t durable, struct err *e)
 {
 	unsigned char *part = malloc(HASH_STEP);
 	uint64_t at = 0;
 	size_t want, got = 1;
 	int rc = part ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 
-	while (!rc && at < o->durable && got) {
-		want = o->durable - at < HASH_STEP ? (size_t)(o->durable - at) : HASH_STEP;
+	while (!rc && at < durable && got) {
+		want = durable - at < HASH_STEP ? (size_t)(durable - at) : HASH_STEP;
 		rc = vault_read_back(o->file, at, part, want, &got, e);
 		if (!rc)
 			rc = pack_check_add(o->check, part, got, e);
 		at += got;
 	}
-	if (!rc && at < o->durable)
+	if (!rc && at < durable)
 		rc = err_set(e, ERR_CORRUPT, 0, "an upload is shorter than it was");
 	free(part);
 	return rc;
 }
 
+/* ERR_ABSENT: there is none; ERR_CORRUPT: it cannot be gone on with. */
 static int
 resume(struct central *c, struct open_upload *o, const char *site, struct err *e)
 {
 	struct buf manifest = BUF_INIT;
 	struct store_tx *tx;
+	uint64_t durable = 0;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
 		return rc;
-	rc = upload_get(tx, o->id, &o->durable, e);
+	rc = upload_get(tx, o->id, &durable, e);
 	store_end_read(tx);
 	if (!rc)
 		rc = vault_resume(&o->file, c->vault, o->id, &manifest, e);
 	if (!rc)
 		rc = take_manifest(c, o, site, manifest.data, manifest.len, e);
 	if (!rc)
-		rc = hash_prefix(o, e);
+		rc = hash_prefix(o, durable, e);
+	if (!rc)
+		receiver_init(&o->r, pack_size(o->pack), durable);
+	else
+		close_state(o);
 	buf_fini(&manifest);
 	return rc;
 }
@@ -269,52 +299,62 @@ static int
 begin(struct central *c, struct open_upload *o, const char *site, const void *manifest, size_t n,
       struct err *e)
 {
-	int rc;
+	struct saving s = {o, 0};
+	int rc = take_manifest(c, o, site, manifest, n, e);
 
-	close_state(o);
-	o->durable = 0;
-	rc = take_manifest(c, o, site, manifest, n, e);
 	if (!rc) /* what a death left without an offset is not ours to trust */
 		rc = vault_drop(c->vault, o->id, e);
 	if (!rc)
 		rc = vault_begin(&o->file, c->vault, o->id, manifest, n, e);
 	if (!rc)
-		rc = store_commit(c->store, save_offset, o, e);
+		rc = store_commit(c->store, save_offset, &s, e);
+	if (!rc)
+		receiver_init(&o->r, pack_size(o->pack), 0);
 	return rc;
 }
 
 /* --- bytes --- */
 
-static int
-take_frame(struct open_upload *o, const unsigned char *p, size_t n, struct buf *plain,
-	   struct upload_result *out, size_t *used, struct err *e)
-{
-	struct frame f;
-	uint64_t skip;
-	int rc = n < FRAME_HEAD ? err_set(e, ERR_PEER, 0, "a frame that is cut off")
-				: frame_head(&f, p, e);
+struct frames { /* of one request */
+	const unsigned char *p, *end;
+	struct frame f;	     /* the one at hand */
+	const void *payload; /* of it           */
+};
 
+/* *got false: the request ends. */
+static int
+next_frame(struct frames *in, bool *got, struct err *e)
+{
+	size_t left = (size_t)(in->end - in->p);
+	int rc;
+
+	*got = left > 0;
+	if (!left)
+		return 0;
+	rc = left < FRAME_HEAD ? err_set(e, ERR_PEER, 0, "a frame that is cut off")
+			       : frame_head(&in->f, in->p, e);
 	if (rc)
 		return rc;
-	if (f.payload > n - FRAME_HEAD)
+	if (in->f.payload > left - FRAME_HEAD)
 		return err_set(e, ERR_PEER, 0, "a frame that is cut off");
-	*used = FRAME_HEAD + f.payload;
-	switch (receiver_piece(pack_check_offset(o->check), pack_size(o->pack), f.offset, f.plain,
-			       &skip)) {
-	case RECEIVER_MISPLACED:
-		out->misplaced = true;
-		return 0;
-	case RECEIVER_HAVE:
-		return 0;
-	case RECEIVER_TAKE:
-		break;
-	}
-	buf_clear(plain);
-	rc = frame_read(&f, p + FRAME_HEAD, plain, e);
+	in->payload = in->p + FRAME_HEAD;
+	in->p += FRAME_HEAD + in->f.payload;
+	return 0;
+}
+
+static int
+write_frame(struct open_upload *o, const struct frames *in, uint64_t skip, struct err *e)
+{
+	struct buf plain = BUF_INIT;
+	int rc = frame_read(&in->f, in->payload, &plain, e);
+
 	if (!rc)
-		rc = vault_write(o->file, f.offset + skip, plain->data + skip, plain->len - skip,
+		rc = vault_write(o->file, in->f.offset + skip, plain.data + skip, plain.len - skip,
 				 e);
-	return rc ? rc : pack_check_add(o->check, plain->data + skip, plain->len - skip, e);
+	if (!rc)
+		rc = pack_check_add(o->check, plain.data + skip, plain.len - skip, e);
+	buf_fini(&plain);
+	return rc;
 }
 
 static int
@@ -330,6 +370,23 @@ bad_members(struct open_upload *o, const size_t *bad, size_t n, bool all, struct
 	for (i = 0; i < out->n_bad; i++)
 		out->bad[i] = pack_member(o->pack, all ? i : bad[i])->seq;
 	return 0;
+}
+
+static int
+forget(struct store_tx *tx, void *arg, struct err *e)
+{
+	return upload_del(tx, arg, e);
+}
+
+/* The receipt, and the upload goes; its row first: files without one are swept at the start. */
+static int
+give_up(struct central *c, struct open_upload *o, struct buf *receipt, struct err *e)
+{
+	int rc = adopt_receipt(c, o->pack, receipt, e);
+
+	if (!rc)
+		rc = store_commit(c->store, forget, o->id, e);
+	return rc ? rc : vault_drop(c->vault, o->id, e);
 }
 
 /* Where the catalogue says that this pack lies: its file is damaged, or it would not come. */
@@ -351,22 +408,21 @@ known_place(struct central *c, const unsigned char id[SHA256_SIZE], char out[VAU
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-/* All bytes are here and durable: adopted or refused as a whole. */
 static int
-complete(struct central *c, struct open_upload *o, struct upload_result *out, struct err *e)
+adopt_it(struct central *c, struct open_upload *o, struct upload_result *out, struct err *e)
 {
 	char place[VAULT_PLACE_SIZE], known[VAULT_PLACE_SIZE];
-	const size_t *bad;
-	size_t n;
-	int rc;
+	bool held;
+	int rc = known_place(c, o->id, known, e);
 
-	if (!pack_check_end(o->check, &bad, &n))
-		return err_set(e, ERR_LOCAL, 0, "an upload lost count");
-	if (n) {
-		log_line(LOG_WARN, "pack.refused", "site=%s bad=%zu", pack_site(o->pack), n);
-		return bad_members(o, bad, n, false, out, e);
+	/* R4, R15: nothing new, and what is here was verified lately: the receipt alone. */
+	if (!rc)
+		rc = adopt_is_held(c, o->pack, &held, e);
+	if (!rc && held) {
+		log_line(LOG_INFO, "pack.known", "site=%s members=%zu", pack_site(o->pack),
+			 pack_count(o->pack));
+		return give_up(c, o, &out->receipt, e);
 	}
-	rc = known_place(c, o->id, known, e);
 	if (!rc)
 		rc = vault_adopt(o->file, pack_size(o->pack), clock_wall(c->clock),
 				 known[0] ? known : NULL, place, e);
@@ -396,36 +452,96 @@ check_room(const struct central *c, struct err *e)
 	return rc;
 }
 
+struct taking {
+	struct central *c;
+	struct open_upload *o;
+	uint64_t request;
+	struct frames in;
+	struct upload_result *out;
+};
+
 static int
-take_bytes(struct central *c, struct open_upload *o, const unsigned char *p, size_t n,
-	   struct upload_result *out, struct err *e)
+judge(struct taking *t, struct receiver_event *ev, struct err *e)
 {
-	struct buf plain = BUF_INIT;
-	uint64_t before = pack_check_offset(o->check);
-	size_t at = 0, used = 0;
+	const size_t *bad;
+	size_t n;
+
+	if (!pack_check_end(t->o->check, &bad, &n))
+		return err_set(e, ERR_LOCAL, 0, "an upload lost count");
+	if (!n)
+		return 0;
+	log_line(LOG_WARN, "pack.refused", "site=%s bad=%zu", pack_site(t->o->pack), n);
+	ev->kind = RECEIVER_BAD;
+	return bad_members(t->o, bad, n, false, t->out, e);
+}
+
+/* Carries one action out; *ev: what came of it. */
+static int
+carry_out(struct taking *t, const struct receiver_action *a, struct receiver_event *ev,
+	  struct err *e)
+{
+	struct saving s = {t->o, a->offset};
+	bool got;
 	int rc = 0;
 
-	while (!rc && at < n && !out->misplaced) {
-		rc = check_room(c, e);
-		if (!rc)
-			rc = take_frame(o, p + at, n - at, &plain, out, &used, e);
-		at += used;
-	}
-	buf_fini(&plain);
-	if (rc == ERR_CORRUPT) /* the sender's bytes are not those of its manifest */
-		return bad_members(o, NULL, 0, true, out, e);
-	if (rc)
+	memset(ev, 0, sizeof(*ev));
+	ev->kind = RECEIVER_DONE;
+	switch (a->what) {
+	case RECEIVER_READ:
+		rc = next_frame(&t->in, &got, e);
+		ev->kind = got ? RECEIVER_FRAME : RECEIVER_END;
+		ev->offset = t->in.f.offset;
+		ev->n = t->in.f.plain;
+		ev->superseded = is_superseded(t->c->uploads, t->o, t->request);
 		return rc;
-	if (pack_check_offset(o->check) == pack_size(o->pack))
-		return complete(c, o, out, e);
-	if (pack_check_offset(o->check) > before) {
-		rc = vault_sync(o->file, e);
-		o->durable = pack_check_offset(o->check);
-		if (!rc) /* R14: the offset after the flush, never the file's length */
-			rc = store_commit(c->store, save_offset, o, e);
+	case RECEIVER_WRITE:
+		rc = check_room(t->c, e);
+		if (!rc)
+			rc = write_frame(t->o, &t->in, a->skip, e);
+		if (rc != ERR_CORRUPT)
+			return rc;
+		ev->kind = RECEIVER_BAD; /* what lies between the members is not the manifest's */
+		return bad_members(t->o, NULL, 0, true, t->out, e);
+	case RECEIVER_FLUSH:
+		return vault_sync(t->o->file, e);
+	case RECEIVER_COMMIT:
+		return store_commit(t->c->store, save_offset, &s, e);
+	case RECEIVER_JUDGE:
+		return judge(t, ev, e);
+	case RECEIVER_ADOPT:
+		return adopt_it(t->c, t->o, t->out, e);
+	case RECEIVER_SAY:
+	case RECEIVER_REFUSE:
+	case RECEIVER_GIVE:
+		break;
 	}
-	out->offset = o->durable;
-	return rc;
+	return 0;
+}
+
+static bool
+is_answer(enum receiver_do what)
+{
+	return what == RECEIVER_SAY || what == RECEIVER_REFUSE || what == RECEIVER_GIVE;
+}
+
+static int
+take_bytes(struct taking *t, struct err *e)
+{
+	struct receiver_event ev = {.kind = RECEIVER_GO};
+	struct receiver_action a;
+	int rc = 0;
+
+	for (;;) {
+		receiver_step(&t->o->r, &ev, &a);
+		if (is_answer(a.what))
+			break;
+		rc = carry_out(t, &a, &ev, e);
+		if (rc)
+			return rc;
+	}
+	t->out->offset = a.offset;
+	t->out->misplaced = a.misplaced;
+	return 0;
 }
 
 /* Adopted before (an answer was lost), or all of it held: a receipt without a byte (R4). */
@@ -459,37 +575,34 @@ already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE]
 	return rc;
 }
 
+/* Opens the upload that the request speaks of; *done: it is answered already. */
 static int
-patch(struct central *c, struct open_upload *o, const char *site, const unsigned char *manifest,
-      size_t manifest_n, const unsigned char *frames, size_t n, struct upload_result *out,
-      struct err *e)
+find(struct taking *t, const char *site, const unsigned char *manifest, size_t n, bool *done,
+     struct err *e)
 {
-	bool done = false;
+	struct open_upload *o = t->o;
+	struct err why = ERR_INIT;
 	int rc = 0;
 
-	if (manifest_n && !o->file) {
-		rc = already(c, site, o->id, manifest, manifest_n, out, &done, e);
-		if (rc || done)
-			return rc;
-	}
-	if (!o->file) {
-		rc = resume(c, o, site, e);
-		if (rc) { /* none, or one that cannot be gone on with */
-			struct err why = ERR_INIT;
-
-			close_state(o);
-			if (!manifest_n) {
-				out->unknown = out->misplaced = true;
-				return 0;
-			}
-			rc = begin(c, o, site, manifest, manifest_n, &why);
-			if (rc)
-				rc = err_set(e, why.code, why.sys, "%s", why.what);
-		}
-	} else if (strcmp(pack_site(o->pack), site) != 0) {
-		rc = err_set(e, ERR_CONFLICT, 0, "another site's pack");
-	}
-	return rc ? rc : take_bytes(c, o, frames, n, out, e);
+	*done = false;
+	if (o->file)
+		return strcmp(pack_site(o->pack), site) == 0
+			       ? 0
+			       : err_set(e, ERR_CONFLICT, 0, "another site's pack");
+	if (n)
+		rc = already(t->c, site, o->id, manifest, n, t->out, done, e);
+	if (rc || *done)
+		return rc;
+	rc = resume(t->c, o, site, &why);
+	/* The offset never decreases: only what is not there, or is torn, begins anew. */
+	if (rc && rc != ERR_ABSENT && rc != ERR_CORRUPT)
+		return err_set(e, why.code, why.sys, "%s", why.what);
+	if (!rc)
+		return 0;
+	if (n)
+		return begin(t->c, o, site, manifest, n, e);
+	t->out->unknown = t->out->misplaced = *done = true;
+	return 0;
 }
 
 void
@@ -504,49 +617,96 @@ int
 upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 	     const void *body, size_t n, struct upload_result *out, struct err *e)
 {
+	struct taking t = {.c = c, .out = out};
 	const unsigned char *p = body;
-	struct open_upload *o;
 	size_t manifest_n;
+	bool done, over;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if (n < 4 || buf_get_u32(p) > n - 4 || buf_get_u32(p) > PACK_MANIFEST_MAX)
 		return err_set(e, ERR_PEER, 0, "an upload without a manifest's length");
 	manifest_n = buf_get_u32(p);
-	o = enter(c->uploads, id);
-	if (!o)
+	t.o = enter(c->uploads, id, &t.request);
+	if (!t.o)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
-	rc = patch(c, o, site, p + 4, manifest_n, p + 4 + manifest_n, n - 4 - manifest_n, out, e);
-	if (rc || out->receipt.len || out->n_bad)
-		close_state(o); /* TRAPS 4: a file whose flush failed is opened anew */
-	leave(c->uploads, o, rc || out->receipt.len || out->n_bad || out->unknown);
+	t.in.p = p + 4 + manifest_n;
+	t.in.end = p + n;
+	rc = find(&t, site, p + 4, manifest_n, &done, e);
+	if (!rc && !done)
+		rc = take_bytes(&t, e);
+	over = rc || out->receipt.len || out->n_bad;
+	if (over)
+		close_state(t.o); /* TRAPS 4: a file whose flush failed is opened anew */
+	leave(c->uploads, t.o, over || out->unknown);
 	if (rc)
 		upload_result_fini(out);
 	return rc;
 }
 
+/* Adopted, of this site, and still what is served. */
 static int
-forget(struct store_tx *tx, void *arg, struct err *e)
+is_adopted(struct central *c, const char *site, const unsigned char id[SHA256_SIZE], bool *yes,
+	   struct err *e)
 {
-	return upload_del(tx, arg, e);
+	struct pack_row row;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	*yes = false;
+	if (rc)
+		return rc;
+	rc = pack_row_get(tx, id, &row, e);
+	store_end_read(tx);
+	*yes = !rc && strcmp(row.site, site) == 0;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+upload_head(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
+	    struct upload_place *out, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct open_upload *o;
+	uint64_t request;
+	int rc = is_adopted(c, site, id, &out->whole, e);
+
+	out->offset = 0;
+	out->known = out->whole;
+	if (rc || out->whole)
+		return rc;
+	o = enter(c->uploads, id, &request);
+	if (!o)
+		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
+	if (!o->file)
+		rc = resume(c, o, site, &why);
+	/* Another site's, or none: the same answer (only who made it may know of it). */
+	out->known = !rc && strcmp(pack_site(o->pack), site) == 0;
+	if (out->known)
+		out->offset = o->r.durable;
+	if (rc == ERR_ABSENT || rc == ERR_CORRUPT || rc == ERR_CONFLICT)
+		rc = 0;
+	leave(c->uploads, o, !o->file);
+	return rc ? err_set(e, why.code, why.sys, "%s", why.what) : 0;
 }
 
 int
 upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_SIZE], struct err *e)
 {
-	struct open_upload *o = enter(c->uploads, id);
+	struct err why = ERR_INIT;
+	struct open_upload *o;
+	uint64_t request;
 	int rc = 0;
 
+	o = enter(c->uploads, id, &request);
 	if (!o)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	if (!o->file)
-		rc = resume(c, o, site, NULL);
-	if (o->pack && strcmp(pack_site(o->pack), site) != 0)
+		rc = resume(c, o, site, &why);
+	if (rc == ERR_CONFLICT || (!rc && strcmp(pack_site(o->pack), site) != 0))
 		rc = err_set(e, ERR_CONFLICT, 0, "another site's pack");
-	else if (!rc)
+	else /* none, or one that cannot be gone on with: out with it all the same */
 		rc = store_commit(c->store, forget, o->id, e);
-	else
-		rc = 0; /* there is none */
 	close_state(o);
 	if (!rc)
 		rc = vault_drop(c->vault, id, e);

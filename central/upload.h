@@ -1,8 +1,9 @@
 /*
  * upload.h - packs on their way in (R14): one writer each, resumed at the durable offset.
  *
- * Bytes are hashed as they come, flushed, then the offset is committed; after a
- * restart the prefix is hashed from the file. A whole pack is adopted at once.
+ * proto/receiver decides, this carries out. A later HEAD, PATCH or DELETE for an upload ends
+ * the earlier request. Bytes are hashed as they come, flushed, then the offset is committed;
+ * after a restart the prefix is hashed from the file. A whole pack is adopted at once.
  * Idle uploads are closed in memory, never on disk.
  * Threads: any.
  */
@@ -39,6 +40,13 @@ void upload_result_fini(struct upload_result *r);
  */
 int upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 		 const void *body, size_t n, struct upload_result *out, struct err *e);
+/* What central has of a pack; the site that made it alone is told (R14). */
+struct upload_place {
+	bool known, whole; /* whole: adopted                 */
+	uint64_t offset;   /* durable                        */
+};
+int upload_head(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
+		struct upload_place *out, struct err *e);
 /* The sender gives the pack up. */
 int upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 		struct err *e);

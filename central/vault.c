@@ -174,6 +174,37 @@ vault_read_back(struct upload *u, uint64_t offset, void *p, size_t n, size_t *go
 	return file_read_at(u->fd, p, n, offset, got, e);
 }
 
+struct sweeping {
+	int (*fn)(void *arg, const unsigned char id[SHA256_SIZE], struct err *e);
+	void *arg;
+};
+
+static int
+one_upload(void *arg, const char *name, struct err *e)
+{
+	struct sweeping *s = arg;
+	unsigned char id[SHA256_SIZE];
+	char hex[ID_HEX];
+
+	if (strlen(name) < ID_HEX || name[ID_HEX - 1] != '.')
+		return 0;
+	memcpy(hex, name, ID_HEX - 1);
+	hex[ID_HEX - 1] = '\0';
+	return hex_to(hex, id, sizeof(id)) ? s->fn(s->arg, id, e) : 0;
+}
+
+int
+vault_uploads(struct vault *v,
+	      int (*fn)(void *arg, const unsigned char id[SHA256_SIZE], struct err *e), void *arg,
+	      struct err *e)
+{
+	struct sweeping s = {fn, arg};
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/tmp", v->dir);
+	return file_list(path, one_upload, &s, e);
+}
+
 int
 vault_drop(struct vault *v, const unsigned char id[SHA256_SIZE], struct err *e)
 {

@@ -44,6 +44,10 @@ int vault_write(struct upload *u, uint64_t offset, const void *p, size_t n, stru
 int vault_sync(struct upload *u, struct err *e);
 int vault_read_back(struct upload *u, uint64_t offset, void *p, size_t n, size_t *got,
 		    struct err *e);
+/* Every unfinished upload's id; one may come twice. */
+int vault_uploads(struct vault *v,
+		  int (*fn)(void *arg, const unsigned char id[SHA256_SIZE], struct err *e),
+		  void *arg, struct err *e);
 /* Gives up: both files go. */
 int vault_drop(struct vault *v, const unsigned char id[SHA256_SIZE], struct err *e);
 

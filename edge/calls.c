@@ -152,6 +152,25 @@ pack_path(struct http_call *out, const char *method, const struct packing *p, un
 	(void)snprintf(out->path, sizeof(out->path), "/sync/v1/packs/%s", hex);
 }
 
+void
+calls_places(struct http_call *out, const struct packing *slots, unsigned set)
+{
+	size_t at;
+	unsigned i;
+
+	call_init(out, "HEAD", "/sync/v1/packs/",
+		  LONG_SECONDS); /* central may hash prefixes anew */
+	at = strlen(out->path);
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		if (!(set & 1u << i))
+			continue;
+		hex_of(slots[i].id, SHA256_SIZE, out->path + at);
+		at += 2 * SHA256_SIZE;
+		out->path[at++] = ',';
+	}
+	out->path[at - 1] = '\0';
+}
+
 int
 calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
 	    bool first, struct err *err)
@@ -210,6 +229,7 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		ev->agrees = agrees(e, m->head, &m->hash);
 		(void)pthread_mutex_lock(&e->mu);
 		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
+		e->contact.closed = m->closed;
 		(void)pthread_mutex_unlock(&e->mu);
 	}
 	message_free(m);
@@ -239,6 +259,33 @@ answer_of_holdings(struct sender_event *ev, const struct http_done *done)
 	else
 		ev->status = 500;
 	message_free(m);
+}
+
+/* "4096,-,=": an offset, no upload, all of it; in the order in which they were named. */
+static void
+answer_of_places(struct sender_event *ev, const struct http_done *done)
+{
+	const char *p = (const char *)done->body.data, *end = p + done->body.len;
+	unsigned i;
+
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		uint64_t n = 0;
+
+		if (!(ev->slot & 1u << i))
+			continue;
+		if (p == end) {
+			ev->status = 500;
+			return;
+		}
+		ev->places[i] = *p == '=' ? SENDER_WHOLE : SENDER_NO_UPLOAD;
+		if (*p >= '0' && *p <= '9') {
+			for (; p < end && *p >= '0' && *p <= '9'; p++)
+				n = n * 10 + (uint64_t)(*p - '0');
+			ev->places[i] = n;
+		}
+		while (p < end && *p++ != ',')
+			;
+	}
 }
 
 static void
@@ -283,6 +330,9 @@ calls_answer(struct sender_event *ev, const struct http_done *done, struct edge 
 		break;
 	case SENDER_ASK:
 		answer_of_holdings(ev, done);
+		break;
+	case SENDER_PLACE:
+		answer_of_places(ev, done);
 		break;
 	case SENDER_PIECE:
 		answer_of_piece(ev, done);

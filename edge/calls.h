@@ -21,6 +21,8 @@ int calls_hello(struct http_call *out, struct edge *e, struct err *err);
 /* As many entries from seq on as fit one request. */
 int calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err);
 void calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count);
+/* How far are the packs of this set of slots? One HEAD for all of them (R14). */
+void calls_places(struct http_call *out, const struct packing *slots, unsigned set);
 /* n bytes from offset on, with the manifest before them if `first`. */
 int calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
 		bool first, struct err *err);

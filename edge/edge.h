@@ -39,6 +39,8 @@ struct contact {
 	struct id128 before; /* another one, seen before it              */
 	uint64_t announced;  /* acknowledged up to this seq              */
 	uint64_t losses;     /* as central counted at the last hello     */
+	bool comparing;	     /* the whole ledger, with what central holds: more may be owed */
+	bool closed;	     /* central counts this incarnation as lost or replaced (R18) */
 	bool stepped_back;   /* R8: a person                             */
 	bool two_centrals;   /* R22: two epochs alternate                */
 };

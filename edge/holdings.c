@@ -1,5 +1,7 @@
 #include "edge/holdings.h"
 
+#include <string.h>
+
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
@@ -131,39 +133,64 @@ apply_rows(struct store_tx *tx, void *arg, struct err *e)
 }
 
 static int
-apply_owed(struct edge *e, struct applying *a, struct err *err)
+owed_page(struct edge *e, struct applying *a, struct err *err)
 {
 	struct store_tx *tx;
-	int rc;
+	int rc = store_begin_read(&tx, e->store, err);
 
-	do {
-		a->n = 0;
-		rc = store_begin_read(&tx, e->store, err);
-		if (rc)
-			return rc;
-		rc = outbox_each(tx, OUTBOX_CENTRAL, a->next, false, note_held, a, err);
-		store_end_read(tx);
-		if (rc == ERR_AGAIN)
-			rc = 0;
-		if (!rc && a->n)
-			rc = store_commit(e->store, apply_rows, a, err);
-	} while (!rc && a->n == PAGE);
+	if (rc)
+		return rc;
+	rc = outbox_each(tx, OUTBOX_CENTRAL, a->next, false, note_held, a, err);
+	store_end_read(tx);
+	if (rc == ERR_AGAIN)
+		rc = 0;
+	if (!rc && a->n)
+		rc = store_commit(e->store, apply_rows, a, err);
+	if (a->n < PAGE)
+		a->next = a->end;
 	return rc;
 }
 
 int
-holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
+holdings_begin(struct holdings_work *w, const struct id128 *epoch, uint64_t first, uint64_t count,
 	       const unsigned char *bits, bool whole, struct err *err)
 {
-	struct applying a = {
-		.epoch = epoch, .first = first, .next = first, .end = first + count, .bits = bits};
+	holdings_end(w);
+	w->epoch = *epoch;
+	w->first = w->next = first;
+	w->end = first + count;
+	w->whole = whole;
+	buf_put(&w->bits, bits, (size_t)(count + 7) / 8);
+	return buf_failed(&w->bits) ? err_set(err, ERR_LOCAL, 0, "no memory for holdings") : 0;
+}
+
+int
+holdings_page(struct holdings_work *w, struct edge *e, bool *done, struct err *err)
+{
+	struct applying a = {.epoch = &w->epoch,
+			     .first = w->first,
+			     .next = w->next,
+			     .end = w->end,
+			     .bits = w->bits.data};
 	int rc = 0;
 
-	if (!whole)
-		return apply_owed(e, &a, err);
-	for (; !rc && a.next < a.end; a.next += PAGE)
+	if (w->whole && w->next < w->end) {
 		rc = store_commit(e->store, apply_page, &a, err);
+		a.next += PAGE;
+	} else if (w->next < w->end) {
+		rc = owed_page(e, &a, err);
+	}
+	if (!rc)
+		w->next = a.next;
+	*done = w->next >= w->end;
 	return rc;
+}
+
+void
+holdings_end(struct holdings_work *w)
+{
+	buf_fini(&w->bits);
+	memset(w, 0, sizeof(*w));
 }
 
 /* --- epochs --- */

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/rng.h"
 
 struct edge;
@@ -18,12 +19,26 @@ struct err;
 #define HOLDINGS_DUE UINT64_MAX /* in place of `losses`: no whole comparison yet */
 
 /*
- * bits: of seqs first to first + count - 1. A bit that is set is as good as a receipt
- * of this epoch. whole: what has bytes here and no bit is owed again; else only rows
- * of the outbox are looked at.
+ * An answer about holdings on its way into the store, a page (a commit) at a time, so that
+ * the ledger never waits for the whole of it.
  */
-int holdings_apply(struct edge *e, const struct id128 *epoch, uint64_t first, uint64_t count,
-		   const unsigned char *bits, bool whole, struct err *err);
+struct holdings_work {
+	struct id128 epoch;
+	uint64_t first, next, end; /* seqs; next: not applied yet */
+	struct buf bits;	   /* of first, first + 1, ...    */
+	bool whole;
+};
+
+/*
+ * bits (borrowed): of seqs first to first + count - 1. A bit that is set is as good as a
+ * receipt of this epoch. whole: what has bytes here and no bit is owed again; else only
+ * rows of the outbox are looked at.
+ */
+int holdings_begin(struct holdings_work *w, const struct id128 *epoch, uint64_t first,
+		   uint64_t count, const unsigned char *bits, bool whole, struct err *err);
+/* The next page; *done: that was all. */
+int holdings_page(struct holdings_work *w, struct edge *e, bool *done, struct err *err);
+void holdings_end(struct holdings_work *w); /* leaves it empty; one that never began is fine */
 /* Commits it: what another central receipted is history, and a comparison of the whole is due. */
 int holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,
 		       struct err *err);

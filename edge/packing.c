@@ -17,9 +17,10 @@
 
 enum {
 	PACK_BYTES = 8 << 20,
-	LOOK_MAX = 8000,		/* rows looked at for one pack      */
-	TRY_AGAIN_MS = 60000,		/* x n^2 (DESIGN 6)                  */
-	TRY_AGAIN_MAX_MS = 4 * 3600000, /* then parked, once a day           */
+	SIDES_BYTES = PACK_MANIFEST_MAX / 4, /* of side records: the manifest has a bound */
+	LOOK_MAX = 8000,		     /* rows looked at for one pack      */
+	TRY_AGAIN_MS = 60000,		     /* x n^2 (DESIGN 6)                  */
+	TRY_AGAIN_MAX_MS = 4 * 3600000,	     /* then parked, once a day           */
 	DAY_MS = 24 * 3600000
 };
 
@@ -41,24 +42,36 @@ struct chosen {
 
 struct choosing {
 	struct store_tx *tx;
-	uint64_t announced, bytes;
+	uint64_t above, announced, bytes;
 	int64_t now;
 	unsigned looked;
+	size_t most; /* members, by those that are in */
 	struct outbox_row *rows;
 	size_t n;
 };
+
+/* What failed before travels in ever smaller company, so that what is at fault is found. */
+static size_t
+company_of(const struct outbox_row *row)
+{
+	return row->tries == 0 ? PACK_MEMBERS : row->tries == 1 ? 100 : row->tries == 2 ? 10 : 1;
+}
 
 static int
 choose(void *arg, const struct outbox_row *row, struct err *e)
 {
 	struct choosing *c = arg;
+	size_t company = company_of(row);
 
 	(void)e;
-	if (c->n == PACK_MEMBERS || c->bytes >= PACK_BYTES || ++c->looked > LOOK_MAX)
+	if (c->n >= c->most || c->bytes >= PACK_BYTES || ++c->looked > LOOK_MAX)
 		return ERR_AGAIN;
 	/* R7: not before central has acknowledged its entry. */
 	if (row->packed || row->seq > c->announced || row->not_before > c->now)
 		return 0;
+	if (row->seq <= c->above || c->n >= company)
+		return 0;
+	c->most = company < c->most ? company : c->most;
 	/* What is larger than a pack travels by itself. */
 	if (c->n && c->bytes + row->size > PACK_BYTES)
 		return ERR_AGAIN;
@@ -98,7 +111,7 @@ write_manifest(struct store_tx *tx, struct edge *e, struct chosen *list, size_t 
 {
 	struct pack_member *members = calloc(n, sizeof(*members));
 	struct buf *sides = calloc(n, sizeof(*sides));
-	size_t i;
+	size_t i, bytes = 0;
 	int rc;
 
 	if (!members || !sides) {
@@ -108,6 +121,12 @@ write_manifest(struct store_tx *tx, struct edge *e, struct chosen *list, size_t 
 	}
 	for (i = 0; i < n; i++) {
 		side_of(tx, list[i].row.seq, &sides[i]);
+		bytes += sides[i].len;
+		if (i && bytes > SIDES_BYTES) { /* the rest waits for the next pack */
+			buf_fini(&sides[i]);
+			n = i;
+			break;
+		}
 		members[i].seq = list[i].row.seq;
 		members[i].sop_instance = list[i].v.sop_instance;
 		memcpy(members[i].digest, list[i].v.digest, SHA256_SIZE);
@@ -228,9 +247,13 @@ gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *g
 }
 
 int
-packing_make(struct packing *p, struct edge *e, uint64_t announced, bool oldest, struct err *err)
+packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t announced, bool oldest,
+	     struct err *err)
 {
-	struct choosing c = {.announced = announced, .now = store_time(e->store)},
+	struct choosing c = {.above = above,
+			     .announced = announced,
+			     .now = store_time(e->store),
+			     .most = PACK_MEMBERS},
 			gone = {.now = c.now};
 	struct making m = {e, p, &c};
 	int rc;
@@ -256,6 +279,18 @@ packing_make(struct packing *p, struct edge *e, uint64_t announced, bool oldest,
 	if (rc)
 		packing_fini(p);
 	return rc;
+}
+
+uint64_t
+packing_last(const struct packing *p)
+{
+	uint64_t last = 0;
+	size_t i;
+
+	for (i = 0; p->pack && i < pack_count(p->pack); i++)
+		if (pack_member(p->pack, i)->seq > last)
+			last = pack_member(p->pack, i)->seq;
+	return last;
 }
 
 int

@@ -29,9 +29,11 @@ struct packing {	   /* one slot */
 	uint64_t bad_seq; /* packing_read found it damaged */
 };
 
-/* Chooses what waits, announced up to `announced` (R7); nothing to pack: pack stays NULL. */
-int packing_make(struct packing *p, struct edge *e, uint64_t announced, bool oldest,
+/* Of what waits above `above` and is announced up to `announced` (R7); none: pack stays NULL. */
+int packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t announced, bool oldest,
 		 struct err *err);
+/* The highest seq in it; 0: empty. */
+uint64_t packing_last(const struct packing *p);
 /* Takes up a manifest of before a restart. */
 int packing_open(struct packing *p, const void *manifest, size_t n, struct err *err);
 /* n bytes of the pack from offset on, appended; ERR_CORRUPT: bad_seq says whose. */

@@ -22,7 +22,7 @@
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
-enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 8, REACH_MS = 30000, REACH_STEP_MS = 100 };
+enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
 
 struct replicate {
 	struct edge *e;
@@ -35,7 +35,10 @@ struct replicate {
 	struct packing slots[SENDER_SLOTS];
 	struct sender_event queue[EVENTS_MAX];
 	unsigned n_events;
-	struct http_done *answer; /* of the event that is stepped now */
+	struct http_done *answer;  /* of the event that is stepped now */
+	struct holdings_work work; /* the answer that is applied, a page per turn */
+	bool applying, work_last;
+	unsigned work_round;
 	struct sender_event seen; /* numbers of the last look */
 	int64_t work_since;	  /* 0: nothing waits */
 	int64_t wake_ms;
@@ -92,6 +95,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	c->reachable = r->sender.reachable;
 	c->announced = r->sender.announced;
 	c->stepped_back = r->sender.stepped_back;
+	c->comparing = sender_comparing(&r->sender);
 	c->losses = r->sender.losses;
 	if (r->sender.reachable)
 		c->wall_ms = clock_wall(r->e->clock);
@@ -191,7 +195,7 @@ unpack(struct replicate *r, const struct sender_action *a, struct err *err)
 }
 
 static int
-apply_holdings(struct replicate *r, const struct sender_action *a, struct err *err)
+begin_holdings(struct replicate *r, const struct sender_action *a, struct err *err)
 {
 	Sync__HoldingsAnswer *m = message_read(&sync__holdings_answer__descriptor,
 					       r->answer->body.data, r->answer->body.len, err);
@@ -202,10 +206,11 @@ apply_holdings(struct replicate *r, const struct sender_action *a, struct err *e
 	if (m->first != a->number || m->count != a->count || m->bits.len < (m->count + 7) / 8)
 		rc = err_set(err, ERR_PEER, 0, "holdings that were not asked for");
 	if (!rc)
-		rc = holdings_apply(r->e, &r->sender.epoch, m->first, m->count, m->bits.data,
+		rc = holdings_begin(&r->work, &r->sender.epoch, m->first, m->count, m->bits.data,
 				    a->whole, err);
-	if (!rc && a->last)
-		rc = holdings_compared(r->e, &r->sender.epoch, r->sender.losses, err);
+	r->applying = !rc;
+	r->work_last = a->last;
+	r->work_round = a->slot;
 	message_free(m);
 	return rc;
 }
@@ -214,11 +219,47 @@ static int
 make_pack(struct replicate *r, const struct sender_action *a, struct err *err)
 {
 	struct packing *p = &r->slots[a->slot];
-	int rc = packing_make(p, r->e, r->sender.announced, a->oldest, err);
+	int rc = packing_make(p, r->e, a->number, r->sender.announced, a->oldest, err);
 
-	if (!rc)
+	if (!rc) {
 		push(r, SENDER_PACKED, a->slot, p->pack ? pack_size(p->pack) : 0);
+		r->queue[r->n_events - 1].last = packing_last(p);
+	}
 	return rc;
+}
+
+/* R17: it failed for its own sake too often. Each member is read, and tried again later. */
+static int
+give_up(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct packing *p = &r->slots[a->slot];
+	size_t i, n = pack_count(p->pack);
+	uint64_t *seqs = calloc(n + 1, sizeof(*seqs));
+	struct http_call call;
+	int rc;
+
+	if (!seqs)
+		return err_set(err, ERR_LOCAL, 0, "no memory to give a pack up");
+	for (i = 0; i < n; i++)
+		seqs[i] = pack_member(p->pack, i)->seq;
+	log_line(LOG_ERROR, "pack.given_up", "members=%zu first_seq=%llu", n,
+		 (unsigned long long)seqs[0]);
+	calls_drop(&call, p);
+	rc = packing_dissolve(p, r->e, seqs, n, err);
+	free(seqs);
+	if (rc)
+		return rc;
+	push(r, SENDER_UNPACKED, a->slot, 0);
+	return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
+}
+
+static int
+ask_places(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct http_call call;
+
+	calls_places(&call, r->slots, a->slot);
+	return submit(r, SENDER_PLACE, a->slot, &call, err);
 }
 
 static int
@@ -232,6 +273,7 @@ new_epoch(struct replicate *r, struct err *err)
 		return ERR_PEER;
 	(void)message_id(&archive, &m->archive);
 	message_free(m);
+	r->applying = false; /* what another central said of its holdings */
 	log_line(LOG_WARN, "epoch.new", "announced=%llu", (unsigned long long)r->sender.announced);
 	return holdings_new_epoch(r->e, &archive, &r->sender.epoch, err);
 }
@@ -255,7 +297,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 	case SENDER_NEW_EPOCH:
 		return new_epoch(r, err);
 	case SENDER_APPLY_HOLDINGS:
-		return apply_holdings(r, a, err);
+		return begin_holdings(r, a, err);
 	case SENDER_MAKE_PACK:
 		return make_pack(r, a, err);
 	case SENDER_SEND_PIECE:
@@ -264,6 +306,10 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 		return take_receipt(r, a, err);
 	case SENDER_UNPACK:
 		return unpack(r, a, err);
+	case SENDER_GIVE_UP:
+		return give_up(r, a, err);
+	case SENDER_ASK_PLACES:
+		return ask_places(r, a, err);
 	case SENDER_STEPPED_BACK:
 		log_line(LOG_ERROR, "ledger.stepped_back",
 			 "what=\"central knows another ledger of this incarnation\"");
@@ -284,6 +330,13 @@ failed(struct replicate *r, const struct sender_action *a, const struct err *err
 	case SENDER_SEND_PIECE:
 	case SENDER_TAKE_RECEIPT:
 	case SENDER_UNPACK:
+	case SENDER_GIVE_UP:
+		break;
+	case SENDER_ASK_PLACES: /* as if central had failed */
+		ev.kind = SENDER_ANSWERED;
+		ev.request = SENDER_PLACE;
+		ev.status = 500;
+		ev.ours = true;
 		break;
 	case SENDER_SAY_HELLO:
 	case SENDER_SEND_LEDGER:
@@ -352,7 +405,7 @@ on_answer(struct replicate *r, struct http_done *done)
 	struct sender_event ev = {.kind = SENDER_ANSWERED};
 
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
-	ev.slot = (unsigned)(done->id & ((1u << KIND_SHIFT) - 1));
+	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	calls_answer(&ev, done, r->e);
 	if (done->status == 0)
 		log_line(LOG_DEBUG, "central.silent", "what=\"%s\"", done->what);
@@ -363,6 +416,31 @@ on_answer(struct replicate *r, struct http_done *done)
 	buf_fini(&done->body);
 }
 
+/* One page of an answer about holdings; between two of them the ledger has its turn. */
+static void
+apply_page(struct replicate *r)
+{
+	struct sender_action action = {.kind = SENDER_APPLY_HOLDINGS};
+	struct err err = ERR_INIT;
+	bool done = false;
+	int rc;
+
+	r->applying = r->applying && r->work_round == r->sender.round;
+	if (!r->applying)
+		return;
+	rc = holdings_page(&r->work, r->e, &done, &err);
+	if (!rc && !done)
+		return;
+	if (!rc && r->work_last)
+		rc = holdings_compared(r->e, &r->work.epoch, r->sender.losses, &err);
+	r->applying = false;
+	if (rc)
+		failed(r, &action, &err);
+	else
+		push(r, SENDER_APPLIED, r->work_round, 0);
+	drain(r);
+}
+
 void
 replicate_turn(struct replicate *r, int timeout_ms)
 {
@@ -371,7 +449,8 @@ replicate_turn(struct replicate *r, int timeout_ms)
 	struct http_done done;
 	bool got;
 
-	if (link_wait(r->link, timeout_ms, &done, &got, &err)) {
+	apply_page(r);
+	if (link_wait(r->link, r->applying ? 0 : timeout_ms, &done, &got, &err)) {
 		log_err(LOG_ERROR, "replicate", &err);
 		return;
 	}
@@ -397,7 +476,7 @@ take_up(void *arg, const void *manifest, size_t n, struct err *err)
 
 	if (rc)
 		return rc;
-	if (sender_resume(&r->sender, &slot, pack_size(p.pack)))
+	if (sender_resume(&r->sender, &slot, pack_size(p.pack), packing_last(&p)))
 		r->slots[slot] = p;
 	else
 		packing_fini(&p);
@@ -443,6 +522,7 @@ replicate_free(struct replicate *r)
 	if (!r)
 		return;
 	link_close(r->link);
+	holdings_end(&r->work);
 	for (i = 0; i < SENDER_SLOTS; i++)
 		packing_fini(&r->slots[i]);
 	free(r);

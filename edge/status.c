@@ -100,7 +100,7 @@ needs_a_person(const struct status *s)
 	int64_t skew = s->contact.skew_ms;
 
 	return s->counts.conflicts || s->owed.parked || s->contact.stepped_back ||
-	       s->contact.two_centrals || s->keep.young ||
+	       s->contact.closed || s->contact.two_centrals || s->keep.young ||
 	       (s->keep.rate_known && s->keep.hours_left < ALARM_HOURS) || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
@@ -123,14 +123,16 @@ json_central(struct json *j, const struct status *s)
 	json_number(j, "clock_skew_seconds", s->contact.skew_ms / 1000);
 	json_bool(j, "stepped_back", s->contact.stepped_back);
 	json_bool(j, "two_centrals", s->contact.two_centrals);
+	json_bool(j, "closed", s->contact.closed);
 	json_close(j, '}');
 }
 
-/* What is owed drops to 0 only when every entry is acknowledged as well. */
+/* What is owed drops to 0 only when every entry is acknowledged, and compared after a fire. */
 static uint64_t
 owed_instances(const struct status *s)
 {
-	uint64_t silent = s->ledger.seq > s->contact.announced && s->serving ? 1 : 0;
+	bool pending = s->ledger.seq > s->contact.announced || s->contact.comparing;
+	uint64_t silent = pending && s->serving ? 1 : 0;
 
 	return s->owed.owed ? s->owed.owed : silent;
 }
@@ -218,6 +220,9 @@ text_central(struct buf *out, const struct status *s)
 	if (s->contact.stepped_back)
 		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
 			      "this disk restored or copied?\n");
+	if (s->contact.closed)
+		buf_puts(out, "central counts this edge as lost or replaced; what it has still "
+			      "arrives\n");
 	if (s->contact.two_centrals)
 		buf_puts(out, "TWO CENTRALS answer in turn: nothing is freed\n");
 	if (s->contact.skew_ms > SKEW_SHOWN_MS || s->contact.skew_ms < -SKEW_SHOWN_MS)

@@ -86,6 +86,10 @@ serve(struct loop *p, struct http_call *call, struct http_done *out)
 		(void)snprintf(out->epoch, sizeof(out->epoch), "%.32s", a.value[0]);
 	out->status = rc ? http_status_of(rc) : a.status;
 	out->body = a.body;
+	if (strcmp(call->method, "HEAD") == 0 && a.name[1]) {
+		buf_clear(&out->body);
+		buf_puts(&out->body, a.value[1]);
+	}
 	if (p->c.cut && p->c.cut(p->c.arg, call, true)) {
 		out->status = 0;
 		buf_fini(&out->body);

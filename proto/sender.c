@@ -7,7 +7,8 @@ enum {
 	PROBE_JITTER_MS = 2000,
 	BACKOFF_MAX_MS = 60000,
 	FULL_WAIT_MS = 30000,
-	ITEM_WAIT_MS = 60000,
+	REFUSALS_MAX = 4,  /* of one pack in a row: the pack is at fault   */
+	FAILURES_MAX = 12, /* of central with one pack: perhaps it is, too */
 	PACK_BYTES = 8 << 20,
 	PACK_COUNT = 1000,
 	FIRST_PIECE = 1 << 20,
@@ -27,7 +28,7 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 }
 
 bool
-sender_resume(struct sender *s, unsigned *slot, uint64_t size)
+sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last)
 {
 	unsigned i;
 
@@ -36,6 +37,7 @@ sender_resume(struct sender *s, unsigned *slot, uint64_t size)
 			memset(&s->slots[i], 0, sizeof(s->slots[i]));
 			s->slots[i].state = SLOT_READY;
 			s->slots[i].size = size;
+			s->slots[i].last = last;
 			*slot = i;
 			return true;
 		}
@@ -47,6 +49,12 @@ sender_forget(struct sender *s)
 {
 	s->knows_epoch = false;
 	s->reachable = false;
+}
+
+bool
+sender_comparing(const struct sender *s)
+{
+	return s->whole && (s->round_due || s->asking || s->ask_next <= s->ask_until);
 }
 
 void
@@ -73,15 +81,22 @@ wake_at(struct sender_actions *out, int64_t ms)
 		out->wake_ms = ms;
 }
 
-/* Nobody answered: all that was under way is asked about again after the next hello. */
+/*
+ * Nobody answered: all that was under way is asked about again after a hello. That is
+ * said at once, so that one upload that was dropped does not hold the ledger up; only
+ * when it is not answered either is central silent.
+ */
 static void
 lost_contact(struct sender *s, const struct sender_event *ev)
 {
 	unsigned i;
 
+	if (ev->request == SENDER_HELLO || !s->reachable)
+		s->next_hello_ms = ev->now_ms + PROBE_MS + (int64_t)(ev->jitter % PROBE_JITTER_MS);
+	else
+		s->next_hello_ms = ev->now_ms;
 	s->reachable = false;
 	s->failures = 0;
-	s->next_hello_ms = ev->now_ms + PROBE_MS + (int64_t)(ev->jitter % PROBE_JITTER_MS);
 	for (i = 0; i < SENDER_SLOTS; i++)
 		s->slots[i].asked = false;
 }
@@ -109,12 +124,14 @@ ask_all(struct sender *s, bool whole)
 	s->round = (s->round + 1) % SENDER_ROUNDS;
 	s->ask_next = 1;
 	s->ask_until = 0;
+	s->applying = 0;
 }
 
 static void
 on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
 	bool other, was = s->reachable;
+	unsigned i;
 
 	s->saying_hello = false;
 	if (ev->status != 200 || !ev->ours) {
@@ -139,6 +156,8 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	if (other) { /* R22: what another central receipted says nothing about this one */
 		s->epoch = ev->epoch;
 		s->knows_epoch = true;
+		for (i = 0; i < SENDER_SLOTS; i++)
+			s->slots[i].asked = false;
 		(void)act(out, SENDER_NEW_EPOCH);
 	}
 	if (other || s->losses != ev->losses)
@@ -172,19 +191,30 @@ on_holdings(struct sender *s, const struct sender_event *ev, struct sender_actio
 {
 	struct sender_action *a;
 
-	s->asking = false;
 	if (ev->status != 200) {
+		s->asking = false;
 		s->reachable = false;
 		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
 		return;
 	}
 	a = act(out, SENDER_APPLY_HOLDINGS);
 	a->number = s->ask_next;
-	a->count = ev->number;
+	a->count = s->applying = ev->number;
 	a->whole = s->whole;
+	a->slot = s->round;
+	a->last = s->whole && ev->number && s->ask_next + ev->number > s->ask_until;
+}
+
+/* The next part is asked for when the driver is through with this one. */
+static void
+on_applied(struct sender *s, const struct sender_event *ev)
+{
+	if (ev->slot != s->round || !s->asking)
+		return;
+	s->asking = false;
 	/* An answer that covers nothing ends the round; the next hello decides anew. */
-	s->ask_next = ev->number ? s->ask_next + ev->number : s->ask_until + 1;
-	a->last = s->whole && ev->number && s->ask_next > s->ask_until;
+	s->ask_next = s->applying ? s->ask_next + s->applying : s->ask_until + 1;
+	s->applying = 0;
 }
 
 static void
@@ -196,6 +226,41 @@ measure(struct sender *s, const struct sender_event *ev)
 		return;
 	rate = ev->sent * 1000 / (ev->ms ? ev->ms : 1);
 	s->rate = s->rate ? (s->rate * 3 + rate) / 4 : rate;
+}
+
+/* No room, not announced, suspended, starting: nothing that this pack could help. */
+static bool
+is_own_fault(int status)
+{
+	return status != 507 && status != 503 && status != 412 && status != 403 && status != 429;
+}
+
+static void
+put_back(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_slot *slot = &s->slots[ev->slot];
+
+	slot->asked = false;
+	slot->begun = false;
+	slot->not_before_ms =
+		ev->now_ms +
+		(ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+	slot->refusals += is_own_fault(ev->status);
+	/* R17: what fails for its own sake leaves the lanes; the others go on. */
+	if (slot->refusals >= (ev->status < 500 ? REFUSALS_MAX : FAILURES_MAX)) {
+		slot->state = SLOT_CLOSING;
+		act(out, SENDER_GIVE_UP)->slot = ev->slot;
+	}
+}
+
+/* Once is chance; the second time in a row it may be this very piece. */
+static void
+stumbled(struct sender_slot *slot, const struct sender_event *ev)
+{
+	if (slot->failures)
+		slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
+	else
+		slot->failures = 1;
 }
 
 static void
@@ -216,23 +281,47 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 		return;
 	}
 	if (ev->status == 200 || ev->status == 409) {
-		if (ev->number > slot->size)
-			slot->begun = false;
-		else
+		bool further = ev->status == 200 && ev->number > slot->offset;
+
+		if (ev->number <= slot->size)
 			slot->offset = ev->number;
-		slot->begun = ev->status == 200;
+		slot->begun = ev->status == 200 && ev->number <= slot->size;
 		slot->asked = true;
-		slot->failures = 0;
-		if (ev->status == 200)
-			measure(s, ev);
+		if (!further) {
+			stumbled(slot, ev);
+			return;
+		}
+		slot->failures = slot->refusals = 0;
+		measure(s, ev);
 		return;
 	}
-	/* 507 no room, 403 suspended, 5xx: this pack waits, the others try for themselves. */
-	slot->asked = false;
-	slot->begun = false;
-	slot->not_before_ms =
-		ev->now_ms +
-		(ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+	put_back(s, ev, out);
+}
+
+/* One answer for all packs that were asked about. */
+static void
+on_places(struct sender *s, const struct sender_event *ev)
+{
+	unsigned i;
+
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		struct sender_slot *slot = &s->slots[i];
+
+		if (slot->state != SLOT_ASKING || !(ev->slot & 1u << i))
+			continue;
+		slot->state = SLOT_READY;
+		if (!ev->status || !ev->ours)
+			continue;
+		if (ev->status != 200) {
+			slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
+			continue;
+		}
+		slot->asked = true;
+		slot->begun = ev->places[i] <= slot->size;
+		slot->offset = slot->begun		       ? ev->places[i]
+			       : ev->places[i] == SENDER_WHOLE ? slot->size
+							       : 0;
+	}
 }
 
 static void
@@ -261,11 +350,16 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 		if (s->asking)
 			on_holdings(s, ev, out);
 		break;
+	case SENDER_PLACE:
+		on_places(s, ev);
+		break;
 	case SENDER_PIECE:
-		if (ev->status && ev->ours)
+		if (ev->status && ev->ours) {
 			on_piece(s, ev, out);
-		else
-			s->slots[ev->slot].state = SLOT_READY;
+			break;
+		}
+		s->slots[ev->slot].state = SLOT_READY;
+		stumbled(&s->slots[ev->slot], ev);
 		break;
 	case SENDER_DISSOLVE:
 		break;
@@ -291,6 +385,7 @@ on_packed(struct sender *s, const struct sender_event *ev)
 	slot->state = SLOT_READY;
 	slot->asked = true; /* new: central cannot have any of it */
 	slot->size = ev->size;
+	slot->last = ev->last;
 }
 
 static void
@@ -321,17 +416,13 @@ piece_size(const struct sender *s)
 }
 
 static void
-send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct sender_actions *out)
+send_piece(struct sender *s, unsigned i, struct sender_actions *out)
 {
 	struct sender_slot *slot = &s->slots[i];
 	struct sender_action *a;
 	uint64_t n;
 
-	if (slot->not_before_ms > ev->now_ms) {
-		wake_at(out, slot->not_before_ms);
-		return;
-	}
-	n = slot->asked ? piece_size(s) : 0;
+	n = piece_size(s);
 	if (n > slot->size - slot->offset)
 		n = slot->size - slot->offset;
 	a = act(out, SENDER_SEND_PIECE);
@@ -340,6 +431,31 @@ send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct s
 	a->count = n;
 	a->first = !slot->begun;
 	slot->state = SLOT_SENDING;
+}
+
+/* Those whose offset is not known for sure are asked about together (R14). */
+static void
+use_packs(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	unsigned i, set = 0;
+
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		struct sender_slot *slot = &s->slots[i];
+
+		/* R7: a new central must hear of its members first. */
+		if (slot->state != SLOT_READY || slot->last > s->announced)
+			continue;
+		if (slot->not_before_ms > ev->now_ms) {
+			wake_at(out, slot->not_before_ms);
+		} else if (slot->asked) {
+			send_piece(s, i, out);
+		} else {
+			set |= 1u << i;
+			slot->state = SLOT_ASKING;
+		}
+	}
+	if (set)
+		act(out, SENDER_ASK_PLACES)->slot = set;
 }
 
 /* A pack closes at 8 MiB, 1,000 objects or 1 s of waiting. */
@@ -359,25 +475,25 @@ worth_packing(const struct sender *s, const struct sender_event *ev, struct send
 }
 
 static void
-use_slots(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+fill_slots(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
 	struct sender_action *a;
-	bool packing = false;
 	unsigned i;
 
-	for (i = 0; i < SENDER_SLOTS; i++) {
-		if (s->slots[i].state == SLOT_READY)
-			send_piece(s, i, ev, out);
-		packing = packing || s->slots[i].state == SLOT_PACKING;
-	}
-	/* What is asked about is not packed before the answer: central may hold it. */
-	if (packing || s->round_due || s->ask_next <= s->ask_until || !worth_packing(s, ev, out))
+	for (i = 0; i < SENDER_SLOTS; i++)
+		if (s->slots[i].state == SLOT_PACKING)
+			return;
+	if (s->round_due || !worth_packing(s, ev, out))
 		return;
 	for (i = 0; i < SENDER_SLOTS; i++)
 		if (s->slots[i].state == SLOT_EMPTY) {
 			a = act(out, SENDER_MAKE_PACK);
 			a->slot = i;
 			a->oldest = ++s->made % OLDEST_EVERY == 0;
+			/* What is asked about waits for the answer: central may hold it. What came
+			 * since is fresh, and flows (a new central's first round takes long). */
+			if (s->ask_next <= s->ask_until)
+				a->number = s->ask_until;
 			s->slots[i].state = SLOT_PACKING;
 			return;
 		}
@@ -435,7 +551,8 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 		if (a->count > SENDER_HOLDINGS)
 			a->count = SENDER_HOLDINGS;
 	}
-	use_slots(s, ev, out);
+	use_packs(s, ev, out);
+	fill_slots(s, ev, out);
 }
 
 void
@@ -451,6 +568,9 @@ sender_step(struct sender *s, const struct sender_event *ev, struct sender_actio
 		break;
 	case SENDER_PACKED:
 		on_packed(s, ev);
+		break;
+	case SENDER_APPLIED:
+		on_applied(s, ev);
 		break;
 	case SENDER_UNPACKED:
 		memset(&s->slots[ev->slot], 0, sizeof(s->slots[ev->slot]));

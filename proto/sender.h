@@ -30,12 +30,24 @@ enum {
 	SENDER_HOLDINGS = 262144 /* seqs asked for at once            */
 };
 
-enum sender_request { SENDER_HELLO = 1, SENDER_LEDGER, SENDER_ASK, SENDER_PIECE, SENDER_DISSOLVE };
+enum sender_request {
+	SENDER_HELLO = 1,
+	SENDER_LEDGER,
+	SENDER_ASK,
+	SENDER_PLACE,
+	SENDER_PIECE,
+	SENDER_DISSOLVE
+};
+
+/* What central says of an upload, in place of an offset. */
+#define SENDER_NO_UPLOAD UINT64_MAX   /* it knows none: the manifest goes first */
+#define SENDER_WHOLE (UINT64_MAX - 1) /* it has all of it: the manifest gives the receipt */
 
 enum sender_event_kind {
 	SENDER_TIME = 1, /* nothing but the time, and what waits (work) */
 	SENDER_ANSWERED, /* to `request` (of `slot`)                    */
 	SENDER_PACKED,	 /* a pack is in `slot`; size 0: there was nothing to pack */
+	SENDER_APPLIED,	 /* an answer about holdings is applied; slot: its round   */
 	SENDER_UNPACKED, /* `slot` is empty: receipted or dissolved     */
 	SENDER_FAILED	 /* a step of our own failed (disk): later again */
 };
@@ -51,7 +63,7 @@ struct sender_event {
 	uint64_t jitter;       /* random                       */
 	/* SENDER_ANSWERED */
 	enum sender_request request;
-	unsigned slot;	     /* SENDER_ASK: the round it was asked in */
+	unsigned slot;	     /* SENDER_ASK: the round it was asked in; SENDER_PLACE: the slots */
 	int status;	     /* HTTP; 0: nobody answered       */
 	bool ours;	     /* the answer carried our epoch (hello: the archive is ours) */
 	bool agrees;	     /* hello, ledger: H at central's head is ours   */
@@ -61,8 +73,9 @@ struct sender_event {
 	uint64_t losses;     /* hello                            */
 	bool receipted, bad; /* piece: a receipt came; members were bad */
 	uint64_t sent, ms;   /* bytes and how long it took      */
+	uint64_t places[SENDER_SLOTS]; /* SENDER_PLACE: by slot          */
 	/* SENDER_PACKED */
-	uint64_t size;
+	uint64_t size, last; /* bytes, and the highest seq in it */
 };
 
 enum sender_action_kind {
@@ -71,10 +84,12 @@ enum sender_action_kind {
 	SENDER_ASK_HOLDINGS,   /* `count` seqs from `number` on             */
 	SENDER_NEW_EPOCH,      /* commit it: all receipts are of another one */
 	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
-	SENDER_MAKE_PACK,      /* into `slot`; from the oldest end if `oldest` */
-	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on; 0: ask for the offset */
+	SENDER_MAKE_PACK, /* into `slot`, of seqs above `number`; from the oldest end if `oldest` */
+	SENDER_ASK_PLACES,   /* how far are the packs in the slots of the set `slot`? */
+	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on        */
 	SENDER_TAKE_RECEIPT, /* of the answer, for `slot`                 */
 	SENDER_UNPACK,	     /* `slot`: its bad members out, the rest anew */
+	SENDER_GIVE_UP,	     /* `slot`: fails for its own sake: all of it later, in smaller packs */
 	SENDER_STEPPED_BACK  /* central is ahead of us or H differs (R8): a person */
 };
 
@@ -96,6 +111,7 @@ enum sender_slot_state {
 	SLOT_EMPTY,
 	SLOT_PACKING, /* the driver makes a pack            */
 	SLOT_READY,   /* to be sent from `offset` on        */
+	SLOT_ASKING,  /* its offset is asked for            */
 	SLOT_SENDING, /* a piece is under way               */
 	SLOT_CLOSING  /* the driver takes a receipt or dissolves it */
 };
@@ -116,14 +132,15 @@ struct sender {
 	bool asking, whole, round_due;
 	unsigned round;		      /* an answer of another one is dropped */
 	uint64_t ask_next, ask_until; /* next > until: nothing to ask     */
+	uint64_t applying;	      /* seqs of the answer that is applied */
 	/* packs */
 	struct sender_slot {
 		enum sender_slot_state state;
-		uint64_t size, offset;
+		uint64_t size, offset, last;
 		bool asked; /* the offset is central's word       */
 		bool begun; /* central has the manifest           */
 		int64_t not_before_ms;
-		unsigned failures;
+		unsigned failures, refusals; /* in a row; refusals: for its own sake */
 	} slots[SENDER_SLOTS];
 	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
 	uint64_t rate;	       /* bytes per second, smoothed; 0: unknown  */
@@ -133,9 +150,11 @@ struct sender {
 /* epoch, losses: of the last hello that was committed; zero: none. */
 void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 /* A pack from before a restart: its place at central is asked for. false: no slot free. */
-bool sender_resume(struct sender *s, unsigned *slot, uint64_t size);
+bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last);
 /* The driver could not commit a new epoch: the next hello finds it new again. */
 void sender_forget(struct sender *s);
+/* The whole ledger is being compared: what central lacks of it is not all owed yet. */
+bool sender_comparing(const struct sender *s);
 /* Hello at the next step, whatever was said lately. */
 void sender_hello(struct sender *s);
 void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);

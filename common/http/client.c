@@ -12,13 +12,14 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 
-enum { STALL_SECONDS = 5, URL_SIZE = 512, SPARE_MAX = 32, USER_TIMEOUT_MS = 5000 };
+enum { STALL_SECONDS = 5, URL_SIZE = HTTP_PATH_SIZE + 300, SPARE_MAX = 32, USER_TIMEOUT_MS = 5000 };
 
 struct call { /* one easy handle, used again */
 	struct call *next;
 	CURL *easy;
 	struct curl_slist *headers;
 	struct buf send, got;
+	bool head; /* the method: its answer is in a header */
 	uint64_t id, max;
 	curl_off_t moved; /* bytes, both ways, and when that changed last */
 	int64_t moved_at;
@@ -100,20 +101,37 @@ receive(char *p, size_t one, size_t n, void *arg)
 	return buf_failed(&k->got) ? 0 : n;
 }
 
+/* The value of a header line of this name; NULL: another one. */
+static const char *
+header_value(const char *line, size_t n, const char *name, size_t *value_n)
+{
+	size_t skip = strlen(name), end = n;
+
+	if (n <= skip || strncasecmp(line, name, skip) != 0)
+		return NULL;
+	while (skip < n && line[skip] == ' ')
+		skip++;
+	while (end > skip && (unsigned char)line[end - 1] <= ' ')
+		end--;
+	*value_n = end - skip;
+	return line + skip;
+}
+
 static size_t
 receive_header(char *p, size_t one, size_t n, void *arg)
 {
-	static const char name[] = "Salamander-Epoch:";
 	struct call *k = arg;
-	size_t skip = sizeof(name) - 1, i;
+	const char *value;
+	size_t value_n;
 
 	(void)one;
-	if (n > skip && strncasecmp(p, name, skip) == 0) {
-		while (skip < n && p[skip] == ' ')
-			skip++;
-		for (i = 0; skip + i < n && i + 1 < sizeof(k->epoch) && p[skip + i] > ' '; i++)
-			k->epoch[i] = p[skip + i];
-		k->epoch[i] = '\0';
+	value = header_value(p, n, "Salamander-Epoch:", &value_n);
+	if (value)
+		(void)snprintf(k->epoch, sizeof(k->epoch), "%.*s", (int)value_n, value);
+	value = header_value(p, n, "Salamander-Offsets:", &value_n);
+	if (value && k->head) {
+		buf_clear(&k->got);
+		buf_put(&k->got, value, value_n);
 	}
 	return n;
 }
@@ -212,7 +230,8 @@ set_call(const struct http_client *h, struct call *k, const struct http_call *ca
 		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS,
 				       k->send.data ? (const char *)k->send.data : "");
 	}
-	if (strcmp(call->method, "HEAD") == 0)
+	k->head = strcmp(call->method, "HEAD") == 0;
+	if (k->head)
 		(void)curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
 	else
 		(void)curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, call->method);

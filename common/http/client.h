@@ -18,7 +18,7 @@
 struct err;
 struct http_client; /* opaque */
 
-enum { HTTP_PATH_SIZE = 200, HTTP_WHAT_SIZE = 120 };
+enum { HTTP_PATH_SIZE = 4400, HTTP_WHAT_SIZE = 120 };
 
 struct http_call {
 	uint64_t id;	    /* the caller's, given back                     */
@@ -34,7 +34,7 @@ struct http_call {
 struct http_done {
 	uint64_t id;
 	int status;	 /* 0: nobody answered; what says why            */
-	struct buf body; /* the caller frees it                          */
+	struct buf body; /* the caller frees it; of HEAD: what Salamander-Offsets said */
 	uint64_t sent;
 	int64_t ms;
 	char what[HTTP_WHAT_SIZE];

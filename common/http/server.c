@@ -319,7 +319,6 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 {
 	struct http_answer a = {.status = MHD_HTTP_OK, .body = BUF_INIT};
 	struct err e = ERR_INIT;
-	enum MHD_Result ok;
 	int rc;
 
 	watch_pause(x->watched);
@@ -333,14 +332,13 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 		rc = err_set(&e, ERR_LOCAL, 0, "no memory for an answer");
 	if (rc) {
 		log_err(rc == ERR_ABSENT ? LOG_DEBUG : LOG_WARN, "http.failed", &e);
-		buf_fini(&a.body);
-		watch_sending(x->watched, 0);
-		ok = refuse(c, http_status_of(rc), e.what);
-	} else {
-		watch_sending(x->watched, a.body.len);
-		ok = send_answer(c, &a);
+		buf_fini(&a.body); /* its headers stay: every answer carries the epoch (R22) */
+		a.status = http_status_of(rc);
+		a.type = "text/plain";
+		buf_printf(&a.body, "%s\n", e.what);
 	}
-	return ok;
+	watch_sending(x->watched, a.body.len);
+	return send_answer(c, &a);
 }
 
 static enum MHD_Result

@@ -31,6 +31,7 @@ enum {
 	HTTP_SITE_SIZE = 65,
 	HTTP_ADDRESS_SIZE = 64,
 	HTTP_EPOCH_SIZE = 33,
+	HTTP_VALUE_SIZE = 1536, /* of an answer's header */
 	HTTP_BODY_MAX = 32 << 20
 };
 
@@ -53,7 +54,7 @@ struct http_answer {
 	struct buf body;
 	/* up to two headers more; NULL: none */
 	const char *name[2];
-	char value[2][128];
+	char value[2][HTTP_VALUE_SIZE];
 };
 
 struct http_route {

@@ -50,7 +50,7 @@ pair_prepare(struct pair *p, const char *quota)
 	log_set_level(LOG_ERROR);
 	strcpy(p->dir, "/tmp/test_pair.XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
-	clock_manual_init(&p->clock, 1000000, INT64_C(1790000000000));
+	clock_manual_init(&p->clock, 1000000, clock_wall(clock_real()));
 	(void)snprintf(p->edge_conf, sizeof(p->edge_conf), "%s/edge.conf", p->dir);
 	(void)snprintf(p->central_conf, sizeof(p->central_conf), "%s/central.conf", p->dir);
 	(void)snprintf(text, sizeof(text),
@@ -149,6 +149,7 @@ pair_open_central(struct pair *p)
 
 	if (central_open(&p->central, p->central_conf, CENTRAL_SERVE, &e))
 		fail_msg("central: %s", e.what);
+	p->central.clock = &p->clock.c;
 	assert_int_equal(uploads_new(&p->central.uploads, &e), 0);
 	p->central_open = true;
 }
@@ -181,22 +182,21 @@ pair_burn_central(struct pair *p)
 /* --- images --- */
 
 static void
-recipe(struct gen *g, unsigned number)
+recipe(const struct pair *p, struct gen *g, unsigned number)
 {
 	gen_init(g);
 	g->study = 1 + number / 4;
 	g->instance = 1 + number;
-	g->rows = 16;
-	g->columns = 16;
+	g->rows = g->columns = p->rows ? p->rows : 16;
 	g->seed = number;
 }
 
 void
-pair_image(struct buf *out, unsigned number)
+pair_image(const struct pair *p, struct buf *out, unsigned number)
 {
 	struct gen g;
 
-	recipe(&g, number);
+	recipe(p, &g, number);
 	gen_file(out, &g);
 }
 
@@ -213,7 +213,7 @@ pair_send(struct pair *p, unsigned number)
 	void *sink;
 	int rc;
 
-	recipe(&g, number);
+	recipe(p, &g, number);
 	gen_dataset(&data, &g);
 	memset(&rq, 0, sizeof(rq));
 	memset(&rsp, 0, sizeof(rsp));
@@ -242,7 +242,7 @@ pair_spoil(struct pair *p, unsigned number)
 	uint64_t oid;
 	int fd;
 
-	pair_image(&image, number);
+	pair_image(p, &image, number);
 	sha256_of(image.data, image.len, digest);
 	buf_fini(&image);
 	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
@@ -280,7 +280,7 @@ settled(struct pair *p)
 	assert_int_equal(ledger_head(tx, &head, NULL), 0);
 	store_end_read(tx);
 	edge_contact(&p->edge, &contact);
-	return counts.owed == 0 && counts.packed == 0 && contact.reachable &&
+	return counts.owed == 0 && counts.packed == 0 && contact.reachable && !contact.comparing &&
 	       contact.announced == head.seq;
 }
 
@@ -296,7 +296,7 @@ pair_settle(struct pair *p, unsigned most)
 }
 
 static bool
-has(struct store *s, unsigned number)
+has(const struct pair *p, struct store *s, unsigned number)
 {
 	unsigned char digest[SHA256_SIZE];
 	struct buf file = BUF_INIT;
@@ -304,7 +304,7 @@ has(struct store *s, unsigned number)
 	uint64_t oid;
 	int rc;
 
-	pair_image(&file, number);
+	pair_image(p, &file, number);
 	sha256_of(file.data, file.len, digest);
 	buf_fini(&file);
 	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
@@ -316,11 +316,11 @@ has(struct store *s, unsigned number)
 bool
 pair_edge_has(struct pair *p, unsigned number)
 {
-	return has(p->edge.store, number);
+	return has(p, p->edge.store, number);
 }
 
 bool
 pair_central_has(struct pair *p, unsigned number)
 {
-	return has(p->central.store, number);
+	return has(p, p->central.store, number);
 }

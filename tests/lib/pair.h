@@ -25,6 +25,7 @@ struct pair {
 	struct central central;
 	struct replicate *r;
 	bool edge_open, central_open;
+	unsigned rows; /* and columns of the images; 0: 16            */
 	/* the link */
 	unsigned messages;	/* requests and answers so far          */
 	unsigned cut_at;	/* 0: never; the number of one of them  */
@@ -46,7 +47,7 @@ void pair_burn_central(struct pair *p);
 
 /* A generated image by its number; 0 when the edge acknowledged it. */
 int pair_send(struct pair *p, unsigned number);
-void pair_image(struct buf *out, unsigned number); /* the canonical file */
+void pair_image(const struct pair *p, struct buf *out, unsigned number); /* the canonical file */
 /* One turn of the edge's replication; time goes on to when it is due. */
 void pair_turn(struct pair *p);
 /* Turns until nothing is owed or announced; false: not within `most` turns. */

@@ -53,7 +53,7 @@ study_of(struct pair *p, unsigned number, char out[UID_SIZE])
 	struct version v;
 	uint64_t oid;
 
-	pair_image(&image, number);
+	pair_image(p, &image, number);
 	sha256_of(image.data, image.len, digest);
 	buf_fini(&image);
 	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);

@@ -201,8 +201,9 @@ def keep__R9_R12_a_full_cache_makes_room_of_what_central_released():
 
 
 def keep__R10_in_the_dark_a_full_cache_refuses_and_frees_nothing():
-    with Group(edge={"data": {"quota": "64MiB"}}) as g:
-        g.wan["north"].cut()
+    g = Group(edge={"data": {"quota": "64MiB"}})
+    g.wan["north"].cut()  # before the edge can have heard of central
+    with g:
         files = g.generate("--count", 160)
         out = g.send("north", files, ok=(0, 1))
         kept = [line.split(" ", 1)[1] for line in out.splitlines() if line.startswith("0000 ")]

@@ -89,6 +89,220 @@ hello(struct play *p, const struct id128 *epoch, uint64_t losses)
 }
 
 static void
+applied(struct play *p)
+{
+	struct sender_event ev = {.kind = SENDER_APPLIED, .slot = p->s.round};
+
+	step(p, &ev);
+}
+
+/* Which action comes where; -1: it does not. */
+static int
+where(const struct play *p, enum sender_action_kind kind)
+{
+	unsigned i;
+
+	for (i = 0; i < p->out.n; i++)
+		if (p->out.a[i].kind == kind)
+			return (int)i;
+	return -1;
+}
+
+/* In contact, all compared, nothing to send. */
+static void
+settle(struct play *p, uint64_t head)
+{
+	p->head = head;
+	tick(p);
+	hello(p, &epoch_a, 0);
+	tick(p);
+	answer(p, SENDER_ASK, p->s.round, 200, head);
+	applied(p);
+	assert_int_equal(p->s.announced, head);
+}
+
+static void
+pack(struct play *p, unsigned slot, uint64_t size, uint64_t last)
+{
+	struct sender_event ev = {.kind = SENDER_PACKED, .slot = slot, .size = size, .last = last};
+
+	p->work = 100000;
+	while (p->s.slots[slot].state != SLOT_PACKING) {
+		p->now += 1000;
+		tick(p);
+	}
+	p->work = 0;
+	step(p, &ev);
+}
+
+/*
+ * An entry leaves in the very step that sees it, before anything else of that step, with
+ * every slot busy, failed or waiting and a long answer being applied: that, not a clock,
+ * is what keeps "at central within 100 ms of the commit".
+ */
+static void
+sender_step__R7_the_ledger_waits_for_nothing_that_is_queued(void **state)
+{
+	struct play p;
+	unsigned i;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	for (i = 0; i < SENDER_SLOTS; i++)
+		pack(&p, i, 1 << 30, 10);
+	answer(&p, SENDER_PIECE, 1, 507, 0); /* one waits for room, one for a faulty central */
+	answer(&p, SENDER_PIECE, 2, 500, 0);
+	hello(&p, &epoch_a, 1); /* a loss: the whole ledger is compared again */
+	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	answer(&p, SENDER_ASK, p.s.round, 200, 5);
+	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	p.head = 11;
+	p.work = 100000;
+	answer(&p, SENDER_PIECE, 0, 200, 1 << 20);
+	assert_int_equal(where(&p, SENDER_SEND_LEDGER), 0);
+	assert_true(where(&p, SENDER_SEND_PIECE) > 0);
+	assert_int_equal(p.out.a[0].number, 11);
+}
+
+/* A piece whose connection broke: hello in the same step, the ledger with its answer. */
+static void
+sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up(void **state)
+{
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 1 << 30, 10);
+	p.head = 11;
+	answer(&p, SENDER_PIECE, 0, 0, 0);
+	assert_true(did(&p, SENDER_SAY_HELLO));
+	p.head = 10; /* central's answer speaks of what it has */
+	hello(&p, &epoch_a, 0);
+	p.head = 11;
+	tick(&p);
+	assert_int_equal(where(&p, SENDER_SEND_LEDGER), 0);
+	/* When hello is not answered either, it is said every 1 to 3 s. */
+	answer(&p, SENDER_LEDGER, 0, 0, 0);
+	assert_true(did(&p, SENDER_SAY_HELLO));
+	answer(&p, SENDER_HELLO, 0, 0, 0);
+	assert_false(did(&p, SENDER_SAY_HELLO));
+	assert_in_range(p.out.wake_ms, p.now + 1000, p.now + 3000);
+}
+
+static void
+sender_step__R14_packs_under_way_are_asked_about_in_one_request(void **state)
+{
+	struct sender_event ev = {
+		.kind = SENDER_ANSWERED, .request = SENDER_PLACE, .status = 200, .ours = true};
+	struct play p;
+	unsigned slot, i;
+
+	(void)state;
+	begin(&p);
+	for (i = 0; i < 3; i++)
+		assert_true(sender_resume(&p.s, &slot, 5000, 10));
+	settle(&p, 10);
+	assert_int_equal(p.s.slots[0].state, SLOT_ASKING);
+	assert_int_equal(p.s.slots[2].state, SLOT_ASKING);
+	ev.slot = 7;
+	ev.places[0] = 3000;
+	ev.places[1] = SENDER_NO_UPLOAD;
+	ev.places[2] = SENDER_WHOLE;
+	step(&p, &ev);
+	assert_int_equal(p.out.n, 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(p.out.a[i].kind, SENDER_SEND_PIECE);
+		assert_int_equal(p.out.a[i].slot, i);
+	}
+	assert_int_equal(p.out.a[0].number, 3000);
+	assert_int_equal(p.out.a[0].count, 2000);
+	assert_false(p.out.a[0].first); /* central has the manifest */
+	assert_int_equal(p.out.a[1].number, 0);
+	assert_true(p.out.a[1].first); /* the manifest is the head of the first PATCH */
+	assert_int_equal(p.out.a[2].count, 0);
+	assert_true(p.out.a[2].first); /* it alone gives the receipt */
+}
+
+static void
+sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries(void **state)
+{
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 5000, 8);
+	answer(&p, SENDER_PIECE, 0, 0, 0);
+	p.head = 0; /* what the new central has */
+	hello(&p, &epoch_b, 0);
+	p.head = 10;
+	tick(&p);
+	assert_true(did(&p, SENDER_SEND_LEDGER));
+	answer(&p, SENDER_LEDGER, 0, 200, 7);
+	assert_false(did(&p, SENDER_ASK_PLACES) || did(&p, SENDER_SEND_PIECE));
+	answer(&p, SENDER_LEDGER, 0, 200, 10);
+	assert_true(did(&p, SENDER_ASK_PLACES));
+}
+
+/* A new central's long round of holdings: what came since its begin is packed meanwhile. */
+static void
+sender_step__R22_fresh_images_flow_while_the_ledger_is_compared(void **state)
+{
+	struct play p;
+	int i;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	hello(&p, &epoch_a, 1);
+	p.now += 2000;
+	p.work = 100000;
+	tick(&p);
+	i = where(&p, SENDER_MAKE_PACK);
+	assert_true(i >= 0);
+	assert_int_equal(p.out.a[i].number, 10); /* only what is above */
+}
+
+static void
+sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
+{
+	static const int statuses[] = {400, 413, 500};
+	struct play p;
+	unsigned i, k, tries;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		begin(&p);
+		settle(&p, 10);
+		pack(&p, 0, 5000, 8);
+		for (tries = 1; tries < 100; tries++) {
+			answer(&p, SENDER_PIECE, 0, statuses[i], 0);
+			if (did(&p, SENDER_GIVE_UP))
+				break;
+			for (k = 0; k < 100 && p.s.slots[0].state != SLOT_ASKING; k++) {
+				p.now += 1000;
+				tick(&p);
+				if (p.s.saying_hello)
+					hello(&p, &epoch_a, 0);
+			}
+			p.s.slots[0].state = SLOT_SENDING;
+		}
+		assert_in_range(tries, 3, 20);
+	}
+	/* No room, and not announced, are no fault of the pack. */
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 5000, 8);
+	for (i = 0; i < 100; i++) {
+		answer(&p, SENDER_PIECE, 0, i % 2 ? 507 : 412, 0);
+		assert_false(did(&p, SENDER_GIVE_UP));
+		p.s.slots[0].state = SLOT_SENDING;
+	}
+}
+
+static void
 sender_step__R22_a_new_epoch_compares_everything_once(void **state)
 {
 	struct play p;
@@ -108,8 +322,11 @@ sender_step__R22_a_new_epoch_compares_everything_once(void **state)
 	assert_true(did(&p, SENDER_ASK_HOLDINGS));
 	answer(&p, SENDER_ASK, p.s.round, 200, 12);
 	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	assert_true(sender_comparing(&p.s));
 	assert_true(p.out.a[0].whole && p.out.a[0].last);
 	assert_int_equal(p.out.a[0].count, 12);
+	applied(&p);
+	assert_false(sender_comparing(&p.s));
 	hello(&p, &epoch_a, 0);
 	assert_false(did(&p, SENDER_NEW_EPOCH));
 	hello(&p, &epoch_b, 0);
@@ -188,7 +405,7 @@ sender_step__never_gets_stuck(void **state)
 			struct sender_event ev = {.kind = SENDER_ANSWERED};
 
 			x = x * 1664525u + 1013904223u;
-			ev.request = (enum sender_request)(1 + (x >> 8) % 5);
+			ev.request = (enum sender_request)(1 + (x >> 8) % 6);
 			ev.slot = (x >> 12) % SENDER_SLOTS;
 			ev.status = statuses[(x >> 16) % N];
 			ev.ours = (x >> 20) % 4 != 0;
@@ -222,6 +439,12 @@ main(void)
 		cmocka_unit_test(sender_step__R22_an_answer_of_an_earlier_round_is_dropped),
 		cmocka_unit_test(sender_step__says_hello_each_minute_however_busy_it_is),
 		cmocka_unit_test(sender_step__never_gets_stuck),
+		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
+		cmocka_unit_test(sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up),
+		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
+		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
+		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
+		cmocka_unit_test(sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

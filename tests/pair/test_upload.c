@@ -1,0 +1,437 @@
+/* Packs on their way in, one request at a time, straight into central (R4, R14, R15). */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/catalogue.h"
+#include "central/intake.h"
+#include "central/upload.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fault.h"
+#include "common/http/server.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+#include "proto/frame.h"
+#include "proto/pack.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400 };
+
+#define DAY_MS INT64_C(86400000)
+
+/* A pack of images first to first + n - 1 that is not the edge's own: its side records differ. */
+struct other {
+	struct pair *p;
+	unsigned first;
+	size_t n;
+	struct buf manifest, images[8];
+	struct pack *pack;
+	unsigned char id[SHA256_SIZE];
+};
+
+static void
+make(struct other *o, struct pair *p, unsigned first, size_t n, const uint64_t *seqs,
+     const char *side)
+{
+	struct pack_member members[8];
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+	char uids[8][UID_SIZE];
+	size_t i;
+
+	memset(o, 0, sizeof(*o));
+	o->p = p;
+	o->first = first;
+	o->n = n;
+	memset(members, 0, sizeof(members));
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	for (i = 0; i < n; i++) {
+		pair_image(p, &o->images[i], first + (unsigned)i);
+		sha256_of(o->images[i].data, o->images[i].len, members[i].digest);
+		assert_int_equal(store_by_digest(tx, members[i].digest, &oid, NULL), 0);
+		assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+		strcpy(uids[i], v.sop_instance);
+		members[i].sop_instance = uids[i];
+		members[i].seq = seqs ? seqs[i] : v.seq;
+		members[i].size = o->images[i].len;
+		members[i].side = side;
+		members[i].side_n = strlen(side);
+	}
+	store_end_read(tx);
+	assert_int_equal(
+		pack_manifest(&o->manifest, "north", &p->edge.incarnation, members, n, NULL), 0);
+	assert_int_equal(pack_open(&o->pack, o->manifest.data, o->manifest.len, NULL), 0);
+	pack_id(o->pack, o->id);
+}
+
+static void
+other_fini(struct other *o)
+{
+	size_t i;
+
+	for (i = 0; i < o->n; i++)
+		buf_fini(&o->images[i]);
+	buf_fini(&o->manifest);
+	pack_close(o->pack);
+}
+
+static int
+give(void *arg, size_t i, uint64_t offset, void *to, size_t n, struct err *e)
+{
+	const struct other *o = arg;
+
+	(void)e;
+	memcpy(to, o->images[i].data + offset, n);
+	return 0;
+}
+
+/* One PATCH: the manifest if wanted, then [from, to) in frames of at most `step` bytes. */
+static int
+send(struct other *o, bool manifest, uint64_t from, uint64_t to, size_t step,
+     struct upload_result *r)
+{
+	struct buf body = BUF_INIT, plain = BUF_INIT;
+	struct err e = ERR_INIT;
+	int rc;
+
+	buf_put_u32(&body, manifest ? (uint32_t)o->manifest.len : 0);
+	if (manifest)
+		buf_put(&body, o->manifest.data, o->manifest.len);
+	for (; from < to; from += plain.len) {
+		size_t n = to - from < step ? (size_t)(to - from) : step;
+
+		buf_clear(&plain);
+		assert_non_null(buf_reserve(&plain, n));
+		assert_int_equal(pack_make(o->pack, from, plain.data, n, give, o, NULL), 0);
+		plain.len = n;
+		/* Coded frames are taken like stored ones. */
+		assert_int_equal(frame_write(&body, from % 2 ? FRAME_ZSTD : FRAME_ZLIB, from,
+					     plain.data, n, NULL),
+				 0);
+	}
+	rc = upload_patch(&o->p->central, "north", o->id, body.data, body.len, r, &e);
+	buf_fini(&body);
+	buf_fini(&plain);
+	return rc;
+}
+
+/* Announced at central, no byte sent. */
+static void
+announce(struct pair *p, unsigned first, unsigned n)
+{
+	unsigned i;
+
+	p->cut_method = "PATCH";
+	for (i = 0; i < n; i++)
+		assert_int_equal(pair_send(p, first + i), 0);
+	for (i = 0; i < 8; i++)
+		pair_turn(p);
+	p->cut_method = NULL;
+}
+
+static unsigned
+packs(struct pair *p)
+{
+	struct store_tx *tx;
+	uint64_t n;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(pack_row_count(tx, &n, NULL), 0);
+	store_end_read(tx);
+	return (unsigned)n;
+}
+
+static int
+count_it(void *arg, const char *name, struct err *e)
+{
+	(void)name;
+	(void)e;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Files of unfinished uploads. */
+static unsigned
+unfinished(struct pair *p)
+{
+	char path[200];
+	unsigned n = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/central/vault/tmp", p->dir);
+	assert_int_equal(file_list(path, count_it, &n, NULL), 0);
+	return n;
+}
+
+static void
+upload__R14_the_offset_never_decreases(void **state)
+{
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+	uint64_t half;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 3);
+	make(&o, &p, 0, 3, NULL, "other");
+	half = pack_size(o.pack) / 2;
+	assert_int_equal(send(&o, true, 0, half, 700, &r), 0);
+	assert_int_equal(r.offset, half);
+	/* Read faults while a restarted central takes it up: 500, and nothing begins anew. */
+	for (i = 1; i < 4; i++) {
+		pair_close_central(&p);
+		pair_open_central(&p);
+		fault_arm_named("file.read", i, FAULT_ERRNO, EIO);
+		(void)send(&o, true, half, half, 1, &r);
+		upload_result_fini(&r);
+		(void)fault_disarm();
+		assert_int_equal(send(&o, true, half, half, 1, &r), 0);
+		assert_int_equal(r.offset, half);
+	}
+	/* Parts that are here already, one that leaves a gap, the rest. */
+	assert_int_equal(send(&o, false, half - 100, half + 10, 64, &r), 0);
+	assert_int_equal(r.offset, half + 10);
+	assert_int_equal(send(&o, false, half + 11, half + 20, 64, &r), 0);
+	assert_true(r.misplaced);
+	assert_int_equal(r.offset, half + 10);
+	assert_int_equal(send(&o, false, half + 10, pack_size(o.pack), 999, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	for (i = 0; i < 3; i++)
+		assert_true(pair_central_has(&p, i));
+	assert_int_equal(unfinished(&p), 0);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+/* --- HEAD --- */
+
+static int
+head(struct pair *p, const char *site, const char *rest, struct http_answer *out)
+{
+	struct http_request rq = {.rest = rest};
+	const struct http_route *routes;
+	struct id128 epoch;
+	struct err e = ERR_INIT;
+	size_t i, n;
+
+	memset(out, 0, sizeof(*out));
+	routes = intake_routes(&n);
+	(void)snprintf(rq.site, sizeof(rq.site), "%s", site);
+	central_epoch(&p->central, &epoch);
+	hex_of(epoch.b, sizeof(epoch.b), rq.epoch);
+	for (i = 0; i < n; i++)
+		if (strcmp(routes[i].method, "HEAD") == 0)
+			return routes[i].handle(&p->central, &rq, out, &e);
+	return -1;
+}
+
+static void
+upload__R14_one_HEAD_names_up_to_64_packs_and_tells_their_maker_only(void **state)
+{
+	char list[66 * 65 + 1] = "", hex[2 * SHA256_SIZE + 1], id[2 * SHA256_SIZE + 1];
+	struct upload_result r;
+	struct http_answer a;
+	struct other o, whole;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 2);
+	make(&o, &p, 0, 1, NULL, "a");
+	make(&whole, &p, 1, 1, NULL, "b");
+	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
+	assert_int_equal(send(&whole, true, 0, pack_size(whole.pack), 1 << 20, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	hex_of(o.id, SHA256_SIZE, hex);
+	hex_of(whole.id, SHA256_SIZE, id);
+	(void)snprintf(list, sizeof(list), "%s,%064d,%s", hex, 0, id);
+	assert_int_equal(head(&p, "north", list, &a), 0);
+	assert_string_equal(a.name[1], "Salamander-Offsets");
+	assert_string_equal(a.value[1], "600,-,=");
+	/* After a restart the prefix is hashed from the file; the answer is the same. */
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(head(&p, "north", list, &a), 0);
+	assert_string_equal(a.value[1], "600,-,=");
+	assert_int_equal(head(&p, "south", list, &a), 0);
+	assert_string_equal(a.value[1], "-,-,-");
+	for (i = 0; i < 64; i++)
+		(void)snprintf(list + i * 65, sizeof(list) - i * 65, "%064u%s", i,
+			       i < 63 ? "," : "");
+	assert_int_equal(head(&p, "north", list, &a), 0);
+	assert_int_equal(strlen(a.value[1]), 127);
+	(void)snprintf(list + 64 * 65 - 1, sizeof(list) - 64 * 65, ",%064u", 64);
+	assert_int_equal(head(&p, "north", list, &a), ERR_PEER);
+	assert_int_equal(head(&p, "north", "abc", &a), ERR_PEER);
+	/* Nor may another site go on with it, or drop it. */
+	buf_clear(&o.manifest);
+	assert_int_equal(upload_drop(&p.central, "south", o.id, NULL), ERR_CONFLICT);
+	assert_int_equal(upload_patch(&p.central, "south", o.id, "\0\0\0\0", 4, &r, NULL),
+			 ERR_CONFLICT);
+	assert_int_equal(upload_drop(&p.central, "north", o.id, NULL), 0);
+	assert_int_equal(unfinished(&p), 0);
+	other_fini(&o);
+	other_fini(&whole);
+	pair_fini(&p);
+}
+
+/* --- known bytes --- */
+
+static void
+adopt__R4_a_pack_with_nothing_new_is_dropped_and_receipted(void **state)
+{
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 2);
+	make(&o, &p, 0, 2, NULL, "other");
+	assert_int_equal(send(&o, true, 0, 700, 700, &r), 0); /* begun before the other came */
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(packs(&p), 1);
+	assert_int_equal(send(&o, false, 700, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	assert_int_equal(packs(&p), 1);
+	assert_int_equal(unfinished(&p), 0);
+	/* Begun when all is here: the receipt at once, for no byte. */
+	assert_int_equal(send(&o, true, 0, 0, 1, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+/* The copy here rots, and was not read for longer than it is trusted: the new bytes count. */
+static void
+adopt__R4_bytes_just_checked_replace_a_copy_that_was_not(void **state)
+{
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	make(&o, &p, 0, 1, NULL, "other");
+	pair_spoil(&p, 0);
+	assert_false(pair_central_has(&p, 0));
+	clock_manual_advance(&p.clock, 31 * DAY_MS);
+	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	assert_true(pair_central_has(&p, 0));
+	/* R28: a check "in the future" is no reason to trust a copy either. */
+	other_fini(&o);
+	make(&o, &p, 0, 1, NULL, "third");
+	pair_spoil(&p, 0);
+	clock_manual_advance(&p.clock, -5 * DAY_MS);
+	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	upload_result_fini(&r);
+	assert_true(pair_central_has(&p, 0));
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+static void
+reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start(void **state)
+{
+	struct upload_result r;
+	struct other o, going;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 2);
+	make(&o, &p, 0, 1, NULL, "other"); /* its DELETE will be lost */
+	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
+	assert_true(pair_settle(&p, TURNS));
+	announce(&p, 4, 1);
+	make(&going, &p, 4, 1, NULL, "going");
+	assert_int_equal(send(&going, true, 0, 600, 600, &r), 0);
+	assert_int_equal(unfinished(&p), 4);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(unfinished(&p), 2);
+	assert_int_equal(send(&going, false, 600, 700, 600, &r), 0);
+	assert_int_equal(r.offset, 700);
+	other_fini(&o);
+	other_fini(&going);
+	pair_fini(&p);
+}
+
+/* R14: 422 names the seqs whose bytes are wrong; nothing of the pack is adopted. */
+static void
+upload__R14_bad_members_are_named_and_nothing_is_adopted(void **state)
+{
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 3);
+	make(&o, &p, 0, 3, NULL, "other");
+	o.images[1].data[o.images[1].len - 5] ^= 1;
+	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(r.n_bad, 1);
+	assert_int_equal(r.bad[0], pack_member(o.pack, 1)->seq);
+	assert_int_equal(r.receipt.len, 0);
+	upload_result_fini(&r);
+	assert_int_equal(packs(&p), 0);
+	assert_false(pair_central_has(&p, 0));
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+/* R5, R7: a member's seq must have announced just these bytes. */
+static void
+upload__R7_members_that_were_not_announced_are_not_taken(void **state)
+{
+	static const uint64_t seqs[] = {1};
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 1);
+	make(&o, &p, 0, 1, seqs, "other");
+	assert_int_equal(send(&o, true, 0, 600, 600, &r), ERR_CONFLICT);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(upload__R14_the_offset_never_decreases),
+		cmocka_unit_test(
+			upload__R14_one_HEAD_names_up_to_64_packs_and_tells_their_maker_only),
+		cmocka_unit_test(adopt__R4_a_pack_with_nothing_new_is_dropped_and_receipted),
+		cmocka_unit_test(adopt__R4_bytes_just_checked_replace_a_copy_that_was_not),
+		cmocka_unit_test(
+			reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start),
+		cmocka_unit_test(upload__R14_bad_members_are_named_and_nothing_is_adopted),
+		cmocka_unit_test(upload__R7_members_that_were_not_announced_are_not_taken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
