@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/store/private.h"
 
-enum { STATE_BYTES = 41, VIEWED_MAX = 4096 };
+enum { STATE_BYTES = 41, VIEWED_MAX = 4096, PAGE = 1000 };
 
 /* A study's row: times in store_time; origin: the most ours of its versions. */
 struct state {
@@ -30,18 +30,13 @@ state_key(const char *study)
 }
 
 static int
-get_state(struct store_tx *tx, const char *study, struct state *out, struct err *e)
+read_state(struct kv_slice v, struct state *out, struct err *e)
 {
-	struct kv_slice v;
-	const unsigned char *p;
-	int rc = kv_get(tx->txn, T_STUDY_STATE, state_key(study), &v, e);
+	const unsigned char *p = v.p;
 
 	memset(out, 0, sizeof(*out));
-	if (rc)
-		return rc;
 	if (v.n < STATE_BYTES)
 		return err_set(e, ERR_CORRUPT, 0, "the state of a study is torn");
-	p = v.p;
 	out->first = (int64_t)buf_get_u64(p);
 	out->viewed = (int64_t)buf_get_u64(p + 8);
 	out->pinned_until = (int64_t)buf_get_u64(p + 16);
@@ -49,6 +44,16 @@ get_state(struct store_tx *tx, const char *study, struct state *out, struct err 
 	out->bytes = buf_get_u64(p + 32);
 	out->origin = p[40];
 	return 0;
+}
+
+static int
+get_state(struct store_tx *tx, const char *study, struct state *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = kv_get(tx->txn, T_STUDY_STATE, state_key(study), &v, e);
+
+	memset(out, 0, sizeof(*out));
+	return rc ? rc : read_state(v, out, e);
 }
 
 static int
@@ -256,45 +261,68 @@ consider(struct store *s, struct kv_slice k, const struct state *st, int64_t kee
 	memset(&c, 0, sizeof(c));
 	memcpy(c.study, k.p, k.n);
 	c.class = class_of(s, st, keep_ms);
-	c.last_ms = st->viewed > st->first ? st->viewed : st->first;
+	/* A study that was refilled came first before this store was (first < 0), and ranks so. */
+	c.last_ms = st->viewed && st->viewed > st->first ? st->viewed : st->first;
 	c.bytes = st->bytes;
 	c.instances = st->here;
 	if (!after || order(&c, after) > 0)
 		insert(out, max, n, &c);
 }
 
+struct choosing {
+	struct store *s;
+	int64_t keep_ms;
+	const struct store_candidate *after;
+	struct store_candidate *out;
+	size_t max, *n;
+	unsigned char next[KV_KEY_MAX]; /* where the next page begins */
+	size_t next_n;
+};
+
+/* One page of studies; ERR_ABSENT: it was the last. */
+static int
+consider_page(struct choosing *g, struct store_tx *tx, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	struct state st;
+	unsigned rows;
+	int rc = kv_cursor_open(&c, tx->txn, T_STUDY_STATE, e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(g->next, g->next_n), &k, &v, e);
+	for (rows = 0; !rc && rows < PAGE; rows++) {
+		rc = read_state(v, &st, e);
+		if (!rc)
+			consider(g->s, k, &st, g->keep_ms, g->after, g->out, g->max, g->n);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	if (!rc) {
+		memcpy(g->next, k.p, k.n);
+		g->next_n = k.n;
+	}
+	kv_cursor_close(c);
+	return rc;
+}
+
 int
 store_candidates(struct store *s, int64_t keep_ms, const struct store_candidate *after,
 		 struct store_candidate *out, size_t max, size_t *n, struct err *e)
 {
+	struct choosing g = {
+		.s = s, .keep_ms = keep_ms, .after = after, .out = out, .max = max, .n = n};
 	struct store_tx *tx;
-	struct kv_cursor *c;
-	struct kv_slice k, v;
-	struct state st;
-	char study[UID_SIZE];
-	int rc = store_begin_read(&tx, s, e);
+	int rc;
 
 	*n = 0;
-	if (rc)
-		return rc;
-	rc = kv_cursor_open(&c, tx->txn, T_STUDY_STATE, e);
-	if (rc) {
-		store_end_read(tx);
-		return rc;
-	}
-	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
-	while (!rc) {
-		if (k.n < UID_SIZE) {
-			memcpy(study, k.p, k.n);
-			study[k.n] = '\0';
-			rc = get_state(tx, study, &st, e);
-			if (!rc)
-				consider(s, k, &st, keep_ms, after, out, max, n);
+	do { /* a transaction for each page: there may be a hundred thousand studies (TRAPS 3) */
+		rc = store_begin_read(&tx, s, e);
+		if (!rc) {
+			rc = consider_page(&g, tx, e);
+			store_end_read(tx);
 		}
-		if (!rc)
-			rc = kv_cursor_next(c, &k, &v, e);
-	}
-	kv_cursor_close(c);
-	store_end_read(tx);
+	} while (!rc);
 	return rc == ERR_ABSENT ? 0 : rc;
 }

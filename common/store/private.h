@@ -58,6 +58,7 @@ struct store {
 	pthread_mutex_t mu;
 	/* guarded by mu */
 	struct viewed *viewed;
+	struct orphan *orphans; /* objects whose chunks could not be dropped yet (space.c) */
 };
 
 struct store_tx {
@@ -122,6 +123,9 @@ int space_drop(struct store_tx *tx, uint64_t id, uint64_t bytes, struct err *e);
 /* One step of the clean-up of dropped and orphaned chunks; false: nothing left to do. */
 bool space_clean(struct store *s);
 int space_orphans(struct store *s, struct err *e);
+/* What is spooled under id is nobody's, but that could not be committed: the clean-up does. */
+void space_later(struct store *s, uint64_t id, uint64_t bytes);
+void space_free(struct store *s);
 
 /* --- the committer (commit.c) --- */
 int committer_start(struct store *s, struct err *e);

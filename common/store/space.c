@@ -5,6 +5,8 @@
  * let in and is on its way. The map is larger than the quota by a reserve that
  * take-in never touches: receipts, ledger and eviction go on in a full cache.
  */
+#include <stdlib.h>
+
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -15,6 +17,11 @@
 enum {
 	CLEAN_ROWS = 256,    /* objects whose chunks go in one transaction at most */
 	DISK_ASKED_MS = 1000 /* how long an answer of the file system holds        */
+};
+
+struct orphan {
+	struct orphan *next;
+	uint64_t id, bytes;
 };
 
 void
@@ -32,6 +39,7 @@ store_space(struct store *s, struct store_space *out)
 	out->quota = s->c.quota;
 	out->used = atomic_load(&s->used);
 	out->dropping = atomic_load(&s->dropping);
+	out->admitted = atomic_load(&s->admitted);
 	out->map = s->c.map_bytes;
 }
 
@@ -156,6 +164,99 @@ clean_step(struct store_tx *tx, bool *more, struct err *e)
 	return 0;
 }
 
+/* --- what was to be dropped, and could not be committed --- */
+
+void
+space_later(struct store *s, uint64_t id, uint64_t bytes)
+{
+	struct orphan *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return; /* found at the next start */
+	o->id = id;
+	o->bytes = bytes;
+	pthread_mutex_lock(&s->mu);
+	o->next = s->orphans;
+	s->orphans = o;
+	pthread_mutex_unlock(&s->mu);
+}
+
+static struct orphan *
+take_orphans(struct store *s)
+{
+	struct orphan *list;
+
+	pthread_mutex_lock(&s->mu);
+	list = s->orphans;
+	s->orphans = NULL;
+	pthread_mutex_unlock(&s->mu);
+	return list;
+}
+
+void
+space_free(struct store *s)
+{
+	struct orphan *o = take_orphans(s);
+
+	while (o) {
+		struct orphan *next = o->next;
+
+		free(o);
+		o = next;
+	}
+}
+
+static int
+drop_orphans(struct store_tx *tx, const struct orphan *o, struct err *e)
+{
+	unsigned char key[8];
+	int rc = 0;
+
+	for (; !rc && o; o = o->next) {
+		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, o->id), e);
+		if (rc == ERR_ABSENT) { /* it had been dropped after all */
+			rc = 0;
+			continue;
+		}
+		if (!rc)
+			rc = space_drop(tx, o->id, o->bytes, e);
+	}
+	return rc;
+}
+
+/* Each round of the committer, at least every two seconds, until it is done. */
+static void
+retry_orphans(struct store *s)
+{
+	struct orphan *list = take_orphans(s), *last;
+	struct store_tx tx = {s, NULL, true};
+	int rc = list ? kv_begin(&tx.txn, s->kv, KV_WRITE, NULL) : ERR_ABSENT;
+
+	if (!list)
+		return;
+	if (!rc) {
+		rc = drop_orphans(&tx, list, NULL);
+		if (rc)
+			kv_abort(tx.txn);
+		else
+			rc = kv_commit(tx.txn, NULL);
+	}
+	for (last = list; last->next;)
+		last = last->next;
+	pthread_mutex_lock(&s->mu);
+	if (rc) {
+		last->next = s->orphans;
+		s->orphans = list;
+		list = NULL;
+	}
+	pthread_mutex_unlock(&s->mu);
+	while (list) {
+		last = list->next;
+		free(list);
+		list = last;
+	}
+}
+
 /* The committer's thread, between batches. */
 bool
 space_clean(struct store *s)
@@ -164,8 +265,10 @@ space_clean(struct store *s)
 	struct err e = ERR_INIT;
 	uint64_t waiting = 0;
 	bool more = false;
-	int rc = kv_begin(&tx.txn, s->kv, KV_READ, &e);
+	int rc;
 
+	retry_orphans(s);
+	rc = kv_begin(&tx.txn, s->kv, KV_READ, &e);
 	if (!rc) {
 		rc = kv_count(tx.txn, T_DROPPED, &waiting, &e);
 		kv_abort(tx.txn);

@@ -185,33 +185,42 @@ abandon(struct store_tx *tx, void *arg, struct err *e)
  * Only the commit that put the object takes its row out of T_SPOOLED; a closure that
  * ran and was undone leaves it. So the row, not a flag of ours, says what is an orphan.
  */
-static bool
-is_orphan(const struct store_spool *p, struct err *e)
+static int
+find_orphan(const struct store_spool *p, bool *orphan, struct err *e)
 {
 	struct store_tx *tx;
 	unsigned char key[8];
-	bool orphan;
+	int rc;
 
-	if (p->written == 0 || store_begin_read(&tx, p->s, e))
-		return false;
-	orphan = kv_get(tx->txn, T_SPOOLED, be64_key(key, p->id), NULL, e) == 0;
+	*orphan = false;
+	if (p->written == 0)
+		return 0;
+	rc = store_begin_read(&tx, p->s, e);
+	if (rc)
+		return rc;
+	rc = kv_get(tx->txn, T_SPOOLED, be64_key(key, p->id), NULL, e);
 	store_end_read(tx);
-	return orphan;
+	*orphan = rc == 0;
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 void
 store_spool_close(struct store_spool *p)
 {
 	struct err e = ERR_INIT;
+	bool orphan;
+	int rc;
 
 	if (!p)
 		return;
 	atomic_fetch_sub(&p->s->admitted, p->admitted);
-	/* What cannot be said now is found at the next start (R12). */
-	if (is_orphan(p, &e))
-		(void)store_commit(p->s, abandon, p, &e);
-	if (e.code != ERR_NONE)
+	rc = find_orphan(p, &orphan, &e);
+	if (!rc && orphan)
+		rc = store_commit(p->s, abandon, p, &e);
+	if (rc) { /* R12: the disk is full, say; within seconds all the same */
 		log_err(LOG_WARN, "store.abandon", &e);
+		space_later(p->s, p->id, p->size);
+	}
 	buf_fini(&p->b);
 	free(p);
 }

@@ -1,11 +1,14 @@
 #include "common/store/store.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/os/file.h"
 #include "common/store/index.h"
 #include "common/store/private.h"
@@ -14,7 +17,13 @@ static const char *const own_tables[N_STORE_TABLES] = {"meta",	  "version",  "di
 						       "uid",	  "of_study", "chunk",
 						       "spooled", "dropped",  "study_state"};
 
-enum { RESERVE_MIN = 64 << 20, MAX_READERS = 510, BUFFERS = 96 << 20, COUNTS = 64 };
+enum {
+	RESERVE_MIN = 64 << 20,
+	MAX_READERS = 510,
+	BUFFERS = 96 << 20,
+	COUNTS = 64,
+	READ_AGE_MS = 700 /* a read transaction of this age led to MAP_FULL (TRAPS 3) */
+};
 
 static const char key_counts[] = "counts", key_time[] = "time";
 
@@ -76,12 +85,42 @@ load_state(struct store *s, struct err *e)
 	return rc;
 }
 
+/*
+ * R12: receipts, ledger and eviction alone use what lies above the quota. A file that has grown
+ * beyond it (the quota was lowered, or a rebuild found more) never shrinks: then half as much above
+ * the file, else nothing could be evicted from it for want of a page.
+ */
+static int
+choose_map(struct store *s, struct err *e)
+{
+	uint64_t reserve = s->c.quota / 50, size = 0;
+	char path[PATH_MAX];
+	int fd, rc;
+
+	if (!s->c.quota)
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", s->c.dir);
+	if (!file_missing(path)) {
+		fd = file_open(path, false, e);
+		if (fd < 0)
+			return fd;
+		rc = file_size(fd, &size, e);
+		file_close(fd);
+		if (rc)
+			return rc;
+	}
+	reserve = reserve > RESERVE_MIN ? reserve : RESERVE_MIN;
+	s->c.map_bytes = s->c.quota + reserve;
+	if (size + reserve / 2 > s->c.map_bytes)
+		s->c.map_bytes = size + reserve / 2;
+	return 0;
+}
+
 int
 store_open(struct store **out, const struct store_config *c, struct err *e)
 {
 	struct store *s = calloc(1, sizeof(*s));
 	struct kv_config kc;
-	uint64_t reserve = c->quota / 50;
 	int rc;
 
 	if (!s)
@@ -93,15 +132,15 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 	s->chunk_value = chunk_value_size(c->chunk_class ? c->chunk_class : STORE_CHUNK_CLASS);
 	s->started_mono = clock_mono(c->clock);
 	name_tables(s);
-	if (c->quota) /* R12: receipts, ledger and eviction alone use what lies above the quota */
-		s->c.map_bytes = c->quota + (reserve > RESERVE_MIN ? reserve : RESERVE_MIN);
+	rc = file_refuse_network(c->dir, e);
+	if (!rc)
+		rc = choose_map(s, e);
 	kc = (struct kv_config){c->dir,
 				s->c.map_bytes,
 				s->names,
 				s->n_tables,
 				c->max_readers ? c->max_readers : MAX_READERS,
 				c->read_only};
-	rc = file_refuse_network(c->dir, e);
 	if (!rc)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
 	if (!rc && !c->read_only) /* LMDB flushes its file, not the name of it */
@@ -127,6 +166,7 @@ store_close(struct store *s)
 		return;
 	committer_stop(s);
 	views_free(s);
+	space_free(s);
 	kv_close(s->kv);
 	(void)pthread_mutex_destroy(&s->mu);
 	free(s);
@@ -167,31 +207,44 @@ store_new_id(struct store *s)
 	return atomic_fetch_add(&s->next_id, 1);
 }
 
+/* A read transaction pins pages: its age is watched (TRAPS 3). */
+struct reading {
+	struct store_tx tx;
+	int64_t began_ms;
+};
+
 int
 store_begin_read(struct store_tx **out, struct store *s, struct err *e)
 {
-	struct store_tx *tx = calloc(1, sizeof(*tx));
+	struct reading *r = calloc(1, sizeof(*r));
 	int rc;
 
-	if (!tx)
+	if (!r)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a transaction");
-	tx->s = s;
-	rc = kv_begin(&tx->txn, s->kv, KV_READ, e);
+	r->tx.s = s;
+	r->began_ms = clock_mono(s->c.clock);
+	rc = kv_begin(&r->tx.txn, s->kv, KV_READ, e);
 	if (rc) {
-		free(tx);
+		free(r);
 		return rc;
 	}
-	*out = tx;
+	*out = &r->tx;
 	return 0;
 }
 
 void
 store_end_read(struct store_tx *tx)
 {
+	struct reading *r = (struct reading *)(void *)tx;
+	int64_t age;
+
 	if (!tx)
 		return;
 	kv_abort(tx->txn);
-	free(tx);
+	age = clock_mono(tx->s->c.clock) - r->began_ms;
+	if (age > READ_AGE_MS)
+		log_line(LOG_WARN, "store.long_read", "ms=%lld", (long long)age);
+	free(r);
 }
 
 /* --- records --- */

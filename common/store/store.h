@@ -224,6 +224,7 @@ struct store_space {
 	uint64_t quota;	   /* 0: none                                             */
 	uint64_t used;	   /* pages in use, in bytes, incl. what waits to be freed */
 	uint64_t dropping; /* of these: chunks that are being deleted now         */
+	uint64_t admitted; /* let in, and in memory still                         */
 	uint64_t map;	   /* quota and reserve                                   */
 };
 void store_space(struct store *s, struct store_space *out);
