@@ -212,8 +212,9 @@ read_incarnation(struct edge *e, struct err *err)
 	return rc == ERR_ABSENT ? err_set(err, ERR_CORRUPT, 0, "the ledger is empty") : rc;
 }
 
+/* map_bytes: address space without a quota (R13); 0: the quota of the settings counts. */
 static int
-open_store(struct edge *e, const char *name, bool read_only, struct err *err)
+open_store(struct edge *e, const char *name, bool read_only, uint64_t map_bytes, struct err *err)
 {
 	struct store_config sc;
 	char dir[PATH_MAX];
@@ -222,7 +223,8 @@ open_store(struct edge *e, const char *name, bool read_only, struct err *err)
 	store_dir(e, name, dir);
 	memset(&sc, 0, sizeof(sc));
 	sc.dir = dir;
-	sc.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
+	sc.quota = map_bytes ? 0 : (uint64_t)conf_number(e->conf, "data", NULL, "quota");
+	sc.map_bytes = map_bytes;
 	sc.clock = e->clock;
 	sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
 	sc.extra_tables = edge_tables(&sc.n_extra_tables);
@@ -236,11 +238,11 @@ open_store(struct edge *e, const char *name, bool read_only, struct err *err)
 int
 edge_open_store(struct edge *e, struct err *err)
 {
-	return open_store(e, "store", false, err);
+	return open_store(e, "store", false, 0, err);
 }
 
 int
-edge_open_new_store(struct edge *e, const char *name, struct err *err)
+edge_open_new_store(struct edge *e, const char *name, uint64_t map_bytes, struct err *err)
 {
 	struct identity id = e->identity;
 	char dir[PATH_MAX];
@@ -251,7 +253,7 @@ edge_open_new_store(struct edge *e, const char *name, struct err *err)
 	if (!rc)
 		rc = identity_write(dir, &id, err);
 	id128_make(rng_real(), &e->begin_with); /* a ledger of its own (R13) */
-	return rc ? rc : open_store(e, name, false, err);
+	return rc ? rc : open_store(e, name, false, map_bytes, err);
 }
 
 void
@@ -261,19 +263,26 @@ edge_close_store(struct edge *e)
 	e->store = NULL;
 }
 
-/* A swap that a death cut between its two steps goes back: the old one is whole. */
+/* A swap that a death cut between its two steps goes back: the old one is whole. Who is between
+ * them now holds the lock. */
 static int
 mend_swap(struct edge *e, struct err *err)
 {
 	char now[PATH_MAX], old[PATH_MAX];
-	int rc;
+	int rc, lock;
 
 	store_dir(e, "store", now);
 	store_dir(e, "store.old", old);
 	if (!file_missing(now) || file_missing(old))
 		return 0;
+	lock = daemon_lock(e->dir, err);
+	if (lock < 0)
+		return lock;
 	rc = file_rename(old, now, err);
-	return rc ? rc : file_sync_dir(e->dir, err);
+	if (!rc)
+		rc = file_sync_dir(e->dir, err);
+	file_close(lock);
+	return rc;
 }
 
 int
@@ -304,7 +313,7 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 		rc = e->lock < 0 ? e->lock : 0;
 	}
 	if (!rc && mode != EDGE_SALVAGE)
-		rc = open_store(e, "store", mode == EDGE_READ, err);
+		rc = open_store(e, "store", mode == EDGE_READ, 0, err);
 	if (rc)
 		edge_close(e);
 	return rc;

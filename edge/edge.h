@@ -91,7 +91,8 @@ int edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct
 void edge_close(struct edge *e);
 /* Of an edge that is open but for its store. */
 int edge_open_store(struct edge *e, struct err *err);
-int edge_open_new_store(struct edge *e, const char *name, struct err *err);
+/* For a rebuild: beyond the quota, up to map_bytes. */
+int edge_open_new_store(struct edge *e, const char *name, uint64_t map_bytes, struct err *err);
 void edge_close_store(struct edge *e);
 /* `init`: refuses a folder that is not empty. */
 int edge_init(const char *conf_path, struct err *err);

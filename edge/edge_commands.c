@@ -325,9 +325,11 @@ rebuild(struct edge *e, struct ctl_reply *r)
 	else
 		(void)snprintf(line, sizeof(line),
 			       "%llu images found again, all owed until central confirms them; "
-			       "%llu torn%s\n",
+			       "%llu torn%s%s\n",
 			       (unsigned long long)result.objects, (unsigned long long)result.torn,
-			       result.kept ? "; the old file stays as store.old" : "");
+			       result.kept ? "; the old file stays as store.old" : "",
+			       /* R20: nobody shall take a part for the whole */
+			       edge_has_central(e) ? "; `refill` lists what had been evicted" : "");
 	if (rc)
 		(void)ctl_progress(r, line);
 	else

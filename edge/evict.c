@@ -11,6 +11,7 @@
 #include "common/http/client.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/holdings.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -81,7 +82,7 @@ struct present {
 	uint64_t losses, newest_seq;
 	struct version *list;
 	size_t n, cap;
-	bool owed;
+	bool owed, met; /* met: central has answered a hello since the start */
 };
 
 static int
@@ -119,6 +120,7 @@ look(struct evict *v, const char *study, struct present *p, struct err *err)
 	edge_contact(v->e, &c);
 	p->epoch = c.epoch;
 	p->losses = c.losses;
+	p->met = c.ever;
 	rc = store_begin_read(&tx, v->e->store, err);
 	if (rc)
 		return rc;
@@ -244,20 +246,35 @@ free_one(struct store_tx *tx, struct freeing *f, const struct version *asked, st
 	return rc;
 }
 
+/*
+ * R10: in the dark receipts count as far as the last holdings answer confirmed them. While a
+ * comparison is due (a new epoch, or central has lost something since) none of them does.
+ */
+static bool
+confirmed(const struct freeing *f, uint64_t compared)
+{
+	if (f->kind != SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK)
+		return true; /* R9: it was released */
+	return compared != HOLDINGS_DUE && (!f->p->met || compared == f->p->losses);
+}
+
 static int
 free_some(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct freeing *f = arg;
 	struct id128 epoch;
-	uint64_t hold = 1;
+	uint64_t hold = 1, compared = HOLDINGS_DUE;
 	size_t i;
 	int rc = sync_id(tx, "epoch", &epoch, e);
 
 	f->freed = f->bytes = 0;
 	if (!rc)
 		rc = sync_number(tx, "hold", &hold, e);
+	if (!rc)
+		rc = sync_number(tx, "losses", &compared, e);
 	/* What allowed it holds in this transaction still (R9, R10, R11, R22). */
-	if (rc || hold || !id128_same(&epoch, &f->p->epoch) || store_pinned(tx, f->study))
+	if (rc || hold || !id128_same(&epoch, &f->p->epoch) || store_pinned(tx, f->study) ||
+	    !confirmed(f, compared))
 		return rc;
 	for (i = 0; !rc && i < f->n; i++)
 		rc = free_one(tx, f, &f->p->list[f->from + i], e);
@@ -291,7 +308,7 @@ evict_study(struct evict *v, const char *study, bool dark, uint64_t *n, uint64_t
 	    struct err *err)
 {
 	struct present p;
-	bool yes = dark; /* R10: in the dark this epoch's receipts are central's last word */
+	bool yes = dark; /* R10: central's last word counts, see confirmed() */
 	int rc = look(v, study, &p, err);
 
 	if (!rc && p.n && !p.owed && !yes)

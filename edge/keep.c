@@ -25,7 +25,10 @@ enum {
 	TURN_SECONDS = 1,
 	STUDIES = 32,
 	HOURS = 24,
-	HOUR_MS = 3600000
+	HOUR_MS = 3600000,
+	REST_MS = 15000, /* after a round that freed nothing */
+	REST_WANTED_MS = 1000,
+	HOURS_EVERY_MS = 60000
 };
 
 #define DAY_MS INT64_C(86400000)
@@ -40,6 +43,11 @@ struct keep {
 	/* guarded by mu */
 	bool stopping, can_release, young;
 	unsigned waiting;
+	uint64_t need;	    /* the most that one of these waits for    */
+	int64_t in_vain_ms; /* when a round freed nothing; 0: it did */
+	/* keep's thread only */
+	int64_t hours_at_ms;
+	enum keep_level level; /* as logged last */
 	/* bytes taken in, by hour of monotonic time */
 	_Atomic uint64_t hour[HOURS];
 	_Atomic int64_t hour_number[HOURS];
@@ -78,21 +86,38 @@ on_hold(struct edge *e)
 	return hold != 0;
 }
 
+/* Not the node's clock: how long a thread waits is no part of the state. */
+static int64_t
+real_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* What is taken of the quota when all that was dropped is gone; what was let in counts. */
+static uint64_t
+taken(const struct store_space *s)
+{
+	return (s->used > s->dropping ? s->used - s->dropping : 0) + s->admitted;
+}
+
 static unsigned
 percent_used(struct edge *e)
 {
 	struct store_space s;
 
 	store_space(e->store, &s);
-	return s.quota ? (unsigned)((s.used > s.dropping ? s.used - s.dropping : 0) * 100 / s.quota)
-		       : 0;
+	return s.quota ? (unsigned)(taken(&s) * 100 / s.quota) : 0;
 }
 
 /* --- one round --- */
 
 struct round {
 	struct keep *k;
-	unsigned down_to; /* per cent */
+	unsigned down_to; /* per cent; 0: all that may go */
+	uint64_t need;	  /* bytes that wait to come in   */
 	bool dark;
 	uint64_t n, bytes;
 	bool young;
@@ -102,6 +127,18 @@ static int64_t
 keep_ms(const struct edge *e)
 {
 	return conf_number(e->conf, "cache", NULL, "keep_days") * DAY_MS;
+}
+
+static bool
+enough(const struct round *r)
+{
+	struct store_space s;
+
+	store_space(r->k->e->store, &s);
+	if (!r->down_to || !s.quota)
+		return false;
+	/* R10: in the dark only what is above the line goes, whoever waits. */
+	return (taken(&s) + (r->dark ? 0 : r->need)) * 100 / s.quota <= r->down_to;
 }
 
 /* Studies in the order of R11, each whole, until enough is free. */
@@ -123,8 +160,8 @@ free_studies(struct round *r, struct err *err)
 			after = list[i];
 			first = false;
 			/* Things change while a round runs for minutes. */
-			if ((percent_used(e) <= r->down_to && r->down_to) || on_hold(e) ||
-			    keep_in_the_dark(e) != r->dark || atomic_load(&e->stopping))
+			if (enough(r) || on_hold(e) || keep_in_the_dark(e) != r->dark ||
+			    atomic_load(&e->stopping))
 				return 0;
 			rc = evict_study(r->k->evict, list[i].study, r->dark, &freed, &bytes, err);
 			r->n += freed;
@@ -136,9 +173,10 @@ free_studies(struct round *r, struct err *err)
 }
 
 static int
-run_round(struct keep *k, unsigned down_to, bool dark, struct round *out, struct err *err)
+run_round(struct keep *k, unsigned down_to, uint64_t need, bool dark, struct round *out,
+	  struct err *err)
 {
-	struct round r = {.k = k, .down_to = down_to, .dark = dark};
+	struct round r = {.k = k, .down_to = down_to, .need = need, .dark = dark};
 	int rc;
 
 	(void)pthread_mutex_lock(&k->work_mu);
@@ -177,7 +215,7 @@ soon(struct edge *e)
 
 /* What a full cache may do now. */
 static void
-turn(struct keep *k, bool wanted)
+turn(struct keep *k, bool wanted, uint64_t need)
 {
 	struct err err = ERR_INIT;
 	struct round r = {.n = 0};
@@ -190,7 +228,7 @@ turn(struct keep *k, bool wanted)
 			 (used >= DARK_PERCENT || wanted)));
 	if (may && (used >= FREE_PERCENT || wanted)) {
 		tried = true;
-		if (run_round(k, dark ? DARK_PERCENT - 1 : DOWN_PERCENT, dark, &r, &err))
+		if (run_round(k, dark ? DARK_PERCENT - 1 : DOWN_PERCENT, need, dark, &r, &err))
 			log_err(LOG_WARN, "evict", &err);
 	} else if (may && used >= ASK_PERCENT && !dark) {
 		/* Ahead of need: what central would release is asked now (R9). */
@@ -202,8 +240,16 @@ turn(struct keep *k, bool wanted)
 	waits = soon(k->e);
 	(void)pthread_mutex_lock(&k->mu);
 	k->can_release = may && (!tried || r.n > 0 || space.dropping > 0 || waits);
+	k->in_vain_ms = tried && !r.n ? real_ms() : 0;
 	(void)pthread_cond_broadcast(&k->freed);
 	(void)pthread_mutex_unlock(&k->mu);
+}
+
+/* A round that freed nothing has asked central for everything: not again at once. With mu. */
+static bool
+rests(const struct keep *k, bool wanted)
+{
+	return k->in_vain_ms && real_ms() - k->in_vain_ms < (wanted ? REST_WANTED_MS : REST_MS);
 }
 
 static void
@@ -218,28 +264,6 @@ in_seconds(struct timespec *t, int64_t ms)
 	}
 }
 
-static void *
-run(void *arg)
-{
-	struct keep *k = arg;
-	struct timespec t;
-	bool wanted;
-
-	(void)pthread_mutex_lock(&k->mu);
-	while (!k->stopping) {
-		wanted = k->waiting > 0;
-		(void)pthread_mutex_unlock(&k->mu);
-		if (wanted || percent_used(k->e) >= ASK_PERCENT)
-			turn(k, wanted);
-		(void)pthread_mutex_lock(&k->mu);
-		in_seconds(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
-		if (!k->stopping)
-			(void)pthread_cond_timedwait(&k->wake, &k->mu, &t);
-	}
-	(void)pthread_mutex_unlock(&k->mu);
-	return NULL;
-}
-
 /* --- take-in that waits --- */
 
 bool
@@ -247,23 +271,27 @@ keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms)
 {
 	struct timespec t;
 	int64_t now = clock_mono(k->e->clock);
-	bool room = false;
+	bool room = store_admit(k->e->store, bytes, NULL) == 0;
 
 	if (!*since_ms)
 		*since_ms = now;
+	if (now >= *since_ms + KEEP_WAIT_MS) /* others took the room each time */
+		return false;
 	(void)pthread_mutex_lock(&k->mu);
 	k->waiting++;
-	k->can_release = true; /* until a round has said otherwise */
+	k->need = bytes > k->need ? bytes : k->need;
+	if (!rests(k, true))
+		k->can_release = true; /* until a round has said otherwise */
 	(void)pthread_cond_signal(&k->wake);
-	while (!k->stopping && k->can_release && now < *since_ms + KEEP_WAIT_MS) {
+	while (!room && !k->stopping && k->can_release && now < *since_ms + KEEP_WAIT_MS) {
 		in_seconds(&t, 50);
 		(void)pthread_cond_timedwait(&k->freed, &k->mu, &t);
 		room = store_admit(k->e->store, bytes, NULL) == 0;
-		if (room)
-			break;
 		now = clock_mono(k->e->clock);
 	}
 	k->waiting--;
+	if (!k->waiting)
+		k->need = 0;
 	(void)pthread_mutex_unlock(&k->mu);
 	return room;
 }
@@ -303,7 +331,7 @@ keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, stru
 		return err_set(err, ERR_AGAIN, 0,
 			       "central has not answered for 15 minutes: nothing is freed (R10)");
 	if (!study) {
-		rc = run_round(k, dark ? DARK_PERCENT - 1 : 0, dark, &r, err);
+		rc = run_round(k, dark ? DARK_PERCENT - 1 : 0, 0, dark, &r, err);
 		*n = r.n;
 		*bytes = r.bytes;
 		return rc;
@@ -331,6 +359,23 @@ keep_taken(struct keep *k, uint64_t bytes)
 	atomic_fetch_add(&k->hour[i], bytes);
 }
 
+enum keep_level
+keep_level(const struct keep_status *s)
+{
+	return !s->rate_known || s->hours_left >= KEEP_WARNING_HOURS ? KEEP_ROOMY
+	       : s->hours_left >= KEEP_ALARM_HOURS		     ? KEEP_WARNING
+								     : KEEP_ALARM;
+}
+
+/* What is not owed could be released, if central answers. */
+uint64_t
+keep_evictable(struct edge *e, const struct store_counts *here, const struct outbox_counts *owed)
+{
+	return keep_in_the_dark(e) || on_hold(e) || here->bytes < owed->owed_bytes
+		       ? 0
+		       : here->bytes - owed->owed_bytes;
+}
+
 void
 keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
 {
@@ -355,6 +400,65 @@ keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
 	(void)pthread_mutex_lock(&k->mu);
 	out->young = k->young;
 	(void)pthread_mutex_unlock(&k->mu);
+}
+
+/* R11: nobody may be looking at `status`: the log says it too, once for each change. */
+static void
+watch_hours(struct keep *k)
+{
+	struct outbox_counts owed;
+	struct store_counts here;
+	struct keep_status s;
+	struct store_tx *tx;
+	enum keep_level level;
+	int rc;
+
+	if (k->hours_at_ms && real_ms() - k->hours_at_ms < HOURS_EVERY_MS)
+		return;
+	k->hours_at_ms = real_ms();
+	if (store_begin_read(&tx, k->e->store, NULL))
+		return;
+	rc = store_counts(tx, &here, NULL);
+	if (!rc)
+		rc = outbox_counts(tx, &owed, NULL);
+	store_end_read(tx);
+	if (rc)
+		return;
+	keep_status(k, keep_evictable(k->e, &here, &owed), &s);
+	level = keep_level(&s);
+	if (level != k->level)
+		log_line(level == KEEP_ALARM	 ? LOG_ERROR
+			 : level == KEEP_WARNING ? LOG_WARN
+						 : LOG_INFO,
+			 "cache.hours", "left=%.0f without_central=%.0f", s.hours_left,
+			 s.hours_left_dark);
+	k->level = level;
+}
+
+static void *
+run(void *arg)
+{
+	struct keep *k = arg;
+	struct timespec t;
+	bool wanted, idle;
+	uint64_t need;
+
+	(void)pthread_mutex_lock(&k->mu);
+	while (!k->stopping) {
+		wanted = k->waiting > 0;
+		need = k->need;
+		idle = rests(k, wanted);
+		(void)pthread_mutex_unlock(&k->mu);
+		if (!idle && (wanted || percent_used(k->e) >= ASK_PERCENT))
+			turn(k, wanted, need);
+		watch_hours(k);
+		(void)pthread_mutex_lock(&k->mu);
+		in_seconds(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
+		if (!k->stopping)
+			(void)pthread_cond_timedwait(&k->wake, &k->mu, &t);
+	}
+	(void)pthread_mutex_unlock(&k->mu);
+	return NULL;
 }
 
 /* --- start and stop --- */

@@ -17,8 +17,15 @@ struct ctl_reply;
 struct edge;
 struct err;
 struct keep; /* opaque */
+struct outbox_counts;
+struct store_counts;
 
-enum { KEEP_DARK_MS = 15 * 60 * 1000, KEEP_WAIT_MS = 10000 };
+enum {
+	KEEP_DARK_MS = 15 * 60 * 1000,
+	KEEP_WAIT_MS = 10000,
+	KEEP_WARNING_HOURS = 72, /* R11 */
+	KEEP_ALARM_HOURS = 24
+};
 
 int keep_start(struct keep **out, struct edge *e, struct err *err);
 /* Nobody waits for room any more. NULL is fine. */
@@ -45,5 +52,9 @@ struct keep_status {
 	double hours_left_dark; /* without                                   */
 };
 void keep_status(struct keep *k, uint64_t evictable, struct keep_status *out);
+uint64_t keep_evictable(struct edge *e, const struct store_counts *here,
+			const struct outbox_counts *owed);
+enum keep_level { KEEP_ROOMY, KEEP_WARNING, KEEP_ALARM };
+enum keep_level keep_level(const struct keep_status *s);
 
 #endif

@@ -12,6 +12,8 @@
 #include "edge/edge.h"
 #include "edge/take_in.h"
 
+enum { MAP_MORE = 256 << 20 };
+
 struct rebuilding {
 	struct edge *e;
 	void *sink;
@@ -67,6 +69,28 @@ empty_folder(const struct edge *e, const char *name, struct err *err)
 }
 
 static int
+old_size(const struct edge *e, uint64_t *size, struct err *err)
+{
+	char data[PATH_MAX];
+	int fd, rc;
+
+	path_of(e, "store/data.mdb", data);
+	if (file_missing(data))
+		return 0;
+	fd = file_open(data, false, err);
+	if (fd < 0)
+		return fd;
+	rc = file_size(fd, size, err);
+	file_close(fd);
+	return rc;
+}
+
+/*
+ * Not under the quota: pages that eviction had freed are found as well, and together with what
+ * was here they may be more than it. Nothing of it may be dropped before central has been asked;
+ * eviction brings the cache back below its quota as it always does.
+ */
+static int
 fill(struct edge *e, struct salvage_result *found, struct err *err)
 {
 	struct rebuilding r = {e, NULL};
@@ -102,12 +126,15 @@ int
 rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
 {
 	struct salvage_result found;
+	uint64_t size = 0;
 	int rc = empty_folder(e, "store.new", err);
 
 	memset(out, 0, sizeof(*out));
 	memset(&found, 0, sizeof(found));
 	if (!rc)
-		rc = edge_open_new_store(e, "store.new", err);
+		rc = old_size(e, &size, err);
+	if (!rc)
+		rc = edge_open_new_store(e, "store.new", 2 * size + MAP_MORE, err);
 	if (!rc)
 		rc = fill(e, &found, err);
 	edge_close_store(e);

@@ -16,7 +16,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { SKEW_SHOWN_MS = 60000, ALARM_HOURS = 24 };
+enum { SKEW_SHOWN_MS = 60000 };
 
 #define SKEW_PERSON_MS INT64_C(86400000)
 
@@ -82,13 +82,12 @@ collect(struct edge *e, struct status *s, struct err *err)
 	store_end_read(tx);
 	store_space(e->store, &s->space);
 	edge_contact(e, &s->contact);
-	/* What is not owed could be released, if central answers. */
-	s->evictable =
-		s->counts.bytes > s->owed.owed_bytes ? s->counts.bytes - s->owed.owed_bytes : 0;
 	s->serving = e->keep != NULL;
+	/* Without a server it is not known whether anybody is in the dark. */
+	s->evictable = s->counts.bytes - s->owed.owed_bytes;
+	if (s->serving || s->counts.bytes < s->owed.owed_bytes)
+		s->evictable = keep_evictable(e, &s->counts, &s->owed);
 	if (s->serving) {
-		if (keep_in_the_dark(e))
-			s->evictable = 0;
 		keep_status(e->keep, s->evictable, &s->keep);
 	}
 	return rc;
@@ -101,7 +100,7 @@ needs_a_person(const struct status *s)
 
 	return s->counts.conflicts || s->owed.parked || s->contact.stepped_back ||
 	       s->contact.closed || s->contact.two_centrals || s->keep.young ||
-	       (s->keep.rate_known && s->keep.hours_left < ALARM_HOURS) || skew > SKEW_PERSON_MS ||
+	       keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
@@ -233,6 +232,7 @@ text_central(struct buf *out, const struct status *s)
 int
 status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 {
+	static const char *const level[] = {"", ": warning", ": ALARM"};
 	struct status s;
 	int rc = collect(e, &s, err);
 
@@ -256,10 +256,7 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	if (s.keep.rate_known)
 		buf_printf(out,
 			   "room for %.0f hours at the last day's rate, %.0f without central%s\n",
-			   s.keep.hours_left, s.keep.hours_left_dark,
-			   s.keep.hours_left < ALARM_HOURS ? ": ALARM"
-			   : s.keep.hours_left < 72	   ? ": warning"
-							   : "");
+			   s.keep.hours_left, s.keep.hours_left_dark, level[keep_level(&s.keep)]);
 	if (s.hold)
 		buf_puts(out, "eviction is on hold\n");
 	if (s.keep.young)

@@ -22,6 +22,9 @@
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 
+/* More than its bytes: heads of chunks, whole pages, rows of the index. */
+enum { MARGIN = 1024, MARGIN_MIN = 16384 };
+
 struct taking { /* one object on its way in */
 	struct edge *edge;
 	const struct dimse_caller *who;
@@ -45,6 +48,8 @@ to_spool(void *arg, const void *p, size_t n, struct err *e)
 	size_t took;
 	int rc;
 
+	if (!t->spool)
+		return err_set(e, ERR_FULL, 0, "the cache was full");
 	/* A full cache: up to 10 s, while anything can be released. */
 	for (;;) {
 		before = store_spool_size(t->spool);
@@ -54,11 +59,17 @@ to_spool(void *arg, const void *p, size_t n, struct err *e)
 		took = (size_t)(store_spool_size(t->spool) - before);
 		at += took;
 		n -= took;
-		if (!t->edge->keep || !keep_wait(t->edge->keep, n, &t->waiting_since))
+		if (!t->edge->keep ||
+		    !keep_wait(t->edge->keep, n + n / MARGIN + MARGIN_MIN, &t->waiting_since))
 			break;
 		err_clear(&full);
 	}
-	return rc ? err_set(e, full.code, full.sys, "%s", full.what) : 0;
+	if (!rc)
+		return 0;
+	/* R12: what will be refused makes room now, not when its sender has sent it all. */
+	store_spool_close(t->spool);
+	t->spool = NULL;
+	return err_set(e, full.code, full.sys, "%s", full.what);
 }
 
 static void

@@ -16,8 +16,10 @@
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
 #include "common/os/ctl.h"
-#include "common/store/store.h"
+#include "common/store/private.h"
 #include "edge/edge_commands.h"
+#include "edge/evict.h"
+#include "edge/holdings.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
@@ -29,6 +31,7 @@
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/stored.h"
 
 enum { TURNS = 400, IMAGES = 8 }; /* two studies of four */
 
@@ -191,6 +194,125 @@ evict__R10_in_the_dark_nothing_is_freed(void **state)
 	pair_turn(&p);
 	pair_turn(&p);
 	assert_false(keep_in_the_dark(&p.edge));
+	pair_fini(&p);
+}
+
+static unsigned
+here(struct pair *p)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < IMAGES; i++)
+		n += pair_edge_has(p, i);
+	return n;
+}
+
+/* As if so much of the quota were used; until the next commit measures it. */
+static void
+pretend(struct pair *p, unsigned percent)
+{
+	atomic_store(&p->edge.store->used, p->edge.store->c.quota / 100 * percent + 4096);
+}
+
+/* The duty's own thread may be the one that does it: so the state is looked at, not the answer. */
+static void
+evict__R10_in_the_dark_only_above_97_percent_and_the_oldest_first(void **state)
+{
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	clock_manual_advance(&p.clock, KEEP_DARK_MS + 1);
+	pretend(&p, 96);
+	assert_int_equal(keep_evict(p.edge.keep, NULL, &n, &bytes, NULL), ERR_AGAIN);
+	assert_int_equal(here(&p), IMAGES);
+	pretend(&p, 97);
+	(void)keep_evict(p.edge.keep, NULL, &n, &bytes, NULL);
+	assert_int_equal(here(&p), IMAGES / 2); /* then it is below again */
+	assert_false(pair_edge_has(&p, 0));
+	assert_true(pair_edge_has(&p, IMAGES - 1));
+	assert_int_equal(last_kind(&p), SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK);
+	pair_fini(&p);
+}
+
+static void
+evict__R10_dark_keep_frees_nothing_and_refuses(void **state)
+{
+	uint64_t n, bytes;
+	int64_t since = 0;
+	struct pair p;
+	unsigned i;
+	FILE *f;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	f = fopen(p.edge_conf, "a");
+	assert_non_null(f);
+	assert_true(fputs("[cache]\ndark = keep\n", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	pair_open_central(&p);
+	pair_open_edge(&p);
+	for (i = 0; i < IMAGES; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	assert_true(pair_settle(&p, TURNS));
+	clock_manual_advance(&p.clock, KEEP_DARK_MS + 1);
+	pretend(&p, 100);
+	assert_int_equal(keep_evict(p.edge.keep, NULL, &n, &bytes, NULL), ERR_AGAIN);
+	assert_false(keep_wait(p.edge.keep, 1 << 20, &since)); /* nothing can be released: A700 */
+	assert_false(keep_can_release(p.edge.keep));
+	assert_int_equal(here(&p), IMAGES);
+	pair_fini(&p);
+}
+
+/* Central has lost something, or is another one: until all is compared, no receipt counts. */
+static void
+evict__R10_in_the_dark_only_what_holdings_confirmed(void **state)
+{
+	struct id128 epoch, archive;
+	struct evict *v;
+	char study[UID_SIZE];
+	uint64_t n = 0, bytes = 0;
+	struct contact c;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, study);
+	edge_contact(&p.edge, &c);
+	epoch = c.epoch;
+	memset(&archive, 1, sizeof(archive));
+	assert_int_equal(evict_new(&v, &p.edge, NULL), 0);
+	assert_int_equal(holdings_new_epoch(&p.edge, &archive, &epoch, NULL), 0);
+	assert_int_equal(evict_study(v, study, true, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(holdings_compared(&p.edge, &epoch, c.losses + 1, NULL), 0);
+	assert_int_equal(evict_study(v, study, true, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(holdings_compared(&p.edge, &epoch, c.losses, NULL), 0);
+	assert_int_equal(evict_study(v, study, true, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	evict_free(v);
+	pair_fini(&p);
+}
+
+/* A small quota may be taken by what is still in memory: room is made for that as well. */
+static void
+keep__R12_what_is_on_its_way_in_counts_when_room_is_made(void **state)
+{
+	int64_t since = 0;
+	struct pair p;
+	uint64_t most;
+
+	(void)state;
+	ready(&p);
+	most = p.edge.store->c.quota / 100 * 99;
+	atomic_fetch_add(&p.edge.store->admitted, most);
+	assert_false(keep_wait(p.edge.keep, 1 << 20, &since)); /* all of it is too little */
+	assert_int_equal(here(&p), 0);
+	atomic_fetch_sub(&p.edge.store->admitted, most);
+	since = 0;
+	assert_true(keep_wait(p.edge.keep, 1 << 20, &since));
 	pair_fini(&p);
 }
 
@@ -380,6 +502,65 @@ rebuild__R13_finds_every_image_again_and_voids_all_receipts(void **state)
 	pair_fini(&p);
 }
 
+/*
+ * A full cache whose file still has the pages of what was evicted: together more than the quota.
+ * All of it is found, owed, sent; eviction makes the cache fit again.
+ */
+static void
+rebuild__R13_finds_more_than_the_quota_and_drops_none_of_it(void **state)
+{
+	enum { LARGE = 24 };
+	struct recipe r = {"1.2.3", NULL, NULL, NULL, 7, 3 << 20};
+	struct rebuild_result result;
+	struct store_counts counts;
+	struct err e = ERR_INIT;
+	struct store_config c;
+	struct store_tx *tx;
+	struct stored t;
+	struct edge edge;
+	struct pair p;
+	uint64_t n, bytes;
+	char uid[24];
+	unsigned i;
+
+	(void)state;
+	ready(&p);
+	pair_close_edge(&p);
+	memset(&c, 0, sizeof(c));
+	(void)snprintf(t.dir, sizeof(t.dir), "%.40s/edge/store", p.dir);
+	c.dir = t.dir;
+	c.quota = 256 << 20;
+	c.clock = &p.clock.c;
+	assert_int_equal(store_open(&t.s, &c, &e), 0);
+	r.uid = uid;
+	for (i = 0; i < LARGE; i++) {
+		struct made m;
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%u", i);
+		made_init(&m, &r);
+		assert_int_equal(stored_put(t.s, &m, "a", NULL, &e), 0);
+		made_fini(&m);
+	}
+	store_close(t.s);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	if (rebuild_store(&edge, &result, &e))
+		fail_msg("%s", e.what);
+	assert_int_equal(result.objects, IMAGES + LARGE);
+	edge_close(&edge);
+	pair_open_edge(&p);
+	assert_int_not_equal(pair_send(&p, IMAGES), 0); /* A700, and reading goes on */
+	assert_int_equal(here(&p), IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(store_counts(tx, &counts, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(counts.instances, IMAGES + LARGE);
+	(void)keep_evict(p.edge.keep, NULL, &n, &bytes, NULL);
+	stored_settle(p.edge.store);
+	assert_int_equal(pair_send(&p, IMAGES), 0);
+	pair_fini(&p);
+}
+
 /* --- refill --- */
 
 static int
@@ -438,9 +619,14 @@ main(void)
 		cmocka_unit_test(evict__R9_what_was_stored_again_is_owed_and_stays),
 		cmocka_unit_test(evict__R11_neither_pinned_nor_held_studies_go),
 		cmocka_unit_test(evict__R10_in_the_dark_nothing_is_freed),
+		cmocka_unit_test(evict__R10_in_the_dark_only_above_97_percent_and_the_oldest_first),
+		cmocka_unit_test(evict__R10_dark_keep_frees_nothing_and_refuses),
+		cmocka_unit_test(evict__R10_in_the_dark_only_what_holdings_confirmed),
+		cmocka_unit_test(keep__R12_what_is_on_its_way_in_counts_when_room_is_made),
 		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
 		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),
 		cmocka_unit_test(rebuild__R13_finds_every_image_again_and_voids_all_receipts),
+		cmocka_unit_test(rebuild__R13_finds_more_than_the_quota_and_drops_none_of_it),
 		cmocka_unit_test(refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire),
 	};
 
