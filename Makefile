@@ -6,7 +6,7 @@
 #   make check      unit, system, crash tests
 #   make lint       format, cppcheck, floors, sizes, headers
 #   make bench      speed, beside Orthanc
-#   make soak       kill -9, power cuts and fuzzers, SECONDS= each
+#   make soak       kill -9, power cuts, chaos, churn and fuzzers, SECONDS= each
 #   make install    DESTDIR= PREFIX=
 #   CC=clang, SAN=address,undefined | thread, B=<build folder>
 
@@ -161,13 +161,15 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py
 	@$(B)/tests/bench/bench_store
 
-# What outgrows `make check`: SECONDS= of kill -9 rounds and of power cuts on fresh seeds, then as
-# long on each fuzzer.
+# What outgrows `make check`, SECONDS= each, on fresh seeds: kill -9 rounds, power cuts, chaos, a cache turned over
+# and over, and every fuzzer.
 soak: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools
-	@seed=$$RANDOM$$(date +%s); echo "seed $$seed"; BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/crash/kill9.py \
-		--rounds 1000000 --seconds $(SECONDS) --seed $$seed && \
-		BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/crash/power.py --seconds $(SECONDS) --seed $$seed
+	@seed=$$(date +%s); echo "seed $$seed"; export BUILD=$(CURDIR)/$(B); set -e; \
+		/usr/bin/python3 tests/crash/kill9.py --rounds 1000000 --seconds $(SECONDS) --seed $$seed; \
+		/usr/bin/python3 tests/crash/power.py --states 40000 --seconds $(SECONDS) --seed $$seed; \
+		/usr/bin/python3 tests/crash/chaos.py --actions 30 --rounds 5 --seconds $(SECONDS) --seed $$seed; \
+		/usr/bin/python3 tests/crash/churn.py --seconds $(SECONDS) --seed $$seed
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local

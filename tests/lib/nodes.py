@@ -176,6 +176,7 @@ class Wan:
 
     def __init__(self, target):
         self.target, self.port, self.up, self.rate = target, port(), True, 0
+        self.rate_back = 0  # as rate, the other way
         self.sent = 0  # bytes towards central
         self.fuse = self.again = self.deny = None
         self.lock, self.pairs = threading.Lock(), []
@@ -210,7 +211,7 @@ class Wan:
         """Bytes from source to sink; towards central at most `rate` bytes a second, all together."""
         try:
             while True:
-                rate = self.rate if limited else 0  # another thread may change it
+                rate = self.rate if limited else self.rate_back  # another thread may change it
                 size = max(1, int(rate * self.STEP)) if rate else 1 << 16
                 data = source.recv(size)
                 if not data:
@@ -238,6 +239,8 @@ class Wan:
 
     def spend(self, data):
         """What of data still gets through, and whether that was all."""
+        if self.fuse is None:
+            return data, False
         with self.lock:
             if self.fuse is None or len(data) < self.fuse:
                 self.fuse = None if self.fuse is None else self.fuse - len(data)

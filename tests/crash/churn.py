@@ -1,0 +1,153 @@
+#!/usr/bin/python3
+"""A small cache turned over many times, central up, a viewer reading: nothing is refused, nothing grows.
+
+  churn.py [--turns N] [--seconds N] [--seed N] [--quota MiB]
+
+Mixed sizes come in over four associations as fast as they are taken, evicted ones make room, and one viewer reads at
+10 MB/s all the while. Every answer must be 0000; the edge's file stays within its map, its memory stays flat; at the
+end all of it is at central, byte for byte, and what the viewer got was whole.
+"""
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
+import archive  # noqa: E402
+import check  # noqa: E402
+import nodes  # noqa: E402
+
+MB = 1000000
+VIEWER = 10 * MB  # bytes a second
+
+
+class Viewer(threading.Thread):
+    """Reads whole studies, one after the other, through a relay that lets 10 MB/s through."""
+
+    def __init__(self, edge, top):
+        super().__init__(daemon=True)
+        self.edge, self.top, self.over, self.bytes, self.failed = edge, top, False, 0, []
+        self.line = nodes.Wan(edge.dicom)
+        self.line.rate_back = VIEWER
+
+    def run(self):
+        got, chance = os.path.join(self.top, "viewed"), random.Random(1)
+        while not self.over:
+            studies = nodes.run(nodes.tool("dicom_get"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a",
+                                "VIEWER", "--find", ok=(0, 1))[1].split()
+            shutil.rmtree(got, ignore_errors=True)
+            os.makedirs(got)
+            for study in chance.sample(studies, min(3, len(studies))):
+                # evicted while it is read: a failed sub-operation (R20), never half an image
+                nodes.run(nodes.tool("dicom_get"), "127.0.0.1", self.line.port, "-c", self.edge.aet, "-a", "VIEWER",
+                          "--study", study, "-o", got, ok=(0, 1))
+            self.bytes += sum(os.path.getsize(p) for p in check.files([got]))
+            list(check.objects([got], self.failed))
+
+
+class Churn:
+    def __init__(self, top, args):
+        self.top, self.args = top, args
+        self.central = nodes.central(os.path.join(top, "central"))
+        self.edge = nodes.edge(os.path.join(top, "edge"), "edge", quota=f"{args.quota}MiB",
+                               central_port=self.central.http, cache={"keep_days": 0})
+        self.sent, self.bytes, self.batch, self.marks = {}, 0, 0, []
+
+    def send(self):
+        self.batch += 1
+        folder = os.path.join(self.top, "files")
+        shutil.rmtree(folder, ignore_errors=True)
+        nodes.run(nodes.tool("gen_dicom"), "--out", folder, "--count", 60, "--mix", "--per-study", 6, "--seed",
+                  self.args.seed + self.batch)
+        _, out = nodes.run(nodes.tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "CT1",
+                           "-n", 4, folder, ok=(0, 1), seconds=300)
+        refused = [line for line in out.splitlines() if line[4:5] == " " and not line.startswith(("0000", "sent"))]
+        if refused:
+            raise nodes.Failed(f"{len(refused)} were refused with central up: {refused[0]}\n{self.edge.tail()}")
+        for o in check.objects([folder], []):
+            self.sent[o.key] = o.uid
+            self.bytes += os.path.getsize(o.path)
+
+    def memory(self):
+        """RssAnon of the edge in KiB."""
+        with open(f"/proc/{self.edge.process.pid}/status", encoding="utf-8") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("RssAnon"))
+
+    def measure(self, start):
+        size = os.path.getsize(os.path.join(self.edge.data, "store", "data.mdb"))
+        room = (self.args.quota << 20) + max(64 << 20, (self.args.quota << 20) // 50)
+        self.marks.append((size, self.memory(), time.monotonic() - start))
+        if size > room:
+            raise nodes.Failed(f"data.mdb is {size} bytes, quota and reserve are {room}")
+
+    def play(self):
+        self.central.start()
+        self.edge.start()
+        viewer = Viewer(self.edge, self.top)
+        viewer.start()
+        start, turn = time.monotonic(), self.args.quota << 20
+        while self.bytes < self.args.turns * turn or time.monotonic() < start + self.args.seconds:
+            before = self.bytes // turn
+            self.send()
+            if self.bytes // turn > before:
+                self.measure(start)
+        viewer.over = True
+        viewer.join(120)
+        viewer.line.close()
+        seconds = time.monotonic() - start
+        self.judge(viewer)
+        sizes, memory = [m[0] for m in self.marks], [m[1] for m in self.marks]
+        print(f"churn: {len(self.sent)} images, {self.bytes / turn:.1f} turns of {self.args.quota} MiB in {seconds:.0f} s, "
+              f"0 refused, 0 lost; viewer read {viewer.bytes // MB} MB; data.mdb {sizes[0] >> 20} MiB after the first "
+              f"turn, {sizes[-1] >> 20} at the end, RssAnon {memory[0] >> 10} and {memory[-1] >> 10} MiB")
+
+    def judge(self, viewer):
+        if viewer.failed or viewer.bytes == 0:
+            raise nodes.Failed(f"the viewer read {viewer.bytes} bytes; {viewer.failed[:3]}")
+        nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, 120)
+        a = archive.Archive(self.central.data)
+        wrong = a.compare(self.central.status())
+        have = {o.key for p in check.packs(os.path.join(self.central.data, "vault"))
+                for o in check.pack_members(p, wrong)}
+        wrong += [f"lost {uid}" for key, uid in self.sent.items() if key not in have]
+        if wrong:
+            raise nodes.Failed("\n".join(wrong[:10]))
+        sizes = [m[0] for m in self.marks]
+        if len(sizes) >= 8 and sizes[-1] > 1.1 * sizes[len(sizes) // 2]:
+            raise nodes.Failed(f"data.mdb grows: {[s >> 20 for s in sizes]} MiB")
+        if self.marks[-1][1] > 200 << 10:
+            raise nodes.Failed(f"the edge's memory: {self.marks[-1][1]} KiB")
+
+    def stop(self):
+        self.edge.kill()
+        self.central.kill()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--turns", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=0, help="at least")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--quota", type=int, default=128, help="MiB")
+    args = p.parse_args()
+    top = tempfile.mkdtemp(prefix="salamander-churn-")
+    churn = Churn(top, args)
+    try:
+        churn.play()
+    except (nodes.Failed, subprocess.TimeoutExpired) as e:
+        churn.stop()
+        print(f"FAILED: {e}\nlogs are below {top}", file=sys.stderr)
+        return 1
+    churn.stop()
+    shutil.rmtree(top)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
