@@ -356,11 +356,12 @@ reload(void *arg)
 }
 
 static bool
-central_reachable(void *arg)
+central_answers(void *arg, struct id128 *epoch)
 {
 	struct contact c;
 
 	edge_contact(arg, &c);
+	*epoch = c.epoch;
 	return c.reachable;
 }
 
@@ -371,7 +372,7 @@ start_dicom(struct edge *e, struct err *err)
 				       .dir = e->dir,
 				       .store = e->store,
 				       .clock = e->clock,
-				       .central_reachable = central_reachable,
+				       .central = central_answers,
 				       .arg = e};
 
 	dc.take_in.node = e;

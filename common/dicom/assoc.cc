@@ -24,7 +24,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 extern "C" {
@@ -43,45 +42,75 @@ mono_ms()
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* A TCP connection whose reads share one deadline until the association stands. */
+/* R34: who reads nothing for so long is dropped. */
+constexpr long PATIENCE_MS = 60000;
+/* For goodbyes and for the first SYN: a peer that is silent holds no thread longer. */
+constexpr long GOODBYE_MS = 5000, ABORT_MS = 1000;
+constexpr int CONNECT_SECONDS = 6;
+
+/*
+ * A TCP connection that never waits for ever: all reads between until(t) and
+ * until(0) share one deadline; a write ends when the peer took nothing for `patience`.
+ */
 class connection : public DcmTCPConnection
 {
       public:
-	connection(int fd, long until) : DcmTCPConnection(fd), deadline(until)
+	connection(int fd, long until, long ms)
+	    : DcmTCPConnection(fd), deadline(until), patience(ms)
 	{
 	}
 
 	ssize_t read(void *buf, size_t n) override
 	{
-		if (deadline != 0) {
-			struct pollfd p = {getSocket(), POLLIN, 0};
-			long left = deadline - mono_ms();
+		if (deadline != 0 && !comes_in(deadline - mono_ms())) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		return DcmTCPConnection::read(buf, n);
+	}
 
-			if (left <= 0 || poll(&p, 1, static_cast<int>(left)) <= 0) {
+	/* Whole, however little the peer takes at a time: DCMTK gives up at the first short one. */
+	ssize_t write(void *buf, size_t n) override
+	{
+		const char *p = static_cast<const char *>(buf);
+		size_t done = 0;
+
+		while (done < n) {
+			ssize_t k =
+				send(getSocket(), p + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+			if (k > 0)
+				done += static_cast<size_t>(k);
+			else if (k < 0 && errno != EAGAIN && errno != EINTR)
+				return -1;
+			else if (!goes_out()) {
 				errno = ETIMEDOUT;
 				return -1;
 			}
 		}
-		return DcmTCPConnection::read(buf, n);
+		return static_cast<ssize_t>(done);
 	}
 
 	/* Seconds are too coarse for a deadline: never wait past it. */
 	OFBool networkDataAvailable(int timeout) override
 	{
-		if (deadline != 0) {
-			struct pollfd p = {getSocket(), POLLIN, 0};
-			long left = deadline - mono_ms();
+		long left = deadline - mono_ms();
 
-			if (left > timeout * 1000L)
-				left = timeout * 1000L;
-			return left > 0 && poll(&p, 1, static_cast<int>(left)) > 0;
-		}
-		return DcmTCPConnection::networkDataAvailable(timeout);
+		if (deadline == 0)
+			return DcmTCPConnection::networkDataAvailable(timeout);
+		if (timeout >= 0 && left > timeout * 1000L)
+			left = timeout * 1000L;
+		return comes_in(left);
 	}
 
-	void stands()
+	void until(long at)
 	{
-		deadline = 0;
+		deadline = at;
+	}
+
+	void be_patient(long ms)
+	{
+		patience = ms;
 	}
 
 	int socket()
@@ -90,19 +119,31 @@ class connection : public DcmTCPConnection
 	}
 
       private:
-	long deadline;
+	long deadline; /* of mono_ms; 0: none */
+	long patience;
+
+	bool comes_in(long ms)
+	{
+		struct pollfd p = {getSocket(), POLLIN, 0};
+
+		return poll(&p, 1, ms > 0 ? static_cast<int>(ms) : 0) > 0;
+	}
+
+	bool goes_out()
+	{
+		struct pollfd p = {getSocket(), POLLOUT, 0};
+
+		return poll(&p, 1, static_cast<int>(patience)) > 0;
+	}
 };
 
 void
 no_delay(int fd)
 {
 	int on = 1;
-	struct timeval patience = {60, 0};
 
 	/* Without it each C-STORE stalls 40 ms a side (TRAPS 2). */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	/* R34: who reads nothing for so long is dropped. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
 /* DCMTK takes an accepted socket from a global: one association at a time passes the lock. */
@@ -114,7 +155,7 @@ class layer : public DcmTransportLayer
 	DcmTransportConnection *createConnection(DcmNativeSocketType fd, OFBool) override
 	{
 		no_delay(fd);
-		made = new (std::nothrow) connection(fd, deadline);
+		made = new (std::nothrow) connection(fd, deadline, patience);
 		if (held) {
 			dcmExternalSocketHandle.set(-1);
 			held = false;
@@ -124,16 +165,21 @@ class layer : public DcmTransportLayer
 	}
 
 	connection *made = nullptr;
-	long deadline = 0;
+	long deadline = 0, patience = PATIENCE_MS;
 	bool held = false; /* we hold handle_lock */
 };
 
+/* What DCMTK does by itself: it logs, asks DNS who calls, and connects without an end. */
 void
-quiet()
+tame()
 {
 	static std::once_flag once;
 
-	std::call_once(once, [] { OFLog::configure(OFLogger::OFF_LOG_LEVEL); });
+	std::call_once(once, [] {
+		OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+		dcmDisableGethostbyaddr.set(OFTrue); /* viewers-never-wait: no DNS on the way */
+		dcmConnectionTimeout.set(CONNECT_SECONDS);
+	});
 }
 
 } // namespace
@@ -254,7 +300,7 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		assoc *s = new (std::nothrow) assoc;
 		OFCondition c;
 
-		quiet();
+		tame();
 		if (!s) {
 			(void)close(fd);
 			return err_set(e, ERR_LOCAL, 0, "no memory for an association");
@@ -330,7 +376,7 @@ assoc_acknowledge(struct assoc *s, struct err *e)
 	return gate(e, [&]() -> int {
 		OFCondition c = ASC_acknowledgeAssociation(s->a);
 
-		s->transport.made->stands();
+		s->transport.made->until(0);
 		return c.bad() ? failed(e, c, "acknowledge") : 0;
 	});
 }
@@ -398,6 +444,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	if (c.bad())
 		return failed(e, c, "network");
 	s->transport.deadline = mono_ms() + static_cast<long>(t->seconds) * 1000;
+	s->transport.patience = static_cast<long>(t->seconds) * 1000;
 	(void)ASC_setTransportLayer(s->net, &s->transport, 0);
 	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
 	if (c.bad())
@@ -418,7 +465,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 			(void)ASC_destroyAssociationParameters(&params);
 		return failed(e, c, "association");
 	}
-	s->transport.made->stands();
+	s->transport.made->until(0);
 	learn_contexts(s);
 	return 0;
 }
@@ -431,7 +478,7 @@ assoc_request(struct assoc **out, const struct assoc_target *t, const struct ass
 		assoc *s;
 		int rc;
 
-		quiet();
+		tame();
 		if (n == 0 || n > ASSOC_CONTEXTS_MAX)
 			return err_set(e, ERR_LOCAL, 0, "%u presentation contexts", n);
 		s = new (std::nothrow) assoc;
@@ -497,6 +544,7 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 		DUL_PDV pdv;
 		OFCondition c;
 
+		s->transport.made->until(mono_ms() + static_cast<long>(seconds) * 1000);
 		c = DUL_NextPDV(&s->a->DULassociation, &pdv); /* of the PDU that came last */
 		while (c == DUL_NOPDVS) {
 			DUL_PDVLIST list;
@@ -508,6 +556,7 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 				return failed(e, c, "read");
 			c = DUL_NextPDV(&s->a->DULassociation, &pdv);
 		}
+		s->transport.made->until(0);
 		if (c.bad())
 			return failed(e, c, "read");
 		out->context = pdv.presentationContextID;
@@ -548,16 +597,31 @@ assoc_write(struct assoc *s, unsigned char context, bool command, bool last, con
 	});
 }
 
+void
+assoc_patience(struct assoc *s, unsigned ms)
+{
+	s->transport.made->be_patient(static_cast<long>(ms));
+}
+
 int
 assoc_socket(const struct assoc *s)
 {
 	return s->transport.made->socket();
 }
 
+/* What follows ends soon, whether the peer answers and reads or not. */
+static void
+say_goodbye(struct assoc *s, long ms)
+{
+	s->transport.made->until(mono_ms() + ms);
+	s->transport.made->be_patient(ms);
+}
+
 void
 assoc_release(struct assoc *s)
 {
 	(void)gate(nullptr, [&]() -> int {
+		say_goodbye(s, GOODBYE_MS);
 		if (s->acceptor)
 			(void)ASC_acknowledgeRelease(s->a);
 		else
@@ -571,6 +635,7 @@ void
 assoc_abort(struct assoc *s)
 {
 	(void)gate(nullptr, [&]() -> int {
+		say_goodbye(s, ABORT_MS);
 		(void)ASC_abortAssociation(s->a);
 		s->ended = true;
 		return 0;

@@ -3,7 +3,9 @@
  *
  * What lies above - messages, identifiers, data sets - is not DCMTK's: it dies
  * of deep nesting (TRAPS 2). Both roles set TCP_NODELAY. One deadline covers all
- * reads until an association stands. UIDs are not padded here (TRAPS 1).
+ * reads until an association stands, later those of one assoc_read; who takes
+ * nothing of a write for 60 s is dropped (R34); no call waits for ever, none asks DNS
+ * but assoc_request for a host that is a name. UIDs are not padded here (TRAPS 1).
  *
  * Errors: ERR_ABSENT the peer released, ERR_PEER it aborted or broke the
  * protocol, ERR_AGAIN nothing came in time, ERR_LOCAL else.
@@ -101,6 +103,8 @@ bool assoc_waiting(struct assoc *a);
 /* The whole of a command set or data set in one call or in pieces; last ends it. */
 int assoc_write(struct assoc *a, unsigned char context, bool command, bool last, const void *p,
 		size_t n, struct err *e);
+/* How long a write waits for a peer that takes nothing; assoc_request: seconds of the target. */
+void assoc_patience(struct assoc *a, unsigned ms);
 int assoc_socket(const struct assoc *a);
 /* Requestor: A-RELEASE-RQ and its answer. Acceptor: answers the request that assoc_read told of. */
 void assoc_release(struct assoc *a);

@@ -8,8 +8,11 @@
 #define SALAMANDER_COMMON_DIMSE_CONNECTION_H
 
 struct dimse_caller;
+struct dimse_slot;
 
 /* who holds assoc, peers, address and config; the rest is filled here. The caller frees assoc. */
 void connection_serve(struct dimse_caller *who);
+/* Counts one more; returns how many there were. */
+unsigned long connection_refused(struct dimse_slot *slot);
 
 #endif

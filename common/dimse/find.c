@@ -14,7 +14,7 @@
 #include "common/dimse/service.h"
 #include "common/store/query.h"
 
-enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000 };
+enum { IDENTIFIER_SECONDS = 60, COUNT_PAGE = 1000, COUNT_MOST = 1000000 };
 
 struct finding {
 	const struct find_config *c;
@@ -43,6 +43,28 @@ level_of(struct attrs keys, enum query_level *out)
 	return false;
 }
 
+/* Can a row of this level, or above it, answer and match the key? */
+static bool
+supported(const struct finding *f, uint32_t tag)
+{
+	static const enum key_level lowest[] = {KEY_PATIENT, KEY_STUDY, KEY_SERIES, KEY_INSTANCE};
+	const struct key *k = key_find(tag);
+
+	if (strcmp(identifier_vr(tag), "UN") == 0 || strcmp(identifier_vr(tag), "SQ") == 0)
+		return false;
+	if (f->q.level == QUERY_PATIENT && (tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
+					    tag == TAG_MODALITIES || tag == TAG_CLASSES))
+		return false;
+	if (tag == TAG_SERIES_INSTANCES)
+		return f->q.level >= QUERY_SERIES;
+	if (tag == TAG_AVAILABLE_SYNTAX)
+		return f->q.level == QUERY_IMAGE;
+	if (tag == TAG_PATIENT_STUDIES || tag == TAG_PATIENT_SERIES || tag == TAG_PATIENT_INSTANCES)
+		return f->q.level == QUERY_PATIENT;
+	return !k || k->level <= lowest[f->q.level];
+}
+
+/* R34: FF01 where a key is neither answered nor matched. */
 static void
 note_unsupported(struct finding *f)
 {
@@ -50,8 +72,7 @@ note_unsupported(struct finding *f)
 	size_t pos = 0;
 
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
-		if (strcmp(identifier_vr(a.tag), "UN") == 0 ||
-		    strcmp(identifier_vr(a.tag), "SQ") == 0)
+		if (!supported(f, a.tag))
 			f->unsupported = true;
 }
 
@@ -93,34 +114,45 @@ put_computed(const struct finding *f, struct buf *out, uint32_t tag, const struc
 	return true;
 }
 
-/* Each key that was asked for, from the row of the level it belongs to. */
+/* A key that was asked for, from the row of the level it belongs to. */
+static void
+put_answer(const struct finding *f, const struct query_match *m, uint32_t tag, struct buf *out)
+{
+	const struct key *k = key_find(tag);
+	enum key_level level = k ? k->level : KEY_STUDY;
+	struct attr value = {tag, "", 0};
+
+	if (tag == TAG_CHARSET || put_computed(f, out, tag, m))
+		return;
+	if (tag == TAG_SERIES_INSTANCES)
+		level = KEY_SERIES;
+	if (tag == TAG_AVAILABLE_SYNTAX)
+		level = KEY_INSTANCE;
+	if (supported(f, tag))
+		(void)attrs_get(level == KEY_INSTANCE ? m->instance
+				: level == KEY_SERIES ? m->series
+						      : m->study,
+				tag, &value);
+	attrs_put(out, tag, value.value, value.n);
+}
+
+/* Every key that was asked for; level and title always (PS3.4 C.4.1.1.3.2). */
 static void
 build_answer(const struct finding *f, const struct query_match *m, struct buf *out)
 {
-	struct attr key, value;
-	size_t pos = 0;
+	static const uint32_t always[] = {TAG_QUERY_LEVEL, TAG_RETRIEVE_AET, UINT32_MAX};
+	struct attr key;
+	size_t pos = 0, i = 0;
+	bool more;
 
-	while (attrs_next(attrs_of(&f->id.keys), &pos, &key)) {
-		const struct key *k = key_find(key.tag);
-		enum key_level level = k ? k->level : KEY_STUDY;
-
-		if (key.tag == TAG_CHARSET || put_computed(f, out, key.tag, m))
-			continue;
-		if (f->q.level == QUERY_PATIENT && k && k->level != KEY_PATIENT) {
-			attrs_put(out, key.tag, "", 0);
-			continue;
-		}
-		if (key.tag == TAG_SERIES_INSTANCES)
-			level = KEY_SERIES;
-		if (key.tag == TAG_AVAILABLE_SYNTAX)
-			level = KEY_INSTANCE;
-		if (!attrs_get(level == KEY_INSTANCE ? m->instance
-			       : level == KEY_SERIES ? m->series
-						     : m->study,
-			       key.tag, &value))
-			value = (struct attr){key.tag, "", 0};
-		attrs_put(out, key.tag, value.value, value.n);
-	}
+	do {
+		more = attrs_next(attrs_of(&f->id.keys), &pos, &key);
+		for (; always[i] != UINT32_MAX && (!more || always[i] <= key.tag); i++)
+			if (!more || always[i] != key.tag)
+				put_answer(f, m, always[i], out);
+		if (more)
+			put_answer(f, m, key.tag, out);
+	} while (more);
 }
 
 static int
@@ -152,16 +184,36 @@ finish(struct finding *f, unsigned status, const char *comment, struct err *e)
 	return message_send(f->who->assoc, &rsp, e);
 }
 
+/* What is left behind the first max_answers; cancel is heard in between. */
+static int
+count_rest(struct finding *f, struct query *q, uint64_t *rest, bool *cancelled, struct err *e)
+{
+	uint64_t some;
+	int rc;
+
+	*rest = 0;
+	do {
+		rc = query_count_rest(q, COUNT_PAGE, &some, e);
+		*rest += some;
+		if (!rc)
+			rc = message_cancelled(f->who->assoc, f->rq->id, cancelled, e);
+	} while (!rc && !*cancelled && some == COUNT_PAGE && *rest < COUNT_MOST);
+	return rc;
+}
+
 /* R34: the first max_answers were sent; how many there are, and what to do. */
 static int
 finish_limited(struct finding *f, struct query *q, struct err *e)
 {
 	char comment[MESSAGE_COMMENT_SIZE];
+	bool cancelled = false;
 	uint64_t rest;
-	int rc = query_count_rest(q, COUNT_MOST, &rest, e);
+	int rc = count_rest(f, q, &rest, &cancelled, e);
 
 	if (rc)
 		return rc;
+	if (cancelled)
+		return finish(f, STATUS_CANCELED, "", e);
 	if (rest == 0 || f->who->peer->success_on_limit)
 		return finish(f, STATUS_SUCCESS, "", e);
 	(void)snprintf(comment, sizeof(comment), "first %llu of %s%llu; narrow the query",
@@ -211,6 +263,16 @@ audit_query(const struct finding *f)
 		   f->who->called, f->who->address, keys, (unsigned long long)f->answers);
 }
 
+/* A900 and C000: refused, with what is wrong by its tag (R36). */
+static int
+refuse(struct finding *f, unsigned status, const char *comment, struct err *e)
+{
+	audit_line(f->who->config->audit, "refused",
+		   "what=find status=%04x calling=%s called=%s address=%s", status, f->who->calling,
+		   f->who->called, f->who->address);
+	return finish(f, status, comment, e);
+}
+
 static int
 serve_query(struct finding *f, struct err *e)
 {
@@ -219,14 +281,15 @@ serve_query(struct finding *f, struct err *e)
 	int rc;
 
 	f->q.keys = attrs_of(&f->id.keys);
-	f->q.central_reachable = f->c->central_reachable && f->c->central_reachable(f->c->arg);
+	if (!f->c->central || !f->c->central(f->c->arg, &f->q.epoch))
+		memset(&f->q.epoch, 0, sizeof(f->q.epoch));
 	if (!level_of(f->q.keys, &f->q.level) ||
 	    (f->q.level == QUERY_PATIENT && !f->q.patient_root))
-		return finish(f, STATUS_IDENTIFIER_MISMATCH, "Query/Retrieve Level", e);
+		return refuse(f, STATUS_IDENTIFIER_MISMATCH, "Query/Retrieve Level", e);
 	note_unsupported(f);
 	rc = query_open(&q, f->c->store, &f->q, &why);
 	if (rc == ERR_PEER)
-		return finish(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);
+		return refuse(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);
 	if (!rc) {
 		rc = answer_all(f, q, &why);
 		query_close(q);
@@ -261,7 +324,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	f.q.patient_root = service_of(context->abstract_syntax) == SERVICE_FIND_PATIENT;
 	rc = message_receive_identifier(who->assoc, rq, IDENTIFIER_SECONDS, &bytes, e);
 	if (!rc && identifier_parse(&f.id, f.syntax, bytes.data, bytes.len, &why)) {
-		rc = finish(&f, STATUS_CANNOT_UNDERSTAND, why.what, e);
+		rc = refuse(&f, STATUS_CANNOT_UNDERSTAND, why.what, e);
 	} else if (!rc) {
 		rc = serve_query(&f, e);
 		identifier_fini(&f.id);

@@ -14,14 +14,15 @@
 
 struct dimse_caller;
 struct err;
+struct id128;
 struct message;
 struct store;
 
 struct find_config {
 	struct store *store;
 	uint64_t max_answers;
-	/* R21: would central answer now? NULL: never. */
-	bool (*central_reachable)(void *arg);
+	/* R21: does central answer now, and in which epoch? NULL: never. */
+	bool (*central)(void *arg, struct id128 *epoch);
 	void *arg;
 };
 

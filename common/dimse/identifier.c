@@ -1,5 +1,6 @@
 #include "common/dimse/identifier.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -8,7 +9,7 @@
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
 
-enum { VALUES_MAX = 256, LIST_MAX = 65535 };
+enum { VALUES_MAX = 256, LIST_MAX = 65535, VALUE_SHORT_MAX = 65534 };
 
 static const char implicit_le[] = "1.2.840.10008.1.2";
 
@@ -22,6 +23,7 @@ struct reading {
 	unsigned n;
 	struct buf bytes;
 	bool capture;
+	bool too_much; /* a value or a number of keys that we do not hold: refused, never cut */
 };
 
 struct extra {
@@ -57,7 +59,11 @@ on_element(void *arg, const struct scan_element *el)
 {
 	struct reading *r = arg;
 
-	r->capture = el->depth == 0 && (el->tag & 0xffff) != 0 && r->n < VALUES_MAX;
+	r->capture = el->depth == 0 && (el->tag & 0xffff) != 0;
+	if (r->capture && r->n == VALUES_MAX) {
+		r->too_much = true;
+		r->capture = false;
+	}
 	if (!r->capture)
 		return;
 	r->values[r->n].tag = el->tag;
@@ -72,8 +78,12 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 	struct reading *r = arg;
 
 	(void)el;
-	if (!r->capture || r->values[r->n - 1].n + n > LIST_MAX)
+	if (!r->capture)
 		return;
+	if (r->values[r->n - 1].n + n > LIST_MAX) {
+		r->too_much = true;
+		return;
+	}
 	buf_put(&r->bytes, p, n);
 	r->values[r->n - 1].n += n;
 }
@@ -95,8 +105,9 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 }
 
 /* A key without the pads around it; lists of UIDs can be longer than an index value. */
-static void
-put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, size_t n)
+static int
+put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, size_t n,
+	struct err *e)
 {
 	struct buf text = BUF_INIT;
 	const char *vr = identifier_vr(tag);
@@ -104,6 +115,7 @@ put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, s
 				 : strcmp(vr, "LT") == 0 ? CHARSET_TEXT
 							 : CHARSET_VALUES;
 	const char *p;
+	int rc = 0;
 
 	(void)charset_to_utf8(charset, kind, s, n, &text);
 	p = (const char *)text.data;
@@ -114,20 +126,35 @@ put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, s
 		p++;
 		n--;
 	}
-	buf_put_u32(set, tag);
-	buf_put_u16(set, (unsigned)n);
-	buf_put(set, p, n);
+	if (n > LIST_MAX) { /* it grew on its way to UTF-8 */
+		rc = err_set(e, ERR_PEER, 0, "too long a value (%04X,%04X)", tag >> 16,
+			     tag & 0xffff);
+	} else {
+		buf_put_u32(set, tag);
+		buf_put_u16(set, (unsigned)n);
+		buf_put(set, p, n);
+	}
 	buf_fini(&text);
+	return rc;
 }
 
 static int
-collect(struct identifier *out, const struct reading *r, struct err *e)
+by_tag(const void *a, const void *b)
+{
+	const struct value *x = a, *y = b;
+
+	if (x->tag != y->tag)
+		return x->tag < y->tag ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static int
+collect(struct identifier *out, struct reading *r, struct err *e)
 {
 	struct charset *charset;
 	const char *name = "";
 	size_t n = 0;
 	unsigned i;
-	uint32_t last = 0;
 	int rc;
 
 	for (i = 0; i < r->n; i++)
@@ -138,16 +165,19 @@ collect(struct identifier *out, const struct reading *r, struct err *e)
 	rc = charset_new(&charset, name, n, e);
 	if (rc)
 		return rc;
-	for (i = 0; i < r->n; i++) {
-		if (i && r->values[i].tag <= last)
-			continue; /* out of order: what came first counts */
-		last = r->values[i].tag;
-		put_key(&out->keys, charset, last,
-			r->bytes.data ? (const char *)r->bytes.data + r->values[i].offset : "",
-			r->values[i].n);
+	/* Out of order, as some send them: none is lost; of two alike the first counts. */
+	qsort(r->values, r->n, sizeof(r->values[0]), by_tag);
+	for (i = 0; !rc && i < r->n; i++) {
+		if (i && r->values[i].tag == r->values[i - 1].tag)
+			continue;
+		rc = put_key(&out->keys, charset, r->values[i].tag,
+			     r->bytes.data ? (const char *)r->bytes.data + r->values[i].offset : "",
+			     r->values[i].n, e);
 	}
 	charset_free(charset);
-	return buf_failed(&out->keys) ? err_set(e, ERR_LOCAL, 0, "no memory for an identifier") : 0;
+	if (!rc && buf_failed(&out->keys))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for an identifier");
+	return rc;
 }
 
 int
@@ -171,6 +201,8 @@ identifier_parse(struct identifier *out, const char *syntax, const void *p, size
 	scan_end(s);
 	if (scan_flags(s) & (SCAN_LIMITS | SCAN_TRUNCATED))
 		rc = err_set(e, ERR_PEER, 0, "an identifier that cannot be read");
+	else if (r.too_much)
+		rc = err_set(e, ERR_PEER, 0, "an identifier with too much in it");
 	else
 		rc = collect(out, &r, e);
 	scan_free(s);
@@ -195,8 +227,8 @@ put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const 
 
 	if (is_long) /* answered empty: what it holds is not kept in its own form */
 		n = 0;
-	if (n + n % 2 > 0xfffe)
-		n = 0xfffe;
+	if (n + n % 2 > VALUE_SHORT_MAX)
+		n = VALUE_SHORT_MAX;
 	buf_put_u16(out, tag >> 16);
 	buf_put_u16(out, tag & 0xffff);
 	if (!implicit) {
@@ -268,4 +300,26 @@ identifier_build(struct buf *out, const char *syntax, struct attrs set)
 		else
 			put_element(out, implicit, a.tag, vr, a.value, a.n);
 	}
+}
+
+void
+identifier_build_list(struct buf *out, const char *syntax, uint32_t tag, const struct buf *uids)
+{
+	bool implicit = strcmp(syntax, implicit_le) == 0;
+	size_t n = uids->len + uids->len % 2;
+
+	if (n <= VALUE_SHORT_MAX) {
+		put_element(out, implicit, tag, "UI", (const char *)uids->data, uids->len);
+		return;
+	}
+	buf_put_u16(out, tag >> 16);
+	buf_put_u16(out, tag & 0xffff);
+	if (!implicit) {
+		buf_puts(out, "UN");
+		buf_put_u16(out, 0);
+	}
+	buf_put_u32(out, (uint32_t)n);
+	buf_put(out, uids->data, uids->len);
+	if (uids->len % 2)
+		buf_put_u8(out, 0);
 }

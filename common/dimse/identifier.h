@@ -30,6 +30,9 @@ void identifier_fini(struct identifier *id);
 
 /* Writes a data set from an attribute set; VRs from the table of keys. */
 void identifier_build(struct buf *out, const char *syntax, struct attrs set);
+/* One attribute of UIDs joined by backslashes, however long: beyond 64 KiB as UN (PS3.5 6.2.2). */
+void identifier_build_list(struct buf *out, const char *syntax, uint32_t tag,
+			   const struct buf *uids);
 /* "UI", "DA", ...: of an attribute that can stand in an identifier; "UN" if unknown. */
 const char *identifier_vr(uint32_t tag);
 

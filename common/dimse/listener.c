@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,16 +15,23 @@
 
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dimse/audit.h"
 #include "common/dimse/connection.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 
-enum { LISTENERS_MAX = 16, BACKLOG = 256, STOP_SECONDS = 8, STACK = 512 * 1024 };
+enum {
+	LISTENERS_MAX = 16,
+	BACKLOG = 256,
+	STOP_SECONDS = 8,
+	STACK = 512 * 1024,
+	ACCEPT_PAUSE_MS = 100
+};
 
-struct slot { /* one connection */
-	struct slot *next;
+struct dimse_slot { /* one connection */
+	struct dimse_slot *next;
 	struct dimse *d;
-	int fd;
+	int fd, sub; /* guarded by d->mu; -1: closed */
 	char address[DIMSE_ADDRESS_SIZE];
 	struct peers *peers;
 };
@@ -35,11 +43,12 @@ struct dimse {
 	int wake; /* eventfd: stop */
 	pthread_t thread;
 	bool started;
+	_Atomic unsigned long refusals;
 	pthread_mutex_t mu;
 	pthread_cond_t gone;
 	/* guarded by mu */
 	struct peers *peers;
-	struct slot *slots;
+	struct dimse_slot *slots;
 	unsigned n;
 };
 
@@ -96,10 +105,10 @@ listen_on(const char *s, int *out, struct err *e)
 }
 
 static void
-remove_slot(struct slot *slot)
+remove_slot(struct dimse_slot *slot)
 {
 	struct dimse *d = slot->d;
-	struct slot **at;
+	struct dimse_slot **at;
 
 	pthread_mutex_lock(&d->mu);
 	for (at = &d->slots; *at != slot; at = &(*at)->next)
@@ -112,12 +121,20 @@ remove_slot(struct slot *slot)
 	free(slot);
 }
 
+static void
+serve(struct dimse_slot *slot, struct dimse_caller *who)
+{
+	if (slot->d->c.reader_ms)
+		assoc_patience(who->assoc, slot->d->c.reader_ms);
+	connection_serve(who);
+}
+
 /* The connection may be shut by dimse_stop while it is in the list: close only outside it. */
 static void *
 run_connection(void *arg)
 {
-	struct slot *slot = arg;
-	struct dimse_caller who = {.peers = slot->peers, .config = &slot->d->c};
+	struct dimse_slot *slot = arg;
+	struct dimse_caller who = {.peers = slot->peers, .config = &slot->d->c, .slot = slot};
 	struct err e = ERR_INIT;
 	int rc;
 
@@ -128,7 +145,7 @@ run_connection(void *arg)
 		log_line(LOG_INFO, "dimse.no_association", "address=%s what=\"%s\"", slot->address,
 			 e.what);
 	else
-		connection_serve(&who);
+		serve(slot, &who);
 	pthread_mutex_lock(&slot->d->mu);
 	slot->fd = -1;
 	pthread_mutex_unlock(&slot->d->mu);
@@ -140,7 +157,7 @@ run_connection(void *arg)
 static unsigned
 from_address(struct dimse *d, const char *address)
 {
-	const struct slot *s;
+	const struct dimse_slot *s;
 	unsigned n = 0;
 
 	for (s = d->slots; s; s = s->next)
@@ -149,10 +166,10 @@ from_address(struct dimse *d, const char *address)
 }
 
 /* A connection's place among the others, or NULL: over a cap. */
-static struct slot *
+static struct dimse_slot *
 take_slot(struct dimse *d, int fd, const char *address)
 {
-	struct slot *slot = NULL;
+	struct dimse_slot *slot = NULL;
 
 	pthread_mutex_lock(&d->mu);
 	if (d->n < d->c.max_associations && from_address(d, address) < d->c.max_per_address)
@@ -160,6 +177,7 @@ take_slot(struct dimse *d, int fd, const char *address)
 	if (slot) {
 		slot->d = d;
 		slot->fd = fd;
+		slot->sub = -1;
 		(void)snprintf(slot->address, sizeof(slot->address), "%s", address);
 		slot->peers = peers_ref(d->peers);
 		slot->next = d->slots;
@@ -173,12 +191,14 @@ take_slot(struct dimse *d, int fd, const char *address)
 static void
 start_connection(struct dimse *d, int fd, const char *address)
 {
-	struct slot *slot = take_slot(d, fd, address);
+	struct dimse_slot *slot = take_slot(d, fd, address);
 	pthread_attr_t attr;
 	pthread_t t;
 
 	if (!slot) {
-		log_line(LOG_WARN, "dimse.cap", "address=%s", address);
+		log_line(LOG_WARN, "dimse.cap", "address=%s refusals=%lu", address,
+			 atomic_fetch_add(&d->refusals, 1) + 1);
+		audit_line(d->c.audit, "refused", "what=association why=cap address=%s", address);
 		(void)close(fd);
 		return;
 	}
@@ -202,8 +222,12 @@ accept_one(struct dimse *d, int listener)
 	const char *plain = address;
 	int fd = accept4(listener, (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors or memory: what waits is still there; others may end first. */
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			(void)poll(NULL, 0, ACCEPT_PAUSE_MS);
 		return;
+	}
 	if (getnameinfo((struct sockaddr *)&from, n, address, sizeof(address), NULL, 0,
 			NI_NUMERICHOST)) {
 		(void)close(fd);
@@ -287,12 +311,32 @@ dimse_associations(struct dimse *d)
 	return n;
 }
 
+unsigned long
+dimse_refusals(struct dimse *d)
+{
+	return atomic_load(&d->refusals);
+}
+
+unsigned long
+connection_refused(struct dimse_slot *slot)
+{
+	return atomic_fetch_add(&slot->d->refusals, 1) + 1;
+}
+
+void
+dimse_sub(const struct dimse_caller *who, int fd)
+{
+	pthread_mutex_lock(&who->slot->d->mu);
+	who->slot->sub = fd;
+	pthread_mutex_unlock(&who->slot->d->mu);
+}
+
 /* Stops reading everywhere: who waits for a message ends; who answers one may finish. */
 static void
 drain(struct dimse *d)
 {
 	struct timespec until;
-	struct slot *s;
+	struct dimse_slot *s;
 
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_SECONDS;
@@ -302,9 +346,12 @@ drain(struct dimse *d)
 			(void)shutdown(s->fd, SHUT_RD);
 	while (d->n > 0 && pthread_cond_timedwait(&d->gone, &d->mu, &until) == 0)
 		;
-	for (s = d->slots; s; s = s->next)
+	for (s = d->slots; s; s = s->next) {
 		if (s->fd >= 0)
 			(void)shutdown(s->fd, SHUT_RDWR);
+		if (s->sub >= 0)
+			(void)shutdown(s->sub, SHUT_RDWR);
+	}
 	while (d->n > 0)
 		pthread_cond_wait(&d->gone, &d->mu);
 	pthread_mutex_unlock(&d->mu);

@@ -32,7 +32,8 @@ enum message_command {
 	MESSAGE_MOVE_RSP = 0x8021,
 	MESSAGE_ECHO_RQ = 0x0030,
 	MESSAGE_ECHO_RSP = 0x8030,
-	MESSAGE_CANCEL_RQ = 0x0fff
+	MESSAGE_CANCEL_RQ = 0x0fff,
+	MESSAGE_IS_ANSWER = 0x8000 /* the bit of all answers */
 };
 
 /* PS3.4 and PS3.7 annex C: those that we send. */

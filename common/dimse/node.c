@@ -91,7 +91,7 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	d->handlers.get = get;
 	n->find = (struct find_config){nc->store,
 				       (uint64_t)conf_number(c, "dicom", NULL, "max_answers"),
-				       nc->central_reachable, nc->arg};
+				       nc->central, nc->arg};
 	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS};
 }
 

@@ -17,6 +17,7 @@ struct audit;
 struct clock;
 struct conf;
 struct err;
+struct id128;
 struct peers;
 struct store;
 
@@ -41,8 +42,8 @@ struct dimse_node_config {
 	const char *dir; /* the data folder: audit.log and addresses */
 	struct store *store;
 	struct clock *clock;
-	struct dimse_handlers take_in;	      /* store_* and admit; node */
-	bool (*central_reachable)(void *arg); /* NULL: this is central  */
+	struct dimse_handlers take_in;			 /* store_* and admit; node */
+	bool (*central)(void *arg, struct id128 *epoch); /* NULL: this is central  */
 	void *arg;
 };
 

@@ -18,7 +18,14 @@
 #include "common/dimse/targets.h"
 #include "common/store/store.h"
 
-enum { IDENTIFIER_SECONDS = 60, PENDING_EVERY = 10, PENDING_MS = 1000, PDU = 131072 };
+enum {
+	IDENTIFIER_SECONDS = 60,
+	PENDING_EVERY = 10,
+	PENDING_MS = 1000,
+	PDU = 131072,
+	COUNTER_MAX = 65535, /* US */
+	BROKEN_MAX = 3	     /* associations in a row that carried nothing */
+};
 
 struct retrieving {
 	const struct retrieve_config *c;
@@ -32,6 +39,8 @@ struct retrieving {
 	int64_t told_ms; /* when the last pending answer went */
 	unsigned told_at;
 	unsigned next_id;
+	unsigned broken; /* C-MOVE: associations in a row that carried nothing */
+	int lost;	 /* C-MOVE: the asker's own association failed meanwhile */
 	const char *destination;
 };
 
@@ -45,42 +54,41 @@ static void
 note_failed(struct retrieving *r, struct target *t)
 {
 	t->done = true;
+	t->failed = true;
 	r->failed++;
 	if (r->failed_uids.len)
 		buf_puts(&r->failed_uids, "\\");
 	buf_puts(&r->failed_uids, t->sop_instance);
 }
 
-static int
-tell(struct retrieving *r, unsigned status, const char *comment, struct err *e)
+static unsigned
+counter(unsigned n)
 {
+	return n < COUNTER_MAX ? n : COUNTER_MAX;
+}
+
+static int
+tell(struct retrieving *r, unsigned status, struct err *e)
+{
+	struct buf identifier = BUF_INIT;
 	struct message rsp;
+	int rc;
 
 	message_answer(&rsp, r->rq, status);
 	rsp.has_counts = true;
-	rsp.remaining = remaining(r);
-	rsp.completed = r->completed;
-	rsp.failed = r->failed;
-	rsp.warning = r->warning;
-	(void)snprintf(rsp.comment, sizeof(rsp.comment), "%s", comment);
+	rsp.remaining = counter(remaining(r));
+	rsp.completed = counter(r->completed);
+	rsp.failed = counter(r->failed);
+	rsp.warning = counter(r->warning);
 	r->told_ms = clock_mono(r->c->clock);
 	r->told_at = r->completed + r->failed + r->warning;
-	if (status != STATUS_SUCCESS && status != STATUS_PENDING && r->failed_uids.len) {
-		struct buf set = BUF_INIT, identifier = BUF_INIT;
-		size_t n = r->failed_uids.len < 65534 ? r->failed_uids.len : 65534;
-		int rc;
-
-		/* Longer than an index value may be: written as it is. */
-		buf_put_u32(&set, TAG_FAILED_UIDS);
-		buf_put_u16(&set, (unsigned)n);
-		buf_put(&set, r->failed_uids.data, n);
-		identifier_build(&identifier, r->syntax, attrs_of(&set));
-		rc = message_send_with(r->who->assoc, &rsp, &identifier, e);
-		buf_fini(&set);
-		buf_fini(&identifier);
-		return rc;
-	}
-	return message_send(r->who->assoc, &rsp, e);
+	if (status == STATUS_SUCCESS || status == STATUS_PENDING || !r->failed_uids.len)
+		return message_send(r->who->assoc, &rsp, e);
+	identifier_build_list(&identifier, r->syntax, TAG_FAILED_UIDS, &r->failed_uids);
+	rc = buf_failed(&identifier) ? err_set(e, ERR_LOCAL, 0, "no memory for a list of UIDs")
+				     : message_send_with(r->who->assoc, &rsp, &identifier, e);
+	buf_fini(&identifier);
+	return rc;
 }
 
 /* Counters each second and every so many sub-operations; cancel is looked for as often. */
@@ -94,7 +102,30 @@ tell_pending(struct retrieving *r, struct err *e)
 		return rc;
 	if (now - r->told_at < PENDING_EVERY && clock_mono(r->c->clock) - r->told_ms < PENDING_MS)
 		return 0;
-	return tell(r, STATUS_PENDING, "", e);
+	return tell(r, STATUS_PENDING, e);
+}
+
+/* R36: a line for each study, also when nobody is left to hear the end. */
+static void
+audit(const struct retrieving *r, int rc)
+{
+	const char *end = rc ? "broken" : r->cancelled ? "cancelled" : "whole";
+	size_t i = 0;
+
+	do {
+		const char *study = r->t.n ? r->t.all[i].study : "-";
+		unsigned sent = 0, failed = 0;
+
+		for (; i < r->t.n && strcmp(r->t.all[i].study, study) == 0; i++) {
+			sent += r->t.all[i].done && !r->t.all[i].failed;
+			failed += r->t.all[i].failed;
+		}
+		audit_line(r->who->config->audit, "retrieve",
+			   "calling=%s called=%s address=%s destination=%s study=%s instances=%u "
+			   "failed=%u end=%s",
+			   r->who->calling, r->who->called, r->who->address, r->destination, study,
+			   sent, failed, end);
+	} while (i < r->t.n);
 }
 
 /* R20: never silently partial. */
@@ -109,11 +140,7 @@ finish(struct retrieving *r, struct err *e)
 		status = STATUS_SUBOPERATIONS_FAILED;
 	else if (r->failed || r->warning)
 		status = STATUS_WARNING_SUBOPERATIONS;
-	audit_line(r->who->config->audit, "retrieve",
-		   "calling=%s called=%s address=%s destination=%s study=%s instances=%u failed=%u",
-		   r->who->calling, r->who->called, r->who->address, r->destination,
-		   r->t.n ? r->t.all[0].study : "-", r->completed, r->failed);
-	return tell(r, status, "", e);
+	return tell(r, status, e);
 }
 
 /* --- one object --- */
@@ -121,13 +148,20 @@ finish(struct retrieving *r, struct err *e)
 struct source {
 	struct store_reader *reader;
 	uint64_t skip; /* the canonical file's header */
+	struct retrieving
+		*waiting; /* C-MOVE: who hears of it while a long object goes; else NULL */
 };
 
 static int
 read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e)
 {
 	struct source *s = arg;
+	struct retrieving *r = s->waiting;
 
+	if (r)
+		r->lost = tell_pending(r, e);
+	if (r && r->lost)
+		return r->lost;
 	return store_read_some(s->reader, s->skip + offset, p, n, e);
 }
 
@@ -140,7 +174,10 @@ open_source(struct retrieving *r, const struct target *t, struct source *s, stru
 
 	if (rc)
 		return rc;
-	rc = store_read(s->reader, 0, head, sizeof(head), &got, e);
+	/* Before the first byte goes: half an object would cost the whole association. */
+	rc = store_read_check(s->reader, e);
+	if (!rc)
+		rc = store_read(s->reader, 0, head, sizeof(head), &got, e);
 	s->skip = rc ? 0 : send_dataset_offset(head, got);
 	if (!rc && !s->skip)
 		rc = err_set(e, ERR_ABSENT, 0, "an opaque object");
@@ -172,13 +209,14 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 	unsigned char context = send_context(to, t->sop_class, t->syntax, get);
 	struct send_object o;
 	struct send_answer answer;
-	struct source s;
+	struct source s = {NULL, 0, get ? NULL : r};
 	struct err why = ERR_INIT;
 	int rc;
 
 	if (!t->here || !context || open_source(r, t, &s, &why)) {
 		if (why.code == ERR_CORRUPT)
-			log_err(LOG_ERROR, "retrieve.damaged", &why);
+			log_line(LOG_ERROR, "retrieve.damaged", "study=%s oid=%llu what=\"%s\"",
+				 t->study, (unsigned long long)t->oid, why.what);
 		note_failed(r, t);
 		return 0;
 	}
@@ -199,6 +237,7 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 	}
 	if (get && answer.cancelled)
 		r->cancelled = true;
+	r->broken = 0;
 	count(r, t, answer.status);
 	return 0;
 }
@@ -216,7 +255,7 @@ get_all(struct retrieving *r, struct err *e)
 		if (!rc && !r->cancelled)
 			rc = tell_pending(r, e);
 	}
-	return rc ? rc : finish(r, e);
+	return rc;
 }
 
 /* --- C-MOVE --- */
@@ -227,45 +266,57 @@ struct proposals {
 	unsigned n;
 };
 
-/* One context per class and stored syntax, of targets that are not done; 128 at most. */
+static bool
+has_proposal(const struct proposals *p, const char *sop_class, const char *syntax)
+{
+	unsigned j;
+
+	for (j = 0; j < p->n; j++)
+		if (strcmp(p->p[j].abstract_syntax, sop_class) == 0 &&
+		    strcmp(p->syntaxes[j], syntax) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
+{
+	unsigned j = p->n;
+
+	if (j >= ASSOC_CONTEXTS_MAX || has_proposal(p, sop_class, syntax))
+		return;
+	p->syntaxes[j] = syntax;
+	p->p[j] = (struct assoc_proposal){sop_class, &p->syntaxes[j], 1, ASSOC_ROLE_DEFAULT};
+	p->n++;
+}
+
+/*
+ * One context per class and stored syntax of targets that are not done, 128 at
+ * most; where there is room, each class in the default syntax too (PS3.5 10.1).
+ */
 static void
 propose(struct retrieving *r, struct proposals *out)
 {
-	size_t i;
-	unsigned j;
+	unsigned i, stored;
+	size_t at;
 
 	out->n = 0;
-	for (i = 0; i < r->t.n && out->n < ASSOC_CONTEXTS_MAX; i++) {
-		const struct target *t = &r->t.all[i];
+	for (at = 0; at < r->t.n && out->n < ASSOC_CONTEXTS_MAX; at++) {
+		const struct target *t = &r->t.all[at];
 
-		if (t->done || !t->here || strlen(t->sop_class) > UID_MAX ||
-		    strlen(t->syntax) > UID_MAX)
-			continue;
-		for (j = 0; j < out->n; j++)
-			if (strcmp(out->p[j].abstract_syntax, t->sop_class) == 0 &&
-			    strcmp(out->syntaxes[j], t->syntax) == 0)
-				break;
-		if (j < out->n)
-			continue;
-		out->syntaxes[j] = t->syntax;
-		out->p[j].abstract_syntax = t->sop_class;
-		out->p[j].syntaxes = &out->syntaxes[j];
-		out->p[j].n_syntaxes = 1;
-		out->p[j].role = ASSOC_ROLE_DEFAULT;
-		out->n++;
+		if (!t->done && t->here && strlen(t->sop_class) <= UID_MAX &&
+		    strlen(t->syntax) <= UID_MAX)
+			add_proposal(out, t->sop_class, t->syntax);
 	}
+	stored = out->n;
+	for (i = 0; i < stored; i++)
+		add_proposal(out, out->p[i].abstract_syntax, "1.2.840.10008.1.2");
 }
 
 static bool
 proposed(const struct proposals *p, const struct target *t)
 {
-	unsigned j;
-
-	for (j = 0; j < p->n; j++)
-		if (strcmp(p->p[j].abstract_syntax, t->sop_class) == 0 &&
-		    strcmp(p->syntaxes[j], t->syntax) == 0)
-			return true;
-	return false;
+	return has_proposal(p, t->sop_class, t->syntax);
 }
 
 /* Sends what was proposed on one sub-association. */
@@ -284,7 +335,10 @@ move_some(struct retrieving *r, struct assoc *to, const struct proposals *p, str
 		if (send_target(r, to, false, t, &why)) {
 			log_err(LOG_INFO, "move.broken", &why);
 			assoc_abort(to);
-			return tell_pending(r, e); /* the rest goes on a new association */
+			r->broken++; /* the rest goes on a new association */
+			if (r->lost)
+				*e = why;
+			return r->lost ? r->lost : tell_pending(r, e);
 		}
 		rc = tell_pending(r, e);
 	}
@@ -316,7 +370,7 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a retrieve");
 	to.host = peers_host(r->who->peers, peer, host) ? host : NULL;
 	propose(r, p);
-	while (!rc && p->n > 0 && !r->cancelled) {
+	while (!rc && p->n > 0 && !r->cancelled && r->broken < BROKEN_MAX) {
 		err_clear(&why);
 		a = NULL;
 		if (!to.host || assoc_request(&a, &to, p->p, p->n, &why)) {
@@ -324,17 +378,17 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 				 to.host ? why.what : "its host name is not resolved yet");
 			fail_rest(r, p);
 		} else {
+			dimse_sub(r->who, assoc_socket(a));
 			rc = move_some(r, a, p, e);
+			dimse_sub(r->who, -1);
 			assoc_free(a);
 		}
 		propose(r, p);
 	}
 	free(p);
-	if (rc)
-		return rc;
-	if (!r->cancelled)
-		fail_rest(r, NULL); /* R20: what is not here */
-	return finish(r, e);
+	if (!rc && !r->cancelled)
+		fail_rest(r, NULL); /* R20: what is not here, or could not be brought there */
+	return rc;
 }
 
 /* --- both --- */
@@ -346,6 +400,10 @@ refuse(struct retrieving *r, unsigned status, const char *comment, struct err *e
 
 	message_answer(&rsp, r->rq, status);
 	(void)snprintf(rsp.comment, sizeof(rsp.comment), "%s", comment);
+	audit_line(r->who->config->audit, "refused",
+		   "what=%s status=%04x calling=%s called=%s address=%s",
+		   r->rq->command == MESSAGE_GET_RQ ? "get" : "move", status, r->who->calling,
+		   r->who->called, r->who->address);
 	return message_send(r->who->assoc, &rsp, e);
 }
 
@@ -371,6 +429,9 @@ serve(struct retrieving *r, bool get, struct attrs keys, bool patient_root, stru
 	}
 	r->told_ms = clock_mono(r->c->clock);
 	rc = get ? get_all(r, e) : move_all(r, peer, e);
+	audit(r, rc);
+	if (!rc)
+		rc = finish(r, e);
 	targets_fini(&r->t);
 	return rc;
 }

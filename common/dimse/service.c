@@ -48,10 +48,11 @@ may(const struct dimse_caller *who, unsigned right, const char *what)
 {
 	if (who->peer->may & right)
 		return true;
-	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s", what,
-		 who->calling, who->address, who->peer->name);
-	audit_line(who->config->audit, "refused", "what=%s calling=%s called=%s address=%s", what,
-		   who->calling, who->called, who->address);
+	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s refusals=%lu",
+		 what, who->calling, who->address, who->peer->name, connection_refused(who->slot));
+	audit_line(who->config->audit, "refused",
+		   "what=%s status=0124 calling=%s called=%s address=%s", what, who->calling,
+		   who->called, who->address);
 	return false;
 }
 
@@ -167,6 +168,8 @@ dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e
 	case MESSAGE_CANCEL_RQ: /* what it meant has ended */
 		return 0;
 	default:
+		if (rq->command & MESSAGE_IS_ANSWER)
+			return err_set(e, ERR_PEER, 0, "an answer to nothing");
 		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
 	}
 }
@@ -206,8 +209,8 @@ title_is_ours(const struct dimse_config *c, const char *called)
 static void
 reject(const struct dimse_caller *who, enum assoc_reject why, const char *word)
 {
-	log_line(LOG_WARN, "dimse.rejected", "why=%s calling=%s called=%s address=%s", word,
-		 who->calling, who->called, who->address);
+	log_line(LOG_WARN, "dimse.rejected", "why=%s calling=%s called=%s address=%s refusals=%lu",
+		 word, who->calling, who->called, who->address, connection_refused(who->slot));
 	audit_line(who->config->audit, "rejected", "why=%s calling=%s called=%s address=%s", word,
 		   who->calling, who->called, who->address);
 	(void)assoc_reject(who->assoc, why, NULL);

@@ -20,6 +20,7 @@
 
 struct audit;
 struct dimse; /* opaque */
+struct dimse_slot;
 struct err;
 struct message;
 struct peer;
@@ -35,14 +36,16 @@ struct dimse_caller {
 	char address[DIMSE_ADDRESS_SIZE];
 	const char *calling, *called;
 	const struct dimse_config *config;
+	struct dimse_slot *slot; /* its place at the listener */
 };
 
 struct dimse_handlers {
 	void *node;
 	/*
 	 * One object: begin, feed*, then end or abandon. end answers when the object is
-	 * durable; it fills status and comment of rsp. A begin or feed that fails has the
-	 * rest swallowed; end is still called and gives the status.
+	 * durable; it fills status and comment of rsp. A feed that fails has the rest
+	 * swallowed; end is still called and gives the status. A begin that fails ends
+	 * the association.
 	 */
 	int (*store_begin)(void *node, const struct dimse_caller *who, const struct message *rq,
 			   const char *syntax, void **sink, struct err *e);
@@ -67,6 +70,7 @@ struct dimse_config {
 	unsigned max_pdu;
 	unsigned association_seconds; /* from connect to A-ASSOCIATE-AC              */
 	unsigned idle_seconds;	      /* without a PDV                               */
+	unsigned reader_ms;	      /* R34: who takes nothing so long; 0: 60 s      */
 	struct audit *audit;
 	struct dimse_handlers handlers;
 };
@@ -81,6 +85,10 @@ int dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *
 void dimse_reload(struct dimse *d, struct peers *peers);
 void dimse_stop(struct dimse *d); /* frees; NULL is fine */
 unsigned dimse_associations(struct dimse *d);
+/* R29: what was refused since the start: 0124, rejected associations, caps. */
+unsigned long dimse_refusals(struct dimse *d);
+/* C-MOVE: the socket that ends with this association when the node stops; -1: none any more. */
+void dimse_sub(const struct dimse_caller *who, int fd);
 
 /* Splits "address:port" or "[v6]:port"; ERR_PEER names what is wrong. */
 int dimse_address(const char *s, char *host, size_t size, unsigned *port, struct err *e);

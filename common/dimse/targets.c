@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
+#include "common/store/index.h"
 #include "common/store/match.h"
 #include "common/store/query.h"
 #include "common/store/store.h"
@@ -14,7 +15,7 @@ enum { PAGE = 500, LEVEL_SIZE = 16, PAGE_FULL = 1 };
 
 struct collecting {
 	struct targets *out;
-	struct attr series, instance; /* lists; value NULL: all */
+	struct attr patient, series, instance; /* lists; value NULL: all */
 	unsigned seen;
 	uint64_t next; /* oid to go on from */
 };
@@ -68,12 +69,38 @@ on_version(void *arg, const struct version *v, struct err *e)
 	return add(c, v, e);
 }
 
+/* Patient Root: is it a study of the patient that was named? */
+static int
+of_named_patient(struct collecting *c, struct store *s, const char *study, bool *yes, struct err *e)
+{
+	struct attr id = {0, "", 0};
+	struct store_tx *tx;
+	struct attrs row;
+	int rc;
+
+	*yes = true;
+	if (!c->patient.value)
+		return 0;
+	rc = store_begin_read(&tx, s, e);
+	if (rc)
+		return rc;
+	rc = index_study_row(tx, study, &row, e);
+	if (!rc)
+		(void)attrs_get(row, TAG_PATIENT_ID, &id);
+	*yes = !rc && match_value("LO", c->patient.value, c->patient.n, id);
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 static int
 of_study(struct collecting *c, struct store *s, const char *study, struct err *e)
 {
 	struct store_tx *tx;
-	int rc;
+	bool yes;
+	int rc = of_named_patient(c, s, study, &yes, e);
 
+	if (rc || !yes)
+		return rc;
 	c->next = 0;
 	do {
 		rc = store_begin_read(&tx, s, e);
@@ -160,6 +187,8 @@ targets_find(struct targets *out, struct store *s, bool patient_root, struct att
 
 		if (!series && !image && strcmp(level, "STUDY") != 0)
 			return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
+		if (patient_root && !unique(keys, TAG_PATIENT_ID, &c.patient))
+			return err_set(e, ERR_PEER, 0, "a unique key is missing (0010,0020)");
 		if (!unique(keys, TAG_STUDY_UID, &study))
 			return err_set(e, ERR_PEER, 0, "a unique key is missing (0020,000D)");
 		if ((series || image) && !unique(keys, TAG_SERIES_UID, &c.series))

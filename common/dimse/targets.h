@@ -21,6 +21,7 @@ struct target {
 	uint64_t oid;
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
+	bool failed;
 	char sop_class[UID_SIZE], sop_instance[UID_SIZE], syntax[UID_SIZE], study[UID_SIZE];
 };
 
@@ -29,7 +30,7 @@ struct targets {
 	size_t n, cap;
 };
 
-/* ERR_PEER: a unique key is missing (A900); e says which. */
+/* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */
 int targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
 		 struct err *e);
 void targets_fini(struct targets *t);

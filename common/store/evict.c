@@ -88,6 +88,17 @@ study_touch(struct store_tx *tx, const char *study, enum version_origin origin, 
 }
 
 int
+store_study_first(struct store_tx *tx, const char *study, int64_t *out, struct err *e)
+{
+	struct state s;
+	int rc = get_state(tx, study, &s, e);
+
+	if (!rc)
+		*out = s.first;
+	return rc;
+}
+
+int
 study_count(struct store_tx *tx, const char *study, int sign, uint64_t bytes, uint64_t *here,
 	    struct err *e)
 {

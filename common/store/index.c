@@ -265,12 +265,14 @@ add_value(struct buf *row, uint32_t tag, const char *value, size_t n)
 	*row = out;
 }
 
+/* A refill brings the newest first: what it announces later arrived earlier (R28). */
 static int
-note_newest(struct store_tx *tx, uint64_t arrival, const char *study, struct err *e)
+note_newest(struct store_tx *tx, int64_t first, uint64_t arrival, const char *study, struct err *e)
 {
-	unsigned char key[8];
+	unsigned char key[16];
 
-	buf_set_be64(key, ~arrival);
+	buf_set_be64(key, ~((uint64_t)first ^ UINT64_C(1) << 63));
+	buf_set_be64(key + 8, ~arrival);
 	return kv_put(store_tx_kv(tx), table(tx, "newest"), kv_slice(key, sizeof(key)),
 		      kv_slice(study, strlen(study)), e);
 }
@@ -310,8 +312,9 @@ attributes_changed(struct attrs old, struct attrs row)
 }
 
 static int
-update_study(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
-	     bool new_series, bool new_instance, struct index_change *out, struct err *e)
+update_study(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
+	     struct attrs series, bool new_series, bool new_instance, struct index_change *out,
+	     struct err *e)
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
@@ -337,7 +340,7 @@ update_study(struct store_tx *tx, const struct version *v, struct attrs study, s
 	rc = write_study(tx, v->study, attrs_of(&before), &row, e);
 	/* A row without a count was made of a study record alone (index_study). */
 	if (!rc && !attrs_get(attrs_of(&before), TAG_STUDY_INSTANCES, &counted))
-		rc = note_newest(tx, v->arrival, v->study, e);
+		rc = note_newest(tx, first, v->arrival, v->study, e);
 	buf_fini(&before);
 	buf_fini(&row);
 	return rc;
@@ -413,8 +416,8 @@ has_rows(const struct version *v)
 }
 
 int
-index_put(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
-	  struct attrs instance, struct index_change *out, struct err *e)
+index_put(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
+	  struct attrs series, struct attrs instance, struct index_change *out, struct err *e)
 {
 	bool new_instance, new_series;
 	int rc;
@@ -425,7 +428,8 @@ index_put(struct store_tx *tx, const struct version *v, struct attrs study, stru
 	rc = update_instance(tx, v, instance, &new_instance, e);
 	if (!rc)
 		rc = update_series(tx, v, series, new_instance, &new_series, e);
-	return rc ? rc : update_study(tx, v, study, series, new_series, new_instance, out, e);
+	return rc ? rc
+		  : update_study(tx, v, first, study, series, new_series, new_instance, out, e);
 }
 
 static int

@@ -10,7 +10,8 @@
  *	study     study                      study and patient attributes
  *	series    study | series             series attributes
  *	instance  study | series | instance  oid (u64 LE) of the current version, attributes
- *	newest    ~arrival (be64)            study, newest first arrival first (R28)
+ *	newest    ~first arrival, ~arrival (be64 each)
+ *	                                     study, newest first arrival first (R28)
  *	lookup    letter value | study       nothing; letters: enum index_letter
  *
  * An instance without a Study or Series UID has no rows: it is stored, sent and
@@ -51,10 +52,11 @@ struct index_change {
 /*
  * v is now the current version of its UID, with these attributes. Adds or
  * replaces its rows; study and series attributes that the rows lack are added,
- * those they have stay, unless v is a revision (R3).
+ * those they have stay, unless v is a revision (R3). first: store_time of its
+ * first arrival at any node.
  */
-int index_put(struct store_tx *tx, const struct version *v, struct attrs study, struct attrs series,
-	      struct attrs instance, struct index_change *out, struct err *e);
+int index_put(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
+	      struct attrs series, struct attrs instance, struct index_change *out, struct err *e);
 /* v's UID is hidden from now on: takes its row out and counts again. */
 int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
 /* A study that is known by its record only (R6). */

@@ -212,6 +212,7 @@ take_over(struct store_tx *tx, const struct version *v, struct version *old, str
 
 struct sets {
 	struct attrs study, series, instance;
+	int64_t age_ms; /* since the first arrival anywhere */
 };
 
 static int
@@ -222,7 +223,8 @@ index_version(struct store_tx *tx, const struct version *v, const struct sets *s
 	int rc = 0;
 
 	if (v->current && !v->hidden)
-		rc = index_put(tx, v, sets->study, sets->series, sets->instance, &change, e);
+		rc = index_put(tx, v, store_time(tx->s) - sets->age_ms, sets->study, sets->series,
+			       sets->instance, &change, e);
 	out->new_study = change.new_study;
 	out->study_changed = change.study_changed;
 	return rc;
@@ -296,6 +298,7 @@ sets_of(const struct store_object *o, struct sets *s)
 	s->study = o->study.n ? o->study : attrs_of(&o->info->study_attrs);
 	s->series = o->series.n ? o->series : attrs_of(&o->info->series_attrs);
 	s->instance = o->instance.n ? o->instance : attrs_of(&o->info->instance_attrs);
+	s->age_ms = o->age_ms;
 }
 
 static int
@@ -419,7 +422,7 @@ int
 store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
 	       struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e)
 {
-	struct sets sets = {study, series, instance};
+	struct sets sets = {study, series, instance, age_ms};
 	uint64_t oid;
 	int rc = store_by_digest(tx, v->digest, &oid, e);
 
@@ -555,7 +558,7 @@ int
 store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct attrs series,
 		  struct attrs instance, struct store_verdict *out, struct err *e)
 {
-	struct sets sets = {study, series, instance};
+	struct sets sets = {study, series, instance, 0};
 	struct version v, old;
 	int rc = store_version(tx, oid, &v, e);
 

@@ -10,12 +10,15 @@
 #include "common/kv/kv.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
+#include "common/store/order.h"
 #include "common/store/store.h"
 
-enum { PAGE_MATCHES = 64, PAGE_LOOKS = 512, KEY_SIZE = 512 };
+enum { PAGE_MATCHES = 64, PAGE_LOOKS = 512, NAME_PREFIX_MAX = 100 };
+/* More candidates than this are not sorted: all studies are gone through, newest first. */
+enum { ORDER_MAX = 16384 };
 
-/* Where candidates come from: a range of one table, or a list of study UIDs. */
-enum source { FROM_UIDS, FROM_LOOKUP, FROM_NEWEST };
+/* Where candidates come from: lists of study UIDs, or a range of one table. */
+enum source { FROM_UIDS, FROM_ORDER, FROM_LOOKUP, FROM_NEWEST };
 
 struct match { /* offsets into q->bytes */
 	size_t study, study_n, series, series_n, instance, instance_n;
@@ -28,7 +31,8 @@ struct query {
 	struct query_config c;
 	struct buf keys;
 	enum source source;
-	bool backwards, exhausted, wants_availability;
+	bool exhausted, wants_availability, collecting;
+	struct order order;	    /* FROM_ORDER */
 	struct buf low, high;	    /* of the lookup range: low <= key < high */
 	size_t value_at;	    /* lookup keys: the study UID lies behind this many NULs */
 	struct buf last;	    /* the last key looked at */
@@ -89,7 +93,6 @@ by_dates(struct query *q, const struct attr *date, const struct attr *modality)
 	buf_puts(&b, to);
 	range(q, letter, (const char *)a.data, a.len, (const char *)b.data, b.len);
 	q->value_at = modality ? 2 : 1;
-	q->backwards = true; /* the newest day first */
 	buf_fini(&a);
 	buf_fini(&b);
 }
@@ -105,7 +108,10 @@ by_name(struct query *q, const struct attr *name)
 		n++;
 	while (n > 0 && name->value[n - 1] == '^')
 		n--;
-	index_fold(&prefix, name->value, n < 100 ? n : 100);
+	if (n > NAME_PREFIX_MAX) /* whole characters: the keys are cut further on */
+		for (n = NAME_PREFIX_MAX; n > 0 && (name->value[n] & 0xc0) == 0x80;)
+			n--;
+	index_fold(&prefix, name->value, n);
 	use = prefix.len > 0;
 	if (use)
 		range(q, INDEX_NAME, (const char *)prefix.data, prefix.len,
@@ -179,6 +185,8 @@ check_uids(const struct query *q, struct err *e)
 	return 0;
 }
 
+static int collect(struct query *q, struct err *e);
+
 int
 query_open(struct query **out, struct store *s, const struct query_config *c, struct err *e)
 {
@@ -198,6 +206,8 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 		rc = check_uids(q, e);
 	if (!rc && (buf_failed(&q->keys) || buf_failed(&q->low) || buf_failed(&q->high)))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for a query");
+	if (!rc && q->source == FROM_LOOKUP && q->c.level != QUERY_PATIENT)
+		rc = collect(q, e);
 	if (rc) {
 		query_close(q);
 		return rc;
@@ -217,6 +227,7 @@ query_close(struct query *q)
 	buf_fini(&q->last);
 	buf_fini(&q->inner);
 	buf_fini(&q->bytes);
+	order_fini(&q->order);
 	free(q);
 }
 
@@ -241,6 +252,8 @@ row_matches(const struct query *q, struct attrs row, enum key_level from, enum k
 		if (!k && to > KEY_STUDY && from > KEY_STUDY)
 			continue;
 		if (k && (k->kind == KEY_IDS || k->kind == KEY_ISSUER))
+			continue;
+		if (key.tag == TAG_TIMEZONE) /* speaks of the query itself (PS3.4 C.4.1.1.3) */
 			continue;
 		if (!attrs_get(row, key.tag, &value))
 			value = (struct attr){key.tag, "", 0};
@@ -276,13 +289,20 @@ add_match(struct query *q, struct attrs study, struct attrs series, struct attrs
 	return m;
 }
 
-/* R21: ONLINE here, NEARLINE at a central that answers, else UNAVAILABLE. */
+/*
+ * R21: ONLINE here; NEARLINE at the central that answers now, which has said so in
+ * its present epoch; else UNAVAILABLE: lost, or at central with the WAN down.
+ */
 static enum query_availability
 availability(const struct query *q, const struct version *v)
 {
+	static const struct id128 nobody;
+
 	if (v->state == VERSION_HERE)
 		return QUERY_ONLINE;
-	return q->c.central_reachable ? QUERY_NEARLINE : QUERY_UNAVAILABLE;
+	return memcmp(&q->c.epoch, &nobody, sizeof(nobody)) && version_receipted(v, &q->c.epoch)
+		       ? QUERY_NEARLINE
+		       : QUERY_UNAVAILABLE;
 }
 
 struct worst {
@@ -327,23 +347,54 @@ number(struct attrs row, uint32_t tag)
 	return strtoull(text, NULL, 10);
 }
 
-/* Counts the patient's studies; first: no study of an earlier key is the same patient's. */
+struct sibling {
+	struct attr issuer; /* of the study that was found */
+	const char *study;
+	bool first; /* no study of an earlier key is the same patient's */
+};
+
+/* One study with the same Patient ID: counted when its issuer is the same (R33). */
 static int
-count_patient(struct store_tx *tx, struct attrs row, const char *study, struct match *m,
-	      bool *first, struct err *e)
+count_sibling(struct query *q, struct store_tx *tx, const char *uid, struct sibling *s,
+	      struct match *m, struct err *e)
+{
+	enum query_availability worst;
+	struct attr issuer = {0, "", 0};
+	struct attrs row;
+	int rc = index_study_row(tx, uid, &row, e);
+
+	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
+		return rc == ERR_ABSENT ? 0 : rc;
+	(void)attrs_get(row, TAG_PATIENT_ISSUER, &issuer);
+	if (issuer.n != s->issuer.n || memcmp(issuer.value, s->issuer.value, issuer.n) != 0)
+		return 0;
+	if (m->studies == 0 && strcmp(uid, s->study) != 0)
+		s->first = false;
+	m->studies++;
+	m->series_count += number(row, TAG_STUDY_SERIES);
+	m->instances += number(row, TAG_STUDY_INSTANCES);
+	rc = worst_of(q, tx, uid, NULL, &worst, e);
+	if (!rc && worst > m->availability)
+		m->availability = worst;
+	return rc;
+}
+
+/* Counts the patient's studies. */
+static int
+count_patient(struct query *q, struct store_tx *tx, struct attrs row, struct sibling *s,
+	      struct match *m, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
-	struct attr id, issuer = {0, "", 0}, other;
+	struct attr id;
 	struct buf prefix = BUF_INIT;
-	struct attrs sibling;
 	char uid[UID_SIZE];
 	int rc;
 
-	*first = true;
+	s->first = true;
 	if (!attrs_get(row, TAG_PATIENT_ID, &id))
 		return 0;
-	(void)attrs_get(row, TAG_PATIENT_ISSUER, &issuer);
+	(void)attrs_get(row, TAG_PATIENT_ISSUER, &s->issuer);
 	buf_put_u8(&prefix, INDEX_PATIENT_ID);
 	buf_put(&prefix, id.value, id.n < 120 ? id.n : 120);
 	buf_put_u8(&prefix, 0);
@@ -351,23 +402,13 @@ count_patient(struct store_tx *tx, struct attrs row, const char *study, struct m
 	if (rc)
 		return rc;
 	rc = kv_cursor_seek(c, kv_slice(prefix.data, prefix.len), &k, &v, e);
-	while (!rc && k.n > prefix.len && k.n - prefix.len < UID_SIZE &&
+	while (!rc && s->first && k.n > prefix.len && k.n - prefix.len < UID_SIZE &&
 	       memcmp(k.p, prefix.data, prefix.len) == 0) {
 		memcpy(uid, (const char *)k.p + prefix.len, k.n - prefix.len);
 		uid[k.n - prefix.len] = '\0';
-		if (!index_study_row(tx, uid, &sibling, e)) {
-			other = (struct attr){0, "", 0};
-			(void)attrs_get(sibling, TAG_PATIENT_ISSUER, &other);
-			if (other.n == issuer.n &&
-			    memcmp(other.value, issuer.value, other.n) == 0) {
-				if (m->studies == 0 && strcmp(uid, study) != 0)
-					*first = false;
-				m->studies++;
-				m->series_count += number(sibling, TAG_STUDY_SERIES);
-				m->instances += number(sibling, TAG_STUDY_INSTANCES);
-			}
-		}
-		rc = kv_cursor_next(c, &k, &v, e);
+		rc = count_sibling(q, tx, uid, s, m, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
 	}
 	kv_cursor_close(c);
 	buf_fini(&prefix);
@@ -379,20 +420,21 @@ try_patient(struct query *q, struct store_tx *tx, const char *study, struct attr
 	    struct err *e)
 {
 	static const struct attrs none = {NULL, 0};
+	struct sibling s = {{0, "", 0}, study, true};
 	struct match counted, *m;
-	bool first;
 	int rc;
 
 	memset(&counted, 0, sizeof(counted));
 	if (!row_matches(q, row, KEY_PATIENT, KEY_PATIENT))
 		return 0;
-	rc = count_patient(tx, row, study, &counted, &first, e);
-	if (rc || !first)
+	rc = count_patient(q, tx, row, &s, &counted, e);
+	if (rc || !s.first)
 		return rc;
 	m = add_match(q, row, none, none);
 	m->studies = counted.studies;
 	m->series_count = counted.series_count;
 	m->instances = counted.instances;
+	m->availability = counted.availability;
 	return 0;
 }
 
@@ -515,38 +557,6 @@ next_uid(struct query *q, char out[UID_SIZE])
 	return 0;
 }
 
-/* A study with two name groups in range is given once: by its smaller key. */
-static bool
-first_of_study(struct query *q, struct store_tx *tx, struct kv_slice k, const char *study)
-{
-	struct attrs row;
-	struct attr name;
-	struct buf group = BUF_INIT;
-	size_t mine = strlen((const char *)k.p), at = 0;
-	bool first = true;
-
-	if (q->source != FROM_LOOKUP || q->low.data[0] != INDEX_NAME ||
-	    index_study_row(tx, study, &row, NULL) || !attrs_get(row, TAG_PATIENT_NAME, &name))
-		return true;
-	while (first && at <= name.n) {
-		const char *end = memchr(name.value + at, '=', name.n - at);
-		size_t n = (end ? (size_t)(end - name.value) : name.n) - at, whole = n;
-
-		while (n > 0 && name.value[at + n - 1] == '^')
-			n--;
-		buf_clear(&group);
-		buf_put_u8(&group, INDEX_NAME);
-		index_fold(&group, name.value + at, n < 120 ? n : 120);
-		buf_put_u8(&group, 0);
-		if (group.len > q->low.len && memcmp(group.data, q->low.data, q->low.len) == 0 &&
-		    group.len - 1 <= mine && strcmp((const char *)group.data, k.p) < 0)
-			first = false;
-		at += whole + 1;
-	}
-	buf_fini(&group);
-	return first;
-}
-
 static int
 compare(struct kv_slice a, const struct buf *b)
 {
@@ -559,13 +569,9 @@ compare(struct kv_slice a, const struct buf *b)
 static int
 seek(struct query *q, struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, struct err *e)
 {
-	const struct buf *from = q->last.len ? &q->last : q->backwards ? &q->high : &q->low;
+	const struct buf *from = q->last.len ? &q->last : &q->low;
 	int rc = kv_cursor_seek(c, kv_slice(from->data, from->len), k, v, e);
 
-	if (q->backwards)
-		return rc == ERR_ABSENT ? kv_cursor_last(c, k, v, e)
-		       : rc		? rc
-					: kv_cursor_prev(c, k, v, e);
 	if (!rc && q->last.len && compare(*k, &q->last) == 0)
 		rc = kv_cursor_next(c, k, v, e);
 	return rc;
@@ -600,6 +606,18 @@ candidate(struct query *q, struct kv_slice k, struct kv_slice v, char out[UID_SI
 }
 
 static int
+add_candidate(struct query *q, struct store_tx *tx, const char *study, struct err *e)
+{
+	int64_t first = 0;
+	int rc = store_study_first(tx, study, &first, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	order_add(&q->order, first, study);
+	return q->order.failed ? err_set(e, ERR_LOCAL, 0, "no memory for candidates") : 0;
+}
+
+static int
 walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 {
 	struct kv_cursor *c;
@@ -620,17 +638,46 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 		++*looks;
 		buf_clear(&q->last);
 		buf_put(&q->last, k.p, k.n);
-		if (first_of_study(q, tx, k, study))
-			rc = try_study(q, tx, study, e);
+		rc = q->collecting ? add_candidate(q, tx, study, e) : try_study(q, tx, study, e);
 		if (!rc)
-			rc = q->backwards ? kv_cursor_prev(c, &k, &v, e)
-					  : kv_cursor_next(c, &k, &v, e);
+			rc = kv_cursor_next(c, &k, &v, e);
 	}
 	kv_cursor_close(c);
 	if (rc == ERR_ABSENT) {
 		q->exhausted = true;
 		rc = 0;
 	}
+	return rc;
+}
+
+/*
+ * R34: candidates of a lookup range in the order of their arrival; of too many,
+ * all studies in that order are gone through instead.
+ */
+static int
+collect(struct query *q, struct err *e)
+{
+	struct store_tx *tx;
+	unsigned looks;
+	int rc = 0;
+
+	q->collecting = true;
+	while (!rc && !q->exhausted && q->order.n <= ORDER_MAX) {
+		rc = store_begin_read(&tx, q->s, e);
+		if (rc)
+			break;
+		looks = 0;
+		rc = walk_table(q, tx, &looks, e);
+		store_end_read(tx);
+	}
+	q->collecting = false;
+	q->source = q->order.n > ORDER_MAX ? FROM_NEWEST : FROM_ORDER;
+	q->exhausted = false;
+	buf_clear(&q->last);
+	buf_clear(&q->low);
+	if (q->source == FROM_NEWEST)
+		order_fini(&q->order);
+	order_sort(&q->order);
 	return rc;
 }
 
@@ -641,7 +688,7 @@ walk_uids(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	int rc = 0;
 
 	while (!rc && q->n_page < PAGE_MATCHES && *looks < PAGE_LOOKS && !q->inner_study[0]) {
-		if (next_uid(q, study)) {
+		if (q->source == FROM_ORDER ? !order_next(&q->order, study) : next_uid(q, study)) {
 			q->exhausted = true;
 			break;
 		}
@@ -667,7 +714,7 @@ fill_page(struct query *q, struct err *e)
 	       (q->inner_study[0] || !q->exhausted)) {
 		if (q->inner_study[0])
 			rc = walk_inner(q, tx, &looks, e);
-		else if (q->source == FROM_UIDS)
+		else if (q->source == FROM_UIDS || q->source == FROM_ORDER)
 			rc = walk_uids(q, tx, &looks, e);
 		else
 			rc = walk_table(q, tx, &looks, e);

@@ -3,9 +3,9 @@
  *
  * A query is a level and keys in UTF-8. The engine picks the index that narrows
  * most (a study UID, patient ID, accession number, name prefix, modality and date,
- * date; else all, newest first by first arrival, R28), matches the rest on the
- * rows, and gives matches page by page: no read transaction is open while the
- * caller uses them (TRAPS 3).
+ * date; else all), matches the rest on the rows, and gives matches page by page,
+ * studies by their first arrival, newest first (R28, R34; patients by their IDs): no
+ * read transaction is open while the caller uses them (TRAPS 3).
  *
  * Hierarchical rules (PS3.4 C.4.1.2.2.1) are checked: a missing or wildcarded
  * unique key of an upper level is ERR_PEER (A900).
@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/rng.h"
 #include "common/base/uid.h"
 #include "common/dicom/attrs.h"
 
@@ -31,9 +32,10 @@ enum query_availability { QUERY_ONLINE, QUERY_NEARLINE, QUERY_OFFLINE, QUERY_UNA
 
 struct query_config {
 	enum query_level level;
-	bool patient_root;	/* below PATIENT level a Patient ID is required then */
-	struct attrs keys;	/* ascending tags; empty values are universal        */
-	bool central_reachable; /* R21: what is not here is NEARLINE or UNAVAILABLE */
+	bool patient_root; /* below PATIENT level a Patient ID is required then */
+	struct attrs keys; /* ascending tags; empty values are universal        */
+	/* R21: of the central that answers now; all zero: none does. */
+	struct id128 epoch;
 };
 
 /* One match, valid until the next call. */

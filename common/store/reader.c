@@ -192,20 +192,16 @@ store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, size_t 
 	return rc;
 }
 
-int
-store_check(struct store *s, uint64_t oid, struct err *e)
+static int
+check_digest(struct store_reader *r, struct err *e)
 {
 	unsigned char digest[SHA256_SIZE];
-	struct store_reader *r;
 	struct sha256 *sha = NULL;
 	uint64_t at = 0;
 	const void *p;
 	size_t n = 0;
-	int rc = store_read_open(&r, s, oid, e);
+	int rc = sha256_new(&sha, e);
 
-	if (rc)
-		return rc;
-	rc = sha256_new(&sha, e);
 	while (!rc && at < r->v.size) {
 		rc = store_read_some(r, at, &p, &n, e);
 		if (!rc) {
@@ -217,9 +213,36 @@ store_check(struct store *s, uint64_t oid, struct err *e)
 		sha256_end(sha, digest);
 		if (memcmp(digest, r->v.digest, sizeof(digest)) != 0)
 			rc = err_set(e, ERR_CORRUPT, 0, "version %llu is not what its digest says",
-				     (unsigned long long)oid);
+				     (unsigned long long)r->v.oid);
 	}
 	sha256_free(sha);
+	return rc;
+}
+
+int
+store_read_check(struct store_reader *r, struct err *e)
+{
+	uint64_t at;
+	const void *p;
+	size_t n = 0;
+	int rc = 0;
+
+	if (r->v.location == VERSION_PACK)
+		return check_digest(r, e);
+	for (at = 0; !rc && at < r->v.size; at += n) /* each chunk has its checksum */
+		rc = store_read_some(r, at, &p, &n, e);
+	return rc;
+}
+
+int
+store_check(struct store *s, uint64_t oid, struct err *e)
+{
+	struct store_reader *r;
+	int rc = store_read_open(&r, s, oid, e);
+
+	if (rc)
+		return rc;
+	rc = check_digest(r, e);
 	store_read_close(r);
 	return rc;
 }

@@ -71,6 +71,8 @@ struct store *store_tx_store(struct store_tx *tx);
 /* Milliseconds this store has been open in all its life: never runs back, whatever the wall
  * clock does (R28). */
 int64_t store_time(struct store *s);
+/* When a study first arrived at any node, in store_time (R28). ERR_ABSENT leaves e alone. */
+int store_study_first(struct store_tx *tx, const char *study, int64_t *out, struct err *e);
 
 /*
  * The one committer. Runs fn in a write transaction that it shares with whoever
@@ -216,6 +218,8 @@ int store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, siz
 int store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t *n,
 		    struct err *e);
 const struct version *store_read_version(const struct store_reader *r);
+/* All of it, before the first byte is given away: a pack's bytes have no other check. */
+int store_read_check(struct store_reader *r, struct err *e);
 /* Reads all and compares with the digest: 0, ERR_CORRUPT, ERR_ABSENT. */
 int store_check(struct store *s, uint64_t oid, struct err *e);
 

@@ -323,6 +323,82 @@ identifier_build__is_read_back_in_both_encodings(void **state)
 }
 
 static void
+identifier_build_list__R20_no_uid_of_a_long_list_is_left_out(void **state)
+{
+	struct buf uids = BUF_INIT, b = BUF_INIT;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 3000; i++)
+		buf_printf(&uids, "%s1.2.840.113619.2.55.3.%010u", i ? "\\" : "", i);
+	identifier_build_list(&b, EXPLICIT, TAG_FAILED_UIDS, &uids);
+	assert_memory_equal(b.data, "\x08\x00\x58\x00UN\0\0", 8); /* PS3.5 6.2.2: too long for UI */
+	assert_int_equal(buf_get_u32(b.data + 8), uids.len + uids.len % 2);
+	assert_memory_equal(b.data + 12, uids.data, uids.len);
+	buf_clear(&b);
+	identifier_build_list(&b, IMPLICIT, TAG_FAILED_UIDS, &uids);
+	assert_int_equal(buf_get_u32(b.data + 4), uids.len + uids.len % 2);
+	assert_memory_equal(b.data + 8, uids.data, uids.len);
+	buf_fini(&b);
+	buf_fini(&uids);
+}
+
+static void
+identifier_parse__keys_are_in_the_character_set_of_the_identifier(void **state)
+{
+	static const char latin[] = "\x08\x00\x05\x00\x0a\0\0\0ISO_IR 100\x10\x00\x10\x00\x08\0\0\0"
+				    "M\xfcller* ";
+	static const char greek[] = "\x08\x00\x05\x00\x0a\0\0\0ISO_IR 126\x10\x00\x10\x00\x02\0\0\0"
+				    "\xc4*";
+	struct identifier id;
+	char text[64];
+
+	(void)state;
+	assert_int_equal(identifier_parse(&id, IMPLICIT, latin, sizeof(latin) - 1, NULL), 0);
+	(void)attrs_copy(attrs_of(&id.keys), TAG_PATIENT_NAME, text, sizeof(text));
+	assert_string_equal(text, "M\xc3\xbcller*");
+	identifier_fini(&id);
+	assert_int_equal(identifier_parse(&id, IMPLICIT, greek, sizeof(greek) - 1, NULL), 0);
+	(void)attrs_copy(attrs_of(&id.keys), TAG_PATIENT_NAME, text, sizeof(text));
+	assert_string_equal(text, "\xce\x94*");
+	identifier_fini(&id);
+}
+
+static void
+identifier_parse__loses_no_key_and_cuts_none(void **state)
+{
+	static const char out_of_order[] = "\x20\x00\x0d\x00\x06\0\0\0"
+					   "1.2.3\0"
+					   "\x10\x00\x20\x00\x02\0\0\0ID";
+	struct buf set = BUF_INIT, b = BUF_INIT;
+	struct identifier id;
+	char text[64];
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(
+		identifier_parse(&id, IMPLICIT, out_of_order, sizeof(out_of_order) - 1, NULL), 0);
+	(void)attrs_copy(attrs_of(&id.keys), TAG_PATIENT_ID, text, sizeof(text));
+	assert_string_equal(text, "ID");
+	(void)attrs_copy(attrs_of(&id.keys), TAG_STUDY_UID, text, sizeof(text));
+	assert_string_equal(text, "1.2.3");
+	identifier_fini(&id);
+	for (i = 0; i < 70000; i++) /* a list of UIDs that is longer than we hold: refused */
+		buf_put_u8(&set, '1');
+	identifier_build_list(&b, IMPLICIT, TAG_STUDY_UID, &set);
+	assert_int_equal(identifier_parse(&id, IMPLICIT, b.data, b.len, NULL), ERR_PEER);
+	buf_clear(&b);
+	buf_clear(&set);
+	buf_put(&b, "\x08\x00\x05\x00\x0a\0\0\0ISO_IR 100", 18);
+	for (i = 0; i < 40000; i++) /* and one that grows beyond it in UTF-8 */
+		buf_put_u8(&set, 0xfc);
+	identifier_build_list(&b, IMPLICIT, TAG_PATIENT_NAME, &set);
+	assert_int_equal(identifier_parse(&id, IMPLICIT, b.data, b.len, NULL), ERR_PEER);
+	buf_fini(&b);
+	buf_fini(&set);
+}
+
+static void
 identifier_parse__survives_chance_and_depth(void **state)
 {
 	struct rng_seeded r;
@@ -364,6 +440,9 @@ main(void)
 		cmocka_unit_test(peers_load__names_what_is_wrong),
 		cmocka_unit_test(audit_line__R36_is_chained_across_restarts_and_shows_changes),
 		cmocka_unit_test(identifier_build__is_read_back_in_both_encodings),
+		cmocka_unit_test(identifier_build_list__R20_no_uid_of_a_long_list_is_left_out),
+		cmocka_unit_test(identifier_parse__keys_are_in_the_character_set_of_the_identifier),
+		cmocka_unit_test(identifier_parse__loses_no_key_and_cuts_none),
 		cmocka_unit_test(identifier_parse__survives_chance_and_depth),
 	};
 

@@ -71,10 +71,10 @@ put(struct buf *set, uint32_t tag, const char *value)
 	attrs_put(set, tag, value, strlen(value));
 }
 
-/* One instance for each modality of the study. */
+/* One instance for each modality of the study, which first arrived age_ms ago. */
 static int
 announce_one(struct store_tx *tx, const struct study *s, const char *modality, unsigned n,
-	     struct err *e)
+	     int64_t age_ms, struct err *e)
 {
 	struct buf study = BUF_INIT, series = BUF_INIT, instance = BUF_INIT;
 	struct store_verdict verdict;
@@ -98,8 +98,8 @@ announce_one(struct store_tx *tx, const struct study *s, const char *modality, u
 	put(&series, TAG_MODALITY, modality);
 	put(&series, TAG_SERIES_UID, v.series);
 	put(&instance, TAG_SOP_INSTANCE, v.sop_instance);
-	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), attrs_of(&instance), 0,
-			    &verdict, e);
+	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), attrs_of(&instance),
+			    age_ms, &verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	buf_fini(&instance);
@@ -113,13 +113,13 @@ announce_all(struct store_tx *tx, void *arg, struct err *e)
 	unsigned i, n;
 	int rc = 0;
 
-	for (i = 0; !rc && i < STUDIES; i++) {
+	for (i = STUDIES; !rc && i-- > 0;) { /* as a refill does: the newest first */
 		char copy[TEXT], *rest, *m;
 
 		n = 0;
 		memcpy(copy, w->all[i].modalities, TEXT);
 		for (m = strtok_r(copy, "\\", &rest); !rc && m; m = strtok_r(NULL, "\\", &rest))
-			rc = announce_one(tx, &w->all[i], m, ++n, e);
+			rc = announce_one(tx, &w->all[i], m, ++n, STUDIES - i, e);
 	}
 	return rc;
 }
@@ -214,7 +214,7 @@ keys_of(struct buf *keys, const struct asked *q)
 	put(keys, TAG_STUDY_UID, q->uid);
 }
 
-/* Marks each answer; an answer that comes twice or does not fit fails. */
+/* Marks each answer; one that comes twice, does not fit, or is newer than the last fails. */
 static unsigned
 run(struct world *w, const struct asked *q, unsigned char *seen)
 {
@@ -223,7 +223,7 @@ run(struct world *w, const struct asked *q, unsigned char *seen)
 	struct query_match m;
 	struct query *query;
 	char uid[TEXT];
-	unsigned n = 0;
+	unsigned n = 0, last = STUDIES;
 	int rc;
 
 	keys_of(&keys, q);
@@ -238,6 +238,9 @@ run(struct world *w, const struct asked *q, unsigned char *seen)
 		if (seen[i]++ || !plainly(q, &w->all[i]))
 			fail_msg("study %u: twice, or no match (id '%s' name '%s' date '%s')", i,
 				 q->id, q->name, q->date);
+		if (!q->uid[0] && i >= last)
+			fail_msg("study %u behind %u: not the newest first", i, last);
+		last = i;
 		n++;
 	}
 	assert_int_equal(rc, ERR_ABSENT);
@@ -247,7 +250,7 @@ run(struct world *w, const struct asked *q, unsigned char *seen)
 }
 
 static void
-query_next__finds_what_a_plain_loop_finds_each_once(void **state)
+query_next__R34_finds_what_a_plain_loop_finds_newest_first(void **state)
 {
 	static unsigned char seen[STUDIES];
 	struct world *w = world_new();
@@ -416,7 +419,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(match_value__follows_ps3_4_c_2_2_2),
-		cmocka_unit_test(query_next__finds_what_a_plain_loop_finds_each_once),
+		cmocka_unit_test(query_next__R34_finds_what_a_plain_loop_finds_newest_first),
 		cmocka_unit_test(query_next__unrestricted_is_newest_first_by_arrival_R28),
 		cmocka_unit_test(query_count_rest__R34_counts_without_giving),
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),

@@ -1,0 +1,347 @@
+#include "tests/lib/viewer.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/dicom/keys.h"
+#include "common/dimse/audit.h"
+#include "common/dimse/identifier.h"
+#include "common/dimse/peers.h"
+#include "common/os/file.h"
+
+static int
+find(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	struct node *n = node;
+	socklen_t size = sizeof(int);
+	int on = 0;
+
+	(void)getsockopt(assoc_socket(who->assoc), IPPROTO_TCP, TCP_NODELAY, &on, &size);
+	n->no_delay = on;
+	n->asking = who->assoc;
+	return find_serve(&n->find, who, rq, e);
+}
+
+static int
+get(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return retrieve_get(&((struct node *)node)->retrieve, who, rq, e);
+}
+
+static int
+move(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return retrieve_move(&((struct node *)node)->retrieve, who, rq, e);
+}
+
+static int
+take_begin(void *node, const struct dimse_caller *who, const struct message *rq, const char *syntax,
+	   void **sink, struct err *e)
+{
+	struct node *n = node;
+
+	(void)syntax;
+	assert_string_equal(rq->originator, "VIEWER"); /* R30 */
+	assert_int_equal(rq->originator_id, 42);
+	n->called_other += strcmp(who->calling, "OTHER") == 0;
+	if (n->break_at && n->received + 1 >= n->break_at)
+		return err_set(e, ERR_PEER, 0, "hangs up");
+	*sink = node;
+	return 0;
+}
+
+static int
+take_feed(void *sink, const void *p, size_t n, struct err *e)
+{
+	(void)sink;
+	(void)p;
+	(void)n;
+	(void)e;
+	return 0;
+}
+
+static void
+take_end(void *sink, struct message *rsp)
+{
+	((struct node *)sink)->received++;
+	rsp->status = STATUS_SUCCESS;
+}
+
+static void
+take_abandon(void *sink)
+{
+	(void)sink;
+}
+
+/* The query asks this when its identifier has been read. */
+static bool
+central(void *arg, struct id128 *epoch)
+{
+	static const struct timespec moment = {0, 1000000};
+	struct node *n = arg;
+
+	while (n->hold && !assoc_waiting(n->asking))
+		(void)nanosleep(&moment, NULL);
+	*epoch = n->epoch;
+	return true;
+}
+
+static unsigned
+free_port(void)
+{
+	unsigned port;
+
+	for (port = 23000 + (unsigned)getpid() % 3000 * 10; port < 60000; port++) {
+		struct sockaddr_in in = {.sin_family = AF_INET,
+					 .sin_port = htons((uint16_t)port),
+					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		int rc = bind(fd, (struct sockaddr *)&in, sizeof(in));
+
+		(void)close(fd);
+		if (rc == 0)
+			return port;
+	}
+	abort();
+}
+
+static struct peers *
+load_peers(struct node *n, const char *more)
+{
+	const struct conf_row *rows;
+	struct peers *peers;
+	char text[1024], path[128];
+	struct conf *c;
+	size_t count;
+
+	rows = peers_rows(&count);
+	(void)snprintf(text, sizeof(text),
+		       "[peer V]\naet = VIEWER\nhost = 127.0.0.1\nmay = find, get, move\n%s\n"
+		       "[peer N]\naet = NODE\nhost = 127.0.0.1\nport = %u\n",
+		       more, n->port);
+	assert_int_equal(file_replace(n->stored.dir, "p.conf", text, strlen(text), NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/p.conf", n->stored.dir);
+	assert_int_equal(conf_load(&c, path, rows, count, NULL), 0);
+	assert_int_equal(peers_load(&peers, c, NULL, true, NULL), 0);
+	conf_free(c);
+	return peers;
+}
+
+void
+node_start(struct node *n, const char *more)
+{
+	memset(n, 0, sizeof(*n));
+	stored_init(&n->stored, 0);
+	n->port = free_port();
+	n->peers = load_peers(n, more);
+	n->find = (struct find_config){n->stored.s, 10000, central, n};
+	n->retrieve = (struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS};
+	(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
+	(void)snprintf(n->audit_path, sizeof(n->audit_path), "%s/audit.log", n->stored.dir);
+	n->titles[0] = "NODE";
+	n->titles[1] = "OTHER";
+	n->listens[0] = n->listen;
+	n->config = (struct dimse_config){.titles = n->titles,
+					  .listen = n->listens,
+					  .max_associations = 20,
+					  .max_per_address = 20,
+					  .max_pdu = ASSOC_PDU_MAX,
+					  .association_seconds = VIEWER_SECONDS,
+					  .idle_seconds = VIEWER_SECONDS};
+	n->config.handlers = (struct dimse_handlers){
+		n, take_begin, take_feed, take_end, take_abandon, NULL, find, move, get};
+	assert_int_equal(audit_open(&n->config.audit, n->audit_path, clock_real(), NULL), 0);
+	assert_int_equal(dimse_start(&n->dimse, &n->config, n->peers, NULL), 0);
+}
+
+void
+node_reload(struct node *n, const char *more)
+{
+	struct peers *old = n->peers;
+
+	n->peers = load_peers(n, more);
+	dimse_reload(n->dimse, n->peers);
+	peers_unref(old);
+}
+
+void
+node_stop(struct node *n)
+{
+	dimse_stop(n->dimse);
+	audit_close(n->config.audit);
+	peers_unref(n->peers);
+	stored_fini(&n->stored);
+}
+
+void
+node_put(struct node *n, unsigned first, unsigned count, size_t bytes, uint64_t *oids)
+{
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		char uid[32];
+		struct recipe r = {"1.2.3", uid, NULL, "c", 1, bytes};
+		struct store_verdict verdict;
+		struct made m;
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.9.%u", first + i);
+		made_init(&m, &r);
+		assert_int_equal(stored_put(n->stored.s, &m, "10.0.0.1", &verdict, NULL), 0);
+		if (oids)
+			oids[i] = verdict.oid;
+		made_fini(&m);
+	}
+}
+
+/* --- a viewer --- */
+
+void
+viewer_open(struct viewer *v, const struct node *n, const char *called)
+{
+	static const char *const plain[] = {EXPLICIT};
+	static const struct assoc_proposal p[] = {
+		{FIND, plain, 1, ASSOC_ROLE_DEFAULT},
+		{MOVE, plain, 1, ASSOC_ROLE_DEFAULT},
+		{GET, plain, 1, ASSOC_ROLE_DEFAULT},
+		{"1.2.840.10008.5.1.4.1.1.2", plain, 1, ASSOC_ROLE_SCP},
+		{"1.2.840.10008.5.1.4.1.1.7", plain, 1, ASSOC_ROLE_SCP},
+		{FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
+		{MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT}};
+	struct assoc_target to = {"127.0.0.1", n->port,	      "VIEWER",
+				  called,      ASSOC_PDU_MAX, VIEWER_SECONDS};
+
+	memset(v, 0, sizeof(*v));
+	assert_int_equal(assoc_request(&v->a, &to, p, 7, NULL), 0);
+}
+
+void
+viewer_close(struct viewer *v)
+{
+	assoc_release(v->a);
+	assoc_free(v->a);
+	buf_fini(&v->identifier);
+}
+
+void
+viewer_ask(struct viewer *v, unsigned char context, unsigned command, const char *sop_class,
+	   const struct buf *keys, const char *destination)
+{
+	struct buf identifier = BUF_INIT;
+	struct message rq;
+
+	v->context = context;
+	v->pendings = v->pending_keys = v->stores = 0;
+	memset(&rq, 0, sizeof(rq));
+	rq.context = context;
+	rq.command = command;
+	rq.id = 42;
+	strcpy(rq.sop_class, sop_class);
+	strcpy(rq.destination, destination);
+	identifier_build(&identifier, EXPLICIT, attrs_of(keys));
+	assert_int_equal(message_send_with(v->a, &rq, &identifier, NULL), 0);
+	buf_fini(&identifier);
+}
+
+void
+viewer_cancel(struct viewer *v)
+{
+	struct message cancel;
+
+	memset(&cancel, 0, sizeof(cancel));
+	cancel.context = v->context;
+	cancel.command = MESSAGE_CANCEL_RQ;
+	cancel.responded_to = 42;
+	assert_int_equal(message_send(v->a, &cancel, NULL), 0);
+}
+
+static void
+cancel_when_due(struct viewer *v, unsigned seen)
+{
+	if (seen == v->cancel_after)
+		viewer_cancel(v);
+}
+
+static void
+take_store(struct viewer *v, const struct message *rq)
+{
+	struct assoc_pdv pdv;
+	struct message rsp;
+
+	do {
+		assert_int_equal(assoc_read(v->a, VIEWER_SECONDS, &pdv, NULL), 0);
+	} while (!pdv.last);
+	cancel_when_due(v, ++v->stores);
+	message_answer(&rsp, rq, STATUS_SUCCESS);
+	assert_int_equal(message_send(v->a, &rsp, NULL), 0);
+}
+
+void
+viewer_listen(struct viewer *v)
+{
+	struct message m;
+
+	for (;;) {
+		assert_int_equal(message_receive(v->a, VIEWER_SECONDS, &m, NULL), 0);
+		if (m.command == MESSAGE_STORE_RQ) {
+			take_store(v, &m);
+			continue;
+		}
+		if (m.has_data) {
+			buf_clear(&v->identifier);
+			assert_int_equal(message_receive_identifier(v->a, &m, VIEWER_SECONDS,
+								    &v->identifier, NULL),
+					 0);
+		}
+		v->last = m;
+		if (m.status != STATUS_PENDING && m.status != STATUS_PENDING_KEYS)
+			return;
+		cancel_when_due(v, ++v->pendings);
+		v->pending_keys += m.status == STATUS_PENDING_KEYS;
+		if (m.command != MESSAGE_FIND_RSP)
+			assert_int_equal(m.remaining + m.completed + m.failed + m.warning,
+					 v->last.remaining + v->last.completed + v->last.failed +
+						 v->last.warning);
+	}
+}
+
+void
+viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size)
+{
+	struct identifier id;
+
+	assert_int_equal(
+		identifier_parse(&id, EXPLICIT, v->identifier.data, v->identifier.len, NULL), 0);
+	(void)attrs_copy(attrs_of(&id.keys), tag, out, size);
+	identifier_fini(&id);
+}
+
+unsigned
+viewer_failed_uids(struct viewer *v)
+{
+	struct identifier id;
+	struct attr a;
+	unsigned n = 0;
+	size_t i;
+
+	assert_int_equal(
+		identifier_parse(&id, EXPLICIT, v->identifier.data, v->identifier.len, NULL), 0);
+	assert_true(attrs_get(attrs_of(&id.keys), TAG_FAILED_UIDS, &a));
+	for (i = 0; i < a.n; i++)
+		n += a.value[i] == '\\';
+	identifier_fini(&id);
+	return n + 1;
+}

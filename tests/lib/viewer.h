@@ -1,0 +1,79 @@
+/*
+ * viewer.h - a DICOM node over a store of its own, and a viewer that asks it,
+ * through real associations on loopback.
+ */
+#ifndef SALAMANDER_TESTS_LIB_VIEWER_H
+#define SALAMANDER_TESTS_LIB_VIEWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/rng.h"
+#include "common/dimse/find.h"
+#include "common/dimse/message.h"
+#include "common/dimse/retrieve.h"
+#include "common/dimse/service.h"
+#include "tests/lib/stored.h"
+
+#define FIND "1.2.840.10008.5.1.4.1.2.2.1"
+#define MOVE "1.2.840.10008.5.1.4.1.2.2.2"
+#define GET "1.2.840.10008.5.1.4.1.2.2.3"
+#define FIND_PATIENT "1.2.840.10008.5.1.4.1.2.1.1"
+#define MOVE_PATIENT "1.2.840.10008.5.1.4.1.2.1.2"
+#define EXPLICIT "1.2.840.10008.1.2.1"
+
+struct audit;
+struct peers;
+
+enum { VIEWER_SECONDS = 20 };
+/* Contexts of viewer_open. */
+enum { ON_FIND = 1, ON_MOVE = 3, ON_GET = 5, ON_FIND_PATIENT = 11, ON_MOVE_PATIENT = 13 };
+
+/* A node that finds and gives, and takes what it is sent into a count. */
+struct node {
+	struct stored stored;
+	struct find_config find;
+	struct retrieve_config retrieve;
+	struct dimse_config config;
+	struct peers *peers;
+	struct dimse *dimse;
+	char listen[32], audit_path[160];
+	const char *titles[3], *listens[2];
+	unsigned port;
+	_Atomic unsigned received, called_other;
+	_Atomic int no_delay; /* of the acceptor's socket when a query came */
+	struct assoc *asking; /* C-FIND: whose */
+	_Atomic bool hold;    /* C-FIND: waits with its answers until something more comes */
+	struct id128 epoch;   /* of the central that answers; all zero: none does */
+	unsigned break_at;    /* C-STORE to us: hangs up at this one; 0: never */
+};
+
+/* VIEWER may find, get, move; NODE is this node as a destination; more: further sections. */
+void node_start(struct node *n, const char *more);
+void node_reload(struct node *n, const char *more);
+void node_stop(struct node *n);
+/* Instances 1.2.3.9.<first> ... of study 1.2.3, `bytes` of pixels each. */
+void node_put(struct node *n, unsigned first, unsigned count, size_t bytes, uint64_t *oids);
+
+struct viewer {
+	struct assoc *a;
+	unsigned stores, pendings, pending_keys;
+	struct message last;
+	struct buf identifier; /* of the last answer that had one */
+	unsigned cancel_after; /* answers or stores; 0: never */
+	unsigned char context;
+};
+
+void viewer_open(struct viewer *v, const struct node *n, const char *called);
+void viewer_close(struct viewer *v);
+void viewer_ask(struct viewer *v, unsigned char context, unsigned command, const char *sop_class,
+		const struct buf *keys, const char *destination);
+void viewer_cancel(struct viewer *v);
+/* Takes what comes until the final answer. */
+void viewer_listen(struct viewer *v);
+/* A value of the last identifier. */
+void viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size);
+unsigned viewer_failed_uids(struct viewer *v);
+
+#endif

@@ -1,0 +1,332 @@
+/* C-FIND over a store, through real associations on loopback: R21, R28, R34, R36. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/err.h"
+#include "common/dicom/keys.h"
+#include "common/dimse/audit.h"
+#include "common/os/file.h"
+#include "common/store/index.h"
+#include "common/store/store.h"
+#include "tests/lib/viewer.h"
+
+static void
+study_keys(struct buf *keys)
+{
+	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(keys, TAG_AVAILABILITY, "", 0);
+	attrs_put(keys, TAG_STUDY_UID, "1.2.3", 5);
+	attrs_put(keys, TAG_STUDY_INSTANCES, "", 0);
+}
+
+struct receipting {
+	uint64_t oid;
+	const struct id128 *epoch;
+};
+
+static int
+set_receipt(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct receipting *r = arg;
+
+	return store_set_receipt(tx, r->oid, r->epoch, e);
+}
+
+/* Central, in its present epoch, says that it has the bytes. */
+static void
+receipt(struct node *n, uint64_t oid)
+{
+	struct receipting r = {oid, &n->epoch};
+
+	assert_int_equal(store_commit(n->stored.s, set_receipt, &r, NULL), 0);
+}
+
+static void
+find__R21_a_study_shows_the_worst_of_its_instances(void **state)
+{
+	struct buf keys = BUF_INIT;
+	struct viewer v;
+	struct node n;
+	uint64_t oids[2];
+	char text[32];
+
+	(void)state;
+	node_start(&n, "");
+	node_put(&n, 0, 2, 100, oids);
+	viewer_open(&v, &n, "NODE");
+	study_keys(&keys);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	assert_string_equal(text, "ONLINE");
+	assert_int_equal(stored_drop(n.stored.s, oids[0], NULL), 0);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	assert_string_equal(text, "UNAVAILABLE"); /* central cannot be reached */
+	memset(&n.epoch, 1, sizeof(n.epoch));
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	assert_string_equal(text,
+			    "UNAVAILABLE"); /* it answers, and has not said it has the bytes */
+	receipt(&n, oids[0]);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	assert_string_equal(text, "NEARLINE");
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
+/* Studies 1.2.4.1 ... of one instance each, the later the newer. */
+static void
+put_studies(struct node *n, unsigned count)
+{
+	unsigned i;
+
+	for (i = 1; i <= count; i++) {
+		char study[32], uid[32];
+		struct recipe r = {study, uid, NULL, "c", 1, 100};
+		struct store_verdict verdict;
+		struct made m;
+
+		(void)snprintf(study, sizeof(study), "1.2.4.%u", i);
+		(void)snprintf(uid, sizeof(uid), "1.2.4.%u.1", i);
+		clock_manual_advance(&n->stored.clock, 1000);
+		made_init(&m, &r);
+		assert_int_equal(stored_put(n->stored.s, &m, "10.0.0.1", &verdict, NULL), 0);
+		made_fini(&m);
+	}
+}
+
+static void
+all_studies(struct buf *keys)
+{
+	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(keys, TAG_STUDY_UID, "", 0);
+}
+
+static void
+find__R34_the_newest_then_a700_that_says_how_many(void **state)
+{
+	struct buf keys = BUF_INIT;
+	struct viewer v;
+	struct node n;
+	char text[64];
+
+	(void)state;
+	node_start(&n, "");
+	n.find.max_answers = 3;
+	put_studies(&n, 8);
+	viewer_open(&v, &n, "NODE");
+	all_studies(&keys);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.pendings, 3);
+	assert_int_equal(v.last.status, STATUS_OUT_OF_RESOURCES);
+	assert_string_equal(v.last.comment, "first 3 of 8; narrow the query");
+	viewer_answer(&v, TAG_STUDY_UID, text, sizeof(text));
+	assert_string_equal(text, "1.2.4.6");
+	n.find.max_answers = 8; /* exactly: nothing was left out */
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.pendings, 8);
+	assert_int_equal(v.last.status, STATUS_SUCCESS);
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
+static void
+find__R34_a_peer_may_want_success_at_the_limit(void **state)
+{
+	struct buf keys = BUF_INIT;
+	struct viewer v;
+	struct node n;
+
+	(void)state;
+	node_start(&n, "on_limit = success");
+	n.find.max_answers = 3;
+	put_studies(&n, 5);
+	viewer_open(&v, &n, "NODE");
+	all_studies(&keys);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.pendings, 3);
+	assert_int_equal(v.last.status, STATUS_SUCCESS);
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
+static void
+find__R34_a_cancel_is_seen_within_a_page(void **state)
+{
+	struct buf keys = BUF_INIT;
+	struct viewer v;
+	struct node n;
+
+	(void)state;
+	node_start(&n, "");
+	put_studies(&n, 200);
+	n.hold = true;
+	viewer_open(&v, &n, "NODE");
+	all_studies(&keys);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_cancel(&v);
+	viewer_listen(&v);
+	assert_int_equal(v.last.status, STATUS_CANCELED);
+	assert_int_equal(v.pendings, 0);
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
+static void
+find__R34_ff01_where_a_key_is_not_supported(void **state)
+{
+	static const struct {
+		uint32_t tag;
+		bool supported;
+	} keys_of[] = {{TAG_STUDY_DATE, true},	     {TAG_STUDY_INSTANCES, true},
+		       {TAG_MODALITIES, true},	     {TAG_PATIENT_NAME, true},
+		       {TAG_MODALITY, false},	     {TAG_SERIES_INSTANCES, false},
+		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, false},
+		       {TAG_PATIENT_STUDIES, false}};
+	struct viewer v;
+	struct node n;
+	size_t i;
+
+	(void)state;
+	node_start(&n, "");
+	put_studies(&n, 1);
+	viewer_open(&v, &n, "NODE");
+	for (i = 0; i < sizeof(keys_of) / sizeof(keys_of[0]); i++) {
+		struct buf keys = BUF_INIT;
+
+		if (keys_of[i].tag < TAG_QUERY_LEVEL)
+			attrs_put(&keys, keys_of[i].tag, "", 0);
+		attrs_put(&keys, TAG_QUERY_LEVEL, "STUDY", 5);
+		if (keys_of[i].tag > TAG_QUERY_LEVEL)
+			attrs_put(&keys, keys_of[i].tag, "", 0);
+		viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+		viewer_listen(&v);
+		assert_int_equal(v.pendings, 1);
+		assert_int_equal(v.pending_keys, keys_of[i].supported ? 0 : 1);
+		buf_fini(&keys);
+	}
+	viewer_close(&v);
+	node_stop(&n);
+}
+
+static int
+record_only(struct store_tx *tx, void *arg, struct err *e)
+{
+	return index_study(tx, "1.2.4.0", attrs_of(arg), e);
+}
+
+static void
+find__a_patient_is_listed_though_a_study_is_known_by_its_record_only(void **state)
+{
+	struct buf keys = BUF_INIT, record = BUF_INIT;
+	char id[64], text[64];
+	struct viewer v;
+	struct node n;
+
+	(void)state;
+	node_start(&n, "");
+	put_studies(&n, 3);
+	viewer_open(&v, &n, "OTHER");
+	attrs_put(&keys, TAG_QUERY_LEVEL, "PATIENT", 7);
+	attrs_put(&keys, TAG_AVAILABILITY, "", 0);
+	attrs_put(&keys, TAG_PATIENT_ID, "", 0);
+	attrs_put(&keys, TAG_PATIENT_STUDIES, "", 0);
+	viewer_ask(&v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.pendings, 1);
+	viewer_answer(&v, TAG_PATIENT_ID, id, sizeof(id));
+	attrs_put(&record, TAG_PATIENT_ID, id,
+		  strlen(id)); /* R6: 1.2.4.0 sorts before the others */
+	attrs_put(&record, TAG_STUDY_UID, "1.2.4.0", 7);
+	assert_int_equal(store_commit(n.stored.s, record_only, &record, NULL), 0);
+	viewer_ask(&v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.pendings, 1);
+	viewer_answer(&v, TAG_PATIENT_STUDIES, text, sizeof(text));
+	assert_string_equal(text, "3");
+	viewer_answer(&v, TAG_RETRIEVE_AET, text, sizeof(text)); /* R30, and though nobody asked */
+	assert_string_equal(text, "OTHER");
+	viewer_close(&v);
+	buf_fini(&keys);
+	buf_fini(&record);
+	node_stop(&n);
+}
+
+static void
+audit__R36_tells_of_associations_queries_retrieves_and_refusals(void **state)
+{
+	static const char *const told[] = {
+		" association calling=VIEWER called=NODE address=127.0.0.1 peer=V ",
+		" keys=00080052,0020000D matches=1 ",
+		" retrieve calling=VIEWER called=NODE address=127.0.0.1 destination=VIEWER "
+		"study=1.2.3 instances=2 failed=1 end=whole ",
+		" refused what=move status=a801 ",
+	};
+	struct buf keys = BUF_INIT, text = BUF_INIT;
+	struct viewer v;
+	struct node n;
+	uint64_t oid, line;
+	size_t i;
+
+	(void)state;
+	node_start(&n, "");
+	node_put(&n, 0, 1, 100, &oid);
+	assert_int_equal(stored_drop(n.stored.s, oid, NULL), 0);
+	node_put(&n, 1, 2, 100, NULL);
+	viewer_open(&v, &n, "NODE");
+	attrs_put(&keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(&keys, TAG_STUDY_UID, "1.2.3", 5);
+	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	viewer_listen(&v);
+	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NOWHERE");
+	viewer_listen(&v);
+	viewer_close(&v);
+	assert_int_equal(audit_verify(n.audit_path, &line, NULL), 0);
+	assert_int_equal(line, 4);
+	assert_int_equal(file_slurp(n.audit_path, 1 << 20, &text, NULL), 0);
+	buf_put(&text, "", 1);
+	for (i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+		if (!strstr((const char *)text.data, told[i]))
+			fail_msg("'%s' is not told", told[i]);
+	buf_fini(&keys);
+	buf_fini(&text);
+	node_stop(&n);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(find__R21_a_study_shows_the_worst_of_its_instances),
+		cmocka_unit_test(find__R34_the_newest_then_a700_that_says_how_many),
+		cmocka_unit_test(find__R34_a_peer_may_want_success_at_the_limit),
+		cmocka_unit_test(find__R34_a_cancel_is_seen_within_a_page),
+		cmocka_unit_test(find__R34_ff01_where_a_key_is_not_supported),
+		cmocka_unit_test(
+			find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
+		cmocka_unit_test(audit__R36_tells_of_associations_queries_retrieves_and_refusals),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
