@@ -5,6 +5,7 @@
 
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/dimse/node.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 #include "common/http/server.h"
@@ -54,8 +55,19 @@ int
 central_settings_load(struct conf **out, const char *path, struct err *e)
 {
 	const struct conf_row *rows;
+	struct err why = ERR_INIT;
 	size_t n;
+	int rc;
 
 	rows = central_settings_rows(&n);
-	return conf_load(out, path, rows, n, e);
+	rc = conf_load(out, path, rows, n, e);
+	if (rc)
+		return rc;
+	rc = http_check_settings(*out, &why);
+	if (!rc)
+		rc = dimse_check_settings(*out, &why);
+	if (!rc)
+		return 0;
+	conf_free(*out);
+	return err_set(e, why.code, why.sys, "%s: %.250s", path, why.what);
 }

@@ -5,11 +5,12 @@
 
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/dimse/node.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 #include "common/http/server.h"
 
-enum { ROWS_MAX = 64 };
+enum { ROWS_MAX = 64, SITE_NAME_MAX = 64 };
 
 #define MIB INT64_C(1048576)
 #define TIB (MIB * 1048576)
@@ -60,7 +61,7 @@ edge_settings_rows(size_t *n)
 
 /* R24: plain http is for loopback, https needs our certificate. */
 static int
-check_url(const struct conf *c, const char *path, struct err *e)
+check_url(const struct conf *c, struct err *e)
 {
 	const char *url = conf_string(c, "central", NULL, "url");
 	bool tls = conf_string(c, "tls", NULL, "cert")[0] != '\0';
@@ -72,15 +73,28 @@ check_url(const struct conf *c, const char *path, struct err *e)
 	     strncmp(url, "http://localhost:", 17) == 0))
 		return 0;
 	return err_set(e, ERR_PEER, 0,
-		       "%s: [central] url: https with [tls] set; plain http on loopback only",
-		       path);
+		       "[central] url: https with [tls] set; plain http on loopback only");
+}
+
+static int
+check(const struct conf *c, struct err *e)
+{
+	int rc = 0;
+
+	if (strlen(conf_string(c, "site", NULL, "name")) > SITE_NAME_MAX)
+		rc = err_set(e, ERR_PEER, 0, "[site] name: at most %d bytes", SITE_NAME_MAX);
+	if (!rc)
+		rc = check_url(c, e);
+	if (!rc)
+		rc = http_check_settings(c, e);
+	return rc ? rc : dimse_check_settings(c, e);
 }
 
 int
 edge_settings_load(struct conf **out, const char *path, struct err *e)
 {
 	const struct conf_row *rows;
-	const char *name;
+	struct err why = ERR_INIT;
 	size_t n;
 	int rc;
 
@@ -88,13 +102,9 @@ edge_settings_load(struct conf **out, const char *path, struct err *e)
 	rc = conf_load(out, path, rows, n, e);
 	if (rc)
 		return rc;
-	name = conf_string(*out, "site", NULL, "name");
-	if (!name[0] || strlen(name) > 64 || !conf_string(*out, "site", NULL, "issuer")[0])
-		rc = err_set(e, ERR_PEER, 0, "%s: [site] name (1 to 64 characters) and issuer",
-			     path);
+	rc = check(*out, &why);
 	if (!rc)
-		rc = check_url(*out, path, e);
-	if (rc)
-		conf_free(*out);
-	return rc;
+		return 0;
+	conf_free(*out);
+	return err_set(e, why.code, why.sys, "%s: %.250s", path, why.what);
 }

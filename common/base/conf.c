@@ -73,10 +73,8 @@ with_unit(const char *s, const struct unit *units, int64_t *out)
 	while (*end == ' ')
 		end++;
 	for (; units->name; units++) {
-		if (strcasecmp(end, units->name) != 0)
-			continue;
-		*out = (int64_t)v * units->factor;
-		return units->factor == 0 || *out / units->factor == v;
+		if (strcasecmp(end, units->name) == 0)
+			return !__builtin_mul_overflow((int64_t)v, units->factor, out);
 	}
 	return false;
 }
@@ -125,13 +123,20 @@ static int
 parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e)
 {
 	bool ok = true, bounded = false;
+	const char *wanted = row->choices;
 
 	switch (row->type) {
 	case CONF_STRING:
+		if (!row->initial && !value[0])
+			return err_set(e, ERR_PEER, 0, "[%s] %s wants a value", row->section,
+				       row->key);
+		break;
 	case CONF_LIST:
+		ok = !row->choices || !value[0] || is_choice(row->choices, value);
 		break;
 	case CONF_BOOL:
 		ok = parse_bool(value, out);
+		wanted = "yes no";
 		break;
 	case CONF_CHOICE:
 		ok = is_choice(row->choices, value);
@@ -142,17 +147,18 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 		break;
 	case CONF_SIZE:
 		ok = with_unit(value, size_units, out);
+		wanted = "a whole number with KiB MiB GiB TiB";
 		bounded = true;
 		break;
 	case CONF_DURATION:
 		ok = with_unit(value, time_units, out);
+		wanted = "a whole number with ms s min h d";
 		bounded = true;
 		break;
 	}
 	if (!ok)
 		return err_set(e, ERR_PEER, 0, "[%s] %s: '%s' is not understood%s%s", row->section,
-			       row->key, value, row->choices ? "; one of: " : "",
-			       row->choices ? row->choices : "");
+			       row->key, value, wanted ? "; one of: " : "", wanted ? wanted : "");
 	if (bounded && (*out < row->min || *out > row->max))
 		return err_set(e, ERR_PEER, 0, "[%s] %s: %s is not within %lld and %lld",
 			       row->section, row->key, value, (long long)row->min,
@@ -201,6 +207,7 @@ static int
 add_list(struct conf *c, const struct conf_row *row, const char *name, const char *value,
 	 struct err *e)
 {
+	size_t before = c->n;
 	int rc = 0;
 
 	while (!rc && *value) {
@@ -215,7 +222,8 @@ add_list(struct conf *c, const struct conf_row *row, const char *name, const cha
 		value += n;
 		value += *value == ',';
 	}
-	return rc;
+	/* An empty list is a choice ("may ="): no default takes its place. */
+	return rc || c->n > before ? rc : add(c, row, name, "", 0, e);
 }
 
 static int
@@ -261,12 +269,62 @@ set(struct conf *c, const char *section, const char *key, const char *value, str
 		     : err_set(e, ERR_PEER, 0, "no section [%s] (see --explain-config)", section);
 }
 
-/* inih's reader: one line a call; what it would cut is refused here first. */
+static bool
+known_section(const struct conf *c, const char *section)
+{
+	const char *name;
+	size_t i;
+
+	for (i = 0; i < c->n_rows; i++)
+		if (section_fits(&c->rows[i], section, &name))
+			return true;
+	return false;
+}
+
+/* What inih would take for less than it is (TRAPS 7), and sections that hold nothing. */
+static int
+check_line(struct conf *c, char *line, struct err *e)
+{
+	char *end = strchr(line, ']'), *p;
+
+	if (line[0] == ';' || line[0] == '#')
+		return 0;
+	if (line[0] != '[') {
+		for (p = line; *p; p++)
+			if (*p == ';' && p > line && isspace((unsigned char)p[-1]))
+				return err_set(e, ERR_PEER, 0,
+					       "a comment wants a line of its own: ' ;' would cut "
+					       "the value");
+		return 0;
+	}
+	if (!end)
+		return err_set(e, ERR_PEER, 0, "a section without ']'");
+	if (end - line - 1 >= NAME_MAX_BYTES)
+		return err_set(e, ERR_PEER, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
+	*end = '\0';
+	return known_section(c, line + 1)
+		       ? note_name(c, line + 1, e)
+		       : err_set(e, ERR_PEER, 0, "no section [%s] (see --explain-config)",
+				 line + 1);
+}
+
+static char *
+refuse_line(struct conf *c, const struct err *why)
+{
+	(void)err_set(c->e, why->code, 0, "%s:%d: %.250s", c->path, c->line, why->what);
+	return NULL;
+}
+
+/*
+ * inih's reader: one line a call. What it would cut is refused here first; indentation
+ * means nothing (inih would take an indented line for more of the value before it).
+ */
 static char *
 read_line(char *to, int size, void *arg)
 {
 	struct conf *c = arg;
-	char line[LINE_MAX_BYTES + 3];
+	char line[LINE_MAX_BYTES + 3], *text = line;
+	struct err why = ERR_INIT;
 	size_t n;
 
 	if (c->e->code || !fgets(line, sizeof(line), c->f))
@@ -274,12 +332,15 @@ read_line(char *to, int size, void *arg)
 	c->line++;
 	n = strlen(line);
 	if ((n && line[n - 1] != '\n' && !feof(c->f)) || n > LINE_MAX_BYTES || (int)n >= size) {
-		(void)err_set(c->e, ERR_PEER, 0, "%s:%d: a line of more than %d bytes", c->path,
-			      c->line, LINE_MAX_BYTES);
-		return NULL;
+		(void)err_set(&why, ERR_PEER, 0, "a line of more than %d bytes", LINE_MAX_BYTES);
+		return refuse_line(c, &why);
 	}
-	memcpy(to, line, n + 1);
-	return to;
+	if (c->line == 1 && strncmp(text, "\xEF\xBB\xBF", 3) == 0)
+		text += 3;
+	while (*text == ' ' || *text == '\t')
+		text++;
+	strcpy(to, text);
+	return check_line(c, text, &why) ? refuse_line(c, &why) : to;
 }
 
 /* inih's handler: 1 goes on. */
@@ -289,12 +350,12 @@ on_entry(void *arg, const char *section, const char *key, const char *value)
 	struct conf *c = arg;
 	struct err why = ERR_INIT;
 
-	if (strlen(section) >= NAME_MAX_BYTES || strlen(key) >= NAME_MAX_BYTES)
+	if (strlen(key) >= NAME_MAX_BYTES)
 		(void)err_set(&why, ERR_PEER, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
-	else if (!note_name(c, section, &why))
+	else
 		(void)set(c, section, key, value, &why);
 	if (why.code)
-		(void)err_set(c->e, why.code, 0, "%s:%d: %.150s", c->path, c->line, why.what);
+		(void)refuse_line(c, &why);
 	return why.code == 0;
 }
 
@@ -444,7 +505,8 @@ conf_list(const struct conf *c, const char *section, const char *name, const cha
 	for (j = 0; j < c->n; j++) {
 		const struct entry *entry = &c->entries[j];
 
-		if (entry->row != row || (name && strcmp(entry->name, name) != 0))
+		if (entry->row != row || (name && strcmp(entry->name, name) != 0) ||
+		    !entry->value[0])
 			continue;
 		if (i-- == 0)
 			return entry->value;
@@ -474,28 +536,56 @@ conf_has(const struct conf *c, const char *section)
 	return false;
 }
 
+/* In the largest unit that divides it. */
+static void
+explain_value(FILE *to, int64_t v, const struct unit *units)
+{
+	const struct unit *u, *best = NULL;
+
+	for (u = units; u->name; u++)
+		if (u->name[0] && v % u->factor == 0 && v >= u->factor &&
+		    (!best || u->factor > best->factor))
+			best = u;
+	if (best)
+		fprintf(to, "%lld %s", (long long)(v / best->factor), best->name);
+	else
+		fprintf(to, "%lld", (long long)v);
+}
+
+static void
+explain_range(FILE *to, const struct conf_row *row, const struct unit *units)
+{
+	fprintf(to, " ");
+	explain_value(to, row->min, units);
+	fprintf(to, " to ");
+	explain_value(to, row->max, units);
+	fprintf(to, ".");
+}
+
 static void
 explain_bounds(FILE *to, const struct conf_row *row)
 {
 	switch (row->type) {
 	case CONF_STRING:
+		break;
 	case CONF_BOOL:
+		fprintf(to, " yes or no.");
 		break;
 	case CONF_LIST:
-		fprintf(to, " List.");
+		fprintf(to, " List%s%s.", row->choices ? " of: " : "",
+			row->choices ? row->choices : "");
 		break;
 	case CONF_CHOICE:
 		fprintf(to, " One of: %s.", row->choices);
 		break;
 	case CONF_NUMBER:
-		fprintf(to, " %lld to %lld.", (long long)row->min, (long long)row->max);
+		explain_range(to, row, none_units);
 		break;
 	case CONF_SIZE:
-		fprintf(to, " %lld KiB to %lld GiB.", (long long)row->min / 1024,
-			(long long)row->max / 1073741824);
+		explain_range(to, row, size_units);
 		break;
 	case CONF_DURATION:
-		fprintf(to, " %lld ms to %lld s.", (long long)row->min, (long long)row->max / 1000);
+		explain_range(to, row, time_units);
 		break;
 	}
 }

@@ -4,11 +4,12 @@
  * Every setting is a row: section, key, type, default, bounds, one sentence. A
  * section name that ends in " *" ("peer *") may stand in a file any number of
  * times, each with a name of its own. Lists are parted by commas or repeat
- * their key. Sizes take KiB, MiB, GiB, TiB; durations s, min, h, d.
+ * their key; an empty one is empty. Sizes take KiB, MiB, GiB, TiB; durations
+ * ms, s, min, h, d.
  *
  * Whatever is wrong is an error that names file and line: unknown sections and
- * keys, values out of bounds, lines over 199 bytes, names over 49 (TRAPS 7:
- * inih would cut them silently).
+ * keys, values out of bounds, lines over 199 bytes, names over 48, a comment
+ * behind a value (TRAPS 7: inih would cut them silently).
  * Threads: a loaded struct conf is read-only and shared.
  */
 #ifndef SALAMANDER_COMMON_BASE_CONF_H
@@ -38,7 +39,7 @@ struct conf_row {
 	enum conf_type type;
 	const char *initial; /* as in a file; NULL: required; "" : absent */
 	int64_t min, max;    /* of numbers, sizes, durations              */
-	const char *choices;
+	const char *choices; /* of a choice, or of each value of a list */
 	const char *sentence;
 };
 

@@ -23,7 +23,7 @@ enum err_code {
 struct err {
 	enum err_code code;
 	int sys; /* errno, or 0 */
-	char what[200];
+	char what[320];
 };
 
 #define ERR_INIT                                                                                   \

@@ -95,6 +95,25 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS};
 }
 
+int
+dimse_check_settings(const struct conf *c, struct err *e)
+{
+	struct peers *p;
+	const char *title;
+	size_t i;
+	int rc;
+
+	for (i = 0; (title = conf_list(c, "dicom", NULL, "aet", i)) != NULL; i++)
+		if (strlen(title) >= ASSOC_AET_SIZE)
+			return err_set(e, ERR_PEER, 0,
+				       "[dicom] aet: %s has more than %d characters", title,
+				       ASSOC_AET_SIZE - 1);
+	rc = peers_load(&p, c, NULL, false, e);
+	if (!rc)
+		peers_unref(p);
+	return rc;
+}
+
 static int
 load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struct err *e)
 {

@@ -47,6 +47,8 @@ struct dimse_node_config {
 	void *arg;
 };
 
+/* [dicom] and [peer *] beyond what each row says for itself. */
+int dimse_check_settings(const struct conf *c, struct err *e);
 int dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
 /* Peers are read again from this configuration; no association is cut. */
 int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e);

@@ -227,6 +227,8 @@ gate(struct http_server *s, struct MHD_Connection *c, struct http_request *rq,
 	if (!s->c.cert[0] && name)
 		strcpy(rq->site, name);
 	*why = "not allowed";
+	if (!route) /* whoever got here may learn that there is no such path */
+		return 0;
 	return s->c.allowed(s->c.node, rq->site, route->right) ? 0 : MHD_HTTP_FORBIDDEN;
 }
 
@@ -284,18 +286,15 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	bool known;
 	int status;
 
-	route = find_route(s, method, path, &known);
-	if (!route)
-		return refuse(c, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND,
-			      known ? "no such method" : "no such path");
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return MHD_NO;
 	*slot = x;
+	route = find_route(s, method, path, &known);
 	x->route = route;
-	x->rq.method = route->method;
+	x->rq.method = route ? route->method : "";
 	x->rq.path = path;
-	x->rq.rest = path + strlen(route->path);
+	x->rq.rest = route ? path + strlen(route->path) : "";
 	parse_range(&x->rq, header(c, MHD_HTTP_HEADER_RANGE));
 	epoch = header(c, "Salamander-Epoch");
 	if (epoch && strlen(epoch) < sizeof(x->rq.epoch))
@@ -303,9 +302,13 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	numeric_address(c, x->rq.address);
 	x->watched = watch_request(c);
 	status = gate(s, c, &x->rq, route, &why);
+	if (!status && !route) {
+		status = known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
+		why = known ? "no such method" : "no such path";
+	}
 	if (status) {
 		log_line(LOG_WARN, "http.refused", "status=%d path=%s address=%s why=\"%s\"",
-			 status, route->path, x->rq.address, why);
+			 status, route ? route->path : "-", x->rq.address, why);
 		return refuse(c, status, why);
 	}
 	length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
@@ -499,14 +502,41 @@ read_pem(struct buf *out, const char *path, struct err *e)
 }
 
 int
+http_check_settings(const struct conf *c, struct err *e)
+{
+	bool cert = conf_string(c, "tls", NULL, "cert")[0] != '\0';
+	bool key = conf_string(c, "tls", NULL, "key")[0] != '\0';
+	bool ca = conf_string(c, "tls", NULL, "ca")[0] != '\0';
+	const char *text;
+	struct addrinfo *a;
+	bool far;
+	size_t i;
+
+	if (cert != key || cert != ca)
+		return err_set(e, ERR_PEER, 0, "[tls] wants cert, key and ca together");
+	for (i = 0; (text = conf_list(c, "http", NULL, "listen", i)) != NULL; i++) {
+		if (i + 1 >= LISTEN_MAX)
+			return err_set(e, ERR_PEER, 0, "[http] listen: more than %d addresses",
+				       LISTEN_MAX - 1);
+		if (resolve(text, &a, e))
+			return e ? (int)e->code : ERR_PEER;
+		far = !cert && !loopback(a->ai_addr);
+		freeaddrinfo(a);
+		if (far)
+			return err_set(e, ERR_PEER, 0,
+				       "[http] listen %s: plain http is for loopback; set [tls]",
+				       text);
+	}
+	return 0;
+}
+
+int
 http_start(struct http_server **out, const struct http_config *c, struct err *e)
 {
 	struct http_server *s;
 	size_t i;
 	int rc = 0;
 
-	if (!!c->cert[0] != !!c->key[0] || !!c->cert[0] != !!c->ca[0])
-		return err_set(e, ERR_PEER, 0, "[tls] wants cert, key and ca together");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(e, ERR_LOCAL, 0, "no memory for the HTTP server");

@@ -38,6 +38,7 @@ static const struct conf_row rows[] = {
 	{"data", "keep", CONF_BOOL, "no", 0, 0, NULL, "Whether."},
 	{"data", "mode", CONF_CHOICE, "fast", 0, 0, "fast slow", "How."},
 	{"data", "names", CONF_LIST, "a, b", 0, 0, NULL, "Who."},
+	{"data", "may", CONF_LIST, "look, touch", 0, 0, "look touch", "What."},
 	{"peer *", "aet", CONF_STRING, NULL, 0, 0, NULL, "Title."},
 	{"peer *", "port", CONF_NUMBER, "104", 1, 65535, NULL, "Port."},
 };
@@ -58,14 +59,14 @@ static void
 conf_load__gives_values_and_defaults(void **state)
 {
 	struct err e;
-	struct conf *c = load("[data]\ndir = /x ; y\nquota = 2 GiB\nwait=100ms\nkeep = yes\n"
+	struct conf *c = load("[data]\ndir = /x;y\nquota = 2 GiB\nwait=100ms\nkeep = yes\n"
 			      "names = one,two\nnames = three\n[peer CT 1]\naet = CT\n"
 			      "[peer MR]\naet = MR\nport = 11112\n",
 			      &e);
 
 	(void)state;
 	assert_non_null(c);
-	assert_string_equal(conf_string(c, "data", NULL, "dir"), "/x");
+	assert_string_equal(conf_string(c, "data", NULL, "dir"), "/x;y");
 	assert_true(conf_number(c, "data", NULL, "quota") == INT64_C(2) << 30);
 	assert_int_equal(conf_number(c, "data", NULL, "wait"), 100);
 	assert_true(conf_bool(c, "data", NULL, "keep"));
@@ -99,7 +100,15 @@ conf_load__names_file_and_line_of_each_mistake(void **state)
 
 	(void)state;
 	assert_refused("[data]\ndir = /x\nqouta = 1\n", "a.conf:3: [data] has no setting 'qouta'");
-	assert_refused("[dta]\ndir = /x\n", "a.conf:2: no section [dta]");
+	assert_refused("[dta]\ndir = /x\n", "a.conf:1: no section [dta]");
+	assert_refused("[data]\ndir = /x\n\n[dta]\n", "a.conf:4: no section [dta]");
+	assert_refused("[data]\ndir = /x\n[peer A]\n", "[peer A] aet is missing");
+	assert_refused("[data]\ndir =\n", "a.conf:2: [data] dir wants a value");
+	assert_refused("[data]\ndir = /x ; where\n", "a.conf:2: a comment wants a line");
+	assert_refused("[data]\ndir = /x\nnames = a\n  dri = b\n", "a.conf:4: [data] has no");
+	assert_refused("[data]\ndir = /x\nmay = look, run\n", "a.conf:3: [data] may: 'run'");
+	assert_refused("[data]\ndir = /x\nquota = 9000000000000TiB\n", "not understood");
+	assert_refused("[data\ndir = /x\n", "a.conf:1: a section without");
 	assert_refused("[data]\ndir = /x\nquota = 1\n", "not within");
 	assert_refused("[data]\ndir = /x\nquota = much\n", "not understood");
 	assert_refused("[data]\ndir = /x\nmode = medium\n", "one of: fast slow");
@@ -110,6 +119,21 @@ conf_load__names_file_and_line_of_each_mistake(void **state)
 	memcpy(text, "[data]\ndir = ", 13);
 	strcpy(text + 300, "\n");
 	assert_refused(text, "a.conf:2: a line of more than");
+}
+
+static void
+conf_list__an_empty_one_is_empty_and_takes_no_default(void **state)
+{
+	struct err e;
+	struct conf *c =
+		load("\xEF\xBB\xBF[data]\n  dir = /x\r\n\tmay =\n; a comment ; of two\n", &e);
+
+	(void)state;
+	assert_non_null(c);
+	assert_string_equal(conf_string(c, "data", NULL, "dir"), "/x");
+	assert_null(conf_list(c, "data", NULL, "may", 0));
+	assert_string_equal(conf_list(c, "data", NULL, "names", 1), "b");
+	conf_free(c);
 }
 
 static void
@@ -125,7 +149,9 @@ conf_explain__names_every_setting(void **state)
 	for (i = 0; i < N_ROWS; i++)
 		assert_non_null(strstr(text, rows[i].key));
 	assert_non_null(strstr(text, "[peer NAME]"));
-	assert_non_null(strstr(text, "#quota = 64MiB"));
+	assert_non_null(strstr(text, "# How much. 1 KiB to 1 TiB.\n#quota = 64MiB"));
+	assert_non_null(strstr(text, "# How long. 0 to 1 min.\n#wait = 5s"));
+	assert_non_null(strstr(text, "# What. List of: look touch."));
 	free(text);
 }
 
@@ -247,6 +273,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(conf_load__gives_values_and_defaults),
 		cmocka_unit_test(conf_load__names_file_and_line_of_each_mistake),
+		cmocka_unit_test(conf_list__an_empty_one_is_empty_and_takes_no_default),
 		cmocka_unit_test(conf_explain__names_every_setting),
 		cmocka_unit_test(file_replace__each_failed_step_leaves_old_or_new),
 		cmocka_unit_test(file_replace__each_death_leaves_old_or_new),
