@@ -113,7 +113,10 @@ find_identity(struct central *c, bool may_make, struct err *e)
 	int rc = identity_read(c->dir, &c->identity, e);
 
 	if (!rc && (strcmp(c->identity.role, "central") != 0 || !c->identity.keyed))
-		rc = err_set(e, ERR_CONFLICT, 0, "%s belongs to another node", c->dir);
+		rc = err_set(e, ERR_CONFLICT, 0,
+			     "%.120s belongs to another node: is the right disk mounted? `init` "
+			     "makes a new central in an empty folder",
+			     c->dir);
 	if (!rc) {
 		rc = central_check_parts(c, NULL);
 		/* Plain loopback: a node that `serve` made may make its vault again. */
@@ -128,7 +131,10 @@ find_identity(struct central *c, bool may_make, struct err *e)
 			       "%s has no id file: not mounted? `init` makes a new central",
 			       c->dir);
 	if (!identity_empty(c->dir))
-		return err_set(e, ERR_CONFLICT, 0, "%s is not empty and not ours", c->dir);
+		return err_set(
+			e, ERR_CONFLICT, 0,
+			"%.120s is not empty and has no id file: give [data] dir an empty folder",
+			c->dir);
 	rc = file_mkdir(c->dir, &made, e);
 	if (!rc && made)
 		rc = file_sync_parent(c->dir, e);
@@ -175,7 +181,8 @@ read_pack_bytes(void *arg, const struct version *v, uint64_t offset, void *buf, 
 
 	if (rc)
 		return rc;
-	rc = pack_row_get(tx, v->pack, &row, e);
+	rc = c->vault ? pack_row_get(tx, v->pack, &row, e)
+		      : err_set(e, ERR_LOCAL, 0, "the vault is not there");
 	store_end_read(tx);
 	if (rc == ERR_ABSENT)
 		return err_set(e, ERR_CORRUPT, 0, "a version's pack is unknown");
@@ -183,11 +190,10 @@ read_pack_bytes(void *arg, const struct version *v, uint64_t offset, void *buf, 
 }
 
 static int
-open_catalogue(struct central *c, const char *name, struct err *e)
+open_store(struct central *c, const char *name, bool read_only, struct err *e)
 {
-	struct store_config sc = {.clock = c->clock};
+	struct store_config sc = {.clock = c->clock, .read_only = read_only};
 	char dir[PATH_MAX];
-	int rc = file_mkdirs(c->dir, name, e);
 
 	path_of(c, name, dir);
 	sc.dir = dir;
@@ -195,7 +201,36 @@ open_catalogue(struct central *c, const char *name, struct err *e)
 	sc.extra_tables = catalogue_tables(&sc.n_extra_tables);
 	sc.bytes.read = read_pack_bytes;
 	sc.bytes.arg = c;
-	return rc ? rc : store_open(&c->store, &sc, e);
+	return store_open(&c->store, &sc, e);
+}
+
+static int
+open_catalogue(struct central *c, const char *name, struct err *e)
+{
+	int rc = file_mkdirs(c->dir, name, e);
+
+	return rc ? rc : open_store(c, name, false, e);
+}
+
+/* In a fire the catalogue tells what burnt, even where the vault is gone. */
+static int
+open_to_read(struct central *c, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = 0;
+
+	path_of(c, "catalogue", path);
+	if (!file_exists(path))
+		return err_set(e, ERR_ABSENT, 0,
+			       "%s is not there: not mounted? `serve` or `rebuild` makes it from "
+			       "the vault, `init` a new archive",
+			       path);
+	path_of(c, "vault/packs", path);
+	if (file_exists(path)) {
+		path_of(c, "vault", path);
+		rc = vault_open(&c->vault, path, e);
+	}
+	return rc ? rc : open_store(c, "catalogue", true, e);
 }
 
 static int
@@ -355,6 +390,12 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 	(void)pthread_rwlock_init(&c->use, NULL);
 	c->locks = true;
 	(void)snprintf(c->dir, sizeof(c->dir), "%s", conf_string(c->conf, "data", NULL, "dir"));
+	if (mode == CENTRAL_READ) {
+		rc = open_to_read(c, e);
+		if (rc)
+			central_close(c);
+		return rc;
+	}
 	rc = find_identity(c, mode == CENTRAL_SERVE || mode == CENTRAL_MISSING, e);
 	if (!rc) {
 		c->lock = daemon_lock(c->dir, e);
@@ -423,16 +464,19 @@ reload(void *arg)
 	struct central *c = arg;
 	struct err e = ERR_INIT;
 	struct conf *conf;
+	int rc = central_settings_load(&conf, c->conf_path, &e);
 
-	if (central_settings_load(&conf, c->conf_path, &e)) {
-		log_err(LOG_ERROR, "reload", &e);
-		return;
+	if (!rc) {
+		rc = dimse_node_reload(&c->dicom, conf, &e);
+		conf_free(conf);
 	}
-	if (dimse_node_reload(&c->dicom, conf, &e))
+	if (rc) {
 		log_err(LOG_ERROR, "reload", &e);
-	else
+		atomic_fetch_add(&c->reload_failures, 1);
+	} else {
 		log_line(LOG_INFO, "reloaded", "%s", "");
-	conf_free(conf);
+	}
+	atomic_fetch_add(&c->reloads, 1);
 }
 
 /* In main's thread: nobody reads the catalogue while it is made anew. */

@@ -60,6 +60,7 @@ struct central {
 	struct http_server *http;
 	struct dimse_node dicom;
 	struct ctl *ctl;
+	_Atomic unsigned reloads, reload_failures;
 	_Atomic bool rebuild_wanted;
 	_Atomic int rebuild_result; /* 0: under way */
 };
@@ -67,6 +68,7 @@ struct central {
 enum central_mode {
 	CENTRAL_SERVE,	 /* makes what may be made (R23) */
 	CENTRAL_LOCAL,	 /* a command without a server   */
+	CENTRAL_READ,	 /* the catalogue as it lies there, beside whoever holds the lock */
 	CENTRAL_MISSING, /* as CENTRAL_LOCAL, packs may be absent (--accept-missing) */
 	CENTRAL_REBUILD	 /* the catalogue is made anew from packs and log */
 };

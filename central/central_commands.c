@@ -2,50 +2,38 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/central_settings.h"
 #include "central/loss.h"
 #include "central/record.h"
 #include "central/tally.h"
 #include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/store/differences.h"
 #include "proto/sync.pb-c.h"
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PERSON = 3 };
+enum { RELOAD_MS = 60000, STEP_MS = 20 };
 
-struct asked {
-	struct central *c;
-	struct ctl_reply *r;
-	const char *const *words;
-	size_t n;
-	bool json, csv, instances;
-	const char *site;
-};
-
-static int
-failed(struct asked *a, const struct err *e)
+static bool
+given(const struct asked *a, const char *option)
 {
-	char line[300];
-
-	(void)snprintf(line, sizeof(line), "salamander-central: %s\n", e->what);
-	(void)ctl_progress(a->r, line);
-	return EXIT_FAILED;
+	return command_option(a, option) != NULL;
 }
 
 static int
-give(struct asked *a, struct buf *out, int code)
+say(struct asked *a, const char *text)
 {
-	(void)ctl_out(a->r, (const char *)out->data, out->len);
-	buf_fini(out);
-	return code;
+	(void)ctl_out(a->r, text, strlen(text));
+	return COMMAND_OK;
 }
 
 /* --- status and sites --- */
@@ -178,26 +166,38 @@ status(struct asked *a)
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 	struct snapshot s;
-	bool only_sites = strcmp(a->words[0], "sites") == 0;
-	struct json j;
 	int code;
 
-	if (snapshot(a->c, &s, &e))
-		return failed(a, &e);
-	if (only_sites && a->json) {
+	if (snapshot(a->node, &s, &e))
+		return command_failed(a, &e);
+	if (given(a, "--json"))
+		json_status(&out, &s);
+	else
+		text_status(&out, &s);
+	code = needs_a_person(&s) ? COMMAND_PERSON : COMMAND_OK;
+	tally_free(&s.sites);
+	return command_give(a, &out, code);
+}
+
+static int
+sites(struct asked *a)
+{
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct snapshot s;
+	struct json j;
+
+	if (snapshot(a->node, &s, &e))
+		return command_failed(a, &e);
+	if (given(a, "--json")) {
 		json_init(&j, &out);
 		json_sites(&j, NULL, &s.sites);
 		buf_puts(&out, "\n");
-	} else if (only_sites) {
-		text_sites(&out, &s.sites);
-	} else if (a->json) {
-		json_status(&out, &s);
 	} else {
-		text_status(&out, &s);
+		text_sites(&out, &s.sites);
 	}
-	code = needs_a_person(&s) && !only_sites ? EXIT_PERSON : EXIT_OK;
 	tally_free(&s.sites);
-	return give(a, &out, code);
+	return command_give(a, &out, COMMAND_OK);
 }
 
 /* --- the others --- */
@@ -206,11 +206,12 @@ status(struct asked *a)
 static int
 known_site(struct asked *a, const char *name, struct err *e)
 {
+	struct central *c = a->node;
 	struct store_tx *tx;
 	struct tally t;
 	bool known = false;
 	size_t i;
-	int rc = store_begin_read(&tx, a->c->store, e);
+	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
 		return rc;
@@ -226,35 +227,44 @@ known_site(struct asked *a, const char *name, struct err *e)
 static int
 loss(struct asked *a)
 {
+	struct central *c = a->node;
+	const char *site = command_option(a, "--site");
+	bool csv = given(a, "--csv"), json = given(a, "--json");
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 	unsigned long long lost = 0;
 
-	if (a->site && known_site(a, a->site, &e))
-		return failed(a, &e);
-	if (loss_print(a->c->store, a->site,
-		       a->csv	 ? LOSS_CSV
-		       : a->json ? LOSS_JSON
-				 : LOSS_TEXT,
-		       a->instances, &out, &lost, &e)) {
-		buf_fini(&out);
-		return failed(a, &e);
+	if (csv && json) {
+		command_complain(a, "loss: --csv or --json");
+		return COMMAND_USAGE;
 	}
-	return give(a, &out, lost ? EXIT_PERSON : EXIT_OK);
+	if (site && known_site(a, site, &e))
+		return command_failed(a, &e);
+	if (loss_print(c->store, site,
+		       csv    ? LOSS_CSV
+		       : json ? LOSS_JSON
+			      : LOSS_TEXT,
+		       given(a, "--instances"), &out, &lost, &e)) {
+		buf_fini(&out);
+		return command_failed(a, &e);
+	}
+	return command_give(a, &out, lost ? COMMAND_PERSON : COMMAND_OK);
 }
 
 static int
 conflicts(struct asked *a)
 {
+	struct central *c = a->node;
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 	uint64_t n = 0;
 
-	if (differences_print(a->c->store, a->instances, a->json, &out, &n, &e)) {
+	if (differences_print(c->store, given(a, "--instances"), given(a, "--json"), &out, &n,
+			      &e)) {
 		buf_fini(&out);
-		return failed(a, &e);
+		return command_failed(a, &e);
 	}
-	return give(a, &out, n ? EXIT_PERSON : EXIT_OK);
+	return command_give(a, &out, n ? COMMAND_PERSON : COMMAND_OK);
 }
 
 static int
@@ -263,29 +273,29 @@ site_lost(struct asked *a)
 	struct err e = ERR_INIT;
 	struct buf out = BUF_INIT;
 
-	if (a->n != 3 || strcmp(a->words[1], "lost") != 0) {
-		(void)ctl_progress(a->r, "salamander-central: site lost NAME\n");
-		return EXIT_USAGE;
+	if (strcmp(a->words[1], "lost") != 0) {
+		command_complain(a, "site lost NAME");
+		return COMMAND_USAGE;
 	}
-	if (known_site(a, a->words[2], &e))
-		return failed(a, &e);
-	if (record_decision(a->c, SYNC__DECISION_KIND__DECISION_CLOSE, a->words[2], NULL,
+	if (known_site(a, a->words[2], &e) ||
+	    record_decision(a->node, SYNC__DECISION_KIND__DECISION_CLOSE, a->words[2], NULL,
 			    "site lost", &e))
-		return failed(a, &e);
+		return command_failed(a, &e);
 	buf_printf(&out, "%s is closed; `loss --site %s` lists what it had not sent\n", a->words[2],
 		   a->words[2]);
-	return give(a, &out, EXIT_OK);
+	return command_give(a, &out, COMMAND_OK);
 }
 
 static int
 verify(struct asked *a)
 {
+	struct central *c = a->node;
 	struct verify_result v;
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 
-	if (verify_all(a->c, a->r, a->c->http != NULL, &v, &e))
-		return failed(a, &e);
+	if (verify_all(c, a->r, c->http != NULL, &v, &e))
+		return command_failed(a, &e);
 	buf_printf(
 		&out,
 		"%llu packs with %llu members read: %llu damaged, %llu healed, %llu in packs that "
@@ -294,102 +304,106 @@ verify(struct asked *a)
 		(unsigned long long)v.damaged, (unsigned long long)v.healed,
 		(unsigned long long)v.absent, (unsigned long long)v.frames,
 		(unsigned long long)v.wrong_bits);
-	return give(a, &out, v.damaged || v.absent || v.frames ? EXIT_PERSON : EXIT_OK);
+	return command_give(a, &out,
+			    v.damaged || v.absent || v.frames ? COMMAND_PERSON : COMMAND_OK);
 }
 
 /* A running server makes it in main's thread; here it is waited for. */
 static int
-rebuild(struct central *c, struct ctl_reply *r)
+rebuild(struct asked *a)
 {
-	struct timespec step = {0, 50000000L};
-	char text[] = "the catalogue was made anew from packs and log\n";
+	struct central *c = a->node;
 
 	if (c->ctl) {
 		atomic_store(&c->rebuild_result, 0);
 		atomic_store(&c->rebuild_wanted, true);
 		daemon_wake();
-		while (!atomic_load(&c->rebuild_result) && !ctl_stopping(r))
-			(void)nanosleep(&step, NULL);
-		if (atomic_load(&c->rebuild_result) == 0) {
-			(void)ctl_progress(r, "salamander-central: stopping\n");
-			return EXIT_FAILED;
-		}
-		if (atomic_load(&c->rebuild_result) < 0) {
-			(void)ctl_progress(r, "salamander-central: rebuild failed; see the log\n");
-			return EXIT_FAILED;
+		while (!atomic_load(&c->rebuild_result) && !ctl_stopping(a->r))
+			clock_sleep(STEP_MS);
+		if (atomic_load(&c->rebuild_result) != 1) {
+			command_complain(a, "rebuild failed or was ended; see the log");
+			return COMMAND_FAILED;
 		}
 	}
-	(void)ctl_out(r, text, strlen(text));
-	return EXIT_OK;
+	return say(a, "the catalogue was made anew from packs and log\n");
 }
 
+/* What is wrong with the file is said here; then main's thread reads it. */
 static int
 reload(struct asked *a)
 {
-	(void)a;
+	struct central *c = a->node;
+	struct err e = ERR_INIT;
+	struct conf *conf;
+	unsigned before = atomic_load(&c->reloads);
+	unsigned failures = atomic_load(&c->reload_failures);
+	int ms;
+
+	if (central_settings_load(&conf, c->conf_path, &e))
+		return command_failed(a, &e);
+	conf_free(conf);
+	if (!c->ctl)
+		return say(a, "the settings are good; the next serve reads them\n");
 	daemon_reload();
-	return EXIT_OK;
+	for (ms = 0; ms < RELOAD_MS && atomic_load(&c->reloads) == before; ms += STEP_MS) {
+		if (ctl_stopping(a->r))
+			break;
+		clock_sleep(STEP_MS);
+	}
+	if (atomic_load(&c->reloads) == before || atomic_load(&c->reload_failures) != failures) {
+		command_complain(a, "the peers were not read again; see the log");
+		return COMMAND_FAILED;
+	}
+	return say(a, "the peers are read again; other settings count from the next start\n");
 }
 
-static const struct {
-	const char *name;
-	int (*run)(struct asked *a);
-	bool reads;
-} commands[] = {{"status", status, true},   {"sites", status, true},
-		{"loss", loss, true},	    {"conflicts", conflicts, true},
-		{"site", site_lost, false}, {"verify", verify, false},
-		{"reload", reload, false}};
+static const struct command commands[] = {
+	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
+	{"sites", 1, 1, " --json ", "sites [--json]", true, false, sites},
+	{"loss", 1, 1, " --site= --csv --json --instances ",
+	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
+	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
+	 conflicts},
+	{"site", 3, 3, " ", "site lost NAME", false, false, site_lost},
+	{"verify", 1, 1, " ", "verify", false, false, verify},
+	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
+	{"reload", 1, 1, " ", "reload", false, false, reload}};
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
-bool
-central_commands_reads(const char *name)
+const char *
+central_commands_wrong(size_t n, const char *const *words, bool *reads)
 {
-	size_t i;
+	struct asked a;
+	const char *usage;
+	const struct command *c = command_check(&a, commands, N_COMMANDS, n, words, &usage);
 
-	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return commands[i].reads;
-	return false;
-}
-
-/* Words that begin with "--" are options; the rest stays in its order. */
-static size_t
-sort_out(struct asked *a, size_t n, const char *const *words, const char **rest)
-{
-	size_t i, k = 0;
-
-	for (i = 0; i < n; i++)
-		if (strcmp(words[i], "--json") == 0)
-			a->json = true;
-		else if (strcmp(words[i], "--csv") == 0)
-			a->csv = true;
-		else if (strcmp(words[i], "--instances") == 0)
-			a->instances = true;
-		else if (strcmp(words[i], "--site") == 0 && i + 1 < n)
-			a->site = words[++i];
-		else
-			rest[k++] = words[i];
-	return k;
+	*reads = c && c->reads;
+	return c ? NULL : usage;
 }
 
 int
 central_commands_run(void *central, size_t n, const char *const *words, struct ctl_reply *r)
 {
 	struct central *c = central;
-	const char *rest[CTL_WORDS];
-	struct asked a = {.c = c, .r = r, .words = rest};
-	size_t i;
-	int code;
+	struct asked a;
+	const char *usage;
+	const struct command *row = command_check(&a, commands, N_COMMANDS, n, words, &usage);
+	int code = COMMAND_FAILED;
 
-	a.n = sort_out(&a, n, words, rest);
-	if (a.n && strcmp(rest[0], "rebuild") == 0)
-		return rebuild(c, r);
-	for (i = 0; a.n && i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, rest[0]) == 0) {
-			(void)pthread_rwlock_rdlock(&c->use);
-			code = c->store ? commands[i].run(&a) : EXIT_FAILED;
-			(void)pthread_rwlock_unlock(&c->use);
-			return code;
-		}
-	(void)ctl_progress(r, "salamander-central: no such command\n");
-	return EXIT_USAGE;
+	a.node = central;
+	a.r = r;
+	a.program = "salamander-central";
+	if (!row) {
+		command_complain(&a, usage);
+		return COMMAND_USAGE;
+	}
+	if (row->swaps)
+		return row->run(&a);
+	(void)pthread_rwlock_rdlock(&c->use);
+	if (c->store)
+		code = row->run(&a);
+	else
+		command_complain(&a, "the catalogue is not open; see the log");
+	(void)pthread_rwlock_unlock(&c->use);
+	return code;
 }

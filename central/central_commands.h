@@ -14,7 +14,7 @@ struct ctl_reply;
 
 /* A ctl_command: words[0] is the command. */
 int central_commands_run(void *central, size_t n, const char *const *words, struct ctl_reply *r);
-/* Those that only read: they work beside nothing but the catalogue. */
-bool central_commands_reads(const char *name);
+/* NULL, or what is wrong with the words; *reads: it works beside whoever holds the lock. */
+const char *central_commands_wrong(size_t n, const char *const *words, bool *reads);
 
 #endif

@@ -192,7 +192,7 @@ print_csv(const struct losing *l, struct buf *out)
 }
 
 static void
-json_study(struct json *j, const struct losing *l, const struct study *s)
+json_study(struct json *j, const struct study *s)
 {
 	char hex[2 * SHA256_SIZE + 1];
 	const struct item *i;
@@ -212,18 +212,16 @@ json_study(struct json *j, const struct losing *l, const struct study *s)
 	json_text(j, "why", why_of(s));
 	if (s->state == TALLY_OWED)
 		json_text(j, "holder", s->holder);
-	if (l->instances) {
-		json_open(j, "list", '[');
-		for (i = s->items; i; i = i->next) {
-			hex_of(i->digest, SHA256_SIZE, hex);
-			json_open(j, NULL, '{');
-			json_text(j, "sop_instance_uid", i->uid);
-			json_text(j, "sha256", hex);
-			json_count(j, "seq", i->seq);
-			json_close(j, '}');
-		}
-		json_close(j, ']');
+	json_open(j, "list", '[');
+	for (i = s->items; i; i = i->next) {
+		hex_of(i->digest, SHA256_SIZE, hex);
+		json_open(j, NULL, '{');
+		json_text(j, "sop_instance_uid", i->uid);
+		json_text(j, "sha256", hex);
+		json_count(j, "seq", i->seq);
+		json_close(j, '}');
 	}
+	json_close(j, ']');
 	json_close(j, '}');
 }
 
@@ -240,7 +238,7 @@ print_json(const struct losing *l, const struct tally *sites, const char *site, 
 	json_count(&j, "owed", l->owed);
 	json_open(&j, "studies", '[');
 	for (s = l->studies; s; s = s->next)
-		json_study(&j, l, s);
+		json_study(&j, s); /* to the UID (R18) */
 	json_close(&j, ']');
 	json_open(&j, "horizon", '[');
 	for (i = 0; i < sites->n; i++) {

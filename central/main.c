@@ -12,19 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "central/catalogue.h"
 #include "central/central.h"
 #include "central/central_commands.h"
 #include "central/central_settings.h"
-#include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
-#include "common/os/file.h"
-#include "common/store/store.h"
 
 enum { EXIT_USAGE = 2, KEY_EXPLAIN = 256, KEY_JSON, KEY_CSV, KEY_SITE, KEY_INSTANCES, KEY_MISSING };
 
@@ -44,7 +40,7 @@ struct arguments {
 	const char *config;
 	const char *words[CTL_WORDS];
 	size_t n;
-	bool explain, missing;
+	bool explain, missing, commanded;
 };
 
 static void
@@ -53,6 +49,18 @@ add_word(struct arguments *a, const char *word, struct argp_state *state)
 	if (a->n == CTL_WORDS)
 		argp_error(state, "too many words");
 	a->words[a->n++] = word;
+}
+
+/* The command goes to the front, wherever the options stand. */
+static void
+add_argument(struct arguments *a, const char *word, struct argp_state *state)
+{
+	add_word(a, word, state);
+	if (a->commanded)
+		return;
+	memmove(a->words + 1, a->words, (a->n - 1) * sizeof(*a->words));
+	a->words[0] = word;
+	a->commanded = true;
 }
 
 static error_t
@@ -84,10 +92,10 @@ parse(int key, char *arg, struct argp_state *state)
 		add_word(a, arg, state);
 		return 0;
 	case ARGP_KEY_ARG:
-		add_word(a, arg, state);
+		add_argument(a, arg, state);
 		return 0;
 	case ARGP_KEY_END:
-		if (!a->n && !a->explain)
+		if (!a->commanded && !a->explain)
 			argp_error(state, "a command is missing");
 		return 0;
 	default:
@@ -150,30 +158,6 @@ init(const char *config)
 	return central_init(config, &e) ? fail(&e) : EXIT_SUCCESS;
 }
 
-/* Without a server, and without its lock: the catalogue as it lies there. */
-static int
-read_only(const struct arguments *a, const struct conf *conf)
-{
-	struct central c = {.lock = -1};
-	struct store_config sc = {.clock = clock_real(), .read_only = true};
-	struct err e = ERR_INIT;
-	char dir[PATH_MAX];
-	int code;
-
-	(void)snprintf(dir, sizeof(dir), "%s/catalogue", conf_string(conf, "data", NULL, "dir"));
-	sc.dir = dir;
-	sc.map_bytes = (uint64_t)conf_number(conf, "data", NULL, "catalogue");
-	sc.extra_tables = catalogue_tables(&sc.n_extra_tables);
-	if (!file_exists(dir))
-		(void)err_set(&e, ERR_ABSENT, 0, "there is no catalogue in %s", dir);
-	if (e.code || store_open(&c.store, &sc, &e))
-		return fail(&e);
-	(void)pthread_rwlock_init(&c.use, NULL);
-	code = ctl_local(central_commands_run, &c, a->n, a->words);
-	store_close(c.store);
-	return code;
-}
-
 static int
 alone(const struct arguments *a, enum central_mode mode)
 {
@@ -193,29 +177,33 @@ command(const struct arguments *a)
 {
 	struct err e = ERR_INIT;
 	struct conf *conf;
-	int code = EXIT_FAILURE, rc = central_settings_load(&conf, a->config, &e);
+	bool reads;
+	const char *wrong = central_commands_wrong(a->n, a->words, &reads);
+	int code = EXIT_FAILURE, rc;
 
+	if (wrong || a->missing) {
+		fprintf(stderr, "salamander-central: %s\n",
+			wrong ? wrong : "--accept-missing is for serve");
+		return EXIT_USAGE;
+	}
+	rc = central_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);
 	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
-	if (rc == ERR_ABSENT)
-		code = central_commands_reads(a->words[0])   ? read_only(a, conf)
-		       : strcmp(a->words[0], "rebuild") == 0 ? alone(a, CENTRAL_REBUILD)
-							     : alone(a, CENTRAL_LOCAL);
-	else if (rc)
-		code = fail(&e);
 	conf_free(conf);
-	return code;
+	if (rc == ERR_ABSENT)
+		return alone(a, reads				      ? CENTRAL_READ
+				: strcmp(a->words[0], "rebuild") == 0 ? CENTRAL_REBUILD
+								      : CENTRAL_LOCAL);
+	return rc ? fail(&e) : code;
 }
 
 int
 main(int argc, char **argv)
 {
-	static const char *const known[] = {"status", "sites",	"loss",	   "conflicts",
-					    "site",   "verify", "rebuild", "reload"};
 	struct arguments a = {.config = "/etc/salamander/central.conf"};
 	const struct conf_row *rows;
-	size_t n, i;
+	size_t n;
 
 	argp_err_exit_status = EXIT_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &a))
@@ -225,21 +213,9 @@ main(int argc, char **argv)
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}
-	/* The command first: options may stand before it. */
-	for (i = 0; i < a.n && strncmp(a.words[i], "--", 2) == 0; i++)
-		i += strcmp(a.words[i], "--site") == 0;
-	if (i < a.n && strcmp(a.words[i], "serve") == 0)
+	if (a.n == 1 && strcmp(a.words[0], "serve") == 0)
 		return serve(&a);
-	if (i < a.n && strcmp(a.words[i], "init") == 0)
+	if (a.n == 1 && strcmp(a.words[0], "init") == 0)
 		return init(a.config);
-	for (n = 0; i < a.n && n < sizeof(known) / sizeof(known[0]); n++)
-		if (strcmp(a.words[i], known[n]) == 0) {
-			const char *first = a.words[i];
-
-			memmove(a.words + 1, a.words, i * sizeof(*a.words));
-			a.words[0] = first;
-			return command(&a);
-		}
-	fprintf(stderr, "salamander-central: no such command; see --help\n");
-	return EXIT_USAGE;
+	return command(&a);
 }

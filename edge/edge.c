@@ -47,6 +47,24 @@ edge_contact(struct edge *e, struct contact *out)
 	(void)pthread_mutex_unlock(&e->mu);
 }
 
+static int
+set_contact(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct contact *c = arg;
+	int rc = sync_set_number(tx, "announced", c->announced, err);
+
+	return rc ? rc : sync_set_number(tx, "contact_ms", (uint64_t)c->wall_ms, err);
+}
+
+int
+edge_keep_contact(struct edge *e, struct err *err)
+{
+	struct contact c;
+
+	edge_contact(e, &c);
+	return c.ever ? store_commit(e->store, set_contact, &c, err) : 0;
+}
+
 bool
 edge_has_central(const struct edge *e)
 {
@@ -123,7 +141,10 @@ find_identity(struct edge *e, bool may_make, struct err *err)
 	int rc = identity_read(e->dir, &e->identity, err);
 
 	if (!rc && strcmp(e->identity.role, "edge") != 0)
-		return err_set(err, ERR_CONFLICT, 0, "%s belongs to another node", e->dir);
+		return err_set(err, ERR_CONFLICT, 0,
+			       "%.120s belongs to another node: is the right disk mounted? `init` "
+			       "makes a new edge in an empty folder",
+			       e->dir);
 	if (!rc) {
 		rc = check_store(e, NULL);
 		/* Plain loopback: a node that `serve` made may begin again. */
@@ -137,7 +158,10 @@ find_identity(struct edge *e, bool may_make, struct err *err)
 		return err_set(err, ERR_ABSENT, 0,
 			       "%s has no id file: not mounted? `init` makes a new edge", e->dir);
 	if (!identity_empty(e->dir))
-		return err_set(err, ERR_CONFLICT, 0, "%s is not empty and not ours", e->dir);
+		return err_set(
+			err, ERR_CONFLICT, 0,
+			"%.120s is not empty and has no id file: give [data] dir an empty folder",
+			e->dir);
 	rc = file_mkdir(e->dir, &made, err);
 	if (!rc && made) /* the folder's own name must survive power loss as well */
 		rc = file_sync_parent(e->dir, err);
@@ -194,6 +218,7 @@ read_incarnation(struct edge *e, struct err *err)
 {
 	Sync__LedgerEntry *entry = NULL;
 	struct store_tx *tx;
+	uint64_t wall_ms = 0;
 	const void *p;
 	size_t n;
 	int rc = store_begin_read(&tx, e->store, err);
@@ -207,6 +232,11 @@ read_incarnation(struct edge *e, struct err *err)
 		rc = err_set(err, ERR_CORRUPT, 0, "the ledger does not begin with an incarnation");
 	if (!rc) /* what the last hello said, until the next one */
 		rc = sync_id(tx, "epoch", &e->contact.epoch, err);
+	if (!rc)
+		rc = sync_number(tx, "announced", &e->contact.announced, err);
+	if (!rc)
+		rc = sync_number(tx, "contact_ms", &wall_ms, err);
+	e->contact.wall_ms = (int64_t)wall_ms;
 	store_end_read(tx);
 	message_free(entry);
 	return rc == ERR_ABSENT ? err_set(err, ERR_CORRUPT, 0, "the ledger is empty") : rc;
@@ -343,16 +373,19 @@ reload(void *arg)
 	struct edge *e = arg;
 	struct err err = ERR_INIT;
 	struct conf *c;
+	int rc = edge_settings_load(&c, e->conf_path, &err);
 
-	if (edge_settings_load(&c, e->conf_path, &err)) {
-		log_err(LOG_ERROR, "reload", &err);
-		return;
+	if (!rc) {
+		rc = dimse_node_reload(&e->dicom, c, &err);
+		conf_free(c);
 	}
-	if (dimse_node_reload(&e->dicom, c, &err))
+	if (rc) {
 		log_err(LOG_ERROR, "reload", &err);
-	else
+		atomic_fetch_add(&e->reload_failures, 1);
+	} else {
 		log_line(LOG_INFO, "reloaded", "%s", "");
-	conf_free(c);
+	}
+	atomic_fetch_add(&e->reloads, 1);
 }
 
 static bool
@@ -409,8 +442,12 @@ stop_services(struct edge *e)
 static void
 stop_duties(struct edge *e)
 {
+	struct err err = ERR_INIT;
+
 	keep_stop(e->keep);
 	replicate_stop(e->replicate);
+	if (edge_keep_contact(e, &err))
+		log_err(LOG_WARN, "contact", &err);
 	e->keep = NULL;
 	e->replicate = NULL;
 	atomic_store(&e->stopping, false);

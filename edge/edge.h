@@ -43,6 +43,7 @@ struct contact {
 	bool closed;	     /* central counts this incarnation as lost or replaced (R18) */
 	bool stepped_back;   /* R8: a person                             */
 	bool two_centrals;   /* R22: two epochs alternate                */
+	char why[128];	     /* it was not reached, at the last try      */
 };
 
 struct edge {
@@ -72,6 +73,7 @@ struct edge {
 	struct keep *keep;
 	struct http_server *http;
 	struct ctl *ctl;
+	_Atomic unsigned reloads, reload_failures;
 	_Atomic bool rebuild_wanted;
 	_Atomic int rebuild_done; /* 0: under way; 1, -1: how it ended */
 	struct rebuild_result rebuilt;
@@ -99,6 +101,8 @@ int edge_init(const char *conf_path, struct err *err);
 /* `serve`: returns when told to stop. */
 int edge_serve(struct edge *e, struct err *err);
 
+/* Of "announced" and "contact_ms" in the sync table: what `status` knows while nobody serves. */
+int edge_keep_contact(struct edge *e, struct err *err);
 void edge_contact(struct edge *e, struct contact *out);
 bool edge_has_central(const struct edge *e); /* [central] url is set */
 

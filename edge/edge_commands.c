@@ -8,12 +8,15 @@
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/store/differences.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/edge_settings.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
@@ -21,39 +24,19 @@
 #include "edge/replicate.h"
 #include "edge/status.h"
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PERSON = 3 };
+enum { RELOAD_MS = 60000, STEP_MS = 20 };
 
-struct asked {
-	struct edge *e;
-	struct ctl_reply *r;
-	const char *const *words;
-	size_t n;
-	bool json, instances, group;
-	const char *study, *until, *days, *bytes;
-};
-
-static void
-complain(struct asked *a, const char *what)
+static bool
+json(const struct asked *a)
 {
-	char line[300];
-
-	(void)snprintf(line, sizeof(line), "salamander-edge: %s\n", what);
-	(void)ctl_progress(a->r, line);
+	return command_option(a, "--json") != NULL;
 }
 
 static int
-failed(struct asked *a, const struct err *err)
+say(struct asked *a, const char *text)
 {
-	complain(a, err->what);
-	return EXIT_FAILED;
-}
-
-static int
-give(struct asked *a, struct buf *out, int code)
-{
-	(void)ctl_out(a->r, (const char *)out->data, out->len);
-	buf_fini(out);
-	return code;
+	(void)ctl_out(a->r, text, strlen(text));
+	return COMMAND_OK;
 }
 
 static int
@@ -62,56 +45,61 @@ status(struct asked *a)
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	bool person;
-	int rc = a->json ? status_json(a->e, &out, &person, &err)
-			 : status_text(a->e, &out, &person, &err);
+	int rc = json(a) ? status_json(a->node, &out, &person, &err)
+			 : status_text(a->node, &out, &person, &err);
 
 	if (rc) {
 		buf_fini(&out);
-		return failed(a, &err);
+		return command_failed(a, &err);
 	}
-	return give(a, &out, person ? EXIT_PERSON : EXIT_OK);
+	return command_give(a, &out, person ? COMMAND_PERSON : COMMAND_OK);
 }
 
 static int
 conflicts(struct asked *a)
 {
+	struct edge *e = a->node;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	uint64_t n = 0;
 
-	if (differences_print(a->e->store, a->instances, a->json, &out, &n, &err)) {
+	if (differences_print(e->store, command_option(a, "--instances") != NULL, json(a), &out, &n,
+			      &err)) {
 		buf_fini(&out);
-		return failed(a, &err);
+		return command_failed(a, &err);
 	}
-	return give(a, &out, n ? EXIT_PERSON : EXIT_OK);
+	return command_give(a, &out, n ? COMMAND_PERSON : COMMAND_OK);
 }
 
 static int
 evict(struct asked *a)
 {
+	struct edge *e = a->node;
+	const char *study = command_option(a, "--study");
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
-	struct keep *own = NULL, *keep = a->e->keep;
+	struct keep *own = NULL, *keep = e->keep;
 	uint64_t n = 0, bytes = 0;
 	int rc = 0;
 
 	if (!keep) { /* without a server, what it would know is asked here */
-		(void)replicate_reach(a->e, NULL);
-		rc = keep_start(&own, a->e, &err);
+		(void)replicate_reach(e, NULL);
+		rc = keep_start(&own, e, &err);
 		keep = own;
 	}
 	if (!rc)
-		rc = keep_evict(keep, a->study, &n, &bytes, &err);
+		rc = keep_evict(keep, study, &n, &bytes, &err);
 	keep_stop(own);
 	if (rc)
-		return failed(a, &err);
+		return command_failed(a, &err);
 	buf_printf(&out, "%llu images, %llu bytes freed\n", (unsigned long long)n,
 		   (unsigned long long)bytes);
-	if (a->study && !n) {
-		complain(a, "nothing of this study may go: owed, not released, or not here");
-		return give(a, &out, EXIT_FAILED);
+	if (study && !n) {
+		command_complain(a,
+				 "nothing of this study may go: owed, not released, or not here");
+		return command_give(a, &out, COMMAND_FAILED);
 	}
-	return give(a, &out, EXIT_OK);
+	return command_give(a, &out, COMMAND_OK);
 }
 
 static int
@@ -123,14 +111,17 @@ set_hold(struct store_tx *tx, void *arg, struct err *err)
 static int
 hold(struct asked *a)
 {
+	struct edge *e = a->node;
 	struct err err = ERR_INIT;
-	uint64_t on = a->n == 2 && strcmp(a->words[1], "on") == 0;
+	uint64_t on = strcmp(a->words[1], "on") == 0;
 
-	if (a->n != 2 || (!on && strcmp(a->words[1], "off") != 0)) {
-		complain(a, "hold on|off");
-		return EXIT_USAGE;
+	if (!on && strcmp(a->words[1], "off") != 0) {
+		command_complain(a, "hold on|off");
+		return COMMAND_USAGE;
 	}
-	return store_commit(a->e->store, set_hold, &on, &err) ? failed(a, &err) : EXIT_OK;
+	if (store_commit(e->store, set_hold, &on, &err))
+		return command_failed(a, &err);
+	return say(a, on ? "eviction is on hold\n" : "eviction is allowed\n");
 }
 
 struct pinning {
@@ -168,15 +159,27 @@ end_of_day(const char *date, int64_t *out)
 static int
 pin(struct asked *a)
 {
+	struct edge *e = a->node;
+	const char *until = command_option(a, "--until");
 	bool un = strcmp(a->words[0], "unpin") == 0;
-	struct pinning p = {a->n == 2 ? a->words[1] : NULL, 0};
+	struct pinning p = {a->words[1], 0};
 	struct err err = ERR_INIT;
+	char line[200];
 
-	if (!p.study || (!un && !end_of_day(a->until, &p.until))) {
-		complain(a, un ? "unpin STUDY" : "pin STUDY [--until YYYY-MM-DD]");
-		return EXIT_USAGE;
+	if (!un && !end_of_day(until, &p.until)) {
+		command_complain(a, "--until: a day, YYYY-MM-DD");
+		return COMMAND_USAGE;
 	}
-	return store_commit(a->e->store, set_pin, &p, &err) ? failed(a, &err) : EXIT_OK;
+	if (!un && p.until <= clock_wall(e->clock)) { /* would pin nothing, and seem to */
+		command_complain(a, "--until: that day is over");
+		return COMMAND_USAGE;
+	}
+	if (store_commit(e->store, set_pin, &p, &err))
+		return command_failed(a, &err);
+	(void)snprintf(line, sizeof(line), "%.100s is %s%s%.20s\n", p.study,
+		       un ? "no longer pinned" : "pinned", until ? " to the end of " : "",
+		       until ? until : "");
+	return say(a, line);
 }
 
 /* R17: what was put off is tried now. */
@@ -227,24 +230,25 @@ try_now(struct store_tx *tx, void *arg, struct err *err)
 static int
 retry(struct asked *a)
 {
+	struct edge *e = a->node;
 	struct retrying t = {NULL, 0, 0};
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	struct store_tx *tx;
-	int rc = store_begin_read(&tx, a->e->store, &err);
+	int rc = store_begin_read(&tx, e->store, &err);
 
 	if (!rc) {
 		rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_late, &t, &err);
 		store_end_read(tx);
 	}
 	if (!rc && t.n)
-		rc = store_commit(a->e->store, try_now, &t, &err);
+		rc = store_commit(e->store, try_now, &t, &err);
 	free(t.seqs);
-	replicate_wake(a->e->replicate);
+	replicate_wake(e->replicate);
 	if (rc)
-		return failed(a, &err);
+		return command_failed(a, &err);
 	buf_printf(&out, "%zu images are tried again\n", t.n);
-	return give(a, &out, EXIT_OK);
+	return command_give(a, &out, COMMAND_OK);
 }
 
 static bool
@@ -269,25 +273,26 @@ size_of(const char *s, uint64_t *out)
 static int
 refill(struct asked *a)
 {
-	struct refill_config c = {.group = a->group};
+	const char *days = command_option(a, "--days"), *bytes = command_option(a, "--bytes");
+	struct refill_config c = {.group = command_option(a, "--group") != NULL};
 	struct refill_result result;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	char *end = NULL;
 
-	if (a->days) {
-		c.days = strtoull(a->days, &end, 10);
-		if (*end || end == a->days || c.days == 0 || c.days > 36500) {
-			complain(a, "--days: a number from 1 to 36500");
-			return EXIT_USAGE;
+	if (days) {
+		c.days = strtoull(days, &end, 10);
+		if (*end || end == days || c.days == 0 || c.days > 36500) {
+			command_complain(a, "--days: a number from 1 to 36500");
+			return COMMAND_USAGE;
 		}
 	}
-	if (a->bytes && (!size_of(a->bytes, &c.bytes) || !c.bytes)) {
-		complain(a, "--bytes: a size such as 20GiB");
-		return EXIT_USAGE;
+	if (bytes && (!size_of(bytes, &c.bytes) || !c.bytes)) {
+		command_complain(a, "--bytes: a size such as 20GiB");
+		return COMMAND_USAGE;
 	}
-	if (refill_run(a->e, &c, a->r, &result, &err))
-		return failed(a, &err);
+	if (refill_run(a->node, &c, a->r, &result, &err))
+		return command_failed(a, &err);
 	buf_printf(&out,
 		   "%llu images known, %llu were here, %llu came (%llu bytes), %llu are not at "
 		   "central%s\n",
@@ -295,24 +300,25 @@ refill(struct asked *a)
 		   (unsigned long long)result.came, (unsigned long long)result.bytes,
 		   (unsigned long long)result.absent,
 		   result.stopped ? "; stopped at 70 % of the quota or at --bytes" : "");
-	return give(a, &out, result.failed ? EXIT_FAILED : EXIT_OK);
+	return command_give(a, &out, result.failed ? COMMAND_FAILED : COMMAND_OK);
 }
 
 /* A running server makes it in main's thread; here it is waited for. */
 static int
-rebuild(struct edge *e, struct ctl_reply *r)
+rebuild(struct asked *a)
 {
+	struct edge *e = a->node;
 	struct rebuild_result result;
+	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
-	char line[300];
 	int rc = 0;
 
 	if (e->ctl) {
 		atomic_store(&e->rebuild_done, 0);
 		atomic_store(&e->rebuild_wanted, true);
 		daemon_wake();
-		while (!atomic_load(&e->rebuild_done) && !ctl_stopping(r))
-			clock_sleep(50);
+		while (!atomic_load(&e->rebuild_done) && !ctl_stopping(a->r))
+			clock_sleep(STEP_MS);
 		rc = atomic_load(&e->rebuild_done) == 1 ? 0 : ERR_LOCAL;
 		(void)err_set(&err, ERR_LOCAL, 0, "rebuild failed; see the log");
 		result = e->rebuilt;
@@ -321,119 +327,95 @@ rebuild(struct edge *e, struct ctl_reply *r)
 		rc = rebuild_store(e, &result, &err);
 	}
 	if (rc)
-		(void)snprintf(line, sizeof(line), "salamander-edge: %s\n", err.what);
-	else
-		(void)snprintf(line, sizeof(line),
-			       "%llu images found again, all owed until central confirms them; "
-			       "%llu torn%s%s\n",
-			       (unsigned long long)result.objects, (unsigned long long)result.torn,
-			       result.kept ? "; the old file stays as store.old" : "",
-			       /* R20: nobody shall take a part for the whole */
-			       edge_has_central(e) ? "; `refill` lists what had been evicted" : "");
-	if (rc)
-		(void)ctl_progress(r, line);
-	else
-		(void)ctl_out(r, line, strlen(line));
-	return rc ? EXIT_FAILED : result.torn ? EXIT_PERSON : EXIT_OK;
+		return command_failed(a, &err);
+	buf_printf(&out,
+		   "%llu images found again, all owed until central confirms them; %llu torn%s%s\n",
+		   (unsigned long long)result.objects, (unsigned long long)result.torn,
+		   result.kept ? "; the old file stays as store.old" : "",
+		   /* R20: nobody shall take a part for the whole */
+		   edge_has_central(e) ? "; `refill` lists what had been evicted" : "");
+	return command_give(a, &out, result.torn ? COMMAND_PERSON : COMMAND_OK);
 }
 
+/* What is wrong with the file is said here; then main's thread reads it. */
 static int
 reload(struct asked *a)
 {
-	if (!a->e->ctl) {
-		complain(a, "serve is not running");
-		return EXIT_FAILED;
-	}
+	struct edge *e = a->node;
+	struct err err = ERR_INIT;
+	struct conf *conf;
+	unsigned before = atomic_load(&e->reloads);
+	unsigned failures = atomic_load(&e->reload_failures);
+	int ms;
+
+	if (edge_settings_load(&conf, e->conf_path, &err))
+		return command_failed(a, &err);
+	conf_free(conf);
+	if (!e->ctl)
+		return say(a, "the settings are good; the next serve reads them\n");
 	daemon_reload();
-	return EXIT_OK;
+	for (ms = 0; ms < RELOAD_MS && atomic_load(&e->reloads) == before; ms += STEP_MS) {
+		if (ctl_stopping(a->r))
+			break;
+		clock_sleep(STEP_MS);
+	}
+	if (atomic_load(&e->reloads) == before || atomic_load(&e->reload_failures) != failures) {
+		command_complain(a, "the peers were not read again; see the log");
+		return COMMAND_FAILED;
+	}
+	return say(a, "the peers are read again; other settings count from the next start\n");
 }
 
-static const struct {
-	const char *name;
-	int (*run)(struct asked *a);
-	bool reads;
-} commands[] = {{"status", status, true}, {"conflicts", conflicts, true},
-		{"evict", evict, false},  {"hold", hold, false},
-		{"pin", pin, false},	  {"unpin", pin, false},
-		{"retry", retry, false},  {"refill", refill, false},
-		{"reload", reload, false}};
+static const struct command commands[] = {
+	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
+	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
+	 conflicts},
+	{"evict", 1, 1, " --study= ", "evict [--study UID]", false, false, evict},
+	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
+	{"pin", 2, 2, " --until= ", "pin STUDY [--until YYYY-MM-DD]", false, false, pin},
+	{"unpin", 2, 2, " ", "unpin STUDY", false, false, pin},
+	{"retry", 1, 1, " ", "retry", false, false, retry},
+	{"refill", 1, 1, " --group --days= --bytes= ", "refill [--group] [--days N] [--bytes SIZE]",
+	 false, false, refill},
+	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
+	{"reload", 1, 1, " ", "reload", false, false, reload}};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
-bool
-edge_commands_known(const char *name)
+const char *
+edge_commands_wrong(size_t n, const char *const *words, bool *reads)
 {
-	size_t i;
+	struct asked a;
+	const char *usage;
+	const struct command *c = command_check(&a, commands, N_COMMANDS, n, words, &usage);
 
-	for (i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return true;
-	return strcmp(name, "rebuild") == 0;
-}
-
-bool
-edge_commands_reads(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return commands[i].reads;
-	return false;
-}
-
-static size_t
-sort_out(struct asked *a, size_t n, const char *const *words, const char **rest)
-{
-	const struct {
-		const char *name;
-		const char **to;
-	} values[] = {{"--study", &a->study},
-		      {"--until", &a->until},
-		      {"--days", &a->days},
-		      {"--bytes", &a->bytes}};
-	size_t i, k, left = 0;
-	bool taken;
-
-	for (i = 0; i < n; i++) {
-		taken = false;
-		for (k = 0; k < sizeof(values) / sizeof(values[0]) && i + 1 < n; k++)
-			if (strcmp(words[i], values[k].name) == 0) {
-				*values[k].to = words[++i];
-				taken = true;
-				break;
-			}
-		if (taken)
-			continue;
-		if (strcmp(words[i], "--json") == 0)
-			a->json = true;
-		else if (strcmp(words[i], "--instances") == 0)
-			a->instances = true;
-		else if (strcmp(words[i], "--group") == 0)
-			a->group = true;
-		else
-			rest[left++] = words[i];
-	}
-	return left;
+	*reads = c && c->reads;
+	return c ? NULL : usage;
 }
 
 int
 edge_commands_run(void *edge, size_t n, const char *const *words, struct ctl_reply *r)
 {
-	const char *rest[CTL_WORDS];
-	struct asked a = {.e = edge, .r = r, .words = rest};
-	size_t i;
+	struct edge *e = edge;
+	struct asked a;
+	const char *usage;
+	const struct command *c = command_check(&a, commands, N_COMMANDS, n, words, &usage);
 	int code;
 
-	a.n = sort_out(&a, n, words, rest);
-	if (a.n && strcmp(rest[0], "rebuild") == 0)
-		return rebuild(edge, r);
-	for (i = 0; a.n && i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, rest[0]) == 0) {
-			(void)pthread_rwlock_rdlock(&a.e->use);
-			code = a.e->store ? commands[i].run(&a) : EXIT_FAILED;
-			(void)pthread_rwlock_unlock(&a.e->use);
-			return code;
-		}
-	complain(&a, "no such command; see --help");
-	return EXIT_USAGE;
+	a.node = edge;
+	a.r = r;
+	a.program = "salamander-edge";
+	if (!c) {
+		command_complain(&a, usage);
+		return COMMAND_USAGE;
+	}
+	if (c->swaps)
+		return c->run(&a);
+	(void)pthread_rwlock_rdlock(&e->use);
+	code = COMMAND_FAILED;
+	if (e->store)
+		code = c->run(&a);
+	else
+		command_complain(&a, "the store is not open; see the log");
+	(void)pthread_rwlock_unlock(&e->use);
+	return code;
 }

@@ -13,8 +13,7 @@ struct ctl_reply;
 
 /* A ctl_command: words[0] is the command. */
 int edge_commands_run(void *edge, size_t n, const char *const *words, struct ctl_reply *r);
-/* Those that only read. */
-bool edge_commands_reads(const char *name);
-bool edge_commands_known(const char *name);
+/* NULL, or what is wrong with the words; *reads: it works beside whoever holds the lock. */
+const char *edge_commands_wrong(size_t n, const char *const *words, bool *reads);
 
 #endif

@@ -6,7 +6,7 @@
  *   replicate.c  the duty that sends them; holdings.c: what central says it has
  *   keep.c       what may go when the cache fills; evict.c: how it goes
  *   refill.c     a new edge gets back what its site had
- *   status.c     what an operator sees; commands.c: what he may ask
+ *   status.c     what an operator sees; edge_commands.c: what he may ask
  */
 #include <argp.h>
 #include <stdio.h>
@@ -173,15 +173,15 @@ init(const char *config)
 
 /* Without a server: by itself, under the data lock unless it only reads. */
 static int
-alone(const struct arguments *a)
+alone(const struct arguments *a, bool reads)
 {
 	struct err e = ERR_INIT;
-	enum edge_mode mode;
+	enum edge_mode mode = strcmp(a->words[0], "rebuild") == 0 ? EDGE_SALVAGE
+			      : reads				  ? EDGE_READ
+								  : EDGE_LOCAL;
 	struct edge edge;
 	int code;
-	mode = strcmp(a->words[0], "rebuild") == 0 ? EDGE_SALVAGE
-	       : edge_commands_reads(a->words[0])  ? EDGE_READ
-						   : EDGE_LOCAL;
+
 	if (edge_open(&edge, a->config, mode, &e))
 		return fail(&e);
 	code = ctl_local(edge_commands_run, &edge, a->n, a->words);
@@ -194,14 +194,21 @@ command(const struct arguments *a)
 {
 	struct err e = ERR_INIT;
 	struct conf *conf;
-	int code = EXIT_FAILURE, rc = edge_settings_load(&conf, a->config, &e);
+	bool reads;
+	const char *wrong = edge_commands_wrong(a->n, a->words, &reads);
+	int code = EXIT_FAILURE, rc;
 
+	if (wrong) {
+		fprintf(stderr, "salamander-edge: %s\n", wrong);
+		return EXIT_USAGE;
+	}
+	rc = edge_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);
 	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
 	conf_free(conf);
 	if (rc == ERR_ABSENT)
-		return alone(a);
+		return alone(a, reads);
 	return rc ? fail(&e) : code;
 }
 
@@ -220,12 +227,9 @@ main(int argc, char **argv)
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}
-	if (strcmp(a.words[0], "serve") == 0)
+	if (a.n == 1 && strcmp(a.words[0], "serve") == 0)
 		return serve(a.config);
-	if (strcmp(a.words[0], "init") == 0)
+	if (a.n == 1 && strcmp(a.words[0], "init") == 0)
 		return init(a.config);
-	if (edge_commands_known(a.words[0]))
-		return command(&a);
-	fprintf(stderr, "salamander-edge: no such command; see --help\n");
-	return EXIT_USAGE;
+	return command(&a);
 }

@@ -90,20 +90,48 @@ static void
 show_contact(struct replicate *r, bool answered_hello)
 {
 	struct contact *c = &r->e->contact;
+	bool answers = answered_hello && r->sender.reachable, again;
 
 	(void)pthread_mutex_lock(&r->e->mu);
+	again = answers && (!c->ever || c->why[0]);
 	c->reachable = r->sender.reachable;
-	c->announced = r->sender.announced;
+	if (answers || c->ever) /* before: what the last serve knew */
+		c->announced = r->sender.announced;
 	c->stepped_back = r->sender.stepped_back;
 	c->comparing = sender_comparing(&r->sender);
 	c->losses = r->sender.losses;
 	if (r->sender.reachable)
 		c->wall_ms = clock_wall(r->e->clock);
-	if (answered_hello && r->sender.reachable) {
+	if (answers) {
 		c->ever = true;
 		c->mono_ms = clock_mono(r->e->clock);
+		c->why[0] = '\0';
 	}
 	(void)pthread_mutex_unlock(&r->e->mu);
+	if (again)
+		log_line(LOG_INFO, "central.answers", "%s", "");
+}
+
+/* Why central was not reached, for who asks; the first time since it answered, in the log. */
+static void
+note_why(struct edge *e, const struct http_done *done)
+{
+	struct contact *c = &e->contact;
+	char why[sizeof(c->why)];
+	bool first;
+
+	if (done->status == 0)
+		(void)snprintf(why, sizeof(why), "%s", done->what);
+	else if (done->status == 403 || done->status >= 500)
+		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
+	else
+		return;
+	(void)pthread_mutex_lock(&e->mu);
+	first = !c->why[0];
+	memcpy(c->why, why, sizeof(why));
+	(void)pthread_mutex_unlock(&e->mu);
+	if (first)
+		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);
 }
 
 /* R22: the epochs of the last hellos; A, B, A is two centrals. */
@@ -407,8 +435,7 @@ on_answer(struct replicate *r, struct http_done *done)
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	calls_answer(&ev, done, r->e);
-	if (done->status == 0)
-		log_line(LOG_DEBUG, "central.silent", "what=\"%s\"", done->what);
+	note_why(r->e, done);
 	r->answer = done;
 	step(r, &ev);
 	r->answer = NULL;

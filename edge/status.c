@@ -131,9 +131,8 @@ static uint64_t
 owed_instances(const struct status *s)
 {
 	bool pending = s->ledger.seq > s->contact.announced || s->contact.comparing;
-	uint64_t silent = pending && s->serving ? 1 : 0;
 
-	return s->owed.owed ? s->owed.owed : silent;
+	return s->owed.owed ? s->owed.owed : pending;
 }
 
 /* Instances here that central has said it holds, in this epoch. */
@@ -210,12 +209,14 @@ text_central(struct buf *out, const struct status *s)
 
 	clock_rfc3339(s->contact.wall_ms, when);
 	if (!s->serving)
-		buf_puts(out, "serve is not running\n");
+		buf_printf(out, "serve is not running; last contact with central %s\n",
+			   when[0] ? when : "never");
 	else if (s->contact.reachable)
 		buf_puts(out, "central answers\n");
 	else
-		buf_printf(out, "central does not answer; last contact %s\n",
-			   when[0] ? when : "none since the start");
+		buf_printf(out, "central does not answer (%s); last contact %s\n",
+			   s->contact.why[0] ? s->contact.why : "no [central] url",
+			   when[0] ? when : "never");
 	if (s->contact.stepped_back)
 		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
 			      "this disk restored or copied?\n");
@@ -243,14 +244,18 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	text_central(out, &s);
 	buf_printf(out,
 		   "%llu images of %llu studies, %llu bytes; cache %llu %% of %llu MiB full\n"
-		   "owed: %llu images, %llu bytes, the oldest for %llu s; parked: %llu\n"
+		   "owed: %llu images, %llu bytes, the oldest for %llu s; parked: %llu; "
+		   "%llu ledger entries not acknowledged\n"
 		   "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s.counts.instances, (unsigned long long)s.counts.studies,
 		   (unsigned long long)s.counts.bytes,
 		   (unsigned long long)(s.space.quota ? s.space.used * 100 / s.space.quota : 0),
-		   (unsigned long long)(s.space.quota >> 20),
-		   (unsigned long long)owed_instances(&s), (unsigned long long)s.owed.owed_bytes,
-		   (unsigned long long)oldest_seconds(e, &s), (unsigned long long)s.owed.parked,
+		   (unsigned long long)(s.space.quota >> 20), (unsigned long long)s.owed.owed,
+		   (unsigned long long)s.owed.owed_bytes, (unsigned long long)oldest_seconds(e, &s),
+		   (unsigned long long)s.owed.parked,
+		   (unsigned long long)(s.ledger.seq > s.contact.announced
+						? s.ledger.seq - s.contact.announced
+						: 0),
 		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
 		   (unsigned long long)s.counts.conflicts);
 	if (s.keep.rate_known)

@@ -37,5 +37,8 @@ web_start(struct http_server **out, struct edge *e, struct err *err)
 	const char *listen[LISTEN_MAX];
 
 	http_configure(&hc, e->conf, listen);
+	if (e->identity.by_init && listen[0] && !hc.cert[0]) /* R24 */
+		return err_set(err, ERR_PEER, 0,
+			       "an edge made by `init` speaks TLS only: set [tls]");
 	return listen[0] ? http_start(out, &hc, err) : 0;
 }

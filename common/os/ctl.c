@@ -23,7 +23,7 @@
 #include "common/base/log.h"
 #include "common/os/file.h"
 
-enum { BACKLOG = 16, STEP_MS = 200, STUCK_SECONDS = 30, PIECE = 5 };
+enum { BACKLOG = 16, STEP_MS = 200, STUCK_SECONDS = 5, PIECE = 5, WRITE_MAX = 4096 };
 
 struct ctl {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -278,30 +278,110 @@ ctl_stop(struct ctl *c)
 
 /* --- the asking end --- */
 
+struct printing {
+	int fd;
+	struct buf *to;	    /* NULL: stdout and stderr */
+	struct buf pending; /* for stdout */
+	size_t written;	    /* of pending */
+};
+
+static bool
+print_some(struct printing *p, size_t max)
+{
+	size_t n = p->pending.len - p->written;
+	ssize_t did = write(STDOUT_FILENO, p->pending.data + p->written, n < max ? n : max);
+
+	if (did < 0)
+		return errno == EINTR || errno == EAGAIN;
+	p->written += (size_t)did;
+	if (p->written == p->pending.len) {
+		buf_clear(&p->pending);
+		p->written = 0;
+	}
+	return true;
+}
+
+/*
+ * Until the server has said more. A reader of ours that pauses (`loss | less`) holds up
+ * nobody but itself: what it has not taken waits here, not in the server.
+ */
+static bool
+more(struct printing *p)
+{
+	struct pollfd on[2] = {{p->fd, POLLIN, 0}, {-1, POLLOUT, 0}};
+
+	do {
+		on[1].fd = p->pending.len ? STDOUT_FILENO : -1;
+		if (poll(on, 2, -1) < 0) {
+			if (errno != EINTR)
+				return false;
+			continue;
+		}
+		if (on[1].revents && !print_some(p, WRITE_MAX))
+			return false;
+	} while (!on[0].revents);
+	return true;
+}
+
+static bool
+take(struct printing *p, void *to, size_t n)
+{
+	char *at = to;
+	ssize_t did;
+
+	while (n) {
+		if (!more(p))
+			return false;
+		did = recv(p->fd, at, n, 0);
+		if (did < 0 && errno == EINTR)
+			continue;
+		if (did <= 0)
+			return false;
+		at += did;
+		n -= (size_t)did;
+	}
+	return true;
+}
+
 static int
-answer_of(int fd, struct buf *out, int *code, struct err *e)
+answer_of(struct printing *p, int *code, struct err *e)
 {
 	unsigned char head[PIECE];
-	char part[4096];
+	char part[WRITE_MAX];
 	size_t left, n;
 
 	for (;;) {
-		if (!read_all(fd, head, sizeof(head)))
+		if (!take(p, head, sizeof(head)))
 			return err_set(e, ERR_LOCAL, 0, "the server ended before its answer");
 		for (left = buf_get_u32(head + 1); left; left -= n) {
 			n = left < sizeof(part) ? left : sizeof(part);
-			if (!read_all(fd, part, n))
+			if (!take(p, part, n))
 				return err_set(e, ERR_LOCAL, 0, "the server ended in its answer");
 			if (head[0] == 'x') {
 				*code = (unsigned char)part[0];
 				return 0;
 			}
-			if (out && head[0] == 'o')
-				buf_put(out, part, n);
-			else if (!out)
-				(void)fwrite(part, 1, n, head[0] == 'o' ? stdout : stderr);
+			if (head[0] == 'o')
+				buf_put(p->to ? p->to : &p->pending, part, n);
+			else if (!p->to)
+				(void)fwrite(part, 1, n, stderr);
 		}
+		if (buf_failed(&p->pending))
+			return err_set(e, ERR_LOCAL, 0, "no memory for an answer");
 	}
+}
+
+static int
+print_answer(int fd, struct buf *out, int *code, struct err *e)
+{
+	struct printing p = {.fd = fd, .to = out, .pending = BUF_INIT};
+	int rc = answer_of(&p, code, e);
+
+	while (!rc && p.pending.len)
+		if (!print_some(&p, p.pending.len))
+			rc = err_set(e, ERR_LOCAL, errno, "cannot write the answer");
+	buf_fini(&p.pending);
+	return rc;
 }
 
 int
@@ -336,7 +416,7 @@ ctl_ask(const char *dir, size_t n, const char *const *words, struct buf *out, in
 	} else {
 		buf_set_u32(request.data, (uint32_t)(request.len - 4));
 		rc = write_all(fd, request.data, request.len)
-			     ? answer_of(fd, out, code, e)
+			     ? print_answer(fd, out, code, e)
 			     : err_set(e, ERR_LOCAL, errno, "cannot write to %s/ctl", dir);
 	}
 	buf_fini(&request);

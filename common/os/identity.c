@@ -87,7 +87,10 @@ identity_check(const char *dir, const struct identity *want, struct err *e)
 		return rc;
 	if (strcmp(have.role, want->role) || strcmp(have.part, want->part) ||
 	    memcmp(&have.id, &want->id, sizeof(have.id)))
-		return err_set(e, ERR_CONFLICT, 0, "%s belongs to another node", dir);
+		return err_set(e, ERR_CONFLICT, 0,
+			       "%.120s belongs to another node: is the right disk mounted? If the "
+			       "data is really gone, `init` makes a new node in an empty folder",
+			       dir);
 	return 0;
 }
 

@@ -276,6 +276,8 @@ print_all(const struct collecting *c, bool instances, bool json, struct buf *out
 	struct json j;
 
 	if (!json) {
+		if (!c->groups)
+			buf_puts(out, "no variants, revisions or conflicts\n");
 		for (g = c->groups; g; g = g->next)
 			print_text(g, instances, out);
 		return;

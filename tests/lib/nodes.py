@@ -9,8 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
@@ -200,6 +202,7 @@ class Wan:
             except OSError:
                 near.close()
                 continue
+            far.settimeout(None)  # 2 s were for the connection only: an idle one lives on
             for s in (near, far):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
@@ -267,3 +270,23 @@ class Wan:
     def close(self):
         self.cut()
         self.listener.close()
+
+
+def play(title, namespace, module="__main__"):
+    """Runs the tests of a file (functions with a double underscore), or those named in argv."""
+    wanted, failed = sys.argv[1:], []
+    tests = [(n, f) for n, f in namespace.items()
+             if "__" in n and callable(f) and not n.startswith("_") and f.__module__ == module]
+    for name, function in tests:
+        if wanted and not any(w in name for w in wanted):
+            continue
+        try:
+            function()
+            print(f"ok   {name}", flush=True)
+        except Exception as e:  # noqa: BLE001: each test says what went wrong, the others still run
+            failed.append(name)
+            print(f"FAIL {name}: {e}", flush=True)
+            if not isinstance(e, Failed):
+                traceback.print_exc()
+    print(f"{title}: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
+    return 1 if failed else 0

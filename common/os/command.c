@@ -1,0 +1,99 @@
+#include "common/os/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+const struct command *
+command_find(const struct command *all, size_t n_all, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < n_all; i++)
+		if (strcmp(all[i].name, name) == 0)
+			return &all[i];
+	return NULL;
+}
+
+/* Does a row take the option? *valued: a word more belongs to it. */
+static bool
+takes(const struct command *c, const char *option, bool *valued)
+{
+	size_t n = strlen(option);
+	const char *at;
+
+	for (at = c->options; (at = strstr(at, option)) != NULL; at += n)
+		if (at > c->options && at[-1] == ' ' && (at[n] == ' ' || at[n] == '=')) {
+			*valued = at[n] == '=';
+			return true;
+		}
+	return false;
+}
+
+const struct command *
+command_check(struct asked *out, const struct command *all, size_t n_all, size_t n,
+	      const char *const *words, const char **usage)
+{
+	const struct command *c = n ? command_find(all, n_all, words[0]) : NULL;
+	bool valued;
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	*usage = "no such command; see --help";
+	if (!c || n > CTL_WORDS)
+		return NULL;
+	*usage = c->usage;
+	for (i = 0; i < n; i++) {
+		if (strncmp(words[i], "--", 2) != 0) {
+			out->words[out->n++] = words[i];
+			continue;
+		}
+		if (!takes(c, words[i], &valued) || (valued && i + 1 == n))
+			return NULL;
+		out->options[out->n_options] = words[i];
+		out->values[out->n_options++] = valued ? words[++i] : "";
+	}
+	return out->n >= c->min && out->n <= c->max ? c : NULL;
+}
+
+const char *
+command_option(const struct asked *a, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_options; i++)
+		if (strcmp(a->options[i], name) == 0)
+			return a->values[i];
+	return NULL;
+}
+
+void
+command_complain(struct asked *a, const char *what)
+{
+	char line[400];
+
+	(void)snprintf(line, sizeof(line), "%s: %.330s\n", a->program, what);
+	(void)ctl_progress(a->r, line);
+}
+
+int
+command_failed(struct asked *a, const struct err *e)
+{
+	command_complain(a, e->what);
+	return COMMAND_FAILED;
+}
+
+int
+command_give(struct asked *a, struct buf *out, int code)
+{
+	if (buf_failed(out)) {
+		command_complain(a, "no memory for the answer");
+		code = COMMAND_FAILED;
+	} else {
+		(void)ctl_out(a->r, (const char *)out->data, out->len);
+	}
+	buf_fini(out);
+	return code;
+}
