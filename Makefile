@@ -120,7 +120,7 @@ ifneq ($(THREADED),)
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
 endif
 
-SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc')
+SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h' -o -name '*.cc')
 CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 	--suppress=missingIncludeSystem --suppress=checkersReport -I. -D_GNU_SOURCE -DSALAMANDER_VERSION='""' -j2
 
@@ -130,6 +130,7 @@ lint: deps-build deps-lint $(GEN_C)
 	CC=$(CC) B=$(B) tests/lint/headers.sh
 	cppcheck $(CPPCHECK) $(filter %.c,$(SOURCES))
 	/usr/bin/python3 tests/lint/rules.py
+	/usr/bin/python3 tests/lint/docs.py
 
 # Fuzzers need clang; each runs SECONDS= (default 60) on what it grew before.
 SECONDS ?= 60
@@ -173,9 +174,20 @@ soak: deps-build deps-test
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+DOCS := README.md proto/PROTOCOL.md deploy/RECOVERY.md
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(PREFIX)/lib/sysusers.d \
+		$(PREFIX)/share/doc/salamander $(SYSCONFDIR)/salamander)
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	for n in edge central; do \
+		sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/salamander-$$n.service >$(DESTDIR)$(UNITDIR)/salamander-$$n.service && \
+		install -m 644 deploy/$$n.conf $(DESTDIR)$(SYSCONFDIR)/salamander/$$n.conf.sample || exit 1; \
+	done
+	install -m 644 deploy/salamander.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/salamander.conf
+	install -m 644 $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/salamander
 
 clean:
 	rm -rf $(B) $(B)-asan $(B)-tsan $(B)-clang $(B)-fuzz

@@ -8,17 +8,12 @@ import re
 import subprocess
 import sys
 
+from tree import files
+
 FLOORS = {"common/base": 0, "common/os": 1, "common/kv": 2, "common/dicom": 2, "common/http": 2, "common/store": 3,
           "common/web": 4, "common/dimse": 4, "proto": 5, "edge": 6, "central": 6}
 TOP = {"Makefile", "edge", "central", "common", "proto", "tests", "deploy", "README.md"}
 FUNCTION_MAX, FUNCTION_AIM, FILE_MAX, LINE_MAX = 100, 60, 800, 100
-# Rules marked [A]: each is cited in the code and in the name of a test once its issue is closed.
-
-
-def tracked(*patterns):
-    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
-                         stdout=subprocess.PIPE, check=True)
-    return sorted(set(out.stdout.decode().split("\n")) - {""})
 
 
 def folder_of(path):
@@ -73,7 +68,7 @@ def functions(paths, wrong):
 
 def main():
     wrong = []
-    sources = tracked("*.c", "*.h", "*.cc")
+    sources = files("*.c", "*.h", "*.cc")
     for path in sources:
         with open(path, encoding="utf-8") as f:
             text = f.read()
@@ -82,7 +77,7 @@ def main():
         if path.endswith(".cc") and folder_of(path) != "common/dicom":
             wrong.append(f"{path}: C++ outside common/dicom")
     functions(sources, wrong)
-    for path in tracked():
+    for path in files():
         top = path.split("/")[0]
         if top not in TOP and not top.startswith("."):
             wrong.append(f"{path}: '{top}' does not belong at the top")

@@ -299,6 +299,16 @@ def settings__mistakes_are_named_by_file_and_line():
             edge.config[section] = kept
 
 
+def settings__the_samples_are_configurations():
+    with tempfile.TemporaryDirectory(prefix="salamander-sample-") as top:
+        for role in ("edge", "central"):
+            with open(os.path.join(nodes.TOP, "deploy", f"{role}.conf"), encoding="utf-8") as f:
+                text = re.sub(r"(?m)^dir +=.*", f"dir = {top}/{role}", f.read())
+            with open(os.path.join(top, f"{role}.conf"), "w", encoding="utf-8") as f:
+                f.write(text)
+            nodes.run(os.path.join(nodes.BUILD, f"salamander-{role}"), "-c", f.name, "init")
+
+
 # --- start and stop ---
 
 def serve__says_ready_to_systemd_and_in_one_log_line():
