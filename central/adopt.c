@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/dicom/canon.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -139,6 +140,26 @@ ranges_of(struct ranges *out, struct store_tx *tx, const struct pack *p, struct 
 	return rc;
 }
 
+/* R15: what a decision hides is receipted as such. */
+static int
+withdrawn_of(Sync__Receipt *m, struct store_tx *tx, const struct pack *p, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	m->withdrawn = calloc(pack_count(p) + 1, sizeof(*m->withdrawn));
+	if (!m->withdrawn)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a receipt");
+	for (i = 0; !rc && i < pack_count(p); i++) {
+		bool yes;
+
+		rc = decision_withdrawn(tx, pack_member(p, i)->digest, &yes, e);
+		if (!rc && yes)
+			m->withdrawn[m->n_withdrawn++] = pack_member(p, i)->seq;
+	}
+	return rc;
+}
+
 /* In a closure: the next number of this incarnation, and the receipt's bytes. */
 static int
 make_receipt(struct central *c, struct store_tx *tx, const struct pack *p, struct buf *out,
@@ -165,10 +186,13 @@ make_receipt(struct central *c, struct store_tx *tx, const struct pack *p, struc
 	m.number = site.receipts;
 	m.ranges = ranges.list;
 	m.n_ranges = ranges.n;
+	if (!rc)
+		rc = withdrawn_of(&m, tx, p, e);
 	buf_clear(out);
 	if (!rc)
 		rc = seal(c, &m, out, e);
 	ranges_fini(&ranges);
+	free(m.withdrawn);
 	return rc;
 }
 
@@ -291,6 +315,7 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 {
 	const struct pack_member *m = pack_member(a->p, i);
 	struct version v;
+	bool withdrawn;
 	uint64_t oid;
 	int rc = store_by_digest(tx, m->digest, &oid, e);
 
@@ -298,6 +323,13 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 		rc = announce_member(a, tx, i, &oid, e);
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
+	if (!rc) /* R15: the decisions are asked first, wherever the pack came from */
+		rc = decision_withdrawn(tx, m->digest, &withdrawn, e);
+	if (!rc && withdrawn) {
+		log_line(LOG_WARN, "instance.withdrawn_returned", "site=%s seq=%llu uid=%s",
+			 pack_site(a->p), (unsigned long long)m->seq, v.sop_instance);
+		rc = store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
+	}
 	if (rc)
 		return rc;
 	/* R4: a copy that was not checked lately gives way to the bytes that just were. */

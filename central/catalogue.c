@@ -15,7 +15,7 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {"state",	 "site", "announced", "claim",
-					     "holdings", "pack", "upload"};
+					     "holdings", "pack", "upload",    "decision"};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -414,6 +414,30 @@ upload_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err 
 	int rc = kv_del(store_tx_kv(tx), table(tx, "upload"), kv_slice(id, SHA256_SIZE), e);
 
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- decisions (R15) --- */
+
+enum { WITHDRAWN = 1 };
+
+int
+decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool *out,
+		   struct err *e)
+{
+	struct kv_slice v;
+	int rc = get(tx, "decision", digest, SHA256_SIZE, &v, e);
+
+	*out = !rc && v.n == 1 && *(const unsigned char *)v.p == WITHDRAWN;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e)
+{
+	unsigned char value = WITHDRAWN;
+
+	return kv_put(store_tx_kv(tx), table(tx, "decision"), kv_slice(digest, SHA256_SIZE),
+		      kv_slice(&value, 1), e);
 }
 
 /* --- state --- */

@@ -9,6 +9,7 @@
  *	holdings  incarnation | be64(seq / HOLDINGS_PAGE)  bits (R19)
  *	pack      pack id (32)               sync.PackRow
  *	upload    pack id (32)               durable bytes (u64 LE)
+ *	decision  digest (32)                1: withdrawn (R15)
  *
  * Everything here follows from the log's records, applied in their order, and the
  * packs that lie in the vault: `rebuild` does just that.
@@ -98,6 +99,11 @@ int pack_row_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struc
 int pack_row_next(struct store_tx *tx, const unsigned char *after, struct pack_row *out,
 		  struct err *e);
 int pack_row_count(struct store_tx *tx, uint64_t *out, struct err *e);
+
+/* What was decided about a digest; it is asked wherever one comes in (R15). */
+int decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool *out,
+		       struct err *e);
+int decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 
 int upload_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t *offset,
 	       struct err *e);

@@ -111,6 +111,7 @@ fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct i
 	a->hash = message_bytes(t->row.head.hash, SHA256_SIZE);
 	a->losses = central_losses(c);
 	a->wall_ms = clock_wall(c->clock);
+	a->software = message_text(SALAMANDER_VERSION);
 	a->closed = t->row.closed;
 }
 

@@ -34,7 +34,7 @@ struct losing {
 	struct store_tx *tx;
 	bool instances;
 	struct study *studies, **last, *by_hash[BUCKETS];
-	uint64_t lost, owed;
+	uint64_t known, of[TALLY_STATES]; /* distinct (UID, digest) of the site, or of all */
 };
 
 static struct study *
@@ -71,6 +71,8 @@ collect(void *arg, const struct tally_item *i, struct err *e)
 	struct item *item;
 	struct study *s;
 
+	l->known++;
+	l->of[i->state]++;
 	if (i->state != TALLY_LOST && i->state != TALLY_OWED)
 		return 0;
 	s = study_of(l, i);
@@ -85,7 +87,6 @@ collect(void *arg, const struct tally_item *i, struct err *e)
 	item->next = s->items;
 	s->items = item;
 	s->instances++;
-	*(i->state == TALLY_LOST ? &l->lost : &l->owed) += 1;
 	return 0;
 }
 
@@ -234,8 +235,9 @@ print_json(const struct losing *l, const struct tally *sites, const char *site, 
 
 	json_init(&j, out);
 	json_open(&j, NULL, '{');
-	json_count(&j, "lost", l->lost);
-	json_count(&j, "owed", l->owed);
+	json_count(&j, "known", l->known);
+	for (i = 0; i < TALLY_STATES; i++)
+		json_count(&j, tally_name((enum tally_state)i), l->of[i]);
 	json_open(&j, "studies", '[');
 	for (s = l->studies; s; s = s->next)
 		json_study(&j, s); /* to the UID (R18) */
@@ -321,8 +323,10 @@ print_text(const struct losing *l, const struct tally *sites, const char *site, 
 	const struct study *s;
 	size_t i;
 
-	buf_printf(out, "%llu images lost, %llu owed\n", (unsigned long long)l->lost,
-		   (unsigned long long)l->owed);
+	buf_printf(out, "%llu images lost, %llu owed; of %llu known %llu held, %llu withdrawn\n",
+		   (unsigned long long)l->of[TALLY_LOST], (unsigned long long)l->of[TALLY_OWED],
+		   (unsigned long long)l->known, (unsigned long long)l->of[TALLY_HELD],
+		   (unsigned long long)l->of[TALLY_WITHDRAWN]);
 	for (i = 0; i < 2; i++)
 		for (s = l->studies; s; s = s->next)
 			if (s->state == order[i])
@@ -359,7 +363,7 @@ loss_print(struct store *store, const char *site, enum loss_form form, bool inst
 			print_json(&l, &sites, site, out);
 			break;
 		}
-		*lost = l.lost;
+		*lost = l.of[TALLY_LOST];
 		if (buf_failed(out))
 			rc = err_set(e, ERR_LOCAL, 0, "no memory for a list");
 	}

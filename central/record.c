@@ -68,6 +68,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	struct store_verdict verdict;
 	struct buf study = BUF_INIT;
 	struct version v;
+	bool withdrawn;
 	int rc;
 
 	if (!ledger_version(&v, entry))
@@ -82,7 +83,12 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 		buf_put(&study, row.p, row.n); /* the row moves when it is written */
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
 	v.arrived_wall_ms = a->wall_ms; /* also in a rebuild, years later */
-	rc = store_announce(a->tx, &v, attrs_of(&study), series, instance, 0, &verdict, e);
+	rc = decision_withdrawn(a->tx, v.digest, &withdrawn, e);
+	/* R15: central's decisions alone hide it, whatever the edge's entry says. */
+	v.hidden = (v.hidden & ~(uint32_t)VERSION_WITHDRAWN) |
+		   (withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);
+	if (!rc)
+		rc = store_announce(a->tx, &v, attrs_of(&study), series, instance, 0, &verdict, e);
 	buf_fini(&study);
 	if (!rc)
 		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);
@@ -174,6 +180,9 @@ apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = append_entry(&a, &m->entries[i], e);
 	if (!rc) {
 		a.site.announced_ms = m->wall_ms;
+		/* A rebuild knows of no hello, but of this. */
+		if (a.site.contact_ms < m->wall_ms)
+			a.site.contact_ms = m->wall_ms;
 		rc = site_put(tx, &a.site, e);
 	}
 	buf_fini(&a.record);
@@ -217,6 +226,27 @@ close_one(void *arg, const struct site_row *row, struct err *e)
 	return site_put(c->tx, &closed, e);
 }
 
+/* Known ones are hidden now; of those that come later the catalogue is asked. */
+static int
+withdraw(struct store_tx *tx, const ProtobufCBinaryData *bytes, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct version v;
+	uint64_t oid;
+	int rc;
+
+	if (!message_digest(digest, bytes))
+		return 0;
+	rc = decision_withdraw(tx, digest, e);
+	if (!rc)
+		rc = store_by_digest(tx, digest, &oid, e);
+	if (!rc)
+		rc = store_version(tx, oid, &v, e);
+	if (!rc)
+		rc = store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 static int
 apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
@@ -224,6 +254,7 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 	struct closing closing = {tx, NULL, NULL};
 	struct id128 incarnation;
 	struct site_row row;
+	size_t i;
 	int rc = 0;
 
 	if (!m)
@@ -245,6 +276,9 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		}
 	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE) {
 		rc = site_each(tx, close_one, &closing, e);
+	} else if (m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
+		for (i = 0; !rc && i < m->n_digests; i++)
+			rc = withdraw(tx, &m->digests[i], e);
 	}
 	message_free(m);
 	return rc;
@@ -385,6 +419,31 @@ record_decision(struct central *c, int kind, const char *site, const struct id12
 	m.wall_ms = clock_wall(c->clock);
 	message_pack(&payload, &m.base);
 	rc = record_write(c, CLOG_DECISION, &payload, e);
+	buf_fini(&payload);
+	return rc;
+}
+
+int
+record_withdraw(struct central *c, const unsigned char *digests, size_t n, const char *why,
+		struct err *e)
+{
+	Sync__LogDecision m = SYNC__LOG_DECISION__INIT;
+	struct buf payload = BUF_INIT;
+	size_t i;
+	int rc;
+
+	m.kind = SYNC__DECISION_KIND__DECISION_WITHDRAW;
+	m.why = message_text(why);
+	m.wall_ms = clock_wall(c->clock);
+	m.digests = calloc(n + 1, sizeof(*m.digests));
+	if (!m.digests)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a decision");
+	for (i = 0; i < n; i++)
+		m.digests[i] = message_bytes(digests + i * SHA256_SIZE, SHA256_SIZE);
+	m.n_digests = n;
+	message_pack(&payload, &m.base);
+	rc = record_write(c, CLOG_DECISION, &payload, e);
+	free(m.digests);
 	buf_fini(&payload);
 	return rc;
 }

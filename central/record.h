@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/digest.h"
 #include "common/base/rng.h"
 
 struct buf;
@@ -31,6 +32,9 @@ int record_replay(struct central *c, const char *dir, struct err *e);
 
 /* A new epoch and why; central's own is changed when it is durable. */
 int record_epoch(struct central *c, const char *why, struct err *e);
+/* R15: these n digests, one after the other, are never shown; nor are they when they come later. */
+int record_withdraw(struct central *c, const unsigned char *digests, size_t n, const char *why,
+		    struct err *e);
 /* DECISION_OPEN, DECISION_CLOSE */
 int record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,
 		    const char *why, struct err *e);

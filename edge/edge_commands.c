@@ -183,71 +183,19 @@ pin(struct asked *a)
 }
 
 /* R17: what was put off is tried now. */
-struct retrying {
-	uint64_t *seqs;
-	size_t n, cap;
-};
-
-static int
-note_late(void *arg, const struct outbox_row *row, struct err *err)
-{
-	struct retrying *t = arg;
-	uint64_t *more;
-
-	if (!row->not_before)
-		return 0;
-	if (t->n == t->cap) {
-		more = realloc(t->seqs, (t->cap * 2 + 64) * sizeof(*more));
-		if (!more)
-			return err_set(err, ERR_LOCAL, 0, "no memory for the outbox");
-		t->seqs = more;
-		t->cap = t->cap * 2 + 64;
-	}
-	t->seqs[t->n++] = row->seq;
-	return 0;
-}
-
-static int
-try_now(struct store_tx *tx, void *arg, struct err *err)
-{
-	struct retrying *t = arg;
-	struct outbox_row row;
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < t->n; i++) {
-		rc = outbox_get(tx, OUTBOX_CENTRAL, t->seqs[i], &row, err);
-		row.not_before = 0;
-		row.parked = false;
-		row.tries = 0;
-		if (!rc)
-			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, err);
-		rc = rc == ERR_ABSENT ? 0 : rc;
-	}
-	return rc;
-}
-
 static int
 retry(struct asked *a)
 {
 	struct edge *e = a->node;
-	struct retrying t = {NULL, 0, 0};
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, e->store, &err);
+	size_t n;
+	int rc = outbox_try_now(e->store, &n, &err);
 
-	if (!rc) {
-		rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_late, &t, &err);
-		store_end_read(tx);
-	}
-	if (!rc && t.n)
-		rc = store_commit(e->store, try_now, &t, &err);
-	free(t.seqs);
 	replicate_wake(e->replicate);
 	if (rc)
 		return command_failed(a, &err);
-	buf_printf(&out, "%zu images are tried again\n", t.n);
+	buf_printf(&out, "%zu images are tried again\n", n);
 	return command_give(a, &out, COMMAND_OK);
 }
 

@@ -1,5 +1,6 @@
 #include "edge/outbox.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -203,6 +204,73 @@ outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- tried again --- */
+
+enum { RETRY_PAGE = 1000 };
+
+struct retrying {
+	uint64_t seqs[RETRY_PAGE], from;
+	size_t n;
+};
+
+static int
+note_late(void *arg, const struct outbox_row *row, struct err *e)
+{
+	struct retrying *t = arg;
+
+	(void)e;
+	t->from = row->seq + 1;
+	if (row->not_before || row->parked)
+		t->seqs[t->n++] = row->seq;
+	return t->n == RETRY_PAGE ? ERR_AGAIN : 0;
+}
+
+static int
+try_page(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct retrying *t = arg;
+	struct outbox_row row;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < t->n; i++) {
+		rc = outbox_get(tx, OUTBOX_CENTRAL, t->seqs[i], &row, e);
+		row.not_before = 0;
+		row.parked = false;
+		row.tries = 0;
+		if (!rc)
+			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
+		rc = rc == ERR_ABSENT ? 0 : rc;
+	}
+	return rc;
+}
+
+int
+outbox_try_now(struct store *s, size_t *n, struct err *e)
+{
+	struct retrying *t = calloc(1, sizeof(*t));
+	struct store_tx *tx;
+	int rc = t ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
+	bool more = !rc;
+
+	*n = 0;
+	while (!rc && more) {
+		t->n = 0;
+		rc = store_begin_read(&tx, s, e);
+		if (rc)
+			break;
+		rc = outbox_each(tx, OUTBOX_CENTRAL, t->from, false, note_late, t, e);
+		store_end_read(tx);
+		more = rc == ERR_AGAIN;
+		rc = more ? 0 : rc;
+		if (!rc && t->n)
+			rc = store_commit(s, try_page, t, e);
+		*n += rc ? 0 : t->n;
+	}
+	free(t);
+	return rc;
 }
 
 /* --- packs under way --- */

@@ -23,6 +23,7 @@
 
 struct buf;
 struct err;
+struct store;
 struct store_tx;
 
 #define OUTBOX_TABLE "outbox"
@@ -59,6 +60,9 @@ int outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, 
 int outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards,
 		int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
 		struct err *e);
+
+/* What was put off or parked is tried again now: *n rows (R17). */
+int outbox_try_now(struct store *s, size_t *n, struct err *e);
 
 int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE],
 		const struct buf *manifest, struct err *e);

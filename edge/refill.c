@@ -26,7 +26,8 @@ enum {
 	GAP = 64 << 10, /* between members that one request still covers */
 	QUOTA_PERCENT = 70,
 	CALL_SECONDS = 120,
-	TRIES = 5,
+	PATIENCE_MS = 600000, /* of silence, or of 5xx: then it is begun again by hand */
+	PAUSE_MS = 1000,
 	PARTIAL = 206,
 	FULL_PAGE = 200
 };
@@ -58,11 +59,12 @@ struct refilling {
 static int
 ask(struct refilling *f, struct http_call *call, int want, struct http_done *done, struct err *err)
 {
+	int64_t until = clock_mono(f->e->clock) + PATIENCE_MS;
 	struct contact c;
-	unsigned tries;
+	bool said = false;
 	int rc;
 
-	for (tries = 1;; tries++) {
+	for (;;) {
 		struct http_call copy = *call;
 
 		edge_contact(f->e, &c);
@@ -74,12 +76,17 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 		rc = link_ask(f->link, &copy, done, &f->e->stopping, err);
 		if (rc || done->status == want)
 			return rc;
-		if (tries == TRIES || ctl_stopping(f->r))
+		if (atomic_load(&f->e->stopping) || (done->status == 409 && !f->e->replicate) ||
+		    (done->status >= 400 && done->status < 500 && done->status != 409) ||
+		    clock_mono(f->e->clock) > until || ctl_stopping(f->r))
 			break;
 		if (done->status == 409) /* R22: another epoch */
 			replicate_hello(f->e->replicate);
 		buf_fini(&done->body);
-		clock_sleep(1000);
+		if (!said) /* a restart of central, or of the WAN, ends no refill */
+			(void)ctl_progress(f->r, "\ncentral does not answer: waiting\n");
+		said = true;
+		clock_sleep(PAUSE_MS);
 	}
 	rc = err_set(err, ERR_AGAIN, 0, "central answered %d%s%s", done->status,
 		     done->status ? "" : ": ", done->what);

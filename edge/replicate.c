@@ -153,6 +153,46 @@ note_epoch(struct edge *e, const struct id128 *epoch)
 		log_line(LOG_ERROR, "central.two", "%s", "what=\"two epochs alternate\"");
 }
 
+struct software {
+	const char *name;
+};
+
+static int
+put_software(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct software *s = arg;
+
+	return sync_put(tx, "software", s->name, strlen(s->name), e);
+}
+
+/* R17: another version of central may take what the last one refused. */
+static int
+note_software(struct replicate *r, struct err *err)
+{
+	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
+					    r->answer->body.len, err);
+	struct software now = {m ? m->software : ""};
+	struct buf before = BUF_INIT;
+	struct store_tx *tx;
+	size_t n = 0;
+	int rc = m ? store_begin_read(&tx, r->e->store, err) : ERR_PEER;
+
+	if (!rc) {
+		rc = sync_get(tx, "software", &before, err);
+		store_end_read(tx);
+	}
+	if (!rc && (before.len != strlen(now.name) ||
+		    (before.len && memcmp(before.data, now.name, before.len) != 0))) {
+		rc = outbox_try_now(r->e->store, &n, err);
+		if (!rc)
+			rc = store_commit(r->e->store, put_software, &now, err);
+		log_line(LOG_INFO, "central.version", "tried_again=%zu", n);
+	}
+	buf_fini(&before);
+	message_free(m);
+	return rc;
+}
+
 /* --- actions --- */
 
 static int
@@ -403,8 +443,12 @@ step(struct replicate *r, struct sender_event *ev)
 		r->seen = *ev;
 	}
 	sender_step(&r->sender, ev, &actions);
-	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable)
+	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable) {
 		note_epoch(r->e, &r->sender.epoch);
+		if (r->answer && note_software(r, &err))
+			log_err(LOG_WARN, "central.version", &err); /* the next hello tries again */
+		err_clear(&err);
+	}
 	show_contact(r, ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && ev->status);
 	for (i = 0; i < actions.n; i++) {
 		err_clear(&err);

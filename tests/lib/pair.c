@@ -41,6 +41,20 @@ write_text(const char *path, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* The first site's disk is edge, another's edge-<site>. */
+static void
+write_edge_conf(const struct pair *p)
+{
+	bool first = strcmp(p->site, "north") == 0;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text),
+		       "[site]\nname = %s\nissuer = NORTH\n[data]\ndir = %s/edge%s%s\nquota = %s\n"
+		       "[log]\nlevel = error\n[central]\nurl = http://127.0.0.1:1\n",
+		       p->site, p->dir, first ? "" : "-", first ? "" : p->site, p->quota);
+	write_text(p->edge_conf, text);
+}
+
 void
 pair_prepare(struct pair *p, const char *quota)
 {
@@ -53,11 +67,9 @@ pair_prepare(struct pair *p, const char *quota)
 	clock_manual_init(&p->clock, 1000000, clock_wall(clock_real()));
 	(void)snprintf(p->edge_conf, sizeof(p->edge_conf), "%s/edge.conf", p->dir);
 	(void)snprintf(p->central_conf, sizeof(p->central_conf), "%s/central.conf", p->dir);
-	(void)snprintf(text, sizeof(text),
-		       "[site]\nname = north\nissuer = NORTH\n[data]\ndir = %s/edge\nquota = %s\n"
-		       "[log]\nlevel = error\n[central]\nurl = http://127.0.0.1:1\n",
-		       p->dir, quota);
-	write_text(p->edge_conf, text);
+	strcpy(p->quota, quota);
+	p->site = "north";
+	write_edge_conf(p);
 	(void)snprintf(text, sizeof(text),
 		       "[data]\ndir = %s/central\ncatalogue = 1GiB\n[log]\nlevel = error\n",
 		       p->dir);
@@ -108,7 +120,7 @@ static int
 make_link(struct edge *e, struct link **out, struct err *err)
 {
 	struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, edge));
-	struct link_loop_config c = {.node = &p->central, .site = "north", .cut = cut, .arg = p};
+	struct link_loop_config c = {.node = &p->central, .site = p->site, .cut = cut, .arg = p};
 
 	c.routes = intake_routes(&c.n_routes);
 	return link_loop(out, &c, err);
@@ -140,6 +152,15 @@ pair_close_edge(struct pair *p)
 	keep_stop(p->edge.keep);
 	edge_close(&p->edge);
 	p->edge_open = false;
+}
+
+void
+pair_site(struct pair *p, const char *site)
+{
+	pair_close_edge(p);
+	p->site = site;
+	write_edge_conf(p);
+	pair_open_edge(p);
 }
 
 void

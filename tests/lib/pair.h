@@ -20,12 +20,14 @@ struct replicate;
 
 struct pair {
 	char dir[64], edge_conf[96], central_conf[96];
+	char quota[16];
 	struct clock_manual clock;
 	struct edge edge;
 	struct central central;
 	struct replicate *r;
 	bool edge_open, central_open;
-	unsigned rows; /* and columns of the images; 0: 16            */
+	const char *site; /* of the edge that is open next */
+	unsigned rows;	  /* and columns of the images; 0: 16            */
 	/* the link */
 	unsigned messages;	/* requests and answers so far          */
 	unsigned cut_at;	/* 0: never; the number of one of them  */
@@ -39,6 +41,8 @@ void pair_prepare(struct pair *p, const char *quota); /* the same, nothing open 
 void pair_fini(struct pair *p);			      /* removes all */
 void pair_open_edge(struct pair *p);
 void pair_close_edge(struct pair *p);
+/* Closes the edge and opens this site's, with a disk of its own; north is the first. */
+void pair_site(struct pair *p, const char *site);
 void pair_open_central(struct pair *p);
 void pair_close_central(struct pair *p);
 /* The disk is gone as well. */

@@ -1,0 +1,249 @@
+/* What is held, owed, lost, withdrawn; exact, and in all its forms (R6, R15, R18, R19). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "central/catalogue.h"
+#include "central/loss.h"
+#include "central/record.h"
+#include "central/tally.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "proto/sync.pb-c.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400 };
+
+static struct buf
+print(struct pair *p, const char *site, enum loss_form form, bool instances)
+{
+	struct buf out = BUF_INIT;
+	unsigned long long lost;
+	struct err e = ERR_INIT;
+
+	if (loss_print(p->central.store, site, form, instances, &out, &lost, &e))
+		fail_msg("%s", e.what);
+	buf_put_u8(&out, 0);
+	return out;
+}
+
+/* known, held, owed, lost, withdrawn of a site, as --json says; they add up. */
+static void
+expect(struct pair *p, const char *site, int held, int owed, int lost, int withdrawn)
+{
+	struct buf out = print(p, site, LOSS_JSON, false);
+	json_t *j = json_loads((const char *)out.data, 0, NULL);
+
+	assert_non_null(j);
+	assert_int_equal(json_integer_value(json_object_get(j, "held")), held);
+	assert_int_equal(json_integer_value(json_object_get(j, "owed")), owed);
+	assert_int_equal(json_integer_value(json_object_get(j, "lost")), lost);
+	assert_int_equal(json_integer_value(json_object_get(j, "withdrawn")), withdrawn);
+	assert_int_equal(json_integer_value(json_object_get(j, "known")),
+			 held + owed + lost + withdrawn);
+	json_decref(j);
+	buf_fini(&out);
+}
+
+static void
+send(struct pair *p, unsigned first, unsigned n, bool bytes)
+{
+	unsigned i;
+
+	p->cut_method = bytes ? NULL : "PATCH";
+	for (i = 0; i < n; i++)
+		assert_int_equal(pair_send(p, first + i), 0);
+	if (bytes)
+		assert_true(pair_settle(p, TURNS));
+	for (i = 0; i < 8; i++)
+		pair_turn(p);
+	p->cut_method = NULL;
+}
+
+static void
+site_lost(struct pair *p, const char *site)
+{
+	assert_int_equal(record_decision(&p->central, SYNC__DECISION_KIND__DECISION_CLOSE, site,
+					 NULL, "site lost", NULL),
+			 0);
+}
+
+static void
+loss__R18_counts_distinct_images_over_all_sites_and_incarnations(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 2, true);
+	send(&p, 2, 4, false); /* 2, 3, 4, 5: announced, not sent */
+	expect(&p, "north", 2, 4, 0, 0);
+	/* Another site's bytes and claims count for this one's images as well (R19). */
+	pair_site(&p, "south");
+	send(&p, 2, 1, true);
+	send(&p, 3, 1, false);
+	expect(&p, "north", 3, 3, 0, 0);
+	expect(&p, "south", 1, 1, 0, 0);
+	/* North burns: what south says that it has is owed, not lost. */
+	site_lost(&p, "north");
+	expect(&p, "north", 3, 1, 2, 0);
+	/* A new edge of north, a new incarnation: 0 and 4 are stored again; each counts once. */
+	pair_close_edge(&p);
+	p.site = "north";
+	pair_burn_edge(&p);
+	pair_site(&p, "north");
+	send(&p, 0, 1, true);
+	send(&p, 4, 1, false);
+	expect(&p, "north", 3, 2, 1, 0);
+	expect(&p, NULL, 3, 2, 1, 0);
+	/* Its bytes come after all: held for every incarnation. */
+	assert_true(pair_settle(&p, TURNS));
+	expect(&p, "north", 4, 1, 1, 0);
+	pair_fini(&p);
+}
+
+static void
+loss__R6_R18_one_line_per_study_for_people_and_one_per_image_on_demand(void **state)
+{
+	static const char why[] = "nobody says that it has the bytes";
+	struct buf out;
+	const char *at;
+	unsigned rows = 0;
+	json_t *j, *studies, *horizon, *list;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 6, false); /* two studies: 4 images and 2 */
+	site_lost(&p, "north");
+	out = print(&p, "north", LOSS_TEXT, false);
+	at = (const char *)out.data;
+	assert_ptr_equal(strstr(at, "6 images lost, 0 owed; of 6 known 0 held, 0 withdrawn\n"), at);
+	assert_non_null(strstr(at, "\nlost 4 of north: "));
+	assert_non_null(strstr(at, "\nlost 2 of north: "));
+	assert_non_null(strstr(at, "north (closed): complete up to seq "));
+	assert_non_null(strstr(at, "; silent since "));
+	assert_non_null(strstr(at, "images taken later are in no list: ask CT1"));
+	assert_null(strstr(at, "sha256"));
+	buf_fini(&out);
+	out = print(&p, "north", LOSS_TEXT, true);
+	for (at = (const char *)out.data; (at = strstr(at, why)); at++)
+		rows++;
+	assert_int_equal(rows, 6);
+	buf_fini(&out);
+	/* The call-back list: a header, a row per study, CRLF. */
+	out = print(&p, "north", LOSS_CSV, false);
+	at = (const char *)out.data;
+	assert_ptr_equal(strstr(at, "state,site,patient_name,patient_id,issuer,birth_date,sex,"
+				    "accession,accession_issuer,study_date,study_time,modalities,"
+				    "description,body_part,station,institution,"
+				    "referring_physician,instances,study_uid\r\n"),
+			 at);
+	for (rows = 0; (at = strstr(at, "\r\n")); at++)
+		rows++;
+	assert_int_equal(rows, 3);
+	buf_fini(&out);
+	out = print(&p, "north", LOSS_CSV, true);
+	for (rows = 0, at = (const char *)out.data; (at = strstr(at, why)); at++)
+		rows++;
+	assert_int_equal(rows, 6);
+	buf_fini(&out);
+	out = print(&p, "north", LOSS_JSON, true);
+	j = json_loads((const char *)out.data, 0, NULL);
+	assert_non_null(j);
+	studies = json_object_get(j, "studies");
+	horizon = json_array_get(json_object_get(j, "horizon"), 0);
+	assert_int_equal(json_array_size(studies), 2);
+	list = json_object_get(json_array_get(studies, 0), "list");
+	assert_true(json_array_size(list) == 4 || json_array_size(list) == 2);
+	assert_int_equal(
+		strlen(json_string_value(json_object_get(json_array_get(list, 0), "sha256"))), 64);
+	assert_string_equal(json_string_value(json_object_get(horizon, "ask")), "CT1");
+	assert_true(json_is_true(json_object_get(horizon, "closed")));
+	json_decref(j);
+	buf_fini(&out);
+	pair_fini(&p);
+}
+
+/* --- decisions --- */
+
+static void
+digest_of(const struct pair *p, unsigned number, unsigned char out[SHA256_SIZE])
+{
+	struct buf image = BUF_INIT;
+
+	pair_image(p, &image, number);
+	sha256_of(image.data, image.len, out);
+	buf_fini(&image);
+}
+
+static uint32_t
+hidden(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+
+	digest_of(p, number, digest);
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	return v.hidden;
+}
+
+/* Withdrawn before it was announced, before its bytes came, after both; and after a rebuild. */
+static void
+adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct err e = ERR_INIT;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	digest_of(&p, 0, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	send(&p, 0, 2, false);
+	digest_of(&p, 1, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	send(&p, 2, 2, true); /* all of it comes: settled means receipted */
+	digest_of(&p, 2, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	for (i = 0; i < 4; i++)
+		assert_true(pair_central_has(&p, i));
+	for (i = 0; i < 4; i++)
+		assert_int_equal(hidden(&p, i) & VERSION_WITHDRAWN, i < 3 ? VERSION_WITHDRAWN : 0);
+	expect(&p, "north", 1, 0, 0, 3);
+	pair_close_central(&p);
+	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
+		fail_msg("%s", e.what);
+	p.central_open = true;
+	for (i = 0; i < 4; i++)
+		assert_int_equal(hidden(&p, i) & VERSION_WITHDRAWN, i < 3 ? VERSION_WITHDRAWN : 0);
+	expect(&p, "north", 1, 0, 0, 3);
+	pair_fini(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(loss__R18_counts_distinct_images_over_all_sites_and_incarnations),
+		cmocka_unit_test(
+			loss__R6_R18_one_line_per_study_for_people_and_one_per_image_on_demand),
+		cmocka_unit_test(adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
