@@ -34,6 +34,7 @@ struct open_upload {
 	struct pack *pack;
 	struct pack_check *check;
 	struct receiver r;
+	struct buf manifest; /* not on disk yet: it goes there with the first flush */
 };
 
 struct uploads {
@@ -59,6 +60,7 @@ close_state(struct open_upload *o)
 	pack_check_free(o->check);
 	pack_close(o->pack);
 	vault_end(o->file);
+	buf_fini(&o->manifest);
 	o->check = NULL;
 	o->pack = NULL;
 	o->file = NULL;
@@ -295,19 +297,20 @@ resume(struct central *c, struct open_upload *o, const char *site, struct err *e
 	return rc;
 }
 
+/* Nothing is durable yet: a pack that comes whole in one request needs no flush for this. */
 static int
 begin(struct central *c, struct open_upload *o, const char *site, const void *manifest, size_t n,
       struct err *e)
 {
-	struct saving s = {o, 0};
 	int rc = take_manifest(c, o, site, manifest, n, e);
 
 	if (!rc) /* what a death left without an offset is not ours to trust */
 		rc = vault_drop(c->vault, o->id, e);
 	if (!rc)
-		rc = vault_begin(&o->file, c->vault, o->id, manifest, n, e);
-	if (!rc)
-		rc = store_commit(c->store, save_offset, &s, e);
+		rc = vault_begin(&o->file, c->vault, o->id, e);
+	buf_put(&o->manifest, manifest, n);
+	if (!rc && buf_failed(&o->manifest))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	if (!rc)
 		receiver_init(&o->r, pack_size(o->pack), 0);
 	return rc;
@@ -475,6 +478,19 @@ judge(struct taking *t, struct receiver_event *ev, struct err *e)
 	return bad_members(t->o, bad, n, false, t->out, e);
 }
 
+/* From the commit of an offset on the upload outlives a restart: with its manifest. */
+static int
+flush(struct open_upload *o, struct err *e)
+{
+	int rc = 0;
+
+	if (o->manifest.len)
+		rc = vault_keep(o->file, o->manifest.data, o->manifest.len, e);
+	if (!rc)
+		buf_fini(&o->manifest);
+	return rc ? rc : vault_sync(o->file, e);
+}
+
 /* Carries one action out; *ev: what came of it. */
 static int
 carry_out(struct taking *t, const struct receiver_action *a, struct receiver_event *ev,
@@ -503,7 +519,7 @@ carry_out(struct taking *t, const struct receiver_action *a, struct receiver_eve
 		ev->kind = RECEIVER_BAD; /* what lies between the members is not the manifest's */
 		return bad_members(t->o, NULL, 0, true, t->out, e);
 	case RECEIVER_FLUSH:
-		return vault_sync(t->o->file, e);
+		return flush(t->o, e);
 	case RECEIVER_COMMIT:
 		return store_commit(t->c->store, save_offset, &s, e);
 	case RECEIVER_JUDGE:

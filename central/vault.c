@@ -1,6 +1,7 @@
 #include "central/vault.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,9 @@ enum { ID_HEX = 2 * SHA256_SIZE + 1, MANIFEST_MAX = 8 << 20, DAY = 11, DIR_MAX =
 
 struct vault {
 	char dir[DIR_MAX]; /* set once */
+	pthread_mutex_t mu;
+	/* guarded by mu */
+	char day[DAY]; /* the last whose folders were made and flushed by this process */
 };
 
 struct upload {
@@ -41,11 +45,12 @@ vault_open(struct vault **out, const char *dir, struct err *e)
 	if (!v)
 		return err_set(e, ERR_LOCAL, 0, "no memory for the vault");
 	strcpy(v->dir, dir);
+	(void)pthread_mutex_init(&v->mu, NULL);
 	rc = file_mkdirs(dir, "packs", e);
 	if (!rc)
 		rc = file_mkdirs(dir, "tmp", e);
 	if (rc) {
-		free(v);
+		vault_close(v);
 		return rc;
 	}
 	*out = v;
@@ -55,6 +60,9 @@ vault_open(struct vault **out, const char *dir, struct err *e)
 void
 vault_close(struct vault *v)
 {
+	if (!v)
+		return;
+	(void)pthread_mutex_destroy(&v->mu);
 	free(v);
 }
 
@@ -83,25 +91,6 @@ vault_end(struct upload *u)
 	free(u);
 }
 
-/* The manifest first: an upload without one is nothing. */
-static int
-begin_files(struct upload *u, const void *manifest, size_t n, struct err *e)
-{
-	char path[PATH_MAX], tmp[PATH_MAX], name[ID_HEX + 16];
-	int rc;
-
-	(void)snprintf(tmp, sizeof(tmp), "%s/tmp", u->v->dir);
-	(void)snprintf(name, sizeof(name), "%s.manifest", u->hex);
-	rc = file_replace(tmp, name, manifest, n, e);
-	if (rc)
-		return rc;
-	path_of(u->v, "tmp", u->hex, ".part", path);
-	u->fd = file_create(path, e);
-	if (u->fd < 0)
-		return u->fd;
-	return file_sync_dir(tmp, e);
-}
-
 static int
 open_part(struct upload *u, struct err *e)
 {
@@ -116,22 +105,37 @@ open_part(struct upload *u, struct err *e)
 
 int
 vault_begin(struct upload **out, struct vault *v, const unsigned char id[SHA256_SIZE],
-	    const void *manifest, size_t n, struct err *e)
+	    struct err *e)
 {
 	struct upload *u = upload_new(v, id);
+	char path[PATH_MAX];
 	int rc;
 
 	if (!u)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	rc = open_part(u, e);
-	if (rc == ERR_ABSENT)
-		rc = begin_files(u, manifest, n, e);
+	if (rc == ERR_ABSENT) {
+		path_of(v, "tmp", u->hex, ".part", path);
+		u->fd = file_create(path, e);
+		rc = u->fd < 0 ? u->fd : 0;
+	}
 	if (rc) {
 		vault_end(u);
 		return rc;
 	}
 	*out = u;
 	return 0;
+}
+
+/* One flush of the folder covers both names. */
+int
+vault_keep(struct upload *u, const void *manifest, size_t n, struct err *e)
+{
+	char tmp[PATH_MAX], name[ID_HEX + 16];
+
+	(void)snprintf(tmp, sizeof(tmp), "%s/tmp", u->v->dir);
+	(void)snprintf(name, sizeof(name), "%s.manifest", u->hex);
+	return file_replace(tmp, name, manifest, n, e);
 }
 
 int
@@ -280,11 +284,42 @@ choose_place(struct upload *u, int64_t wall_ms, const char *known, char place[VA
 	return 0;
 }
 
+/* Three flushes a day, not three a pack; after an error none is believed to have been. */
+static int
+make_day(struct vault *v, const char *day, struct err *e)
+{
+	char packs[PATH_MAX];
+	bool made;
+	int rc;
+
+	(void)pthread_mutex_lock(&v->mu);
+	made = strcmp(v->day, day) == 0;
+	(void)pthread_mutex_unlock(&v->mu);
+	if (made)
+		return 0;
+	(void)snprintf(packs, sizeof(packs), "%s/packs", v->dir);
+	rc = file_mkdirs(packs, day, e);
+	if (rc)
+		return rc;
+	(void)pthread_mutex_lock(&v->mu);
+	strcpy(v->day, day);
+	(void)pthread_mutex_unlock(&v->mu);
+	return 0;
+}
+
+static void
+forget_day(struct vault *v)
+{
+	(void)pthread_mutex_lock(&v->mu);
+	v->day[0] = '\0';
+	(void)pthread_mutex_unlock(&v->mu);
+}
+
 int
 vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
 	    char place[VAULT_PLACE_SIZE], struct err *e)
 {
-	char from[PATH_MAX], to[PATH_MAX], folder[PATH_MAX], packs[PATH_MAX], day[DAY];
+	char from[PATH_MAX], to[PATH_MAX], folder[PATH_MAX], day[DAY];
 	unsigned char id[SHA256_SIZE];
 	int rc = choose_place(u, wall_ms, known, place, e);
 
@@ -295,18 +330,19 @@ vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
 	path_of(u->v, "tmp", u->hex, ".part", from);
 	path_of(u->v, "packs", place, "", to);
 	path_of(u->v, "packs", day, "", folder);
-	(void)snprintf(packs, sizeof(packs), "%s/packs", u->v->dir);
 	rc = file_truncate(u->fd, size, e); /* bytes behind the last durable offset, if any */
 	if (!rc)
 		rc = file_sync(u->fd, e);
 	if (!rc)
-		rc = file_mkdirs(packs, day, e);
+		rc = make_day(u->v, day, e);
 	if (!rc && file_missing(to))
 		rc = file_link(from, to, e);
 	else if (!rc && !file_same(from, to)) /* a damaged one: the bytes just checked replace it */
 		rc = file_rename(from, to, e);
 	if (!rc) /* also of a link that was there: its try may have died before this */
 		rc = file_sync_dir(folder, e);
+	if (rc)
+		forget_day(u->v);
 	if (!rc && hex_to(u->hex, id, sizeof(id)))
 		rc = vault_drop(u->v, id, e);
 	return rc;

@@ -33,10 +33,13 @@ enum { VAULT_PLACE_SIZE = 96 }; /* "2026/11/24/<64 hex>.tar" */
 int vault_open(struct vault **out, const char *dir, struct err *e);
 void vault_close(struct vault *v); /* NULL is fine */
 
-/* Begins an upload, its manifest durable, or takes up one that is there. */
+/* Begins an upload, or takes up one that is there. It outlives a restart from vault_keep on:
+ * one that comes whole in a request is adopted without it. */
 int vault_begin(struct upload **out, struct vault *v, const unsigned char id[SHA256_SIZE],
-		const void *manifest, size_t n, struct err *e);
-/* Takes up an upload after a restart; *manifest is filled. ERR_ABSENT: none. */
+		struct err *e);
+/* Its manifest and its name are durable; its bytes are by vault_sync. */
+int vault_keep(struct upload *u, const void *manifest, size_t n, struct err *e);
+/* Takes up an upload after a restart; *manifest is filled. ERR_ABSENT: none was kept. */
 int vault_resume(struct upload **out, struct vault *v, const unsigned char id[SHA256_SIZE],
 		 struct buf *manifest, struct err *e);
 void vault_end(struct upload *u); /* frees; the files stay. NULL is fine */

@@ -48,11 +48,13 @@ static int
 deliver(struct vault *v, int64_t wall_ms, char place[VAULT_PLACE_SIZE])
 {
 	struct upload *u;
-	int rc = vault_begin(&u, v, id, "manifest", 8, NULL);
+	int rc = vault_begin(&u, v, id, NULL);
 
 	if (rc)
 		return rc;
 	rc = vault_write(u, 0, bytes, sizeof(bytes), NULL);
+	if (!rc)
+		rc = vault_keep(u, "manifest", 8, NULL);
 	if (!rc)
 		rc = vault_sync(u, NULL);
 	if (!rc)
@@ -97,14 +99,16 @@ vault_resume__R14_an_upload_outlives_a_restart(void **state)
 {
 	char place[VAULT_PLACE_SIZE], got[8];
 	struct buf manifest = BUF_INIT;
-	struct upload *u;
+	struct upload *u, *other;
 	struct vault *v;
 	size_t n;
 
 	(void)state;
 	assert_int_equal(vault_open(&v, folder, NULL), 0);
-	assert_int_equal(vault_begin(&u, v, id, "manifest", 8, NULL), 0);
+	assert_int_equal(vault_begin(&u, v, id, NULL), 0);
 	assert_int_equal(vault_write(u, 0, bytes, 8, NULL), 0);
+	assert_int_equal(vault_resume(&other, v, id, &manifest, NULL), ERR_ABSENT); /* not kept */
+	assert_int_equal(vault_keep(u, "manifest", 8, NULL), 0);
 	assert_int_equal(vault_sync(u, NULL), 0);
 	assert_int_equal(vault_write(u, 8, "not synced, cut off at the end", 30, NULL), 0);
 	vault_end(u);
@@ -195,7 +199,7 @@ vault_adopt__R28_a_wrong_clock_and_a_death_behind_the_link_change_nothing(void *
 
 	(void)state;
 	assert_int_equal(vault_open(&v, folder, NULL), 0);
-	assert_int_equal(vault_begin(&u, v, id, "manifest", 8, NULL), 0);
+	assert_int_equal(vault_begin(&u, v, id, NULL), 0);
 	assert_int_equal(vault_write(u, 0, bytes, sizeof(bytes), NULL), 0);
 	/* the name is there, what comes behind it failed */
 	fault_arm_named("file.remove", 1, FAULT_ERRNO, EIO);
@@ -219,7 +223,7 @@ vault_drop__leaves_nothing(void **state)
 
 	(void)state;
 	assert_int_equal(vault_open(&v, folder, NULL), 0);
-	assert_int_equal(vault_begin(&u, v, id, "manifest", 8, NULL), 0);
+	assert_int_equal(vault_begin(&u, v, id, NULL), 0);
 	vault_end(u);
 	assert_int_equal(vault_drop(v, id, NULL), 0);
 	assert_int_equal(vault_drop(v, id, NULL), 0);
