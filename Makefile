@@ -49,8 +49,8 @@ TESTLIB_C := $(wildcard tests/lib/*.c tests/gen/*.c)
 TESTLIB_OBJ := $(TESTLIB_C:%.c=$(B)/%.o)
 TEST_C := $(wildcard tests/unit/test_*.c tests/pair/test_*.c tests/crash/test_*.c)
 TESTS := $(TEST_C:%.c=$(B)/%)
-TOOL_C := $(wildcard tests/tools/*.c tests/bench/*.c) tests/crash/replay.c
-TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so
+TOOL_C := $(filter-out tests/bench/slow_flush.c,$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
+TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(B)/tests/bench/slow_flush.so
 
 .PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean deps-build deps-test deps-lint
 .SECONDARY:
@@ -99,6 +99,11 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 $(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared -pthread $< -o $@ -ldl
+
+# Loaded into both sides of a bench: a disk whose flushes take longer.
+$(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CWARN) -O2 -g -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
 
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
@@ -155,12 +160,15 @@ demo: deps-build deps-demo
 	@$(MAKE) --no-print-directory build-all tools
 	@BUILD=$(CURDIR)/$(B) DICOM="$(DICOM)" KEEP="$(KEEP)" /usr/bin/python3 tests/demo/demo.py
 
-# Speed is reported, never tested; it runs beside Debian's Orthanc.
+# Speed is reported, never tested; it runs beside Debian's Orthanc. Each part by itself:
+# BUILD=build tests/bench/take_in.py --help, ...; ROUNDS= interleaved rounds of each.
+ROUNDS ?= 3
 bench: deps-build deps-test deps-bench
 	@$(MAKE) --no-print-directory build-all tools
-	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/take_in.py
-	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py
-	@$(B)/tests/bench/bench_store
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/take_in.py --rounds $(ROUNDS)
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/store.py --rounds $(ROUNDS)
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/query.py --rounds $(ROUNDS)
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py --rounds $(ROUNDS)
 
 # What outgrows `make check`, SECONDS= each, on fresh seeds: kill -9 rounds, power cuts, chaos, a cache turned over
 # and over, and every fuzzer.

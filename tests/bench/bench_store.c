@@ -1,27 +1,32 @@
 /*
  * bench_store - what the store alone can do: no network, no scanner.
  *
- *	bench_store DIR turn CLASS    turnover of a 512 MiB cache, 90 % full
+ *	bench_store DIR turn CLASS    a 512 MiB cache, 90 % full, filled and turned over five times
  *	bench_store DIR put SIZE THREADS SECONDS
+ *	bench_store DIR cold          a study read with nothing of it in memory, beside plain files
  *
  * DIR: an empty folder; what is in it stays, for inspection of the file.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
+#include "common/base/rng.h"
 #include "common/dicom/canon.h"
 #include "common/store/private.h"
 
 #define MIB ((uint64_t)1 << 20)
-enum { OBJECTS = 100000 };
+enum { OBJECTS = 100000, TURNS = 5, SLICES = 250, CT_SIZE = 526000 };
 
 struct load {
 	struct store *s;
@@ -114,17 +119,45 @@ mixed(uint64_t n)
 	return (size_t)(8 * MIB + x * 4000);
 }
 
+static uint64_t
+file_size(const char *dir, const char *name)
+{
+	char path[4096];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return stat(path, &st) ? 0 : (uint64_t)st.st_size;
+}
+
+struct turn {
+	double rate; /* MB/s */
+	uint64_t file;
+};
+
 static void
-turn(struct load *l, uint64_t quota)
+print_turns(const struct turn *t, unsigned refused)
+{
+	unsigned i;
+
+	for (i = 0; i <= TURNS; i++)
+		printf("turn %u: %.0f MB/s, file %.0f MB\n", i, t[i].rate, (double)t[i].file / 1e6);
+	printf("refused %u fill %.1f first %.1f last %.1f grew %.1f\n", refused, t[0].rate,
+	       t[1].rate, t[TURNS].rate, ((double)t[TURNS].file - (double)t[1].file) / 1e6);
+}
+
+/* Turn 0 fills the cache. */
+static void
+turn(struct load *l, const char *dir, uint64_t quota)
 {
 	uint64_t *oid = calloc(OBJECTS, sizeof(*oid)), first = 0, last = 0, bytes = 0;
+	struct turn turns[TURNS + 1];
 	struct store_space space;
 	struct err e = ERR_INIT;
 	double start = now();
-	unsigned turns = 0, refused = 0;
+	unsigned done = 0, refused = 0;
 	int rc;
 
-	while (oid && turns < 6 && last < OBJECTS) {
+	while (oid && done <= TURNS && last < OBJECTS) {
 		size_t size = mixed(last);
 
 		for (store_space(l->s, &space);
@@ -144,13 +177,119 @@ turn(struct load *l, uint64_t quota)
 		bytes += size;
 		if (bytes < quota)
 			continue;
-		printf("turn %u: %.0f MB/s, used %.0f %%, refused %u\n", ++turns,
-		       (double)bytes / (now() - start) / 1e6,
-		       100.0 * (double)space.used / (double)quota, refused);
+		turns[done].rate = (double)bytes / (now() - start) / 1e6;
+		turns[done++].file = file_size(dir, "data.mdb");
 		bytes = 0;
 		start = now();
 	}
+	if (done > TURNS)
+		print_turns(turns, refused);
 	free(oid);
+}
+
+/* --- cold --- */
+
+/* What the kernel keeps of a file goes; what is not on disk yet would stay. */
+static void
+forget_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fdatasync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+		exit(1);
+	(void)close(fd);
+}
+
+static void
+plain_path(const char *dir, unsigned i, char out[4096])
+{
+	(void)snprintf(out, 4096, "%s/slice%u", dir, i);
+}
+
+static void
+write_plain(const struct load *l, const char *dir)
+{
+	char path[4096];
+	unsigned i;
+
+	for (i = 0; i < SLICES; i++) {
+		int fd;
+
+		plain_path(dir, i, path);
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 || write(fd, l->bytes + i, CT_SIZE) != CT_SIZE || close(fd))
+			exit(1);
+	}
+}
+
+static double
+read_plain(const char *dir, unsigned char *to)
+{
+	char path[4096];
+	unsigned i;
+	double start;
+
+	for (i = 0; i < SLICES; i++) {
+		plain_path(dir, i, path);
+		forget_file(path);
+	}
+	start = now();
+	for (i = 0; i < SLICES; i++) {
+		int fd;
+
+		plain_path(dir, i, path);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, to, CT_SIZE) != CT_SIZE || close(fd))
+			exit(1);
+	}
+	return (double)SLICES * CT_SIZE / (now() - start) / 1e6;
+}
+
+static double
+read_study(struct store *s, const uint64_t *oid, unsigned char *to)
+{
+	struct store_reader *r;
+	struct err e = ERR_INIT;
+	double start = now();
+	size_t got;
+	unsigned i;
+
+	for (i = 0; i < SLICES; i++) {
+		if (store_read_open(&r, s, oid[i], &e) || store_read(r, 0, to, CT_SIZE, &got, &e) ||
+		    got != CT_SIZE)
+			die(&e);
+		store_read_close(r);
+	}
+	return (double)SLICES * CT_SIZE / (now() - start) / 1e6;
+}
+
+/* The study lies between others, which came at the same time: every third slice is its. */
+static void
+cold(struct load *l, const struct store_config *c)
+{
+	unsigned char *to = malloc(CT_SIZE);
+	uint64_t oid[SLICES], other;
+	char path[4096];
+	struct err e = ERR_INIT;
+	double ours, files;
+	unsigned i;
+
+	if (!to)
+		exit(1);
+	for (i = 0; i < SLICES; i++)
+		if (put(l, CT_SIZE, &oid[i], &e) || put(l, CT_SIZE, &other, &e) ||
+		    put(l, 8000, &other, &e))
+			die(&e);
+	write_plain(l, c->dir);
+	store_close(l->s);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", c->dir);
+	forget_file(path);
+	if (store_open(&l->s, c, &e))
+		die(&e);
+	ours = read_study(l->s, oid, to);
+	files = read_plain(c->dir, to);
+	printf("store %.1f files %.1f MB/s\n", ours, files);
+	free(to);
 }
 
 static void *
@@ -191,12 +330,15 @@ int
 main(int argc, char **argv)
 {
 	struct store_config c;
+	struct rng_seeded r;
 	struct load l;
 	struct err e = ERR_INIT;
 	bool turning = argc == 4 && strcmp(argv[2], "turn") == 0;
+	bool reading = argc == 3 && strcmp(argv[2], "cold") == 0;
 
-	if (!turning && argc != 6) {
-		fprintf(stderr, "bench_store DIR turn CLASS | DIR put SIZE THREADS SECONDS\n");
+	if (!turning && !reading && argc != 6) {
+		fprintf(stderr,
+			"bench_store DIR turn CLASS | DIR put SIZE THREADS SECONDS | DIR cold\n");
 		return 1;
 	}
 	memset(&c, 0, sizeof(c));
@@ -207,12 +349,15 @@ main(int argc, char **argv)
 	c.map_bytes = 64 * 1024 * MIB;
 	c.chunk_class = turning ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 	l.bytes = malloc(16 * MIB);
-	l.size = turning ? 0 : (size_t)strtoull(argv[3], NULL, 10);
+	l.size = turning || reading ? 0 : (size_t)strtoull(argv[3], NULL, 10);
 	if (!l.bytes || l.size > 16 * MIB || store_open(&l.s, &c, &e))
 		die(&e);
-	memset(l.bytes, 7, 16 * MIB);
+	rng_seeded_init(&r, 7);
+	rng_fill(&r.r, l.bytes, 16 * MIB);
 	if (turning)
-		turn(&l, c.quota);
+		turn(&l, c.dir, c.quota);
+	else if (reading)
+		cold(&l, &c);
 	else
 		throughput(&l, (unsigned)strtoul(argv[4], NULL, 10), strtod(argv[5], NULL));
 	store_close(l.s);

@@ -1,132 +1,123 @@
 #!/usr/bin/python3
 """Edge to central on loopback, durable at both ends, beside Orthanc's push to a peer.
 
-  sync.py [--rounds N]
+  sync.py [--rounds N] [--only push|entry]
 
-Ours: images are taken in while central is down; then central starts, and the clock runs from its
-first answered hello until nothing is owed. Orthanc's: one Orthanc holds the same images and stores
-them to another by POST /peers/<name>/store, one job for all. Medians of interleaved rounds, and
-ratios; no threshold.
+push: images are taken in while central is down; then central starts, and the clock runs from
+its first answered hello until nothing is owed. Orthanc's: one Orthanc holds the same images and
+stores them to another by POST /peers/<name>/store, one job for all. Medians of interleaved
+rounds, and ratios. entry: while a long queue drains, images of new studies come in; from
+the answer to the modality until C-FIND at central knows the study. No threshold.
 """
 import argparse
-import base64
 import json
 import os
-import shutil
-import statistics
-import subprocess
+import re
 import sys
-import tempfile
 import time
 import urllib.request
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "lib")]
-import nodes  # noqa: E402
+from peers import Folder, Orthanc, bench, files, median_of, nodes, send, size_of, verdict
 
-CASES = (("CT 512x512", ("--count", 400, "--rows", 512)), ("8 KB objects", ("--count", 3000, "--rows", 60)))
-
-
-def folder_size(folder):
-    return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+# title, options of gen_dicom, the ratio that is wanted
+CASES = (("CT 512x512", ("--count", 600, "--rows", 512), 3), ("8 KB objects", ("--count", 6000, "--rows", 60), 10))
+QUEUE = ("--count", 2000, "--rows", 512)
+ENTRY_WANTED = 100
 
 
-def ours(top, files):
-    central = nodes.central(os.path.join(top, "central"))
-    edge = nodes.edge(os.path.join(top, "edge"), "edge", quota="4GiB", central_port=central.http)
-    try:
-        edge.start()
-        nodes.run(nodes.tool("dicom_send"), "-q", "-c", edge.aet, "-n", 4, "127.0.0.1", edge.dicom, files, seconds=600)
-        count = len(os.listdir(files))
-        central.start(wait=False)
-        nodes.wait_for("hello", lambda: edge.status()["central"]["reachable"], 60)
-        start = time.monotonic()
+class Pair:
+    """A central that is not started, and an edge that is, with an HTTP port to ask it often."""
 
-        def done():
-            s = edge.status()
-            return s["owed"]["instances"] == 0 and s["ledger"]["receipted"] == count
-        nodes.wait_for("nothing is owed", done, 300)
-        return time.monotonic() - start
-    finally:
-        edge.kill()
-        central.kill()
+    def __init__(self, top):
+        self.central = nodes.central(top)
+        self.http = nodes.port()
+        self.edge = nodes.edge(top, "edge", quota="16GiB", central_port=self.central.http,
+                               http={"listen": f"127.0.0.1:{self.http}"})
 
+    def __enter__(self):
+        self.edge.start()
+        return self
 
-class Orthanc:
-    def __init__(self, top, name):
-        self.top, self.name = os.path.join(top, name), name
-        self.dicom, self.http, self.process = nodes.port(), nodes.port(), None
+    def __exit__(self, *_):
+        self.edge.kill()
+        self.central.kill()
 
-    def start(self, peers):
-        os.makedirs(self.top)
-        conf = os.path.join(self.top, "orthanc.json")
-        with open(conf, "w", encoding="utf-8") as f:
-            json.dump({"StorageDirectory": os.path.join(self.top, "data"), "DicomPort": self.dicom,
-                       "HttpPort": self.http, "DicomAet": self.name.upper(), "DicomCheckCalledAet": False,
-                       "DicomAlwaysAllowStore": True, "UnknownSopClassAccepted": True, "OrthancPeers": peers,
-                       "RegisteredUsers": {"b": "b"}, "AuthenticationEnabled": True}, f)
-        self.process = subprocess.Popen(["/usr/sbin/Orthanc", conf], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, env={**os.environ, "TCP_NODELAY": "1"})
-        nodes.wait_for("Orthanc", lambda: subprocess.run(["echoscu", "127.0.0.1", str(self.dicom)],
-                                                         stderr=subprocess.DEVNULL, check=False).returncode == 0)
-
-    def ask(self, path, body=None):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data=body)
-        request.add_header("Authorization", "Basic " + base64.b64encode(b"b:b").decode())
-        with urllib.request.urlopen(request, timeout=600) as answer:
+    def status(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/status", timeout=60) as answer:
             return json.loads(answer.read())
 
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
+    def meet(self):
+        """Central starts; returns when it has answered the first hello."""
+        self.central.start(wait=False)
+        nodes.wait_for("hello", lambda: self.status()["central"]["reachable"], 60)
+
+    def is_done(self, count):
+        s = self.status()
+        return s["owed"]["instances"] == 0 and s["ledger"]["receipted"] >= count
 
 
-def theirs(top, files):
-    far, near = Orthanc(top, "far"), Orthanc(top, "near")
-    try:
-        far.start({})
-        near.start({"far": [f"http://127.0.0.1:{far.http}/", "b", "b"]})
-        nodes.run(nodes.tool("dicom_send"), "-q", "-c", "NEAR", "-n", 4, "127.0.0.1", near.dicom, files, seconds=600)
-        all_of_it = near.ask("/instances")
+def ours(folder):
+    with Folder() as top, Pair(top) as pair:
+        send(pair.edge, folder, 4)
+        pair.meet()
         start = time.monotonic()
-        near.ask("/peers/far/store", json.dumps({"Resources": all_of_it, "Synchronous": True}).encode())
-        seconds = time.monotonic() - start
-        if len(far.ask("/instances")) != len(all_of_it):
-            raise nodes.Failed("the peer did not get all")
-        return seconds
-    finally:
-        far.kill()
-        near.kill()
+        nodes.wait_for("nothing is owed", lambda: pair.is_done(len(os.listdir(folder))), 300)
+        return time.monotonic() - start
 
 
-def one(run, files):
-    top = tempfile.mkdtemp(prefix="salamander-bench-")
-    try:
-        return run(top, files)
-    finally:
-        shutil.rmtree(top)
+def theirs(folder):
+    with Folder() as top:
+        far, near = Orthanc(top, "far"), Orthanc(top, "near")
+        near.settings["OrthancPeers"] = {"far": [f"http://127.0.0.1:{far.http}/", "b", "b"]}
+        try:
+            far.start()
+            near.start()
+            send(near, folder, 4)
+            all_of_it = near.ask("/instances")
+            start = time.monotonic()
+            near.ask("/peers/far/store", json.dumps({"Resources": all_of_it, "Synchronous": True}).encode())
+            seconds = time.monotonic() - start
+            if len(far.ask("/instances")) != len(all_of_it):
+                raise nodes.Failed("the peer did not get all")
+            return seconds
+        finally:
+            far.kill()
+            near.kill()
+
+
+def push(top, rounds):
+    for name, options, wanted in CASES:
+        folder = files(top, name.split()[0], *options)
+        count, size = len(os.listdir(folder)), size_of(folder)
+        a, b = median_of(rounds, lambda f=folder: ours(f), lambda f=folder: theirs(f))
+        print(f"{name}: {size / a / 1e6:.0f} MB/s, {count / a:.0f} objects/s; Orthanc's peer push "
+              f"{size / b / 1e6:.0f} MB/s, {count / b:.0f} objects/s: {verdict(b / a, wanted)}", flush=True)
+
+
+def entry(top):
+    folder = files(top, "queue", *QUEUE)
+    with Folder() as place, Pair(place) as pair:
+        send(pair.edge, folder, 4)
+        pair.meet()
+        _, out = nodes.run(bench("bench_dimse"), "entry", "127.0.0.1", pair.edge.dicom, pair.edge.aet,
+                           "127.0.0.1", pair.central.dicom, pair.central.aet, "-q", 40, seconds=300)
+        owed = pair.status()["owed"]["instances"]
+    p50, p99, most = (float(x) for x in re.findall(r"(?:p\d\d|most) ([\d.]+)", out))
+    print(f"a new study at central after its commit, {owed} images still owed at the end: p50 {p50:.0f}, "
+          f"p99 {p99:.0f}, most {most:.0f} ms" + ("" if most < ENTRY_WANTED else f"  (wanted: {ENTRY_WANTED})"),
+          flush=True)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--only", choices=("push", "entry"))
     args = p.parse_args()
-    top = tempfile.mkdtemp(prefix="salamander-bench-files-")
-    try:
-        for name, options in CASES:
-            files = os.path.join(top, name.split()[0])
-            nodes.run(nodes.tool("gen_dicom"), "--out", files, *options)
-            count, size = len(os.listdir(files)), folder_size(files)
-            times = {ours: [], theirs: []}
-            for _ in range(args.rounds):
-                for run, seconds in times.items():
-                    seconds.append(one(run, files))
-            a, b = (statistics.median(times[run]) for run in (ours, theirs))
-            print(f"{name}: {size / a / 1e6:.0f} MB/s, {count / a:.0f} objects/s; Orthanc's peer push "
-                  f"{size / b / 1e6:.0f} MB/s, {count / b:.0f} objects/s: {b / a:.1f} x", flush=True)
-    finally:
-        shutil.rmtree(top)
+    with Folder() as top:
+        if args.only != "entry":
+            push(top, args.rounds)
+        if args.only != "push":
+            entry(top)
     return 0
 
 

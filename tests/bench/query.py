@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+"""How soon a viewer is answered, with 50,000 studies while 4 modalities send.
+
+  query.py [--studies N] [--queries N] [--rounds N] [--rate IMAGES/S] [--no-orthanc]
+
+One open association at the edge: patient ID, accession (hit and miss), today + modality, name
+prefix: p50 and p99 to the first and to the last of about 100 answers, while four modalities
+send CT slices, --rate each a second (20: a fast scanner), and once more while they send all
+they can. A wildcard in the middle of the name beside Orthanc's, on idle nodes, in interleaved
+rounds. Then: the last of 250 slices of a CT, from before it is sent until C-FIND counts 250.
+"""
+import argparse
+import re
+import subprocess
+import sys
+
+from peers import Folder, Orthanc, bench, median_of, nodes, verdict
+
+FIRST_WANTED, LAST_WANTED, MIDDLE_WANTED, SLICE_WANTED = 10, 50, 5, 1000
+KINDS = ("id", "hit", "miss", "day", "prefix")
+
+
+def dimse(what, node, *options):
+    return nodes.run(bench("bench_dimse"), what, "127.0.0.1", node.dicom, node.aet, *options, seconds=900)[1]
+
+
+def ask(node, studies, queries, *kinds):
+    """{kind: (first p50, first p99, last p50, last p99)} in ms."""
+    out = dimse("ask", node, "-c", studies, "-q", queries, *kinds)
+    rows = {}
+    for line in out.splitlines():
+        rows[line.split()[0]] = [float(x) for x in re.findall(r"p\d\d ([\d.]+)", line)]
+        if re.search(r"answers (\d+)", line).group(1) == "0" and not line.startswith("miss"):
+            raise nodes.Failed(f"nothing was found: {line}")
+    return rows
+
+
+def while_sending(node, rate, args):
+    sender = subprocess.Popen([bench("bench_dimse"), "modality", "127.0.0.1", str(node.dicom), node.aet, "-n", "4",
+                               "-r", str(rate), "-t", "600"], stdout=subprocess.DEVNULL)
+    try:
+        rows = ask(node, args.studies, args.queries, *KINDS)
+        if sender.poll() is not None:
+            raise nodes.Failed("the modalities stopped")
+        return rows
+    finally:
+        sender.kill()
+        sender.wait()
+
+
+def show(title, rows):
+    print(f"{title}: ms, p50 and p99\n{'':10} {'first':>15} {'last':>15}")
+    for kind, (first50, first99, last50, last99) in rows.items():
+        short = [f"first < {FIRST_WANTED}" for _ in range(first99 >= FIRST_WANTED)] + \
+            [f"last < {LAST_WANTED}" for _ in range(last99 >= LAST_WANTED)]
+        print(f"{kind:10} {first50:7.2f} {first99:7.2f} {last50:7.2f} {last99:7.2f}"
+              + (f"  (wanted: p99 {', '.join(short)})" if short else ""), flush=True)
+
+
+def beside_orthanc(top, edge, args):
+    orthanc = Orthanc(top, SyncStorageArea=False)  # for loading only: then it starts anew
+    try:
+        orthanc.start()
+        dimse("load", orthanc, "-n", 8, "-c", args.studies)
+        orthanc.stop()
+        del orthanc.settings["SyncStorageArea"]
+        orthanc.start()
+        ours, theirs = median_of(args.rounds, *(
+            lambda node=node: ask(node, args.studies, 5, "middle")["middle"][2] for node in (edge, orthanc)))
+    finally:
+        orthanc.kill()
+    print(f"wildcard in the middle of the name: {ours:.1f} ms; Orthanc {theirs:.1f} ms:"
+          f" {verdict(theirs / ours, MIDDLE_WANTED)}", flush=True)
+
+
+def last_slice(edge):
+    p50, p99, _ = (float(x) for x in re.findall(r"(?:p\d\d|most) ([\d.]+)", dimse("last", edge, "-q", 5)))
+    print(f"last of 250 slices sent -> 250 by C-FIND: median {p50:.1f} ms, most {p99:.1f} ms"
+          + ("" if p99 < SLICE_WANTED else f"  (wanted: {SLICE_WANTED})"), flush=True)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--studies", type=int, default=50000)
+    p.add_argument("--queries", type=int, default=400)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--rate", type=int, default=20)
+    p.add_argument("--no-orthanc", action="store_true")
+    args = p.parse_args()
+    with Folder() as top:
+        edge = nodes.edge(top, "bench", quota="32GiB")
+        try:
+            edge.start()
+            dimse("load", edge, "-n", 8, "-c", args.studies)
+            show(f"{args.studies} studies, nothing else", ask(edge, args.studies, args.queries, *KINDS))
+            for rate in (args.rate, 0):
+                show(f"while 4 modalities send {rate or 'all they can'} images/s", while_sending(edge, rate, args))
+            last_slice(edge)
+            if not args.no_orthanc:
+                beside_orthanc(top, edge, args)
+        finally:
+            edge.kill()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
