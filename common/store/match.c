@@ -57,30 +57,42 @@ wild(const char *k, size_t kn, const char *v, size_t vn)
 	return ki == kn;
 }
 
+bool
+match_wild(const struct buf *key, const char *name, size_t n)
+{
+	return wild((const char *)key->data, key->len, name, n);
+}
+
+static void
+trim_carets(struct buf *b)
+{
+	while (b->len > 0 && b->data[b->len - 1] == '^')
+		b->len--;
+}
+
+/* A key without component groups may match any one of them, never across two. */
 static bool
 names(const char *k, size_t kn, const char *v, size_t vn)
 {
 	struct buf key = BUF_INIT, value = BUF_INIT;
-	const char *group = v, *end = v + vn;
-	bool yes;
+	const char *end = v + vn;
+	bool whole = memchr(k, '=', kn) != NULL, yes = false;
+	size_t key_n;
 
 	index_fold(&key, k, kn);
-	index_fold(&value, v, vn);
-	yes = wild((const char *)key.data, key.len, (const char *)value.data, value.len);
-	/* A key without component groups may match any one of them. */
-	while (!yes && !memchr(k, '=', kn) && group < end) {
-		const char *next = memchr(group, '=', (size_t)(end - group));
-		size_t n = (size_t)((next ? next : end) - group);
+	key_n = key.len;
+	do {
+		const char *next = whole ? NULL : memchr(v, '=', (size_t)(end - v));
 
 		buf_clear(&value);
-		index_fold(&value, group, n);
-		while (value.len > 0 && value.data[value.len - 1] == '^')
-			value.len--;
-		while (key.len > 0 && key.data[key.len - 1] == '^')
-			key.len--;
-		yes = wild((const char *)key.data, key.len, (const char *)value.data, value.len);
-		group += n + 1;
-	}
+		index_fold(&value, v, (size_t)((next ? next : end) - v));
+		key.len = key_n;
+		yes = match_wild(&key, (const char *)value.data, value.len);
+		trim_carets(&key);
+		trim_carets(&value);
+		yes = yes || match_wild(&key, (const char *)value.data, value.len);
+		v = next ? next + 1 : NULL;
+	} while (!yes && v);
 	buf_fini(&key);
 	buf_fini(&value);
 	return yes;

@@ -14,9 +14,13 @@
 
 #include "common/dicom/attrs.h"
 
+struct buf;
+
 /* key: as queried, not empty (empty and "*" are universal: never asked here). */
 bool match_value(const char vr[2], const char *key, size_t key_n, struct attr value);
 bool match_universal(const char *key, size_t n);
+/* A folded key against a folded name. */
+bool match_wild(const struct buf *key, const char *name, size_t n);
 bool match_has_wildcard(const char *key, size_t n);
 /* The inclusive bounds of a DA key; false when it is no date or range of dates. */
 bool match_date_range(const char *key, size_t n, char from[9], char to[9]);

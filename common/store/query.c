@@ -10,10 +10,12 @@
 #include "common/kv/kv.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
+#include "common/store/name_filter.h"
 #include "common/store/order.h"
 #include "common/store/store.h"
 
-enum { PAGE_MATCHES = 64, PAGE_LOOKS = 512, NAME_PREFIX_MAX = 100 };
+/* The first page is short: a viewer sees the first answers at once. */
+enum { FIRST_PAGE = 8, PAGE_MATCHES = 64, PAGE_LOOKS = 512, NAME_PREFIX_MAX = 100 };
 /* More candidates than this are not sorted: all studies are gone through, newest first. */
 enum { ORDER_MAX = 16384 };
 
@@ -33,6 +35,7 @@ struct query {
 	enum source source;
 	bool exhausted, wants_availability, collecting;
 	struct order order;	    /* FROM_ORDER */
+	struct name_filter filter;  /* collecting names */
 	struct buf low, high;	    /* of the lookup range: low <= key < high */
 	size_t value_at;	    /* lookup keys: the study UID lies behind this many NULs */
 	struct buf last;	    /* the last key looked at */
@@ -40,7 +43,7 @@ struct query {
 	char inner_study[UID_SIZE]; /* SERIES, IMAGE: the study being walked */
 	struct buf inner;	    /* and its last row's key                */
 	struct match page[PAGE_MATCHES];
-	unsigned n_page, at;
+	unsigned n_page, at, page_most;
 	struct buf bytes;
 };
 
@@ -101,8 +104,9 @@ static bool
 by_name(struct query *q, const struct attr *name)
 {
 	struct buf prefix = BUF_INIT;
+	struct attr date;
 	size_t n = 0;
-	bool use;
+	bool use, filtered = name_filter_init(&q->filter, name->value, name->n);
 
 	while (n < name->n && !strchr("*?=", name->value[n]))
 		n++;
@@ -112,7 +116,8 @@ by_name(struct query *q, const struct attr *name)
 		for (n = NAME_PREFIX_MAX; n > 0 && (name->value[n] & 0xc0) == 0x80;)
 			n--;
 	index_fold(&prefix, name->value, n);
-	use = prefix.len > 0;
+	/* Without a prefix a date narrows more; without that all names are looked at. */
+	use = prefix.len > 0 || (filtered && !get_key(q, TAG_STUDY_DATE, &date));
 	if (use)
 		range(q, INDEX_NAME, (const char *)prefix.data, prefix.len,
 		      (const char *)prefix.data, prefix.len);
@@ -200,6 +205,7 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	q->c = *c;
 	buf_put(&q->keys, c->keys.p, c->keys.n);
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
+	q->page_most = FIRST_PAGE;
 	choose(q);
 	rc = check_upper(q, e);
 	if (!rc)
@@ -228,6 +234,7 @@ query_close(struct query *q)
 	buf_fini(&q->inner);
 	buf_fini(&q->bytes);
 	order_fini(&q->order);
+	name_filter_fini(&q->filter);
 	free(q);
 }
 
@@ -515,7 +522,7 @@ walk_inner(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	rc = kv_cursor_seek(c, kv_slice(q->inner.data, q->inner.len), &k, &v, e);
 	if (!rc && k.n == q->inner.len && memcmp(k.p, q->inner.data, k.n) == 0)
 		rc = kv_cursor_next(c, &k, &v, e);
-	while (!rc && q->n_page < PAGE_MATCHES && *looks < PAGE_LOOKS) {
+	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS) {
 		if (k.n < prefix || memcmp(k.p, q->inner.data, prefix) != 0) {
 			rc = ERR_ABSENT;
 			break;
@@ -630,7 +637,7 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	if (rc)
 		return rc;
 	rc = seek(q, c, &k, &v, e);
-	while (!rc && q->n_page < PAGE_MATCHES && *looks < PAGE_LOOKS && !q->inner_study[0]) {
+	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS && !q->inner_study[0]) {
 		if (!candidate(q, k, v, study)) {
 			rc = ERR_ABSENT;
 			break;
@@ -638,7 +645,11 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 		++*looks;
 		buf_clear(&q->last);
 		buf_put(&q->last, k.p, k.n);
-		rc = q->collecting ? add_candidate(q, tx, study, e) : try_study(q, tx, study, e);
+		if (!q->collecting)
+			rc = try_study(q, tx, study, e);
+		else if (q->low.data[0] != INDEX_NAME ||
+			 name_filter_passes(&q->filter, (const char *)k.p + 1, strlen(k.p) - 1))
+			rc = add_candidate(q, tx, study, e);
 		if (!rc)
 			rc = kv_cursor_next(c, &k, &v, e);
 	}
@@ -687,7 +698,7 @@ walk_uids(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	char study[UID_SIZE];
 	int rc = 0;
 
-	while (!rc && q->n_page < PAGE_MATCHES && *looks < PAGE_LOOKS && !q->inner_study[0]) {
+	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS && !q->inner_study[0]) {
 		if (q->source == FROM_ORDER ? !order_next(&q->order, study) : next_uid(q, study)) {
 			q->exhausted = true;
 			break;
@@ -710,7 +721,7 @@ fill_page(struct query *q, struct err *e)
 	rc = store_begin_read(&tx, q->s, e);
 	if (rc)
 		return rc;
-	while (!rc && q->n_page < PAGE_MATCHES && looks < PAGE_LOOKS &&
+	while (!rc && q->n_page < q->page_most && looks < PAGE_LOOKS &&
 	       (q->inner_study[0] || !q->exhausted)) {
 		if (q->inner_study[0])
 			rc = walk_inner(q, tx, &looks, e);
@@ -720,6 +731,7 @@ fill_page(struct query *q, struct err *e)
 			rc = walk_table(q, tx, &looks, e);
 	}
 	store_end_read(tx);
+	q->page_most = PAGE_MATCHES;
 	if (!rc && buf_failed(&q->bytes))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for a page of answers");
 	return rc;

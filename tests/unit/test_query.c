@@ -165,7 +165,14 @@ ask_by_chance(struct world *w, struct asked *q)
 					    "DOE^JANE",
 					    "*",
 					    "o'neil^a*b",
-					    "yamada^tarou=*"};
+					    "yamada^tarou=*",
+					    "*ANE",
+					    "*e^j*",
+					    "*^??na",
+					    "**",
+					    "?*",
+					    "*=*",
+					    "*^^*r"};
 	static const char *const dates[] = {"20260301-20260415", "-20260110", "20261201-",
 					    "20260505", "20260101-20261231"};
 	static const char *const modalities[] = {"CT", "SR", "MR\\US", "*R", "XX"};
@@ -180,7 +187,7 @@ ask_by_chance(struct world *w, struct asked *q)
 	if (rng_below(r, 5) == 0)
 		(void)snprintf(q->accession, TEXT, rng_below(r, 3) ? "%s" : "%.2s?", s->accession);
 	if (rng_below(r, 3) == 0)
-		(void)snprintf(q->name, TEXT, "%s", pick(w, names, 11));
+		(void)snprintf(q->name, TEXT, "%s", pick(w, names, 18));
 	if (rng_below(r, 3) == 0)
 		(void)snprintf(q->date, TEXT, "%s", pick(w, dates, 5));
 	if (rng_below(r, 3) == 0)
