@@ -16,6 +16,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
+#include "common/os/command.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "tests/lib/folder.h"
@@ -155,6 +156,52 @@ conf_explain__names_every_setting(void **state)
 	free(text);
 }
 
+/* --- commands --- */
+
+static const struct command orders[] = {
+	{"evict", 1, 1, " --study= --json ", "evict [--study UID]", false, false, NULL},
+	{"pin", 2, 2, " --until= ", "pin STUDY", false, false, NULL}};
+
+static const char *
+wrong(struct asked *a, size_t n, const char *const *words)
+{
+	const char *usage;
+
+	return command_check(a, orders, 2, n, words, &usage) ? NULL : usage;
+}
+
+static void
+command_check__refuses_every_word_that_is_not_the_commands_own(void **state)
+{
+	static const char *const good[] = {"evict", "--study", "--json", "--json"};
+	static const char *const bad[][3] = {{"evict", "1.2.3"},
+					     {"evict", "--stud", "1"},
+					     {"evict", "--study"},
+					     {"evict", "--until", "x"},
+					     {"pin"},
+					     {"pin", "a", "b"},
+					     {"evict", "--"},
+					     {"evict", "--study=", "1"}};
+	static const char *const unknown[] = {"fly"};
+	struct asked a;
+	size_t i, n;
+
+	(void)state;
+	assert_null(wrong(&a, 4, good));
+	assert_string_equal(command_option(&a, "--study"), "--json");
+	assert_string_equal(command_option(&a, "--json"), "");
+	assert_null(command_option(&a, "--until"));
+	assert_int_equal(a.n, 1);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		for (n = 0; n < 3 && bad[i][n]; n++)
+			;
+		assert_string_equal(wrong(&a, n, bad[i]),
+				    bad[i][0][0] == 'e' ? orders[0].usage : orders[1].usage);
+	}
+	assert_string_equal(wrong(&a, 1, unknown), "no such command; see --help");
+	assert_string_equal(wrong(&a, 0, NULL), "no such command; see --help");
+}
+
 /* --- files --- */
 
 static int
@@ -274,6 +321,7 @@ main(void)
 		cmocka_unit_test(conf_load__gives_values_and_defaults),
 		cmocka_unit_test(conf_load__names_file_and_line_of_each_mistake),
 		cmocka_unit_test(conf_list__an_empty_one_is_empty_and_takes_no_default),
+		cmocka_unit_test(command_check__refuses_every_word_that_is_not_the_commands_own),
 		cmocka_unit_test(conf_explain__names_every_setting),
 		cmocka_unit_test(file_replace__each_failed_step_leaves_old_or_new),
 		cmocka_unit_test(file_replace__each_death_leaves_old_or_new),
