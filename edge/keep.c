@@ -96,7 +96,7 @@ real_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* What is taken of the quota when all that was dropped is gone; what was let in counts. */
+/* What is taken of the limit when all that was dropped is gone; what was let in counts. */
 static uint64_t
 taken(const struct store_space *s)
 {
@@ -109,7 +109,8 @@ percent_used(struct edge *e)
 	struct store_space s;
 
 	store_space(e->store, &s);
-	return s.quota ? (unsigned)(taken(&s) * 100 / s.quota) : 0;
+	/* R12: on a disk that is smaller than the quota, the disk is what is full. */
+	return s.limit ? (unsigned)(taken(&s) * 100 / s.limit) : 0;
 }
 
 /* --- one round --- */
@@ -135,10 +136,10 @@ enough(const struct round *r)
 	struct store_space s;
 
 	store_space(r->k->e->store, &s);
-	if (!r->down_to || !s.quota)
+	if (!r->down_to || !s.limit)
 		return false;
 	/* R10: in the dark only what is above the line goes, whoever waits. */
-	return (taken(&s) + (r->dark ? 0 : r->need)) * 100 / s.quota <= r->down_to;
+	return (taken(&s) + (r->dark ? 0 : r->need)) * 100 / s.limit <= r->down_to;
 }
 
 /* Studies in the order of R11, each whole, until enough is free. */
@@ -391,7 +392,7 @@ keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
 	hours = hours > HOURS ? HOURS : hours < 1 ? 1 : hours;
 	rate = taken / hours;
 	store_space(k->e->store, &s);
-	free_bytes = s.quota > s.used ? (double)(s.quota - s.used) : 0;
+	free_bytes = s.limit > s.used ? (double)(s.limit - s.used) : 0;
 	out->rate_known = rate > 0;
 	out->hours_left = out->rate_known ? (free_bytes + (double)evictable) / rate : 0;
 	out->hours_left_dark = out->rate_known ? free_bytes / rate : 0;

@@ -429,7 +429,7 @@ is_here(struct refilling *f, const struct wanted *w)
 	return v.state == VERSION_HERE;
 }
 
-/* R12: refill is admitted up to 70 % of the quota. */
+/* R12: refill is admitted up to 70 % of the quota, or of what the disk leaves of it. */
 static bool
 enough(struct refilling *f)
 {
@@ -437,7 +437,7 @@ enough(struct refilling *f)
 
 	store_space(f->e->store, &s);
 	f->out->stopped = f->out->stopped || (f->c->bytes && f->out->bytes >= f->c->bytes) ||
-			  (s.quota && s.used >= s.quota / 100 * QUOTA_PERCENT);
+			  (s.limit && s.used >= s.limit / 100 * QUOTA_PERCENT);
 	return f->out->stopped;
 }
 

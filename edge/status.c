@@ -249,8 +249,8 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 		   "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s.counts.instances, (unsigned long long)s.counts.studies,
 		   (unsigned long long)s.counts.bytes,
-		   (unsigned long long)(s.space.quota ? s.space.used * 100 / s.space.quota : 0),
-		   (unsigned long long)(s.space.quota >> 20), (unsigned long long)s.owed.owed,
+		   (unsigned long long)(s.space.limit ? s.space.used * 100 / s.space.limit : 0),
+		   (unsigned long long)(s.space.limit >> 20), (unsigned long long)s.owed.owed,
 		   (unsigned long long)s.owed.owed_bytes, (unsigned long long)oldest_seconds(e, &s),
 		   (unsigned long long)s.owed.parked,
 		   (unsigned long long)(s.ledger.seq > s.contact.announced

@@ -33,16 +33,6 @@ space_measure(struct store *s, struct kv_txn *txn)
 		atomic_store(&s->used, used);
 }
 
-void
-store_space(struct store *s, struct store_space *out)
-{
-	out->quota = s->c.quota;
-	out->used = atomic_load(&s->used);
-	out->dropping = atomic_load(&s->dropping);
-	out->admitted = atomic_load(&s->admitted);
-	out->map = s->c.map_bytes;
-}
-
 /*
  * The environment's file never shrinks and its free pages are used again, so it may hold what
  * its file has and what the disk has free. Asked once a second; what we write meanwhile counts
@@ -61,6 +51,27 @@ disk_limit(struct store *s)
 	atomic_store(&s->disk_limit, limit);
 	atomic_store(&s->disk_until, now + DISK_ASKED_MS);
 	return limit;
+}
+
+/* What take-in may fill; a disk that leaves nothing at all cannot be made room on. */
+static uint64_t
+limit_of(struct store *s)
+{
+	uint64_t disk = disk_limit(s);
+
+	disk = disk > STORE_DISK_RESERVE ? disk - STORE_DISK_RESERVE : s->c.quota;
+	return disk < s->c.quota ? disk : s->c.quota;
+}
+
+void
+store_space(struct store *s, struct store_space *out)
+{
+	out->quota = s->c.quota;
+	out->limit = limit_of(s);
+	out->used = atomic_load(&s->used);
+	out->dropping = atomic_load(&s->dropping);
+	out->admitted = atomic_load(&s->admitted);
+	out->map = s->c.map_bytes;
 }
 
 static bool

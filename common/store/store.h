@@ -226,6 +226,7 @@ int store_check(struct store *s, uint64_t oid, struct err *e);
 /* ---- room (R12) ---- */
 struct store_space {
 	uint64_t quota;	   /* 0: none                                             */
+	uint64_t limit;	   /* what may be used: the quota, or less on a small disk */
 	uint64_t used;	   /* pages in use, in bytes, incl. what waits to be freed */
 	uint64_t dropping; /* of these: chunks that are being deleted now         */
 	uint64_t admitted; /* let in, and in memory still                         */

@@ -317,6 +317,33 @@ keep__R12_what_is_on_its_way_in_counts_when_room_is_made(void **state)
 }
 
 /* R22: receipts of the central that burnt release nothing. */
+/* A neighbour has filled the disk: far below the quota, and yet there is no room. */
+static void
+keep__R12_a_disk_smaller_than_the_quota_is_a_full_cache(void **state)
+{
+	struct store_space space;
+	int64_t since = 0;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	store_space(p.edge.store, &space);
+	assert_true(space.used < space.quota / 2);
+	atomic_store(&p.edge.store->disk_until, INT64_MAX);
+	atomic_store(&p.edge.store->disk_limit, space.used + STORE_DISK_RESERVE);
+	assert_int_equal(store_admit(p.edge.store, 4096, NULL), ERR_FULL);
+	assert_true(keep_wait(p.edge.keep, 4096, &since)); /* central has released all of it */
+	assert_int_equal(store_admit(p.edge.store, 4096, NULL), 0);
+	/* Nothing at all is left for the cache: what is in it stays for the viewers. */
+	assert_int_equal(pair_send(&p, 100), 0);
+	assert_true(pair_settle(&p, TURNS));
+	atomic_store(&p.edge.store->disk_limit, STORE_DISK_RESERVE);
+	since = 0;
+	assert_false(keep_wait(p.edge.keep, 4096, &since));
+	assert_true(pair_edge_has(&p, 100));
+	pair_fini(&p);
+}
+
 static void
 evict__R22_another_epoch_releases_nothing(void **state)
 {
@@ -623,6 +650,7 @@ main(void)
 		cmocka_unit_test(evict__R10_dark_keep_frees_nothing_and_refuses),
 		cmocka_unit_test(evict__R10_in_the_dark_only_what_holdings_confirmed),
 		cmocka_unit_test(keep__R12_what_is_on_its_way_in_counts_when_room_is_made),
+		cmocka_unit_test(keep__R12_a_disk_smaller_than_the_quota_is_a_full_cache),
 		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
 		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),
 		cmocka_unit_test(rebuild__R13_finds_every_image_again_and_voids_all_receipts),
