@@ -206,7 +206,13 @@ class Wan:
             for s in (near, far):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
-                self.pairs.append((near, far))
+                alive = self.up  # cut meanwhile: nothing may get through any more
+                if alive:
+                    self.pairs.append((near, far))
+            if not alive:
+                near.close()
+                far.close()
+                continue
             threading.Thread(target=self.pump, args=(near, far, True), daemon=True).start()
             threading.Thread(target=self.pump, args=(far, near, False), daemon=True).start()
 
@@ -252,8 +258,8 @@ class Wan:
             return part, True
 
     def cut(self):
-        self.up = False
         with self.lock:
+            self.up = False
             pairs, self.pairs = self.pairs, []
         for pair in pairs:
             for s in pair:
