@@ -277,11 +277,15 @@ rebuild(struct asked *a)
 	if (rc)
 		return command_failed(a, &err);
 	buf_printf(&out,
-		   "%llu images found again, all owed until central confirms them; %llu torn%s%s\n",
+		   "%llu images found again, all owed until central confirms them; %llu torn, "
+		   "%llu known without bytes%s%s\n",
 		   (unsigned long long)result.objects, (unsigned long long)result.torn,
+		   (unsigned long long)result.known,
 		   result.kept ? "; the old file stays as store.old" : "",
 		   /* R20: nobody shall take a part for the whole */
-		   edge_has_central(e) ? "; `refill` lists what had been evicted" : "");
+		   result.listed ? ""
+				 : "; the list of what had been evicted could not be read: "
+				   "`refill` brings it back");
 	return command_give(a, &out, result.torn ? COMMAND_PERSON : COMMAND_OK);
 }
 

@@ -10,6 +10,7 @@
 #include "common/store/salvage.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/old_store.h"
 #include "edge/take_in.h"
 
 enum { MAP_MORE = 256 << 20 };
@@ -17,6 +18,8 @@ enum { MAP_MORE = 256 << 20 };
 struct rebuilding {
 	struct edge *e;
 	void *sink;
+	struct old_store old;
+	uint64_t again; /* came twice: its pages had been freed and not used since */
 };
 
 static void
@@ -44,10 +47,18 @@ static int
 end(void *arg, struct err *err)
 {
 	struct rebuilding *r = arg;
-	int rc = take_in_kept_end(r->sink, err);
+	bool again;
+	int rc = take_in_kept_end(r->sink, &again, err);
 
 	r->sink = NULL;
+	r->again += !rc && again;
 	return rc;
+}
+
+static bool
+missed(void *arg, uint64_t id)
+{
+	return old_store_missed(&((struct rebuilding *)arg)->old, id);
 }
 
 static int
@@ -91,17 +102,29 @@ old_size(const struct edge *e, uint64_t *size, struct err *err)
  * eviction brings the cache back below its quota as it always does.
  */
 static int
-fill(struct edge *e, struct salvage_result *found, struct err *err)
+fill(struct edge *e, struct rebuild_result *out, struct err *err)
 {
-	struct rebuilding r = {e, NULL};
-	struct salvage_to to = {begin, bytes, end, &r};
-	char data[PATH_MAX];
+	struct rebuilding r = {.e = e};
+	struct salvage_to to = {begin, bytes, end, missed, &r};
+	struct salvage_result found;
+	char data[PATH_MAX], store[PATH_MAX];
 	int rc;
 
+	path_of(e, "store", store);
 	path_of(e, "store/data.mdb", data);
-	rc = file_missing(data) ? 0 : salvage_file(data, &to, found, err);
+	if (file_missing(data))
+		return 0;
+	rc = old_store_read(&r.old, e, store, err);
+	if (!rc)
+		rc = salvage_file(data, &to, &found, err);
 	if (r.sink)
 		take_in_kept_drop(r.sink);
+	if (!rc) {
+		out->objects = found.objects - r.again;
+		out->torn = found.torn;
+		rc = old_store_bequeath(e, store, &out->known, &out->listed, err);
+	}
+	old_store_fini(&r.old);
 	return rc;
 }
 
@@ -125,29 +148,26 @@ swap(struct edge *e, struct err *err)
 int
 rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
 {
-	struct salvage_result found;
 	uint64_t size = 0;
 	int rc = empty_folder(e, "store.new", err);
 
 	memset(out, 0, sizeof(*out));
-	memset(&found, 0, sizeof(found));
 	if (!rc)
 		rc = old_size(e, &size, err);
 	if (!rc)
 		rc = edge_open_new_store(e, "store.new", 2 * size + MAP_MORE, err);
 	if (!rc)
-		rc = fill(e, &found, err);
+		rc = fill(e, out, err);
 	edge_close_store(e);
 	if (!rc)
 		rc = swap(e, err);
 	if (rc)
 		return rc;
-	out->objects = found.objects;
-	out->torn = found.torn;
-	out->kept = found.torn > 0;
+	out->kept = out->torn > 0;
 	if (!out->kept)
 		rc = empty_folder(e, "store.old", err);
-	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu",
-		 (unsigned long long)out->objects, (unsigned long long)out->torn);
+	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu known=%llu",
+		 (unsigned long long)out->objects, (unsigned long long)out->torn,
+		 (unsigned long long)out->known);
 	return rc ? rc : edge_open_store(e, err);
 }

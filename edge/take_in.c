@@ -335,7 +335,7 @@ take_in_kept_feed(void *sink, const void *p, size_t n, struct err *err)
 }
 
 int
-take_in_kept_end(void *sink, struct err *err)
+take_in_kept_end(void *sink, bool *again, struct err *err)
 {
 	struct taking *t = sink;
 	const struct object_info *found = NULL;
@@ -347,6 +347,7 @@ take_in_kept_end(void *sink, struct err *err)
 		info = *found;
 		rc = commit(t, &info, (info.flags & OBJECT_REFUSED) != 0, err);
 	}
+	*again = t->verdict.duplicate;
 	abandon(t);
 	return rc;
 }

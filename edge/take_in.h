@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include <stdbool.h>
+
 struct dimse_handlers;
 struct edge;
 struct err;
@@ -17,10 +19,10 @@ struct err;
 void take_in_handlers(struct dimse_handlers *h);
 
 /* A canonical file that was here before (R13): stored, announced and owed like a new one.
- * end frees, whatever it returns. */
+ * end frees, whatever it returns; *again: it had come already. */
 int take_in_kept_begin(struct edge *e, void **sink, struct err *err);
 int take_in_kept_feed(void *sink, const void *p, size_t n, struct err *err);
-int take_in_kept_end(void *sink, struct err *err);
+int take_in_kept_end(void *sink, bool *again, struct err *err);
 void take_in_kept_drop(void *sink);
 
 #endif

@@ -209,7 +209,7 @@ give(struct salvage *s, const struct found *f, size_t n, const struct salvage_to
 	if (rc)
 		return rc;
 	if (!whole) {
-		out->torn++;
+		out->torn += !to->missed || to->missed(to->arg, f->id);
 		return 0;
 	}
 	rc = to->begin(to->arg, &o, e);

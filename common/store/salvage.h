@@ -10,6 +10,7 @@
 #ifndef SALAMANDER_COMMON_STORE_SALVAGE_H
 #define SALAMANDER_COMMON_STORE_SALVAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/digest.h"
@@ -28,13 +29,15 @@ struct salvage_to {
 	int (*begin)(void *arg, const struct salvaged *o, struct err *e);
 	int (*bytes)(void *arg, const void *p, size_t n, struct err *e);
 	int (*end)(void *arg, struct err *e);
+	/* Chunks under this id make no whole: has an object gone with them? NULL: yes. */
+	bool (*missed)(void *arg, uint64_t id);
 	void *arg;
 };
 
 struct salvage_result {
 	uint64_t chunks;  /* whose checksum is right         */
 	uint64_t objects; /* given                           */
-	uint64_t torn;	  /* ids with chunks that make no whole */
+	uint64_t torn;	  /* ids with chunks that make no whole, and are missed */
 };
 
 /* path: the environment's data.mdb. */

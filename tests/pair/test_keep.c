@@ -16,11 +16,13 @@
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
 #include "common/os/ctl.h"
+#include "common/os/file.h"
 #include "common/store/private.h"
 #include "edge/edge_commands.h"
 #include "edge/evict.h"
 #include "edge/holdings.h"
 #include "edge/keep.h"
+#include "edge/old_store.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
@@ -485,6 +487,16 @@ owed(struct pair *p)
 	return c.owed;
 }
 
+static int
+refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = false};
+	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
+
+	(void)n;
+	return refill_run(node, &c, r, out, NULL);
+}
+
 /* --- rebuild --- */
 
 static void
@@ -526,6 +538,112 @@ rebuild__R13_finds_every_image_again_and_voids_all_receipts(void **state)
 	for (i = 0; i < t.n; i++)
 		assert_int_equal(t.rows[i].of[TALLY_LOST] + t.rows[i].of[TALLY_OWED], 0);
 	tally_free(&t);
+	pair_fini(&p);
+}
+
+static int
+hold(struct store_tx *tx, void *arg, struct err *e)
+{
+	(void)arg;
+	return sync_set_number(tx, "hold", 1, e);
+}
+
+/* What came back after an eviction lies there twice; what did not is known still, and so is hold. */
+static void
+rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
+{
+	struct rebuild_result result;
+	struct refill_result refilled;
+	const char *words[1] = {(const char *)(void *)&refilled};
+	char first[UID_SIZE], second[UID_SIZE];
+	struct err e = ERR_INIT;
+	struct store_tx *tx;
+	uint64_t n, bytes, held = 0;
+	struct edge edge;
+	struct pair p;
+
+	(void)state;
+	ready(&p);
+	study_of(&p, 0, first);
+	study_of(&p, IMAGES - 1, second);
+	assert_int_equal(keep_evict(p.edge.keep, first, &n, &bytes, NULL), 0);
+	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	assert_int_equal(refilled.came, 4);
+	assert_int_equal(keep_evict(p.edge.keep, second, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	stored_settle(p.edge.store);
+	assert_int_equal(store_commit(p.edge.store, hold, NULL, NULL), 0);
+	pair_close_edge(&p);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	if (rebuild_store(&edge, &result, &e))
+		fail_msg("%s", e.what);
+	edge_close(&edge);
+	assert_int_equal(result.torn, 0);
+	assert_false(result.kept);
+	assert_true(result.listed);
+	assert_int_equal(result.objects + result.known, IMAGES); /* some pages are there still */
+	pair_open_edge(&p);
+	assert_int_equal(stored_counts(p.edge.store).known, IMAGES);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(sync_number(tx, "hold", &held, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(held, 1);
+	pair_fini(&p);
+}
+
+/* Every page but the two meta pages says nothing: whoever walks that tree may die of it. */
+static void
+spoil_tree(const char *path)
+{
+	unsigned char noise[4096];
+	uint64_t size = 0, at;
+	int fd = file_open(path, true, NULL);
+
+	assert_true(fd >= 0);
+	assert_int_equal(file_size(fd, &size, NULL), 0);
+	memset(noise, 0xa5, sizeof(noise));
+	for (at = 2 * sizeof(noise); at < size; at += sizeof(noise))
+		assert_int_equal(file_write_at(fd, noise, sizeof(noise), at, NULL), 0);
+	file_close(fd);
+}
+
+static void
+old_store__R20_tells_what_was_known_and_harms_nobody(void **state)
+{
+	char store[200], data[220];
+	struct old_store old;
+	struct err e = ERR_INIT;
+	struct edge edge;
+	struct pair p;
+	uint64_t known;
+	bool whole;
+
+	(void)state;
+	ready(&p);
+	pair_close_edge(&p);
+	(void)snprintf(store, sizeof(store), "%s/edge/store", p.dir);
+	(void)snprintf(data, sizeof(data), "%s/data.mdb", store);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	assert_int_equal(edge_open_new_store(&edge, "store.new", 256 << 20, &e), 0);
+	assert_int_equal(old_store_read(&old, &edge, store, &e), 0);
+	assert_true(old.whole);
+	assert_int_equal(old.n, IMAGES);
+	assert_true(old_store_missed(&old, old.live[0]));
+	assert_false(old_store_missed(&old, old.live[IMAGES - 1] + 1));
+	old_store_fini(&old);
+	assert_int_equal(old_store_bequeath(&edge, store, &known, &whole, &e), 0);
+	assert_true(whole);
+	assert_int_equal(known, IMAGES);
+	assert_int_equal(stored_counts(edge.store).known, IMAGES);
+	assert_int_equal(stored_counts(edge.store).instances, 0);
+	spoil_tree(data);
+	assert_int_equal(old_store_read(&old, &edge, store, &e), 0);
+	assert_false(old.whole);
+	assert_true(old_store_missed(&old, 1)); /* nothing is known: whatever is torn is missed */
+	old_store_fini(&old);
+	assert_int_equal(old_store_bequeath(&edge, store, &known, &whole, &e), 0);
+	assert_false(whole);
+	edge_close(&edge);
 	pair_fini(&p);
 }
 
@@ -590,16 +708,6 @@ rebuild__R13_finds_more_than_the_quota_and_drops_none_of_it(void **state)
 
 /* --- refill --- */
 
-static int
-refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-
-	(void)n;
-	return refill_run(node, &c, r, out, NULL);
-}
-
 static void
 refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire(void **state)
 {
@@ -654,6 +762,8 @@ main(void)
 		cmocka_unit_test(evict__R22_another_epoch_releases_nothing),
 		cmocka_unit_test(upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted),
 		cmocka_unit_test(rebuild__R13_finds_every_image_again_and_voids_all_receipts),
+		cmocka_unit_test(rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known),
+		cmocka_unit_test(old_store__R20_tells_what_was_known_and_harms_nobody),
 		cmocka_unit_test(rebuild__R13_finds_more_than_the_quota_and_drops_none_of_it),
 		cmocka_unit_test(refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire),
 	};

@@ -93,7 +93,7 @@ static void
 salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
 {
 	static const unsigned char zero[2 * 4096];
-	struct salvage_to to = {begin, bytes, end, NULL};
+	struct salvage_to to = {begin, bytes, end, NULL, NULL};
 	struct salvage_result result;
 	struct err e = ERR_INIT;
 	struct stored t;

@@ -1,0 +1,360 @@
+#include "edge/old_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/store/index.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/outbox.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+/* Frames from the child: kind u8, length u32, bytes. */
+enum frame {
+	FRAME_LIVE = 1,	 /* object id u64                                         */
+	FRAME_KNOWN = 2, /* length of the study's row u32, the row, a ledger entry */
+	FRAME_HOLD = 3,
+	FRAME_END = 4
+};
+
+enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600 };
+
+/* --- the child --- */
+
+struct telling {
+	FILE *to;
+	struct store_tx *tx;
+	bool live; /* else: known, and hold */
+	uint64_t from;
+	unsigned left;
+};
+
+static int
+tell(struct telling *t, enum frame kind, const void *p, size_t n)
+{
+	unsigned char head[5];
+
+	head[0] = (unsigned char)kind;
+	buf_set_u32(head + 1, (uint32_t)n);
+	return fwrite(head, sizeof(head), 1, t->to) != 1 || (n && fwrite(p, n, 1, t->to) != 1)
+		       ? ERR_LOCAL
+		       : 0;
+}
+
+static int
+tell_known(struct telling *t, const struct version *v, struct err *e)
+{
+	struct attrs row = {NULL, 0};
+	struct buf b = BUF_INIT;
+	const void *entry;
+	size_t n;
+	int rc = v->seq ? ledger_get(t->tx, v->seq, &entry, &n, e) : ERR_ABSENT;
+
+	if (rc) /* known by a refill only: the next one tells it again */
+		return rc == ERR_ABSENT ? 0 : rc;
+	if (v->study[0] && index_study_row(t->tx, v->study, &row, NULL))
+		row.n = 0;
+	buf_put_u32(&b, (uint32_t)row.n);
+	buf_put(&b, row.p, row.n);
+	buf_put(&b, entry, n);
+	rc = buf_failed(&b) ? ERR_LOCAL : tell(t, FRAME_KNOWN, b.data, b.len);
+	buf_fini(&b);
+	return rc;
+}
+
+static int
+tell_version(void *arg, const struct version *v, struct err *e)
+{
+	struct telling *t = arg;
+	unsigned char id[8];
+	bool here = v->state == VERSION_HERE && v->location == VERSION_CHUNKS;
+	int rc = 0;
+
+	if (t->left-- == 0)
+		return ERR_AGAIN;
+	t->from = v->oid + 1;
+	buf_set_u64(id, v->bytes);
+	if (!t->live) /* what turns out to be torn is known still */
+		rc = tell_known(t, v, e);
+	else if (here)
+		rc = tell(t, FRAME_LIVE, id, sizeof(id));
+	return rc;
+}
+
+static int
+tell_all(struct telling *t, struct store *s)
+{
+	uint64_t hold = 0;
+	int rc = ERR_AGAIN;
+
+	while (rc == ERR_AGAIN) { /* a page per transaction */
+		t->left = PAGE;
+		rc = store_begin_read(&t->tx, s, NULL);
+		if (rc)
+			break;
+		rc = store_versions(t->tx, t->from, tell_version, t, NULL);
+		if (!rc && !t->live)
+			rc = sync_number(t->tx, "hold", &hold, NULL);
+		store_end_read(t->tx);
+	}
+	if (!rc && hold)
+		rc = tell(t, FRAME_HOLD, NULL, 0);
+	return rc ? rc : tell(t, FRAME_END, NULL, 0);
+}
+
+static void __attribute__((noreturn))
+child(const struct edge *e, const char *path, int to, bool live)
+{
+	struct telling t = {.to = fdopen(to, "w"), .live = live};
+	struct store_config c;
+	struct store *s;
+
+	(void)alarm(CHILD_SECONDS); /* in a tree that leads in circles */
+	memset(&c, 0, sizeof(c));
+	c.dir = path;
+	c.quota = (uint64_t)conf_number(e->conf, "data", NULL, "quota");
+	c.clock = e->clock;
+	c.extra_tables = edge_tables(&c.n_extra_tables);
+	c.read_only = true;
+	if (!t.to || store_open(&s, &c, NULL))
+		_exit(1);
+	if (tell_all(&t, s) || fflush(t.to))
+		_exit(1);
+	_exit(0); /* without destructors: this is a copy of a running edge */
+}
+
+/* --- who listens --- */
+
+struct hearing {
+	pid_t child;
+	FILE *from;
+	struct buf frame;
+};
+
+static int
+hear(struct hearing *h, const struct edge *e, const char *path, bool live, struct err *err)
+{
+	int ends[2];
+
+	memset(h, 0, sizeof(*h));
+	buf_init(&h->frame);
+	if (pipe(ends))
+		return err_set(err, ERR_LOCAL, 0, "no pipe");
+	h->child = fork();
+	if (h->child == 0) {
+		(void)close(ends[0]);
+		child(e, path, ends[1], live);
+	}
+	(void)close(ends[1]);
+	h->from = fdopen(ends[0], "r");
+	if (h->from && h->child > 0)
+		return 0;
+	(void)close(ends[0]);
+	return err_set(err, ERR_LOCAL, 0, "no process to read the old store");
+}
+
+/* false: the end, with or without FRAME_END before it. */
+static bool
+next(struct hearing *h, enum frame *kind)
+{
+	unsigned char head[5], *room;
+	uint32_t n;
+
+	if (fread(head, sizeof(head), 1, h->from) != 1)
+		return false;
+	*kind = (enum frame)head[0];
+	n = buf_get_u32(head + 1);
+	buf_clear(&h->frame);
+	room = n <= FRAME_MAX ? buf_reserve(&h->frame, n + 1) : NULL;
+	if (!room || (n && fread(room, n, 1, h->from) != 1))
+		return false;
+	h->frame.len = n;
+	return true;
+}
+
+static void
+end_hearing(struct hearing *h)
+{
+	int status;
+
+	(void)fclose(h->from); /* a child that still speaks ends of it */
+	(void)waitpid(h->child, &status, 0);
+	buf_fini(&h->frame);
+}
+
+static int
+add_live(struct old_store *o, size_t *room, uint64_t id, struct err *err)
+{
+	uint64_t *more;
+
+	if (o->n == *room) {
+		more = realloc(o->live, (*room * 2 + 1024) * sizeof(*more));
+		if (!more)
+			return err_set(err, ERR_LOCAL, 0, "no memory for the old store");
+		o->live = more;
+		*room = *room * 2 + 1024;
+	}
+	o->live[o->n++] = id;
+	return 0;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+int
+old_store_read(struct old_store *out, const struct edge *e, const char *path, struct err *err)
+{
+	struct hearing h;
+	enum frame kind;
+	size_t room = 0;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = hear(&h, e, path, true, err);
+	if (rc)
+		return rc;
+	while (!rc && next(&h, &kind)) {
+		if (kind == FRAME_LIVE && h.frame.len == 8)
+			rc = add_live(out, &room, buf_get_u64(h.frame.data), err);
+		out->whole = kind == FRAME_END;
+	}
+	end_hearing(&h);
+	if (!rc && out->n)
+		qsort(out->live, out->n, sizeof(*out->live), by_id);
+	return rc;
+}
+
+void
+old_store_fini(struct old_store *o)
+{
+	free(o->live);
+	memset(o, 0, sizeof(*o));
+}
+
+bool
+old_store_missed(const struct old_store *o, uint64_t id)
+{
+	return !o->whole || (o->n && bsearch(&id, o->live, o->n, sizeof(*o->live), by_id) != NULL);
+}
+
+/* --- what is known without bytes --- */
+
+struct heir {
+	struct edge *e;
+	struct buf page; /* frames of this page: length u32, bytes */
+	unsigned rows;
+	bool hold;
+	uint64_t known, added;
+};
+
+static struct attrs
+valid(struct attrs set)
+{
+	struct attrs none = {NULL, 0};
+
+	return attrs_valid(set) ? set : none;
+}
+
+static int
+inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t n, struct err *err)
+{
+	size_t row_n = n >= 4 ? buf_get_u32(p) : 0;
+	struct attrs row = {p + 4, row_n}, none = {NULL, 0};
+	struct store_verdict verdict = {.duplicate = true};
+	Sync__LedgerEntry *entry;
+	struct buf study = BUF_INIT;
+	struct version v;
+	int64_t now = clock_wall(h->e->clock);
+	int rc = 0;
+
+	if (n < 4 || row_n > n - 4)
+		return 0;
+	entry = message_read(&sync__ledger_entry__descriptor, p + 4 + row_n, n - 4 - row_n, NULL);
+	if (entry && ledger_version(&v, entry)) {
+		v.arrived_wall_ms = entry->wall_ms;
+		ledger_record(&study, valid(row), none); /* less the counts: they are made anew */
+		rc = store_announce(tx, &v, attrs_of(&study),
+				    valid((struct attrs){entry->series_attributes.data,
+							 entry->series_attributes.len}),
+				    valid((struct attrs){entry->instance_attributes.data,
+							 entry->instance_attributes.len}),
+				    now > entry->wall_ms ? now - entry->wall_ms : 0, &verdict, err);
+		buf_fini(&study);
+	}
+	message_free(entry);
+	h->added += !rc && !verdict.duplicate;
+	return rc;
+}
+
+static int
+inherit_page(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct heir *h = arg;
+	size_t at, n;
+	int rc = 0;
+
+	h->added = 0;
+	for (at = 0; !rc && at + 4 <= h->page.len; at += 4 + n) {
+		n = buf_get_u32(h->page.data + at);
+		rc = inherit_one(h, tx, h->page.data + at + 4, n, err);
+	}
+	if (!rc && h->hold)
+		rc = sync_set_number(tx, "hold", 1, err);
+	return rc;
+}
+
+static int
+flush(struct heir *h, struct err *err)
+{
+	int rc = buf_failed(&h->page) ? err_set(err, ERR_LOCAL, 0, "no memory for a page")
+				      : store_commit(h->e->store, inherit_page, h, err);
+
+	h->known += rc ? 0 : h->added;
+	h->rows = 0;
+	buf_clear(&h->page);
+	return rc;
+}
+
+int
+old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whole, struct err *err)
+{
+	struct heir heir = {.e = e, .page = BUF_INIT};
+	struct hearing h;
+	enum frame kind;
+	int rc = hear(&h, e, path, false, err);
+
+	*known = 0;
+	*whole = false;
+	if (rc)
+		return rc;
+	while (!rc && next(&h, &kind)) {
+		*whole = kind == FRAME_END;
+		heir.hold = heir.hold || kind == FRAME_HOLD;
+		if (kind != FRAME_KNOWN)
+			continue;
+		buf_put_u32(&heir.page, (uint32_t)h.frame.len);
+		buf_put(&heir.page, h.frame.data, h.frame.len);
+		if (++heir.rows == PAGE)
+			rc = flush(&heir, err);
+	}
+	end_hearing(&h);
+	if (!rc)
+		rc = flush(&heir, err);
+	*known = heir.known;
+	buf_fini(&heir.page);
+	return rc;
+}
