@@ -548,7 +548,7 @@ hold(struct store_tx *tx, void *arg, struct err *e)
 	return sync_set_number(tx, "hold", 1, e);
 }
 
-/* What came back after an eviction lies there twice; what did not is known still, and so is hold. */
+/* What came back lies there twice; what did not is known still, and so is hold. */
 static void
 rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 {
