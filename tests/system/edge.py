@@ -161,6 +161,19 @@ def take_in__R12_a_full_cache_refuses_and_goes_on_serving():
                 raise nodes.Failed("storage was not rejected while the cache was full")
 
 
+def take_in__R12_an_object_larger_than_the_quota_is_refused_and_leaves_nothing():
+    with Site(data={"quota": "64MiB"}) as site:
+        few = site.generate("--count", 4, "--seed", 3, name="few")
+        site.send(few)
+        before = site.edge.status()["cache"]["used_bytes"]
+        large = site.generate("--count", 1, "--frames", 200, name="large")  # 105 MB
+        expect("statuses", set(site.send(large, ok=(1,)).values()), {"a700"})
+        nodes.wait_for("its chunks are gone", lambda: site.edge.status()["cache"]["used_bytes"] <= before + (1 << 20))
+        more = site.generate("--count", 40, "--seed", 4, name="more")  # 21 MB
+        site.send(more)
+        site.compare([few, more], site.get()[0])
+
+
 def take_in__R32_what_cannot_be_identified_is_kept_and_refused():
     with Site() as site:
         path = os.path.join(site.generate("--count", 1, "--rows", 0), "000000.dcm")
