@@ -106,7 +106,7 @@ $(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
 	$(CC) -std=c11 $(CWARN) -O2 -g -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
 
 RUN := /usr/bin/python3 tests/run.py
-SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
+SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
 THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c dimse.c clog.c) tests/pair/test_keep.c)
 
@@ -178,7 +178,7 @@ soak: deps-build deps-test
 		/usr/bin/python3 tests/crash/kill9.py --rounds 1000000 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/power.py --states 40000 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/chaos.py --actions 30 --rounds 5 --seconds $(SECONDS) --seed $$seed; \
-		/usr/bin/python3 tests/crash/churn.py --seconds $(SECONDS) --seed $$seed
+		/usr/bin/python3 tests/crash/churn.py --quota 128 --seconds $(SECONDS) --seed $$seed
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local

@@ -131,10 +131,10 @@ class Churn:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--turns", type=int, default=3)
+    p.add_argument("--turns", type=int, default=2)
     p.add_argument("--seconds", type=float, default=0, help="at least")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--quota", type=int, default=128, help="MiB")
+    p.add_argument("--quota", type=int, default=64, help="MiB")
     args = p.parse_args()
     top = tempfile.mkdtemp(prefix="salamander-churn-")
     churn = Churn(top, args)
