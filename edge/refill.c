@@ -151,9 +151,7 @@ set_of(const ProtobufCBinaryData *b)
 static void
 without_counts(struct buf *out, struct attrs row)
 {
-	struct attrs none = {NULL, 0};
-
-	ledger_record(out, row, none);
+	ledger_record(out, row);
 }
 
 static int
@@ -235,14 +233,14 @@ struct arrival {
 static int
 append_study(struct store_tx *tx, struct refilling *f, const struct version *v, struct err *err)
 {
-	struct attrs row = {NULL, 0}, none = {NULL, 0};
+	struct attrs row = {NULL, 0};
 	struct buf record = BUF_INIT, entry = BUF_INIT;
 	uint64_t seq;
 	int rc;
 
 	if (!v->study[0] || index_study_row(tx, v->study, &row, NULL))
 		return 0;
-	ledger_record(&record, row, none);
+	ledger_record(&record, row);
 	ledger_study(&entry, v->study, attrs_of(&record), "", clock_wall(f->e->clock));
 	rc = ledger_append(tx, &entry, &seq, err);
 	buf_fini(&record);

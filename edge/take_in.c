@@ -158,8 +158,7 @@ add_issuer(struct taking *t, const struct object_info *info)
 
 /* R6: before the first instance of a study, and when the record changes. */
 static int
-append_study(struct store_tx *tx, struct taking *t, const struct version *v, int64_t now,
-	     struct err *e)
+append_study(struct store_tx *tx, const struct version *v, int64_t now, struct err *e)
 {
 	struct buf record = BUF_INIT, entry = BUF_INIT;
 	struct attrs row = {NULL, 0};
@@ -168,7 +167,7 @@ append_study(struct store_tx *tx, struct taking *t, const struct version *v, int
 
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
-	ledger_record(&record, row, attrs_of(&t->o.info->series_attrs));
+	ledger_record(&record, row);
 	ledger_study(&entry, v->study, attrs_of(&record), v->source.calling_aet, now);
 	if (buf_failed(&record))
 		entry.failed = true;
@@ -192,7 +191,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	int rc = 0;
 
 	if (verdict->new_study || verdict->study_changed)
-		rc = append_study(tx, t, v, now, e);
+		rc = append_study(tx, v, now, e);
 	if (rc)
 		return rc;
 	ledger_instance(&entry, v, attrs_of(&info->series_attrs), attrs_of(&info->instance_attrs),
@@ -284,7 +283,7 @@ end(void *sink, struct message *rsp)
 		if (strcmp(t->rq.sop_instance, info.sop_instance) != 0)
 			info.flags |= OBJECT_META_DISAGREES;
 		/* R32: refused, but what came is kept; strict peers have everything odd refused. */
-		refused = (info.flags & OBJECT_REFUSED) || (t->who->peer->strict && info.flags);
+		refused = (info.flags & OBJECT_REFUSED) || (t->who->peer->strict && (info.flags & OBJECT_ODD));
 		rc = commit(t, &info, refused, &t->e);
 	}
 	rsp->status = status_of(rc, refused);

@@ -314,22 +314,12 @@ is_computed(uint32_t tag)
 }
 
 void
-ledger_record(struct buf *out, struct attrs study_row, struct attrs series)
+ledger_record(struct buf *out, struct attrs study_row)
 {
-	static const uint32_t of_series[] = {TAG_INSTITUTION, TAG_STATION, TAG_BODY_PART};
-	struct buf own = BUF_INIT, more = BUF_INIT;
 	struct attr a;
-	size_t i, pos = 0;
+	size_t pos = 0;
 
 	while (attrs_next(study_row, &pos, &a))
 		if (!is_computed(a.tag))
-			attrs_put(&own, a.tag, a.value, a.n);
-	for (i = 0; i < sizeof(of_series) / sizeof(of_series[0]); i++)
-		if (attrs_get(series, of_series[i], &a))
-			attrs_put(&more, a.tag, a.value, a.n);
-	attrs_merge(out, attrs_of(&own), attrs_of(&more));
-	if (buf_failed(&own) || buf_failed(&more))
-		out->failed = true;
-	buf_fini(&own);
-	buf_fini(&more);
+			attrs_put(out, a.tag, a.value, a.n);
 }

@@ -66,7 +66,7 @@ int ledger_hash(struct store_tx *tx, uint64_t seq, unsigned char out[SHA256_SIZE
 /* One entry's bytes, borrowed as kv_get's values are. */
 int ledger_get(struct store_tx *tx, uint64_t seq, const void **entry, size_t *n, struct err *e);
 
-/* What a study record holds: of the study's row, and of the series that came (R6). */
-void ledger_record(struct buf *out, struct attrs study_row, struct attrs series);
+/* What a study record holds of the study's row (R6). */
+void ledger_record(struct buf *out, struct attrs study_row);
 
 #endif

@@ -42,6 +42,8 @@ enum object_flag {
 };
 /* R32: refused with Cxxx although the bytes are kept. */
 enum { OBJECT_REFUSED = OBJECT_OPAQUE | OBJECT_NO_IDENTITY | OBJECT_LIMIT };
+/* R32: what strict peers have refused; to be deflated is no fault. */
+enum { OBJECT_ODD = OBJECT_DEFLATED - 1 };
 
 /* A run of encapsulated bytes in the canonical file: one fragment with its 8 byte item header. */
 struct fragment {

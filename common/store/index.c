@@ -265,6 +265,39 @@ add_value(struct buf *row, uint32_t tag, const char *value, size_t n)
 	*row = out;
 }
 
+/* What a study has of all its series: its modalities, and what R6 wants told of where it was made. */
+static const struct {
+	uint32_t study, series;
+} gathered[] = {{TAG_MODALITIES, TAG_MODALITY},
+		{TAG_INSTITUTION, TAG_INSTITUTION},
+		{TAG_STATION, TAG_STATION},
+		{TAG_BODY_PART, TAG_BODY_PART}};
+enum { N_GATHERED = sizeof(gathered) / sizeof(gathered[0]) };
+
+static void
+add_values(struct buf *row, uint32_t tag, struct attr a)
+{
+	while (a.n > 0) {
+		const char *bar = memchr(a.value, '\\', a.n);
+		size_t n = bar ? (size_t)(bar - a.value) : a.n;
+
+		add_value(row, tag, a.value, n);
+		a.value += bar ? n + 1 : n;
+		a.n -= bar ? n + 1 : n;
+	}
+}
+
+static void
+gather(struct buf *row, struct attrs from, bool of_series)
+{
+	struct attr a;
+	size_t i;
+
+	for (i = 0; i < N_GATHERED; i++)
+		if (attrs_get(from, of_series ? gathered[i].series : gathered[i].study, &a))
+			add_values(row, gathered[i].study, a);
+}
+
 /* A refill brings the newest first: what it announces later arrived earlier (R28). */
 static int
 note_newest(struct store_tx *tx, int64_t first, uint64_t arrival, const char *study, struct err *e)
@@ -318,7 +351,7 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first, struct
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
-	struct attr modality, counted;
+	struct attr counted;
 	int rc = index_study_row(tx, v->study, &old, e);
 
 	if (rc && rc != ERR_ABSENT)
@@ -329,8 +362,9 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first, struct
 		attrs_merge(&row, study, attrs_of(&before));
 	else
 		attrs_merge(&row, attrs_of(&before), study);
-	if (attrs_get(series, TAG_MODALITY, &modality))
-		add_value(&row, TAG_MODALITIES, modality.value, modality.n);
+	gather(&row, attrs_of(&before), false);
+	gather(&row, study, false); /* a record from elsewhere may name others */
+	gather(&row, series, true);
 	add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
 	set_number(&row, TAG_STUDY_SERIES,
 		   get_number(attrs_of(&before), TAG_STUDY_SERIES) + new_series);
@@ -499,6 +533,7 @@ index_study(struct store_tx *tx, const char *study, struct attrs attrs, struct e
 		return rc;
 	buf_put(&before, old.p, old.n);
 	attrs_merge(&row, attrs_of(&before), attrs);
+	gather(&row, attrs, false);
 	rc = write_study(tx, study, attrs_of(&before), &row, e);
 	buf_fini(&before);
 	buf_fini(&row);

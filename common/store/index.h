@@ -7,7 +7,8 @@
  * has none.
  *
  * Tables (keys end as shown; "|" is a NUL byte):
- *	study     study                      study and patient attributes
+ *	study     study                      study and patient attributes; modalities,
+ *	                                     institutions, stations, body parts of its series
  *	series    study | series             series attributes
  *	instance  study | series | instance  oid (u64 LE) of the current version, attributes
  *	newest    ~first arrival, ~arrival (be64 each)

@@ -202,7 +202,7 @@ ledger_record__R6_names_who_to_call(void **state)
 		TAG_BIRTH_DATE, TAG_SEX,	TAG_ACCESSION,	    TAG_ACCESSION_ISSUER,
 		TAG_STUDY_DATE, TAG_STUDY_TIME, TAG_MODALITIES,	    TAG_STUDY_DESCRIPTION,
 		TAG_BODY_PART,	TAG_STATION,	TAG_INSTITUTION,    TAG_REFERRING};
-	struct buf study = BUF_INIT, series = BUF_INIT, record = BUF_INIT;
+	struct buf study = BUF_INIT, record = BUF_INIT;
 	struct attr a;
 	size_t i;
 
@@ -213,25 +213,24 @@ ledger_record__R6_names_who_to_call(void **state)
 	put(&study, TAG_ACCESSION_ISSUER, "H");
 	put(&study, TAG_MODALITIES, "CT");
 	put(&study, TAG_CLASSES, "1.2");
+	put(&study, TAG_INSTITUTION, "I");
 	put(&study, TAG_REFERRING, "R");
+	put(&study, TAG_STATION, "S");
 	put(&study, TAG_STUDY_DESCRIPTION, "D");
 	put(&study, TAG_PATIENT_NAME, "DOE^JANE");
 	put(&study, TAG_PATIENT_ID, "1");
 	put(&study, TAG_PATIENT_ISSUER, "H");
 	put(&study, TAG_BIRTH_DATE, "19700101");
 	put(&study, TAG_SEX, "F");
+	put(&study, TAG_BODY_PART, "HEAD");
 	put(&study, TAG_STUDY_UID, "1.2.3");
-	put(&series, TAG_INSTITUTION, "I");
-	put(&series, TAG_STATION, "S");
-	put(&series, TAG_BODY_PART, "HEAD");
-	ledger_record(&record, attrs_of(&study), attrs_of(&series));
+	ledger_record(&record, attrs_of(&study));
 	assert_true(attrs_valid(attrs_of(&record)));
 	for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (!attrs_get(attrs_of(&record), wanted[i], &a) || a.n == 0)
 			fail_msg("%08x is not in the record", wanted[i]);
 	assert_false(attrs_get(attrs_of(&record), TAG_CLASSES, &a));
 	buf_fini(&study);
-	buf_fini(&series);
 	buf_fini(&record);
 }
 

@@ -15,6 +15,7 @@
 #include "common/base/rng.h"
 #include "common/dicom/keys.h"
 #include "common/store/match.h"
+#include "common/store/index.h"
 #include "common/store/query.h"
 #include "tests/lib/stored.h"
 
@@ -356,6 +357,72 @@ query_next__patients_are_told_apart_by_issuer_R33(void **state)
 	world_free(w);
 }
 
+struct arriving {
+	unsigned instance;
+	const char *station, *birth_date, *study;
+	struct store_verdict verdict;
+};
+
+static int
+announce_arriving(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct buf study = BUF_INIT, series = BUF_INIT;
+	struct arriving *a = arg;
+	struct version v;
+	int rc;
+
+	memset(&v, 0, sizeof(v));
+	v.state = VERSION_ELSEWHERE;
+	v.origin = VERSION_REFILLED;
+	strcpy(v.study, a->study);
+	(void)snprintf(v.series, sizeof(v.series), "%s.1", a->study);
+	(void)snprintf(v.sop_instance, sizeof(v.sop_instance), "%s.1.%u", a->study, a->instance);
+	sha256_of(v.sop_instance, strlen(v.sop_instance), v.digest);
+	put(&study, TAG_PATIENT_ID, "R33");
+	put(&study, TAG_PATIENT_ISSUER, "H");
+	put(&study, TAG_BIRTH_DATE, a->birth_date);
+	put(&study, TAG_STUDY_UID, v.study);
+	put(&series, TAG_MODALITY, "CT");
+	put(&series, TAG_STATION, a->station);
+	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), (struct attrs){NULL, 0}, 0,
+			    &a->verdict, e);
+	buf_fini(&study);
+	buf_fini(&series);
+	return rc;
+}
+
+static void
+index_put__R6_the_record_changes_with_each_station(void **state)
+{
+	struct arriving a = {1, "CT1", "19700101", "1.9", {0}};
+	struct store_tx *tx;
+	struct stored t;
+	struct attrs row;
+	struct attr station;
+
+	(void)state;
+	stored_init(&t, 0);
+	assert_int_equal(store_commit(t.s, announce_arriving, &a, NULL), 0);
+	assert_true(a.verdict.new_study);
+	a.instance = 2;
+	assert_int_equal(store_commit(t.s, announce_arriving, &a, NULL), 0);
+	assert_false(a.verdict.study_changed); /* nothing new: no record is sent again */
+	a.instance = 3;
+	a.station = "CT2\\CT1";
+	assert_int_equal(store_commit(t.s, announce_arriving, &a, NULL), 0);
+	assert_true(a.verdict.study_changed);
+	a.instance = 4;
+	assert_int_equal(store_commit(t.s, announce_arriving, &a, NULL), 0);
+	assert_false(a.verdict.study_changed);
+	assert_int_equal(store_begin_read(&tx, t.s, NULL), 0);
+	assert_int_equal(index_study_row(tx, "1.9", &row, NULL), 0);
+	assert_true(attrs_get(row, TAG_STATION, &station));
+	assert_int_equal(station.n, strlen("CT1\\CT2"));
+	assert_memory_equal(station.value, "CT1\\CT2", station.n);
+	store_end_read(tx);
+	stored_fini(&t);
+}
+
 static void
 query_open__unique_keys_of_upper_levels_are_required(void **state)
 {
@@ -430,6 +497,7 @@ main(void)
 		cmocka_unit_test(query_next__unrestricted_is_newest_first_by_arrival_R28),
 		cmocka_unit_test(query_count_rest__R34_counts_without_giving),
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
+		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
 	};
 
