@@ -97,6 +97,8 @@ canon_new(struct canon **out, const struct canon_config *config, struct err *e)
 	rc = sha256_new(&c->sha, e);
 	if (!rc)
 		rc = content_new(&c->content, &c->info, c->c.max_fragments, e);
+	if (!rc && config->outline)
+		content_outline(c->content);
 	if (!rc && config->form == CANON_DATASET) {
 		size_t n = uid_trim(config->syntax, strlen(config->syntax));
 

@@ -51,6 +51,12 @@ struct fragment {
 	uint32_t length;
 };
 
+/* A top level element, and what it holds in the sense of the digest "content". */
+struct outline_item {
+	uint32_t tag;
+	unsigned char hash[XXH128_SIZE];
+};
+
 struct object_info {
 	char sop_class[UID_SIZE], sop_instance[UID_SIZE]; /* "" = absent or unusable */
 	char study[UID_SIZE], series[UID_SIZE], syntax[UID_SIZE];
@@ -63,6 +69,8 @@ struct object_info {
 	uint64_t pixel_offset, pixel_length; /* of its value; length 0 where undefined */
 	const struct fragment *fragments; /* the offset table is the first; at most max_fragments */
 	size_t n_fragments;
+	const struct outline_item *outline; /* by tag; only if canon_config.outline */
+	size_t n_outline;
 	struct buf study_attrs, series_attrs, instance_attrs; /* attribute sets */
 	struct buf side;				      /* side record (R1): see README */
 };
@@ -76,6 +84,7 @@ struct canon_config {
 	enum canon_form form;
 	const char *syntax;   /* CANON_DATASET only; borrowed for canon_new */
 	size_t max_fragments; /* 0: 65,536 */
+	bool outline;	      /* to compare objects: content and attributes mean nothing then */
 	unsigned max_depth;   /* 0: 128, sequences 64 deep */
 	int (*sink)(void *arg, const void *p, size_t n, struct err *e);
 	void *sink_arg;

@@ -12,9 +12,10 @@
 #include "common/dicom/scan.h"
 
 enum {
-	RAW_VALUE_MAX = 4096,	/* bytes of one value that are kept for the index */
-	RAW_VALUES = 96,	/* more than there are keys                       */
-	IDENTITY_WITHIN = 65536 /* R1 */
+	RAW_VALUE_MAX = 4096,	 /* bytes of one value that are kept for the index */
+	RAW_VALUES = 96,	 /* more than there are keys                       */
+	IDENTITY_WITHIN = 65536, /* R1 */
+	OUTLINE_MAX = 65536
 };
 
 struct raw {
@@ -35,13 +36,16 @@ struct content {
 	bool binary, nul_pads;	      /* it is no text; NULs lie behind kept_length */
 	struct fragment *fragments;
 	size_t n_fragments, max_fragments;
+	bool wants_outline, item_open, item_pixels; /* of the outline */
+	struct outline_item *outline;
+	size_t n_outline;
 };
 
 static bool
 top_pixels(const struct scan_element *el)
 {
-	return el->depth == 0 &&
-	       (el->tag == 0x7fe00008u || el->tag == 0x7fe00009u || el->tag == 0x7fe00010u);
+	return el->depth == 0 && (el->tag == TAG_FLOAT_DATA || el->tag == TAG_DOUBLE_DATA ||
+				  el->tag == TAG_PIXEL_DATA);
 }
 
 static void
@@ -93,6 +97,56 @@ begin_value(struct content *c)
 	c->binary = c->nul_pads = false;
 }
 
+/* --- outline: the same bytes are hashed, for each top level element anew --- */
+
+static void
+end_item(struct content *c)
+{
+	if (!c->item_open)
+		return;
+	xxh128_end(c->item_pixels ? c->pixels : c->content, c->outline[c->n_outline - 1].hash);
+	c->item_open = false;
+}
+
+static void
+begin_item(struct content *c, const struct scan_element *el)
+{
+	struct outline_item *grown;
+
+	end_item(c);
+	if (left_out(el) || c->n_outline >= OUTLINE_MAX)
+		return;
+	if (c->n_outline % 256 == 0) {
+		grown = realloc(c->outline, (c->n_outline + 256) * sizeof(*grown));
+		if (!grown) {
+			c->raw_bytes.failed = true;
+			return;
+		}
+		c->outline = grown;
+	}
+	c->outline[c->n_outline++].tag = el->tag;
+	c->item_pixels = top_pixels(el);
+	c->item_open = true;
+}
+
+static int
+by_tag(const void *a, const void *b)
+{
+	const struct outline_item *x = a, *y = b;
+
+	return x->tag < y->tag ? -1 : x->tag > y->tag;
+}
+
+static void
+end_outline(struct content *c)
+{
+	end_item(c);
+	if (c->n_outline)
+		qsort(c->outline, c->n_outline, sizeof(*c->outline), by_tag);
+	c->info->outline = c->outline;
+	c->info->n_outline = c->n_outline;
+}
+
 static void
 on_element(void *arg, const struct scan_element *el)
 {
@@ -102,6 +156,8 @@ on_element(void *arg, const struct scan_element *el)
 		c->top_tag = el->tag;
 		if (el->tag > TAG_SOP_INSTANCE)
 			c->ids_known = true;
+		if (c->wants_outline)
+			begin_item(c, el);
 	}
 	c->is_pixels = top_pixels(el);
 	if (c->is_pixels && !c->info->has_pixels) {
@@ -364,7 +420,14 @@ content_free(struct content *c)
 	xxh128_free(c->pixels);
 	buf_fini(&c->raw_bytes);
 	free(c->fragments);
+	free(c->outline);
 	free(c);
+}
+
+void
+content_outline(struct content *c)
+{
+	c->wants_outline = true;
 }
 
 void
@@ -453,7 +516,7 @@ put_text(struct text *t, const struct key *key, const unsigned char *p, size_t n
 static void
 put_nested(struct text *t, const struct key *key, unsigned i)
 {
-	static const struct key text_key = {0, "LO", KEY_PATIENT, KEY_TEXT};
+	static const struct key text_key = {0, "LO", KEY_PATIENT, KEY_TEXT, ""};
 	bool any = false;
 
 	for (; i < t->c->n_raw; i++) {
@@ -578,6 +641,7 @@ content_end(struct content *c, struct err *e)
 	unsigned at;
 	int rc;
 
+	end_outline(c);
 	end_digests(c);
 	c->info->fragments = c->fragments;
 	c->info->n_fragments = c->n_fragments;

@@ -27,6 +27,8 @@ struct scan_handler;
 int content_new(struct content **out, struct object_info *info, size_t max_fragments,
 		struct err *e);
 void content_free(struct content *c);
+/* An outline is wanted instead of the digests "content" and "attributes". */
+void content_outline(struct content *c);
 void content_handler(struct content *c, struct scan_handler *h);
 /* true: the UIDs of group 0002 are decided as far as the element order goes (R1). */
 bool content_ids_known(const struct content *c);

@@ -30,6 +30,7 @@ struct key {
 	char vr[3];
 	enum key_level level;
 	enum key_kind kind;
+	const char *name; /* keyword (PS3.6) */
 };
 
 /* NULL when the attribute is not indexed. */
@@ -76,5 +77,8 @@ const struct key *key_all(size_t *n);
 #define TAG_STUDY_INSTANCES 0x00201208u
 #define TAG_SERIES_INSTANCES 0x00201209u
 #define TAG_FRAMES 0x00280008u
+#define TAG_FLOAT_DATA 0x7fe00008u
+#define TAG_DOUBLE_DATA 0x7fe00009u
+#define TAG_PIXEL_DATA 0x7fe00010u
 
 #endif

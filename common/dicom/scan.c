@@ -6,6 +6,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/dicom/keys.h"
 
 enum {
 	DEPTH_MAX = 256,
@@ -17,7 +18,6 @@ enum {
 #define TAG_ITEM 0xfffee000u
 #define TAG_ITEM_END 0xfffee00du
 #define TAG_SEQUENCE_END 0xfffee0ddu
-#define TAG_PIXEL_DATA 0x7fe00010u
 
 enum state {
 	AT_TAG,	   /* 8 bytes of an element or item header wanted      */

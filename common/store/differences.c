@@ -28,6 +28,7 @@ struct group {
 	uint64_t n;
 	uint32_t tags[TAGS_MAX];
 	size_t n_tags;
+	bool unknown; /* the bytes of one of the two are not here, or cannot be read */
 	struct instance *instances;
 };
 
@@ -133,7 +134,7 @@ to_nowhere(void *arg, const void *p, size_t n, struct err *e)
 static struct canon *
 scan(struct store *s, uint64_t oid, const struct object_info **info)
 {
-	struct canon_config config = {.form = CANON_FILE, .sink = to_nowhere};
+	struct canon_config config = {.form = CANON_FILE, .outline = true, .sink = to_nowhere};
 	struct store_reader *r;
 	struct canon *c = NULL;
 	uint64_t at = 0;
@@ -166,18 +167,29 @@ add_tag(struct group *g, uint32_t tag)
 		g->tags[g->n_tags++] = tag;
 }
 
+/* Two outlines, both by tag: what one has and the other has not, or has otherwise. */
 static void
-compare_sets(struct group *g, struct attrs a, struct attrs b)
+compare(struct group *g, const struct object_info *a, const struct object_info *b)
 {
-	struct attr x, y;
-	size_t pos = 0;
+	size_t i = 0, j = 0;
 
-	while (attrs_next(a, &pos, &x))
-		if (!attrs_get(b, x.tag, &y) || x.n != y.n || memcmp(x.value, y.value, x.n) != 0)
-			add_tag(g, x.tag);
-	for (pos = 0; attrs_next(b, &pos, &y);)
-		if (!attrs_get(a, y.tag, &x))
-			add_tag(g, y.tag);
+	while (i < a->n_outline || j < b->n_outline) {
+		const struct outline_item *x = i < a->n_outline ? &a->outline[i] : NULL;
+		const struct outline_item *y = j < b->n_outline ? &b->outline[j] : NULL;
+
+		if (x && y && x->tag == y->tag) {
+			if (memcmp(x->hash, y->hash, sizeof(x->hash)) != 0)
+				add_tag(g, x->tag);
+			i++;
+			j++;
+		} else if (x && (!y || x->tag < y->tag)) {
+			add_tag(g, x->tag);
+			i++;
+		} else {
+			add_tag(g, y->tag);
+			j++;
+		}
+	}
 }
 
 static int
@@ -197,6 +209,7 @@ find_difference(struct store *s, struct group *g)
 	struct store_tx *tx;
 	uint64_t first = 0;
 
+	g->unknown = true;
 	if (store_begin_read(&tx, s, NULL))
 		return;
 	(void)store_versions_of(tx, g->instances->uid, first_of, &first, NULL);
@@ -205,9 +218,8 @@ find_difference(struct store *s, struct group *g)
 	if (x)
 		y = scan(s, g->instances->oid, &b);
 	if (y) {
-		compare_sets(g, attrs_of(&a->study_attrs), attrs_of(&b->study_attrs));
-		compare_sets(g, attrs_of(&a->series_attrs), attrs_of(&b->series_attrs));
-		compare_sets(g, attrs_of(&a->instance_attrs), attrs_of(&b->instance_attrs));
+		compare(g, a, b);
+		g->unknown = false;
 	}
 	canon_free(x);
 	canon_free(y);
@@ -215,20 +227,48 @@ find_difference(struct store *s, struct group *g)
 
 /* --- printing: names of attributes only, never values --- */
 
+/* "(0010,0010) PatientName"; of what is not indexed the number alone. */
+static void
+put_name(struct buf *out, uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+	const char *name = k			    ? k->name
+			   : tag == TAG_PIXEL_DATA  ? "PixelData"
+			   : tag == TAG_FLOAT_DATA  ? "FloatPixelData"
+			   : tag == TAG_DOUBLE_DATA ? "DoubleFloatPixelData"
+						    : "";
+
+	buf_printf(out, "(%04x,%04x)%s%s", tag >> 16, tag & 0xffff, name[0] ? " " : "", name);
+}
+
+static void
+print_names(const struct group *g, struct buf *out)
+{
+	size_t t;
+
+	for (t = 0; t < g->n_tags; t++) {
+		buf_puts(out, t ? ", " : " ");
+		put_name(out, g->tags[t]);
+	}
+	if (g->n_tags == TAGS_MAX)
+		buf_puts(out, ", ...");
+	else if (g->unknown)
+		buf_puts(out, " what cannot be said: one of the two is not here to be read");
+	else if (g->n_tags == 0)
+		buf_puts(out, " the encoding only");
+	buf_puts(out, "\n");
+}
+
 static void
 print_text(const struct group *g, bool instances, struct buf *out)
 {
 	char hex[2 * SHA256_SIZE + 1];
 	const struct instance *i;
-	size_t t;
 
 	buf_printf(out, "%s: study %s, %llu instances from %s at %s, site %s, differs in",
 		   kind_of(g->relation), g->study[0] ? g->study : "without a UID",
 		   (unsigned long long)g->n, g->source.calling_aet, g->source.peer, g->source.site);
-	for (t = 0; t < g->n_tags; t++)
-		buf_printf(out, "%s (%04x,%04x)", t ? "," : "", g->tags[t] >> 16,
-			   g->tags[t] & 0xffff);
-	buf_puts(out, g->n_tags ? "\n" : " nothing that is indexed\n");
+	print_names(g, out);
 	for (i = instances ? g->instances : NULL; i; i = i->next) {
 		hex_of(i->digest, SHA256_SIZE, hex);
 		buf_printf(out, "    %s sha256 %s\n", i->uid, hex);
@@ -255,6 +295,7 @@ print_json(struct json *j, const struct group *g, bool instances)
 		json_text(j, NULL, text);
 	}
 	json_close(j, ']');
+	json_bool(j, "compared", !g->unknown);
 	if (instances) {
 		json_open(j, "list", '[');
 		for (i = g->instances; i; i = i->next) {

@@ -271,7 +271,34 @@ def peers__R32_R33_strict_foreign_and_issuer_are_obeyed():
             f.truncate(os.path.getsize(path) - 3)  # ends inside the pixel data: odd, not unreadable
         expect("strict", set(site.send(path, ok=(0, 1), calling="PICKY").values()), {"c000"})
         expect("others", set(site.send(path, calling="MODALITY").values()), {"0000"})
+        whole = os.path.join(site.generate("--count", 1, "--rows", 16, "--seed", 8, name="whole"), "000000.dcm")
+        nodes.run("dcmconv", "+td", whole, whole + ".deflated")
+        expect("deflated", set(site.send(whole + ".deflated", calling="PICKY").values()), {"0000"})
         expect("shown", len(site.find("StudyInstanceUID=1.2.826.0.1.3680043.10.1571.9.9000")), 1)
+
+
+def take_in__R3_reencodings_are_variants_one_changed_pixel_is_a_conflict():
+    with Site() as site:
+        path = os.path.join(site.generate("--count", 1, "--rows", 16), "000000.dcm")
+        site.send(path)
+        for options in (["+ti"], ["+tb"], ["+td"], ["+te", "-e"], ["+te", "-g"], ["+te", "-p", "+g"]):
+            nodes.run("dcmconv", *options, path, path + ".again")
+            site.send(path + ".again")
+        status = site.edge.status()
+        expect("conflicts", status["conflicts"], 0)
+        if status["variants"] < 3:
+            raise nodes.Failed(f"{status['variants']} variants")
+        with open(path, "r+b") as f:
+            f.seek(-1, os.SEEK_END)
+            last = f.read(1)[0]
+            f.seek(-1, os.SEEK_END)
+            f.write(bytes([last ^ 0x20]))
+        site.send(path)
+        expect("conflicts", site.edge.status()["conflicts"], 1)
+        code, out = nodes.run(site.edge.binary, "--config", site.edge.conf, "conflicts", ok=None)
+        expect("exit", code, 3)
+        if not any(line.startswith("conflict:") and "(7fe0,0010) PixelData" in line for line in out.splitlines()):
+            raise nodes.Failed(f"conflicts says {out}")
 
 
 def associations__caps_act_before_the_first_byte():

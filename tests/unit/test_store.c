@@ -12,6 +12,7 @@
 #include "common/base/buf.h"
 #include "common/dicom/canon.h"
 #include "common/os/file.h"
+#include "common/store/differences.h"
 #include "common/store/private.h"
 #include "tests/lib/stored.h"
 
@@ -184,6 +185,52 @@ store_put__R3_a_revision_that_moves_leaves_no_row_behind(void **state)
 	assert_int_equal(indexed(t.s, &a), 0); /* one row for one UID */
 	made_fini(&moved);
 	made_fini(&a);
+	stored_fini(&t);
+}
+
+static void
+assert_says(const struct buf *out, const char *what)
+{
+	if (!strstr((const char *)out->data, what))
+		fail_msg("no \"%s\" in %s", what, (const char *)out->data);
+}
+
+static void
+differences_print__R3_a_line_per_study_source_and_kind_names_attributes(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, "first", 7, 100};
+	struct buf out = BUF_INIT;
+	struct stored t;
+	uint64_t n, lines;
+	char *p;
+
+	(void)state;
+	stored_init(&t, 0);
+	(void)put(t.s, &r, "a");
+	r.comment = "a secret of the patient";
+	(void)put(t.s, &r, "a");
+	r.pixel = 8;
+	(void)put(t.s, &r, "b");
+	r.uid = "1.2.3.5";
+	(void)put(t.s, &r, "b");
+	r.pixel = 9;
+	(void)put(t.s, &r, "b");
+	assert_int_equal(differences_print(t.s, false, false, &out, &n, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_int_equal(n, 2);
+	for (lines = 0, p = (char *)out.data; (p = strchr(p, '\n')); p++)
+		lines++;
+	assert_int_equal(lines, 2); /* two conflicts of one study from one source are one line */
+	assert_says(&out, "revision: study 1.2.3, 1 instances from CT1 at a, site here, differs in "
+			  "(0010,4000) PatientComments\n");
+	assert_says(&out, "conflict: study 1.2.3, 2 instances from CT1 at b, site here, differs in "
+			  "(7fe0,0010) PixelData");
+	assert_null(strstr((char *)out.data, "secret"));
+	buf_clear(&out);
+	assert_int_equal(differences_print(t.s, true, true, &out, &n, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_says(&out, "\"sop_instance_uid\":\"1.2.3.5\"");
+	buf_fini(&out);
 	stored_fini(&t);
 }
 
@@ -673,6 +720,8 @@ main(void)
 		cmocka_unit_test(store_set_current__R3_the_index_names_what_viewers_get),
 		cmocka_unit_test(store_admit__R12_the_disk_may_be_full_before_the_quota),
 		cmocka_unit_test(store_put__R3_a_revision_that_moves_leaves_no_row_behind),
+		cmocka_unit_test(
+			differences_print__R3_a_line_per_study_source_and_kind_names_attributes),
 		cmocka_unit_test(store_put__R32_what_was_refused_and_kept_hides_nothing),
 		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
 		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
