@@ -283,7 +283,8 @@ end(void *sink, struct message *rsp)
 		if (strcmp(t->rq.sop_instance, info.sop_instance) != 0)
 			info.flags |= OBJECT_META_DISAGREES;
 		/* R32: refused, but what came is kept; strict peers have everything odd refused. */
-		refused = (info.flags & OBJECT_REFUSED) || (t->who->peer->strict && (info.flags & OBJECT_ODD));
+		refused = (info.flags & OBJECT_REFUSED) ||
+			  (t->who->peer->strict && (info.flags & OBJECT_ODD));
 		rc = commit(t, &info, refused, &t->e);
 	}
 	rsp->status = status_of(rc, refused);

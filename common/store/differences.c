@@ -9,6 +9,7 @@
 #include "common/base/json.h"
 #include "common/dicom/canon.h"
 #include "common/dicom/keys.h"
+#include "common/store/persons.h"
 #include "common/store/store.h"
 
 enum { PAGE = 256, TAGS_MAX = 64 };
@@ -32,8 +33,14 @@ struct group {
 	struct instance *instances;
 };
 
+struct person { /* R33 */
+	struct person *next;
+	struct persons_pair pair;
+};
+
 struct collecting {
 	struct store *s;
+	struct person *persons, **last_person;
 	struct group *groups, **last;
 	uint64_t from;
 	unsigned scanned;
@@ -116,6 +123,20 @@ collect_all(struct collecting *c, struct err *e)
 		store_end_read(tx);
 	} while (rc == ERR_AGAIN);
 	return rc;
+}
+
+static int
+collect_person(void *arg, const struct persons_pair *pair, struct err *e)
+{
+	struct collecting *c = arg;
+	struct person *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	p->pair = *pair;
+	*c->last_person = p;
+	c->last_person = &p->next;
+	return 0;
 }
 
 /* --- what differs --- */
@@ -276,11 +297,49 @@ print_text(const struct group *g, bool instances, struct buf *out)
 }
 
 static void
+print_person(const struct persons_pair *p, struct buf *out)
+{
+	size_t t;
+
+	buf_printf(out, "person: studies %s and %s have one patient ID and issuer, but differ in",
+		   p->study, p->other);
+	for (t = 0; t < p->n_tags; t++) {
+		buf_puts(out, t ? ", " : " ");
+		put_name(out, p->tags[t]);
+	}
+	buf_puts(out, "\n");
+}
+
+static void
+json_tags(struct json *j, const uint32_t *tags, size_t n)
+{
+	char text[9];
+	size_t t;
+
+	json_open(j, "attributes", '[');
+	for (t = 0; t < n; t++) {
+		(void)snprintf(text, sizeof(text), "%08x", tags[t]);
+		json_text(j, NULL, text);
+	}
+	json_close(j, ']');
+}
+
+static void
+person_json(struct json *j, const struct persons_pair *p)
+{
+	json_open(j, NULL, '{');
+	json_text(j, "kind", "person");
+	json_text(j, "study_uid", p->study);
+	json_text(j, "other_study_uid", p->other);
+	json_tags(j, p->tags, p->n_tags);
+	json_close(j, '}');
+}
+
+static void
 print_json(struct json *j, const struct group *g, bool instances)
 {
 	char text[2 * SHA256_SIZE + 1];
 	const struct instance *i;
-	size_t t;
 
 	json_open(j, NULL, '{');
 	json_text(j, "kind", kind_of(g->relation));
@@ -289,12 +348,7 @@ print_json(struct json *j, const struct group *g, bool instances)
 	json_text(j, "calling_aet", g->source.calling_aet);
 	json_text(j, "address", g->source.peer);
 	json_count(j, "instances", g->n);
-	json_open(j, "attributes", '[');
-	for (t = 0; t < g->n_tags; t++) {
-		(void)snprintf(text, sizeof(text), "%08x", g->tags[t]);
-		json_text(j, NULL, text);
-	}
-	json_close(j, ']');
+	json_tags(j, g->tags, g->n_tags);
 	json_bool(j, "compared", !g->unknown);
 	if (instances) {
 		json_open(j, "list", '[');
@@ -313,22 +367,48 @@ print_json(struct json *j, const struct group *g, bool instances)
 static void
 print_all(const struct collecting *c, bool instances, bool json, struct buf *out)
 {
+	const struct person *p;
 	const struct group *g;
 	struct json j;
 
 	if (!json) {
-		if (!c->groups)
+		if (!c->groups && !c->persons)
 			buf_puts(out, "no variants, revisions or conflicts\n");
 		for (g = c->groups; g; g = g->next)
 			print_text(g, instances, out);
+		for (p = c->persons; p; p = p->next)
+			print_person(&p->pair, out);
 		return;
 	}
 	json_init(&j, out);
 	json_open(&j, NULL, '[');
 	for (g = c->groups; g; g = g->next)
 		print_json(&j, g, instances);
+	for (p = c->persons; p; p = p->next)
+		person_json(&j, &p->pair);
 	json_close(&j, ']');
 	buf_puts(out, "\n");
+}
+
+static void
+collecting_fini(struct collecting *c)
+{
+	struct instance *i;
+	struct person *p;
+	struct group *g;
+
+	while ((g = c->groups)) {
+		c->groups = g->next;
+		while ((i = g->instances)) {
+			g->instances = i->next;
+			free(i);
+		}
+		free(g);
+	}
+	while ((p = c->persons)) {
+		c->persons = p->next;
+		free(p);
+	}
 }
 
 int
@@ -338,12 +418,14 @@ differences_print(struct store *s, bool instances, bool json, struct buf *out, u
 	struct collecting c = {.s = s};
 	struct store_counts counts;
 	struct store_tx *tx;
-	struct instance *i;
 	struct group *g;
 	int rc;
 
 	c.last = &c.groups;
+	c.last_person = &c.persons;
 	rc = collect_all(&c, e);
+	if (!rc)
+		rc = persons_contradictions(s, collect_person, &c, e);
 	for (g = c.groups; !rc && g; g = g->next)
 		find_difference(s, g);
 	if (!rc)
@@ -355,13 +437,6 @@ differences_print(struct store *s, bool instances, bool json, struct buf *out, u
 		store_end_read(tx);
 		*conflicts = rc ? 0 : counts.conflicts;
 	}
-	while ((g = c.groups)) {
-		c.groups = g->next;
-		while ((i = g->instances)) {
-			g->instances = i->next;
-			free(i);
-		}
-		free(g);
-	}
+	collecting_fini(&c);
 	return rc;
 }

@@ -265,7 +265,7 @@ add_value(struct buf *row, uint32_t tag, const char *value, size_t n)
 	*row = out;
 }
 
-/* What a study has of all its series: its modalities, and what R6 wants told of where it was made. */
+/* What a study has of all its series: modalities, and where it was made (R6). */
 static const struct {
 	uint32_t study, series;
 } gathered[] = {{TAG_MODALITIES, TAG_MODALITY},

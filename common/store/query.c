@@ -12,6 +12,7 @@
 #include "common/store/match.h"
 #include "common/store/name_filter.h"
 #include "common/store/order.h"
+#include "common/store/persons.h"
 #include "common/store/store.h"
 
 /* The first page is short: a viewer sees the first answers at once. */
@@ -354,54 +355,45 @@ number(struct attrs row, uint32_t tag)
 	return strtoull(text, NULL, 10);
 }
 
-struct sibling {
-	struct attr issuer; /* of the study that was found */
-	const char *study;
-	bool first; /* no study of an earlier key is the same patient's */
-};
-
-/* One study with the same Patient ID: counted when its issuer is the same (R33). */
+/* One study with the same Patient ID goes to the person whom it does not contradict (R33). */
 static int
-count_sibling(struct query *q, struct store_tx *tx, const char *uid, struct sibling *s,
-	      struct match *m, struct err *e)
+count_sibling(struct query *q, struct store_tx *tx, const char *uid, struct persons *persons,
+	      struct persons_one **out, struct err *e)
 {
 	enum query_availability worst;
-	struct attr issuer = {0, "", 0};
+	struct persons_one *one;
 	struct attrs row;
 	int rc = index_study_row(tx, uid, &row, e);
 
+	*out = NULL;
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
-	(void)attrs_get(row, TAG_PATIENT_ISSUER, &issuer);
-	if (issuer.n != s->issuer.n || memcmp(issuer.value, s->issuer.value, issuer.n) != 0)
-		return 0;
-	if (m->studies == 0 && strcmp(uid, s->study) != 0)
-		s->first = false;
-	m->studies++;
-	m->series_count += number(row, TAG_STUDY_SERIES);
-	m->instances += number(row, TAG_STUDY_INSTANCES);
+	one = persons_join(persons, uid, row);
+	if (!one)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
+	one->studies++;
+	one->series += number(row, TAG_STUDY_SERIES);
+	one->instances += number(row, TAG_STUDY_INSTANCES);
 	rc = worst_of(q, tx, uid, NULL, &worst, e);
-	if (!rc && worst > m->availability)
-		m->availability = worst;
+	if (!rc && worst > one->worst)
+		one->worst = worst;
+	*out = one;
 	return rc;
 }
 
-/* Counts the patient's studies. */
+/* The person of the study: NULL when a study of an earlier key is the same person's. */
 static int
-count_patient(struct query *q, struct store_tx *tx, struct attrs row, struct sibling *s,
-	      struct match *m, struct err *e)
+count_patient(struct query *q, struct store_tx *tx, struct attr id, const char *study,
+	      struct persons *persons, const struct persons_one **own, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
-	struct attr id;
 	struct buf prefix = BUF_INIT;
+	struct persons_one *one;
 	char uid[UID_SIZE];
 	int rc;
 
-	s->first = true;
-	if (!attrs_get(row, TAG_PATIENT_ID, &id))
-		return 0;
-	(void)attrs_get(row, TAG_PATIENT_ISSUER, &s->issuer);
+	*own = NULL;
 	buf_put_u8(&prefix, INDEX_PATIENT_ID);
 	buf_put(&prefix, id.value, id.n < 120 ? id.n : 120);
 	buf_put_u8(&prefix, 0);
@@ -409,11 +401,16 @@ count_patient(struct query *q, struct store_tx *tx, struct attrs row, struct sib
 	if (rc)
 		return rc;
 	rc = kv_cursor_seek(c, kv_slice(prefix.data, prefix.len), &k, &v, e);
-	while (!rc && s->first && k.n > prefix.len && k.n - prefix.len < UID_SIZE &&
+	while (!rc && k.n > prefix.len && k.n - prefix.len < UID_SIZE &&
 	       memcmp(k.p, prefix.data, prefix.len) == 0) {
 		memcpy(uid, (const char *)k.p + prefix.len, k.n - prefix.len);
 		uid[k.n - prefix.len] = '\0';
-		rc = count_sibling(q, tx, uid, s, m, e);
+		rc = count_sibling(q, tx, uid, persons, &one, e);
+		if (one && strcmp(uid, study) == 0) {
+			if (strcmp(one->first, study) != 0)
+				break;
+			*own = one;
+		}
 		if (!rc)
 			rc = kv_cursor_next(c, &k, &v, e);
 	}
@@ -427,22 +424,30 @@ try_patient(struct query *q, struct store_tx *tx, const char *study, struct attr
 	    struct err *e)
 {
 	static const struct attrs none = {NULL, 0};
-	struct sibling s = {{0, "", 0}, study, true};
-	struct match counted, *m;
+	struct persons persons = {NULL};
+	const struct persons_one *own = NULL;
+	struct persons_one *alone;
+	struct attr id;
+	struct match *m;
 	int rc;
 
-	memset(&counted, 0, sizeof(counted));
 	if (!row_matches(q, row, KEY_PATIENT, KEY_PATIENT))
 		return 0;
-	rc = count_patient(q, tx, row, &s, &counted, e);
-	if (rc || !s.first)
-		return rc;
-	m = add_match(q, row, none, none);
-	m->studies = counted.studies;
-	m->series_count = counted.series_count;
-	m->instances = counted.instances;
-	m->availability = counted.availability;
-	return 0;
+	if (attrs_get(row, TAG_PATIENT_ID, &id) && id.n > 0) {
+		rc = count_patient(q, tx, id, study, &persons, &own, e);
+	} else { /* without an ID nobody can say whose other studies are */
+		rc = count_sibling(q, tx, study, &persons, &alone, e);
+		own = alone;
+	}
+	if (!rc && own) {
+		m = add_match(q, row, none, none);
+		m->studies = own->studies;
+		m->series_count = own->series;
+		m->instances = own->instances;
+		m->availability = (enum query_availability)own->worst;
+	}
+	persons_fini(&persons);
+	return rc;
 }
 
 /* --- studies, and what lies inside --- */

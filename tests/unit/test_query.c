@@ -15,6 +15,7 @@
 #include "common/base/rng.h"
 #include "common/dicom/keys.h"
 #include "common/store/match.h"
+#include "common/store/differences.h"
 #include "common/store/index.h"
 #include "common/store/query.h"
 #include "tests/lib/stored.h"
@@ -424,6 +425,41 @@ index_put__R6_the_record_changes_with_each_station(void **state)
 }
 
 static void
+persons__R33_a_contradiction_parts_patients_and_is_listed(void **state)
+{
+	struct query_config c = {.level = QUERY_PATIENT, .patient_root = true};
+	struct arriving all[] = {{1, "CT1", "19700101", "1.1", {0}},
+				 {1, "CT1", "1970.01.01", "1.2", {0}},
+				 {1, "CT1", "", "1.3", {0}},
+				 {1, "CT1", "19710101", "1.4", {0}},
+				 {1, "CT1", "19710101", "1.5", {0}}};
+	struct buf out = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+	struct stored t;
+	unsigned i, got = 0;
+	uint64_t conflicts;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		assert_int_equal(store_commit(t.s, announce_arriving, &all[i], NULL), 0);
+	assert_int_equal(query_open(&query, t.s, &c, NULL), 0);
+	while (query_next(query, &m, NULL) == 0)
+		assert_int_equal(m.studies, got++ == 0 ? 3 : 2);
+	assert_int_equal(got, 2);
+	query_close(query);
+	assert_int_equal(differences_print(t.s, false, false, &out, &conflicts, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_int_equal(conflicts, 0);
+	assert_string_equal((char *)out.data,
+			    "person: studies 1.1 and 1.4 have one patient ID and issuer, but "
+			    "differ in (0010,0030) PatientBirthDate\n");
+	buf_fini(&out);
+	stored_fini(&t);
+}
+
+static void
 query_open__unique_keys_of_upper_levels_are_required(void **state)
 {
 	struct query_config c = {.level = QUERY_SERIES};
@@ -498,6 +534,7 @@ main(void)
 		cmocka_unit_test(query_count_rest__R34_counts_without_giving),
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
+		cmocka_unit_test(persons__R33_a_contradiction_parts_patients_and_is_listed),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
 	};
 
