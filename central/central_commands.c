@@ -15,6 +15,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/base/log.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -105,14 +106,14 @@ text_sites(struct buf *out, const struct tally *t)
 	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
 	size_t i;
 
-	buf_printf(out, "%-16s %-8s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarn.", "state",
-		   "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
+	buf_printf(out, "%-16s %-32s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarnation",
+		   "state", "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
 	for (i = 0; i < t->n; i++) {
 		const struct tally_row *r = &t->rows[i];
 
 		hex_of(r->site.incarnation.b, ID128_SIZE, hex);
 		clock_rfc3339(r->site.contact_ms, when);
-		buf_printf(out, "%-16s %.8s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
+		buf_printf(out, "%-16s %s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
 			   r->site.site, hex, r->site.closed ? "closed" : "live",
 			   (unsigned long long)r->known, (unsigned long long)r->of[TALLY_HELD],
 			   (unsigned long long)r->of[TALLY_OWED],
@@ -397,6 +398,8 @@ central_commands_run(void *central, size_t n, const char *const *words, struct c
 		command_complain(&a, usage);
 		return COMMAND_USAGE;
 	}
+	if (c->ctl)
+		log_line(row->reads ? LOG_DEBUG : LOG_INFO, "command", "name=%s", row->name);
 	if (row->swaps)
 		return row->run(&a);
 	(void)pthread_rwlock_rdlock(&c->use);

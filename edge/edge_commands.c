@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -360,6 +361,8 @@ edge_commands_run(void *edge, size_t n, const char *const *words, struct ctl_rep
 		command_complain(&a, usage);
 		return COMMAND_USAGE;
 	}
+	if (e->ctl)
+		log_line(c->reads ? LOG_DEBUG : LOG_INFO, "command", "name=%s", c->name);
 	if (c->swaps)
 		return c->run(&a);
 	(void)pthread_rwlock_rdlock(&e->use);

@@ -20,7 +20,6 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/log.h"
 #include "common/os/file.h"
 
 enum { BACKLOG = 16, STEP_MS = 200, STUCK_SECONDS = 5, PIECE = 5, WRITE_MAX = 4096 };
@@ -135,7 +134,6 @@ serve_one(struct ctl *c, int fd)
 		for (; at < size && n < CTL_WORDS; at += strlen(text + at) + 1)
 			words[n++] = text + at;
 		if (n) {
-			log_line(LOG_INFO, "command", "name=%s", words[0]);
 			code = (unsigned char)c->command(c->node, n, words, &r);
 			(void)put_piece(&r, 'x', &code, 1);
 		}

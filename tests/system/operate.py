@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import check  # noqa: E402
 import nodes  # noqa: E402
-from sync import Certificates, Group, ask, expect, raw, study_uid  # noqa: E402
+from sync import Certificates, Group, ask, expect, raw, routes, study_uid  # noqa: E402
 
 CHARSETS = "/usr/lib/python3/dist-packages/pydicom/data/charset_files"
 HEX, TIME = r"[0-9a-f]{32}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -479,6 +479,7 @@ def tls__R24_nothing_below_1_3_on_either_end():
     edge = nodes.edge(os.path.join(top, "north"), "north", tls=own)
     listener = socket.create_server(("127.0.0.1", nodes.port()))
     edge.config["central"] = {"url": f"https://127.0.0.1:{listener.getsockname()[1]}"}
+    edge.config["http"] = {"listen": f"127.0.0.1:{nodes.port()}"}
     seen = []
 
     def old_server():
@@ -514,6 +515,11 @@ def tls__R24_nothing_below_1_3_on_either_end():
                 pass
         expect("no certificate, no such path", ask(central.http, raw("GET", "/nothing"), {}) in (0, 403), True)
         expect("ours, no such path", ask(central.http, raw("GET", "/nothing"), own), 404)
+        port = int(edge.config["http"]["listen"].split(":")[1])
+        for method, path in routes("edge/web.c"):
+            expect("nobody", ask(port, raw(method, path), {}) in (0, 403), True)
+            expect("a foreign certificate", ask(port, raw(method, path), certs.node("x", "foreign")) in (0, 403), True)
+            expect("ours", ask(port, raw(method, path), own), 200)
         nodes.wait_for("the edge has called", lambda: len(seen) >= 2)
         if "spoken to" in seen or edge.status()["central"]["reachable"]:
             raise nodes.Failed(f"the edge spoke TLS 1.2: {seen}")

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -444,10 +445,14 @@ class Certificates:
         return {"cert": pem, "key": key, "ca": self.path("ca.pem")}
 
 
-ROUTES = [("POST", "/sync/v1/hello"), ("POST", "/sync/v1/ledger"), ("POST", "/sync/v1/holdings"),
-          ("POST", "/sync/v1/release"), ("POST", "/sync/v1/refill"), ("PATCH", "/sync/v1/packs/" + "0" * 64),
-          ("DELETE", "/sync/v1/packs/" + "0" * 64), ("GET", "/sync/v1/packs/" + "0" * 64),
-          ("GET", "/sync/v1/objects/" + "0" * 64)]
+def routes(path):
+    """The rows of a node's one table of routes, as its source has them."""
+    with open(os.path.join(nodes.TOP, path), encoding="utf-8") as f:
+        found = re.findall(r'\{"([A-Z]+)", "(/[^"]+)", RIGHT_', f.read())
+    return [(method, p + "0" * 64 if p.endswith("/") else p) for method, p in found]
+
+
+ROUTES = routes("central/intake.c")
 
 
 def ask(port, request, tls=None):
@@ -494,6 +499,7 @@ def gate__R24_only_certificates_of_this_archive_get_in():
         nodes.run(nodes.tool("dicom_send"), "127.0.0.1", edge.dicom, "-c", edge.aet, files)
         nodes.wait_for("all has arrived over TLS", lambda: central.status()["instances"] == 5, 30)
         own, foreign = certs.node("north"), certs.node("north", "foreign")
+        expect("the table of routes is found", len(ROUTES) >= 10, True)
         for method, path in ROUTES:
             for who, tls in (("nobody", {}), ("a foreign certificate", foreign)):
                 got = ask(central.http, raw(method, path), tls)

@@ -1,0 +1,126 @@
+/* What `status` of an edge says of central: clocks, epochs, what is acknowledged. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/buf.h"
+#include "common/base/log.h"
+#include "edge/replicate.h"
+#include "edge/status.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400, MINUTE_MS = 60000 };
+
+static struct pair p;
+
+static int
+make_pair(void **state)
+{
+	(void)state;
+	log_set_level(LOG_ERROR);
+	pair_init(&p, "64MiB");
+	return 0;
+}
+
+static int
+drop_pair(void **state)
+{
+	(void)state;
+	pair_fini(&p);
+	return 0;
+}
+
+/* Is the text in `status`, and does a person have to come? */
+static void
+assert_status(const char *text, bool shown, bool wanted)
+{
+	struct buf out = BUF_INIT;
+	bool person = !wanted;
+
+	assert_int_equal(status_text(&p.edge, &out, &person, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_false(buf_failed(&out));
+	if ((strstr((const char *)out.data, text) != NULL) != shown)
+		fail_msg("'%s' %s: %s", text, shown ? "is missing" : "is there",
+			 (const char *)out.data);
+	assert_int_equal(person, wanted);
+	buf_fini(&out);
+}
+
+/* Central's clock stands still at its own idea of the day; a hello tells. */
+static void
+let_central_differ_by(int64_t ms)
+{
+	static struct clock_manual other;
+	int i;
+
+	clock_manual_init(&other, clock_mono(&p.clock.c), clock_wall(&p.clock.c) + ms);
+	p.central.clock = &other.c;
+	replicate_hello(p.r);
+	for (i = 0; i < 10; i++)
+		pair_turn(&p);
+}
+
+static void
+status__R28_clocks_that_differ_are_shown_and_by_a_day_need_a_person(void **state)
+{
+	static const int64_t minutes[] = {10, -10, 25 * 60, -25 * 60};
+	size_t i;
+
+	(void)state;
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("clocks differ", false, false);
+	for (i = 0; i < 4; i++) {
+		let_central_differ_by(minutes[i] * MINUTE_MS);
+		assert_status("clocks differ", true, i >= 2);
+	}
+	assert_int_equal(pair_send(&p, 2), 0); /* and nothing else minds */
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(pair_central_has(&p, 2));
+	p.central.clock = &p.clock.c;
+	replicate_hello(p.r);
+	assert_int_equal(pair_send(&p, 3), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("clocks differ", false, false);
+}
+
+static void
+status__what_is_acknowledged_outlives_a_restart_in_the_dark(void **state)
+{
+	(void)state;
+	assert_status("1 ledger entries not acknowledged", true, false);
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("; 0 ledger entries not acknowledged", true, false);
+	assert_int_equal(edge_keep_contact(&p.edge, NULL), 0);
+	pair_close_edge(&p);
+	pair_close_central(&p);
+	pair_open_edge(&p);
+	assert_status("; 0 ledger entries not acknowledged", true, false);
+	assert_int_equal(pair_send(&p, 2), 0);
+	assert_status("owed: 1 images", true, false);
+	pair_open_central(&p);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("owed: 0 images", true, false);
+	assert_status("; 0 ledger entries not acknowledged", true, false);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			status__R28_clocks_that_differ_are_shown_and_by_a_day_need_a_person,
+			make_pair, drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__what_is_acknowledged_outlives_a_restart_in_the_dark, make_pair,
+			drop_pair),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
