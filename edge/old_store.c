@@ -273,7 +273,7 @@ static int
 inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t n, struct err *err)
 {
 	size_t row_n = n >= 4 ? buf_get_u32(p) : 0;
-	struct attrs row = {p + 4, row_n}, none = {NULL, 0};
+	struct attrs row = {p + 4, row_n};
 	struct store_verdict verdict = {.duplicate = true};
 	Sync__LedgerEntry *entry;
 	struct buf study = BUF_INIT;
@@ -286,7 +286,7 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 	entry = message_read(&sync__ledger_entry__descriptor, p + 4 + row_n, n - 4 - row_n, NULL);
 	if (entry && ledger_version(&v, entry)) {
 		v.arrived_wall_ms = entry->wall_ms;
-		ledger_record(&study, valid(row), none); /* less the counts: they are made anew */
+		ledger_record(&study, valid(row)); /* less the counts: they are made anew */
 		rc = store_announce(tx, &v, attrs_of(&study),
 				    valid((struct attrs){entry->series_attributes.data,
 							 entry->series_attributes.len}),
