@@ -9,6 +9,7 @@
 #include "central/central_commands.h"
 #include "central/intake.h"
 #include "central/reconcile.h"
+#include "central/release.h"
 #include "central/record.h"
 #include "central/central_settings.h"
 #include "central/upload.h"
@@ -436,14 +437,28 @@ stop_services(struct central *c)
 	c->uploads = NULL;
 }
 
+/* R19: what a viewer's retrieve found damaged loses its bits; an edge that has it sends it again. */
+static void
+copy_damaged(void *arg, uint64_t oid)
+{
+	struct err e = ERR_INIT;
+
+	if (release_damaged(arg, oid, &e))
+		log_err(LOG_ERROR, "retrieve.damaged", &e);
+}
+
 /* HTTP, then DICOM; ctl is open already. */
 static int
 start_services(struct central *c, struct err *e)
 {
 	const char *listen[LISTEN_MAX];
 	struct http_config hc = {.node = c, .allowed = intake_allowed, .clock = c->clock};
-	struct dimse_node_config dc = {
-		.conf = c->conf, .dir = c->dir, .store = c->store, .clock = c->clock};
+	struct dimse_node_config dc = {.conf = c->conf,
+				       .dir = c->dir,
+				       .store = c->store,
+				       .clock = c->clock,
+				       .damaged = copy_damaged,
+				       .arg = c};
 	int rc = uploads_new(&c->uploads, e);
 
 	hc.routes = intake_routes(&hc.n_routes);

@@ -1,7 +1,6 @@
 #include "common/dimse/node.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +9,9 @@
 #include "common/base/err.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/resolver.h"
 
-enum { SUB_OPERATION_SECONDS = 30 };
+enum { SUB_OPERATION_SECONDS = 30, RESOLVE_SECONDS = 60 };
 
 /* The handlers' node is the dimse_node; what takes in has a node of its own. */
 static int
@@ -92,7 +92,8 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	n->find = (struct find_config){nc->store,
 				       (uint64_t)conf_number(c, "dicom", NULL, "max_answers"),
 				       nc->central, nc->arg};
-	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS};
+	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS,
+					       nc->damaged, nc->arg};
 }
 
 int
@@ -124,28 +125,6 @@ load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struc
 			  strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, e);
 }
 
-static void *
-resolve(void *arg)
-{
-	struct peers *p = arg;
-
-	peers_resolve(p);
-	peers_unref(p);
-	return NULL;
-}
-
-/* DNS may take its time, or never answer: nobody waits for it (R29). */
-static void
-resolve_apart(struct peers *p)
-{
-	pthread_t t;
-
-	if (pthread_create(&t, NULL, resolve, peers_ref(p)))
-		peers_unref(p);
-	else
-		(void)pthread_detach(t);
-}
-
 int
 dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 {
@@ -155,7 +134,7 @@ dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 	if (rc)
 		return rc;
 	dimse_reload(n->dimse, p);
-	resolve_apart(p);
+	resolver_peers(n->resolver, p);
 	peers_unref(n->peers);
 	n->peers = p;
 	return 0;
@@ -176,7 +155,9 @@ dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct
 	if (rc)
 		return rc;
 	configure(n, c);
-	resolve_apart(n->peers);
+	rc = resolver_start(&n->resolver, n->peers, RESOLVE_SECONDS, e);
+	if (rc)
+		return rc;
 	return dimse_start(&n->dimse, &n->config, n->peers, e);
 }
 
@@ -184,6 +165,7 @@ void
 dimse_node_stop(struct dimse_node *n)
 {
 	dimse_stop(n->dimse);
+	resolver_stop(n->resolver);
 	peers_unref(n->peers);
 	audit_close(n->audit);
 	memset(n, 0, sizeof(*n));

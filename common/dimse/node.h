@@ -8,6 +8,7 @@
 #define SALAMANDER_COMMON_DIMSE_NODE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/dimse/find.h"
 #include "common/dimse/retrieve.h"
@@ -19,6 +20,7 @@ struct conf;
 struct err;
 struct id128;
 struct peers;
+struct resolver;
 struct store;
 
 enum { DIMSE_LIST_MAX = 32, DIMSE_DIR_MAX = 3000 };
@@ -27,6 +29,7 @@ struct dimse_node {
 	/* set by dimse_node_start before threads start */
 	struct audit *audit;
 	struct peers *peers; /* the caller's thread only */
+	struct resolver *resolver;
 	struct dimse *dimse;
 	struct find_config find;
 	struct retrieve_config retrieve;
@@ -44,6 +47,8 @@ struct dimse_node_config {
 	struct clock *clock;
 	struct dimse_handlers take_in;			 /* store_* and admit; node */
 	bool (*central)(void *arg, struct id128 *epoch); /* NULL: this is central  */
+	/* This copy failed its check on the way out. NULL: it is only logged. */
+	void (*damaged)(void *arg, uint64_t oid);
 	void *arg;
 };
 

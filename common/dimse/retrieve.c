@@ -180,7 +180,7 @@ open_source(struct retrieving *r, const struct target *t, struct source *s, stru
 		rc = store_read(s->reader, 0, head, sizeof(head), &got, e);
 	s->skip = rc ? 0 : send_dataset_offset(head, got);
 	if (!rc && !s->skip)
-		rc = err_set(e, ERR_ABSENT, 0, "an opaque object");
+		rc = err_set(e, ERR_PEER, 0, "an opaque object");
 	if (rc)
 		store_read_close(s->reader);
 	return rc;
@@ -202,6 +202,18 @@ count(struct retrieving *r, struct target *t, unsigned status)
 	store_viewed(r->c->store, t->study); /* R11: only a viewer's retrieve counts */
 }
 
+/* Whoever keeps the books of what is durable hears of it: the copy may be had elsewhere. */
+static void
+not_readable(struct retrieving *r, const struct target *t, int rc, const struct err *why)
+{
+	if (rc != ERR_CORRUPT)
+		return; /* not being able to look says nothing of the copy (R23) */
+	log_line(LOG_ERROR, "retrieve.damaged", "study=%s oid=%llu what=\"%s\"", t->study,
+		 (unsigned long long)t->oid, why->what);
+	if (r->c->damaged)
+		r->c->damaged(r->c->arg, t->oid);
+}
+
 /* An error means that this association cannot go on; the target is counted. */
 static int
 send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, struct err *e)
@@ -213,10 +225,10 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 	struct err why = ERR_INIT;
 	int rc;
 
-	if (!t->here || !context || open_source(r, t, &s, &why)) {
-		if (why.code == ERR_CORRUPT)
-			log_line(LOG_ERROR, "retrieve.damaged", "study=%s oid=%llu what=\"%s\"",
-				 t->study, (unsigned long long)t->oid, why.what);
+	rc = t->here && context ? open_source(r, t, &s, &why) : ERR_ABSENT;
+	if (rc) {
+		if (t->here && context)
+			not_readable(r, t, rc, &why);
 		note_failed(r, t);
 		return 0;
 	}

@@ -10,6 +10,8 @@
 #ifndef SALAMANDER_COMMON_DIMSE_RETRIEVE_H
 #define SALAMANDER_COMMON_DIMSE_RETRIEVE_H
 
+#include <stdint.h>
+
 struct clock;
 struct dimse_caller;
 struct err;
@@ -20,6 +22,9 @@ struct retrieve_config {
 	struct store *store;
 	struct clock *clock;
 	unsigned seconds; /* for a sub-association and for each answer */
+	/* This copy failed its check on the way out. NULL: it is only logged. */
+	void (*damaged)(void *arg, uint64_t oid);
+	void *arg;
 };
 
 int retrieve_get(const struct retrieve_config *c, const struct dimse_caller *who,

@@ -100,6 +100,12 @@ central(void *arg, struct id128 *epoch)
 	return true;
 }
 
+static void
+damaged(void *arg, uint64_t oid)
+{
+	((struct node *)arg)->damaged_oid = oid;
+}
+
 static unsigned
 free_port(void)
 {
@@ -149,7 +155,8 @@ node_start(struct node *n, const char *more)
 	n->port = free_port();
 	n->peers = load_peers(n, more);
 	n->find = (struct find_config){n->stored.s, 10000, central, n};
-	n->retrieve = (struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS};
+	n->retrieve =
+		(struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged, n};
 	(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
 	(void)snprintf(n->audit_path, sizeof(n->audit_path), "%s/audit.log", n->stored.dir);
 	n->titles[0] = "NODE";

@@ -42,11 +42,12 @@ struct node {
 	const char *titles[3], *listens[2];
 	unsigned port;
 	_Atomic unsigned received, called_other;
-	_Atomic int no_delay; /* of the acceptor's socket when a query came */
-	struct assoc *asking; /* C-FIND: whose */
-	_Atomic bool hold;    /* C-FIND: waits with its answers until something more comes */
-	struct id128 epoch;   /* of the central that answers; all zero: none does */
-	unsigned break_at;    /* C-STORE to us: hangs up at this one; 0: never */
+	_Atomic uint64_t damaged_oid; /* the last one that a retrieve told of */
+	_Atomic int no_delay;	      /* of the acceptor's socket when a query came */
+	struct assoc *asking;	      /* C-FIND: whose */
+	_Atomic bool hold;  /* C-FIND: waits with its answers until something more comes */
+	struct id128 epoch; /* of the central that answers; all zero: none does */
+	unsigned break_at;  /* C-STORE to us: hangs up at this one; 0: never */
 };
 
 /* VIEWER may find, get, move; NODE is this node as a destination; more: further sections. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,6 +22,7 @@
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/resolver.h"
 #include "common/os/file.h"
 #include "tests/lib/folder.h"
 
@@ -251,6 +253,42 @@ peers_resolve__R29_the_last_good_address_outlives_dns(void **state)
 	peers_unref(p);
 }
 
+static bool
+known_in_time(struct peers *p)
+{
+	static const struct timespec moment = {0, 10000000};
+	char host[PEER_ADDRESS_SIZE];
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		if (peers_host(p, peers_destination(p, "L", "10.0.0.1"), host))
+			return true;
+		(void)nanosleep(&moment, NULL);
+	}
+	return false;
+}
+
+static void
+resolver__R29_asks_in_the_background_also_after_a_reload(void **state)
+{
+	static const char conf[] = "[peer L]\naet = L\nhost = localhost\nport = 104\n";
+	struct peers *p, *other;
+	struct resolver *r;
+
+	(void)state;
+	(void)unlink(path_of("addresses"));
+	p = load_peers(conf, true, 0);
+	assert_int_equal(resolver_start(&r, p, 3600, NULL), 0);
+	assert_true(known_in_time(p));
+	(void)unlink(path_of("addresses"));
+	other = load_peers(conf, true, 0);
+	resolver_peers(r, other);
+	assert_true(known_in_time(other));
+	resolver_stop(r);
+	peers_unref(other);
+	peers_unref(p);
+}
+
 static void
 peers_load__names_what_is_wrong(void **state)
 {
@@ -436,6 +474,7 @@ main(void)
 		cmocka_unit_test(peers_caller__R29_goes_by_title_and_address),
 		cmocka_unit_test(peers_destination__R29_prefers_the_caller_among_equal_titles),
 		cmocka_unit_test(peers_resolve__R29_the_last_good_address_outlives_dns),
+		cmocka_unit_test(resolver__R29_asks_in_the_background_also_after_a_reload),
 		cmocka_unit_test(peers_load__names_what_is_wrong),
 		cmocka_unit_test(audit_line__R36_is_chained_across_restarts_and_shows_changes),
 		cmocka_unit_test(identifier_build__is_read_back_in_both_encodings),

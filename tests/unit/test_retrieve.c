@@ -13,6 +13,7 @@
 
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
+#include "common/store/private.h"
 #include "common/store/store.h"
 #include "tests/lib/viewer.h"
 
@@ -296,6 +297,56 @@ retrieve_move__patient_root_wants_the_patient(void **state)
 	node_stop(&n);
 }
 
+static int
+change_third_chunk(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct version *v = arg;
+	unsigned char key[12];
+	struct kv_slice value;
+	struct buf b = BUF_INIT;
+	int rc;
+
+	buf_set_be64(key, v->bytes);
+	buf_set_be32(key + 8, 2);
+	rc = kv_get(tx->txn, T_CHUNK, kv_slice(key, sizeof(key)), &value, e);
+	if (!rc) {
+		buf_put(&b, value.p, value.n);
+		b.data[1000] ^= 1;
+		rc = kv_put(tx->txn, T_CHUNK, kv_slice(key, sizeof(key)), kv_slice(b.data, b.len),
+			    e);
+	}
+	buf_fini(&b);
+	return rc;
+}
+
+static void
+retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation(void **state)
+{
+	struct buf keys = BUF_INIT;
+	struct version v0;
+	uint64_t oids[3];
+	struct viewer v;
+	struct node n;
+
+	(void)state;
+	node_start(&n, "");
+	node_put(&n, 0, 3, 4 << 20, oids);
+	v0 = stored_version(n.stored.s, oids[1]);
+	assert_int_equal(store_commit(n.stored.s, change_third_chunk, &v0, NULL), 0);
+	viewer_open(&v, &n, "NODE");
+	retrieve_keys(&keys);
+	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
+	viewer_listen(&v);
+	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_int_equal(v.last.completed, 2);
+	assert_int_equal(v.stores, 2);
+	assert_int_equal(viewer_failed_uids(&v), 1);
+	assert_int_equal(n.damaged_oid, oids[1]);
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
 int
 main(void)
 {
@@ -303,6 +354,7 @@ main(void)
 		cmocka_unit_test(
 			retrieve__R20_what_was_evicted_is_counted_and_failed_never_left_out),
 		cmocka_unit_test(retrieve__R20_a702_when_nothing_could_be_sent),
+		cmocka_unit_test(retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation),
 		cmocka_unit_test(retrieve_get__counts_in_pendings_and_at_the_end),
 		cmocka_unit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
 		cmocka_unit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
