@@ -437,7 +437,7 @@ stop_services(struct central *c)
 	c->uploads = NULL;
 }
 
-/* R19: what a viewer's retrieve found damaged loses its bits; an edge that has it sends it again. */
+/* R19: what a retrieve found damaged loses its bits; an edge that has it sends it again. */
 static void
 copy_damaged(void *arg, uint64_t oid)
 {
