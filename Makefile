@@ -60,9 +60,7 @@ TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(B)/tests/bench/slow
 deps-%:
 	@deploy/install-deps $*
 
-all: | deps-build
-	@$(MAKE) --no-print-directory build-all
-
+all: build-all
 build-all: $(BINS) $(LIB)
 tools: $(TOOLS)
 tests: $(TESTS)
@@ -74,8 +72,9 @@ $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 	$(CC) -std=c11 -w $(COMMON) -c $< -o $@
 
-# Generated headers exist before anything that may include them is compiled.
-$(OBJ) $(TESTLIB_OBJ): | $(GEN_C:%.c=%.h)
+# Packages first; generated headers exist before anything that may include them is compiled.
+$(GEN_C) $(GEN_C:%.c=%.h): | deps-build
+$(OBJ) $(TESTLIB_OBJ) $(MAINS:%.c=$(B)/%.o) $(TESTS:%=%.o) $(TOOL_C:%.c=$(B)/%.o): | $(GEN_C:%.c=%.h)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
