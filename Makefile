@@ -52,12 +52,14 @@ TESTS := $(TEST_C:%.c=$(B)/%)
 TOOL_C := $(filter-out tests/bench/slow_flush.c,$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
 TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(B)/tests/bench/slow_flush.so
 
-.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean deps-build deps-test deps-lint
+.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean
 .SECONDARY:
 .DEFAULT_GOAL := all
 
 # A fresh Debian 12 has make and nothing else: each goal installs what it lacks.
-deps-%:
+DEPS := deps-build deps-test deps-lint deps-demo deps-bench
+.PHONY: $(DEPS)
+$(DEPS): deps-%:
 	@deploy/install-deps $*
 
 all: build-all
@@ -131,6 +133,7 @@ CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning
 lint: deps-build deps-lint $(GEN_C)
 	clang-format --dry-run -Werror $(SOURCES)
 	/usr/bin/python3 tests/lint/floors.py
+	@[ "$$($(MAKE) -n $(DEPS) | grep -c install-deps)" = 5 ] || { echo "the goals install nothing"; exit 1; }
 	CC=$(CC) B=$(B) tests/lint/headers.sh
 	cppcheck $(CPPCHECK) $(filter %.c,$(SOURCES))
 	/usr/bin/python3 tests/lint/rules.py
