@@ -128,32 +128,63 @@ feed(void *sink, const void *p, size_t n, struct err *e)
 	return rc ? err_set(e, (enum err_code)rc, 0, "%s", t->e.what) : 0;
 }
 
-/* R33: who gave the patient ID and the accession number, where the object does not say. */
+/* (0010,1002), each "id" or "id^^^issuer": foreign ones belong to their own namespace. */
+static void
+qualify_ids(struct buf *out, struct attr a, const char *issuer, bool foreign)
+{
+	while (a.n > 0) {
+		const char *bar = memchr(a.value, '\\', a.n);
+		size_t n = bar ? (size_t)(bar - a.value) : a.n;
+		const char *mark = memmem(a.value, n, "^^^", 3);
+		size_t keep = mark && foreign ? (size_t)(mark - a.value) : n;
+
+		buf_put(out, a.value, keep);
+		if (!mark || foreign)
+			buf_printf(out, "^^^%s", issuer);
+		if (bar)
+			buf_puts(out, "\\");
+		a.value += bar ? n + 1 : n;
+		a.n -= bar ? n + 1 : n;
+	}
+}
+
+/* R33: who gave the patient IDs and the accession number, where the object does not say. */
 static void
 add_issuer(struct taking *t, const struct object_info *info)
 {
+	static const uint32_t issuers[] = {TAG_PATIENT_ISSUER, TAG_ACCESSION_ISSUER};
 	const struct peer *peer = t->who->peer;
 	const char *issuer =
 		peer->issuer[0] ? peer->issuer : conf_string(t->edge->conf, "site", NULL, "issuer");
-	struct attrs study = attrs_of(&info->study_attrs);
-	struct buf with = BUF_INIT;
+	struct buf with = BUF_INIT, ids = BUF_INIT;
 	char own[128];
 	struct attr a;
+	size_t i;
 
 	if (peer->foreign) { /* a namespace of its own, whatever the object says */
 		(void)snprintf(own, sizeof(own), "foreign:%s", peer->name);
 		issuer = own;
 	}
-	if (!attrs_get(study, TAG_PATIENT_ISSUER, &a) || a.n == 0 || peer->foreign)
-		attrs_replace(&with, study, TAG_PATIENT_ISSUER, issuer, strlen(issuer));
-	else
-		buf_put(&with, study.p, study.n);
-	if (!attrs_get(study, TAG_ACCESSION_ISSUER, &a) || a.n == 0 || peer->foreign)
-		attrs_replace(&t->study, attrs_of(&with), TAG_ACCESSION_ISSUER, issuer,
-			      strlen(issuer));
-	else
+	buf_put(&t->study, info->study_attrs.data, info->study_attrs.len);
+	for (i = 0; i < sizeof(issuers) / sizeof(issuers[0]); i++) {
+		if (attrs_get(attrs_of(&t->study), issuers[i], &a) && a.n > 0 && !peer->foreign)
+			continue;
+		buf_clear(&with);
+		attrs_replace(&with, attrs_of(&t->study), issuers[i], issuer, strlen(issuer));
+		buf_clear(&t->study);
 		buf_put(&t->study, with.data, with.len);
+	}
+	if (attrs_get(attrs_of(&t->study), TAG_OTHER_IDS, &a) && a.n > 0) {
+		qualify_ids(&ids, a, issuer, peer->foreign);
+		buf_clear(&with);
+		attrs_replace(&with, attrs_of(&t->study), TAG_OTHER_IDS, (const char *)ids.data,
+			      ids.len);
+		buf_clear(&t->study);
+		buf_put(&t->study, with.data, with.len);
+	}
+	t->study.failed = t->study.failed || buf_failed(&with) || buf_failed(&ids);
 	buf_fini(&with);
+	buf_fini(&ids);
 }
 
 /* R6: before the first instance of a study, and when the record changes. */

@@ -19,9 +19,11 @@ enum {
 };
 
 struct raw {
-	uint32_t tag;
-	uint32_t offset, length; /* in raw_bytes */
+	uint32_t tag;		 /* ITEM: an item of the sequence before it begins */
+	uint32_t offset, length; /* in raw_bytes                                   */
+	bool nested;
 };
+#define ITEM 0xfffee000u
 
 struct content {
 	struct object_info *info;
@@ -76,18 +78,24 @@ nested_key(const struct content *c, const struct scan_element *el)
 }
 
 static void
+add_raw(struct content *c, uint32_t tag, bool nested)
+{
+	struct raw *r = &c->raw[c->n_raw++];
+
+	r->tag = tag;
+	r->offset = (uint32_t)c->raw_bytes.len;
+	r->length = 0;
+	r->nested = nested;
+}
+
+static void
 begin_capture(struct content *c, const struct scan_element *el)
 {
-	struct raw *r;
 	bool top = el->depth == 0 && (el->tag == TAG_CHARSET || key_find(el->tag));
 
 	c->capture = (top || nested_key(c, el)) && c->n_raw < RAW_VALUES;
-	if (!c->capture)
-		return;
-	r = &c->raw[c->n_raw++];
-	r->tag = el->tag;
-	r->offset = (uint32_t)c->raw_bytes.len;
-	r->length = 0;
+	if (c->capture)
+		add_raw(c, el->tag, el->depth > 0);
 }
 
 static void
@@ -372,8 +380,12 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 		c->is_pixels = c->capture = false;
 		break;
 	case SCAN_ITEM:
+		if (c->top_tag == TAG_OTHER_IDS && c->n_raw < RAW_VALUES)
+			add_raw(c, ITEM, true);
+		add_tag(c, ITEM);
+		break;
 	case SCAN_ITEM_END:
-		add_tag(c, mark == SCAN_ITEM ? 0xfffee000u : 0xfffee00du);
+		add_tag(c, 0xfffee00du);
 		break;
 	case SCAN_SEQUENCE_END: /* as an element without a value: so an empty sequence is one */
 		add_length(c, 0);
@@ -514,23 +526,24 @@ put_text(struct text *t, const struct key *key, const unsigned char *p, size_t n
 
 /* (0010,1002) as id^^^issuer, (0008,0051) as the entity ID, one value an item: from i on. */
 static void
-put_nested(struct text *t, const struct key *key, unsigned i)
+put_nested(struct text *t, unsigned i)
 {
 	static const struct key text_key = {0, "LO", KEY_PATIENT, KEY_TEXT, ""};
-	bool any = false;
+	bool any = false, open = false; /* open: the item has an ID, and no issuer yet */
 
-	for (; i < t->c->n_raw; i++) {
+	for (; i < t->c->n_raw && t->c->raw[i].nested; i++) {
 		const struct raw *r = &t->c->raw[i];
-		bool id = r->tag == TAG_PATIENT_ID, issuer = r->tag == TAG_PATIENT_ISSUER;
 
-		if (key->kind == KEY_ISSUER ? r->tag != 0x00400031u && r->tag != 0x00400032u
-					    : !id && !issuer)
-			break;
-		if (issuer)
+		if (r->tag == ITEM)
+			open = false;
+		if (r->length == 0 || (r->tag == TAG_PATIENT_ISSUER && !open))
+			continue;
+		if (r->tag == TAG_PATIENT_ISSUER)
 			buf_puts(&t->value, "^^^");
 		else if (any)
 			buf_puts(&t->value, "\\");
 		put_text(t, &text_key, raw_value(t->c, r), r->length);
+		open = r->tag == TAG_PATIENT_ID;
 		any = true;
 	}
 }
@@ -556,14 +569,11 @@ raw_find(const struct content *c, uint32_t tag, unsigned *out)
 {
 	unsigned i;
 
-	for (i = 0; i < c->n_raw; i++) {
-		bool nested = i > 0 && (c->raw[i - 1].tag == TAG_OTHER_IDS) && tag != TAG_OTHER_IDS;
-
-		if (c->raw[i].tag == tag && !nested) {
+	for (i = 0; i < c->n_raw; i++)
+		if (c->raw[i].tag == tag && !c->raw[i].nested) {
 			*out = i;
 			return true;
 		}
-	}
 	return false;
 }
 
@@ -588,7 +598,7 @@ put_attribute(struct text *t, const struct key *key)
 		break;
 	case KEY_IDS:
 	case KEY_ISSUER:
-		put_nested(t, key, i + 1);
+		put_nested(t, i + 1);
 		break;
 	case KEY_PLAIN:
 	case KEY_DATE:

@@ -50,7 +50,8 @@ supported(const struct finding *f, uint32_t tag)
 	static const enum key_level lowest[] = {KEY_PATIENT, KEY_STUDY, KEY_SERIES, KEY_INSTANCE};
 	const struct key *k = key_find(tag);
 
-	if (strcmp(identifier_vr(tag), "UN") == 0 || strcmp(identifier_vr(tag), "SQ") == 0)
+	if (strcmp(identifier_vr(tag), "UN") == 0 ||
+	    (strcmp(identifier_vr(tag), "SQ") == 0 && tag != TAG_OTHER_IDS))
 		return false;
 	if (f->q.level == QUERY_PATIENT && (tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
 					    tag == TAG_MODALITIES || tag == TAG_CLASSES))

@@ -54,12 +54,35 @@ identifier_vr(uint32_t tag)
 	return "UN";
 }
 
+/* (0010,1002) is a key as "id^^^issuer", as the index keeps it (R33). */
+static bool
+other_id(struct reading *r, const struct scan_element *el)
+{
+	struct value *v = r->n ? &r->values[r->n - 1] : NULL;
+
+	if (!v || v->tag != TAG_OTHER_IDS || el->depth != 1 || el->length == 0)
+		return false;
+	if (el->tag != TAG_PATIENT_ISSUER)
+		return el->tag == TAG_PATIENT_ID && v->n == 0;
+	while (v->n > 0 && r->bytes.data[r->bytes.len - 1] == ' ') {
+		v->n--;
+		r->bytes.len--;
+	}
+	buf_puts(&r->bytes, "^^^");
+	v->n += 3;
+	return true;
+}
+
 static void
 on_element(void *arg, const struct scan_element *el)
 {
 	struct reading *r = arg;
 
-	r->capture = el->depth == 0 && (el->tag & 0xffff) != 0;
+	if (el->depth > 0) {
+		r->capture = other_id(r, el);
+		return;
+	}
+	r->capture = (el->tag & 0xffff) != 0;
 	if (r->capture && r->n == VALUES_MAX) {
 		r->too_much = true;
 		r->capture = false;
@@ -245,6 +268,41 @@ put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const 
 		buf_put(out, &pad, 1);
 }
 
+/* (0010,1002): an item for each "id^^^issuer". */
+static void
+put_ids(struct buf *out, bool implicit, struct attr a)
+{
+	struct buf items = BUF_INIT;
+
+	while (a.n > 0) {
+		const char *bar = memchr(a.value, '\\', a.n);
+		size_t n = bar ? (size_t)(bar - a.value) : a.n;
+		const char *mark = memmem(a.value, n, "^^^", 3);
+		size_t id = mark ? (size_t)(mark - a.value) : n;
+		struct buf item = BUF_INIT;
+
+		put_element(&item, implicit, TAG_PATIENT_ID, "LO", a.value, id);
+		if (mark)
+			put_element(&item, implicit, TAG_PATIENT_ISSUER, "LO", mark + 3,
+				    n - id - 3);
+		buf_put_u32(&items, 0xe000fffe);
+		buf_put_u32(&items, (uint32_t)item.len);
+		buf_put(&items, item.data, item.len);
+		items.failed = items.failed || buf_failed(&item);
+		buf_fini(&item);
+		a.value += bar ? n + 1 : n;
+		a.n -= bar ? n + 1 : n;
+	}
+	buf_put_u16(out, TAG_OTHER_IDS >> 16);
+	buf_put_u16(out, TAG_OTHER_IDS & 0xffff);
+	if (!implicit)
+		buf_put(out, "SQ\0", 4);
+	buf_put_u32(out, (uint32_t)items.len);
+	buf_put(out, items.data, items.len);
+	out->failed = out->failed || buf_failed(&items);
+	buf_fini(&items);
+}
+
 static void
 put_us(struct buf *out, bool implicit, uint32_t tag, struct attr a)
 {
@@ -297,6 +355,8 @@ identifier_build(struct buf *out, const char *syntax, struct attrs set)
 		}
 		if (strcmp(vr, "US") == 0)
 			put_us(out, implicit, a.tag, a);
+		else if (a.tag == TAG_OTHER_IDS)
+			put_ids(out, implicit, a);
 		else
 			put_element(out, implicit, a.tag, vr, a.value, a.n);
 	}

@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
+#include "common/store/match.h"
 #include "common/store/store.h"
 
 static const char *const tables[] = {"study", "series", "instance", "newest", "lookup"};
@@ -150,6 +151,8 @@ value_lookups(struct store_tx *tx, bool add, enum index_letter letter, struct at
 
 		while (letter == INDEX_NAME && n > 0 && a.value[n - 1] == '^')
 			n--;
+		if (letter == INDEX_OTHER_ID)
+			n = match_id_length(a.value, n);
 		lookup_key(&k, letter, a.value, n, NULL, 0, study);
 		if (n > 0)
 			rc = change_lookup(tx, add, &k, e);
@@ -193,6 +196,7 @@ study_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study
 		uint32_t tag;
 		enum index_letter letter;
 	} by[] = {{TAG_PATIENT_ID, INDEX_PATIENT_ID},
+		  {TAG_OTHER_IDS, INDEX_OTHER_ID},
 		  {TAG_ACCESSION, INDEX_ACCESSION},
 		  {TAG_STUDY_DATE, INDEX_DATE},
 		  {TAG_PATIENT_NAME, INDEX_NAME}};

@@ -36,6 +36,7 @@ struct version;
 
 enum index_letter {
 	INDEX_PATIENT_ID = 'P',
+	INDEX_OTHER_ID = 'O', /* each ID of (0010,1002), without its issuer (R33) */
 	INDEX_ACCESSION = 'A',
 	INDEX_DATE = 'D',
 	INDEX_NAME = 'N',     /* folded: index_fold                      */

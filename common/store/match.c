@@ -201,3 +201,39 @@ match_value(const char vr[2], const char *key, size_t kn, struct attr value)
 		value.n -= n + 1;
 	}
 }
+
+size_t
+match_id_length(const char *s, size_t n)
+{
+	const char *mark = memmem(s, n, "^^^", 3);
+
+	return mark ? (size_t)(mark - s) : n;
+}
+
+/* One part of a key and of a value: the ID, or the issuer. */
+static bool
+part_matches(const char *key, size_t kn, const char *v, size_t vn)
+{
+	struct attr value = {0, v, vn};
+
+	return match_universal(key, kn) || match_value("LO", key, kn, value);
+}
+
+bool
+match_ids(const char *key, size_t key_n, struct attr value)
+{
+	size_t kid = match_id_length(key, key_n), kis = kid < key_n ? kid + 3 : key_n;
+
+	while (value.n > 0) {
+		const char *bar = memchr(value.value, '\\', value.n);
+		size_t n = bar ? (size_t)(bar - value.value) : value.n;
+		size_t id = match_id_length(value.value, n), issuer = id < n ? id + 3 : n;
+
+		if (part_matches(key, kid, value.value, id) &&
+		    part_matches(key + kis, key_n - kis, value.value + issuer, n - issuer))
+			return true;
+		value.value += bar ? n + 1 : n;
+		value.n -= bar ? n + 1 : n;
+	}
+	return false;
+}

@@ -18,6 +18,10 @@ struct buf;
 
 /* key: as queried, not empty (empty and "*" are universal: never asked here). */
 bool match_value(const char vr[2], const char *key, size_t key_n, struct attr value);
+/* The same for (0010,1002): both "id^^^issuer"; what of the key is empty matches all (R33). */
+bool match_ids(const char *key, size_t key_n, struct attr value);
+/* Of "id^^^issuer": bytes of the ID alone. */
+size_t match_id_length(const char *s, size_t n);
 bool match_universal(const char *key, size_t n);
 /* A folded key against a folded name. */
 bool match_wild(const struct buf *key, const char *name, size_t n);

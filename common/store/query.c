@@ -143,6 +143,10 @@ choose(struct query *q)
 		q->source = FROM_UIDS;
 	} else if (get_key(q, TAG_PATIENT_ID, &a) && !match_has_wildcard(a.value, a.n)) {
 		exactly(q, INDEX_PATIENT_ID, &a);
+	} else if (get_key(q, TAG_OTHER_IDS, &a) && match_id_length(a.value, a.n) > 0 &&
+		   !match_has_wildcard(a.value, a.n)) {
+		a.n = match_id_length(a.value, a.n);
+		exactly(q, INDEX_OTHER_ID, &a);
 	} else if (get_key(q, TAG_ACCESSION, &a) && !match_has_wildcard(a.value, a.n)) {
 		exactly(q, INDEX_ACCESSION, &a);
 	} else if (get_key(q, TAG_PATIENT_NAME, &a) && by_name(q, &a)) {
@@ -259,7 +263,7 @@ row_matches(const struct query *q, struct attrs row, enum key_level from, enum k
 			continue;
 		if (!k && to > KEY_STUDY && from > KEY_STUDY)
 			continue;
-		if (k && (k->kind == KEY_IDS || k->kind == KEY_ISSUER))
+		if (k && k->kind == KEY_ISSUER)
 			continue;
 		if (key.tag == TAG_TIMEZONE) /* speaks of the query itself (PS3.4 C.4.1.1.3) */
 			continue;
@@ -267,6 +271,11 @@ row_matches(const struct query *q, struct attrs row, enum key_level from, enum k
 			value = (struct attr){key.tag, "", 0};
 		if (key.tag == TAG_CLASSES)
 			vr = "UI";
+		if (k && k->kind == KEY_IDS) {
+			if (!match_ids(key.value, key.n, value))
+				return false;
+			continue;
+		}
 		if (!match_value(vr, key.value, key.n, value))
 			return false;
 	}

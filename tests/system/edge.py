@@ -266,6 +266,13 @@ def peers__R32_R33_strict_foreign_and_issuer_are_obeyed():
             site.send(site.generate("--count", 1, "--rows", 16, "--seed", number + 1, name=title), calling=title)
         issuers = sorted(a["00100021"] for a in site.find("StudyInstanceUID", "IssuerOfPatientID"))
         expect("issuers", issuers, ["OTHER", "foreign:CD"])
+        path = os.path.join(site.generate("--count", 1, "--rows", 16, "--seed", 7, name="ids"), "000000.dcm")
+        nodes.run("dcmodify", "-nb", "-i", "(0010,1002)[0].(0010,0020)=OLD7", path)
+        site.send(path, calling="CT7")
+        for other, found in (("OTHER", 1), ("EDGE", 0)):
+            answers = site.find("StudyInstanceUID", "(0010,1002)[0].PatientID=OLD7",
+                                f"(0010,1002)[0].IssuerOfPatientID={other}")
+            expect(f"with an old ID of {other}", len(answers), found)
         path = os.path.join(site.generate("--count", 1, "--rows", 16, "--seed", 9, name="odd"), "000000.dcm")
         with open(path, "r+b") as f:
             f.truncate(os.path.getsize(path) - 3)  # ends inside the pixel data: odd, not unreadable

@@ -513,6 +513,39 @@ canon_end__gives_attributes_in_utf8(void **state)
 }
 
 static void
+canon_end__R33_other_ids_are_kept_with_their_issuers(void **state)
+{
+	struct buf b = BUF_INIT, items = BUF_INIT, item = BUF_INIT;
+	static const char *const ids[][2] = {
+		{"A1", "H"}, {"B2", NULL}, {NULL, "LOST"}, {"C3", "K"}};
+	struct made m;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		buf_clear(&item);
+		if (ids[i][0])
+			text(&item, EXP, TAG_PATIENT_ID, "LO", ids[i][0]);
+		if (ids[i][1])
+			text(&item, EXP, TAG_PATIENT_ISSUER, "LO", ids[i][1]);
+		head(&items, EXP, 0xfffee000u, "", (uint32_t)item.len);
+		buf_put(&items, item.data, item.len);
+	}
+	text(&b, EXP, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	text(&b, EXP, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	head(&b, EXP, TAG_OTHER_IDS, "SQ", (uint32_t)items.len);
+	buf_put(&b, items.data, items.len);
+	make(&m, CANON_DATASET, EXPLICIT, b.data, b.len);
+	assert_attr(&m.info->study_attrs, TAG_OTHER_IDS, "A1^^^H\\B2\\C3^^^K");
+	/* none of them is the patient's own */
+	assert_attr(&m.info->study_attrs, TAG_PATIENT_ID, "");
+	drop(&m);
+	buf_fini(&item);
+	buf_fini(&items);
+	buf_fini(&b);
+}
+
+static void
 canon_end__gives_fragments_of_encapsulated_pixels(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -700,6 +733,7 @@ main(void)
 		cmocka_unit_test(canon__R2_only_what_pads_is_left_out),
 		cmocka_unit_test(canon_feed__pieces_change_nothing),
 		cmocka_unit_test(canon_end__gives_attributes_in_utf8),
+		cmocka_unit_test(canon_end__R33_other_ids_are_kept_with_their_issuers),
 		cmocka_unit_test(canon_end__gives_fragments_of_encapsulated_pixels),
 		cmocka_unit_test(canon_end__R32_flags_what_is_odd_and_refuses_little),
 		cmocka_unit_test(canon__R1_holds_on_mutants_of_a_generated_object),

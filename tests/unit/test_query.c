@@ -360,7 +360,7 @@ query_next__patients_are_told_apart_by_issuer_R33(void **state)
 
 struct arriving {
 	unsigned instance;
-	const char *station, *birth_date, *study;
+	const char *station, *birth_date, *study, *other_ids;
 	struct store_verdict verdict;
 };
 
@@ -382,6 +382,7 @@ announce_arriving(struct store_tx *tx, void *arg, struct err *e)
 	put(&study, TAG_PATIENT_ID, "R33");
 	put(&study, TAG_PATIENT_ISSUER, "H");
 	put(&study, TAG_BIRTH_DATE, a->birth_date);
+	put(&study, TAG_OTHER_IDS, a->other_ids);
 	put(&study, TAG_STUDY_UID, v.study);
 	put(&series, TAG_MODALITY, "CT");
 	put(&series, TAG_STATION, a->station);
@@ -395,7 +396,7 @@ announce_arriving(struct store_tx *tx, void *arg, struct err *e)
 static void
 index_put__R6_the_record_changes_with_each_station(void **state)
 {
-	struct arriving a = {1, "CT1", "19700101", "1.9", {0}};
+	struct arriving a = {1, "CT1", "19700101", "1.9", "", {0}};
 	struct store_tx *tx;
 	struct stored t;
 	struct attrs row;
@@ -428,11 +429,11 @@ static void
 persons__R33_a_contradiction_parts_patients_and_is_listed(void **state)
 {
 	struct query_config c = {.level = QUERY_PATIENT, .patient_root = true};
-	struct arriving all[] = {{1, "CT1", "19700101", "1.1", {0}},
-				 {1, "CT1", "1970.01.01", "1.2", {0}},
-				 {1, "CT1", "", "1.3", {0}},
-				 {1, "CT1", "19710101", "1.4", {0}},
-				 {1, "CT1", "19710101", "1.5", {0}}};
+	struct arriving all[] = {{1, "CT1", "19700101", "1.1", "", {0}},
+				 {1, "CT1", "1970.01.01", "1.2", "", {0}},
+				 {1, "CT1", "", "1.3", "", {0}},
+				 {1, "CT1", "19710101", "1.4", "", {0}},
+				 {1, "CT1", "19710101", "1.5", "", {0}}};
 	struct buf out = BUF_INIT;
 	struct query_match m;
 	struct query *query;
@@ -456,6 +457,44 @@ persons__R33_a_contradiction_parts_patients_and_is_listed(void **state)
 			    "person: studies 1.1 and 1.4 have one patient ID and issuer, but "
 			    "differ in (0010,0030) PatientBirthDate\n");
 	buf_fini(&out);
+	stored_fini(&t);
+}
+
+static void
+query_next__R33_finds_by_other_ids(void **state)
+{
+	static const struct {
+		const char *key;
+		unsigned found;
+	} cases[] = {{"A1", 2},	    {"A1^^^H", 1}, {"A1^^^K", 1}, {"B2^^^H", 1},
+		     {"B2^^^K", 0}, {"^^^K", 1},   {"A*^^^H", 1}, {"C3", 0}};
+	struct arriving all[] = {{1, "CT1", "", "1.1", "B2^^^H\\A1^^^H", {0}},
+				 {1, "CT1", "", "1.2", "A1^^^K", {0}},
+				 {1, "CT1", "", "1.3", "", {0}}};
+	struct query_config c = {.level = QUERY_STUDY};
+	struct query_match m;
+	struct query *query;
+	struct stored t;
+	size_t i;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		assert_int_equal(store_commit(t.s, announce_arriving, &all[i], NULL), 0);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf keys = BUF_INIT;
+		unsigned got = 0;
+
+		put(&keys, TAG_OTHER_IDS, cases[i].key);
+		c.keys = attrs_of(&keys);
+		assert_int_equal(query_open(&query, t.s, &c, NULL), 0);
+		while (query_next(query, &m, NULL) == 0)
+			got++;
+		if (got != cases[i].found)
+			fail_msg("%s: %u studies", cases[i].key, got);
+		query_close(query);
+		buf_fini(&keys);
+	}
 	stored_fini(&t);
 }
 
@@ -535,6 +574,7 @@ main(void)
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
 		cmocka_unit_test(persons__R33_a_contradiction_parts_patients_and_is_listed),
+		cmocka_unit_test(query_next__R33_finds_by_other_ids),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
 	};
 
