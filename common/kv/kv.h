@@ -49,6 +49,8 @@ void kv_abort(struct kv_txn *txn_taken); /* NULL is fine */
 
 int kv_get(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice *value,
 	   struct err *e);
+/* Brings all of a value into memory at once, not page by page; later: begins, does not wait. */
+void kv_load(struct kv_slice value, bool later);
 int kv_put(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value,
 	   struct err *e);
 int kv_put_new(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice value,

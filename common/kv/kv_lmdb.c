@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
@@ -14,7 +15,7 @@
 #include "common/base/log.h"
 #include "common/os/file.h"
 
-enum { MAX_TABLES = 64, STILLBORN_PAGE = 4096, STILLBORN_MAX = 65536 };
+enum { MAX_TABLES = 64, PAGE = 4096, STILLBORN_PAGE = 4096, STILLBORN_MAX = 65536 };
 
 struct kv {
 	MDB_env *env;
@@ -237,6 +238,16 @@ kv_get(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice *v
 	if (value)
 		*value = kv_slice(v.mv_data, v.mv_size);
 	return 0;
+}
+
+void
+kv_load(struct kv_slice value, bool later)
+{
+	uintptr_t first = (uintptr_t)value.p / PAGE * PAGE;
+
+	/* A hint: what it did not bring, or cannot on an old kernel, comes as it is read. */
+	(void)madvise((void *)first, (uintptr_t)value.p + value.n - first,
+		      later ? MADV_WILLNEED : MADV_POPULATE_READ);
 }
 
 static int

@@ -160,6 +160,16 @@ chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uin
 	return 0;
 }
 
+void
+chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later)
+{
+	unsigned char key[12];
+	struct kv_slice v;
+
+	if (!kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), &v, NULL))
+		kv_load(v, later);
+}
+
 int
 chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, uint64_t *freed, bool *done,
 	     struct err *e)

@@ -103,6 +103,8 @@ int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, 
 /* Borrowed as kv_get's values; ERR_CORRUPT unless header and checksum are right. */
 int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	      struct err *e);
+/* This chunk is read now, or soon: brings it into memory. None there: nothing happens. */
+void chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later);
 /* Deletes chunks of id, at most `most` bytes; *freed of them; *done when none is left. */
 int chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, uint64_t *freed, bool *done,
 		 struct err *e);

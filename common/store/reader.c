@@ -75,8 +75,13 @@ copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, struct 
 {
 	const void *p;
 	uint32_t n;
-	int rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
+	int rc;
 
+	/* While this one is checked and sent, the disk reads the next. */
+	if ((number + 1) * (uint64_t)r->v.chunk_payload < r->v.size)
+		chunk_load(tx, r->v.bytes, number + 1, true);
+	chunk_load(tx, r->v.bytes, number, false);
+	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
 	if (!rc)
 		rc = grow(r, n, e);
 	if (rc)
