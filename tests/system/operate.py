@@ -309,6 +309,20 @@ def settings__the_samples_are_configurations():
             nodes.run(os.path.join(nodes.BUILD, f"salamander-{role}"), "-c", f.name, "init")
 
 
+def make__each_goal_installs_what_it_lacks():
+    for goal, groups in (("all", ["build"]), ("demo", ["build", "demo"]), ("check", ["build", "test"]),
+                         ("lint", ["build", "lint"]), ("install", ["build"])):
+        with tempfile.TemporaryDirectory(prefix="salamander-make-") as empty:
+            _, out = nodes.run("env", "-u", "MAKEFLAGS", "-u", "MFLAGS", "make", "-n", "-C", nodes.TOP, f"B={empty}", goal)
+        for group in groups:
+            first = out.find(f"deploy/install-deps {group}")
+            if first < 0 or 0 <= out.find("gcc") < first:
+                raise nodes.Failed(f"make {goal} does not begin with the packages of {group}")
+    _, out = nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "build", "test")
+    expect("nothing to do, nothing said", out, "")
+    expect("no such group", nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "toys", ok=None)[0], 2)
+
+
 # --- start and stop ---
 
 def serve__says_ready_to_systemd_and_in_one_log_line():
