@@ -4,8 +4,9 @@
   kill9.py [--rounds N] [--seed N] [--seconds N]
 
 Each round: images stream into the edge over several associations and on to central; the edge, central
-or both are killed at a random moment, restarted, and whatever was answered 0000 so far must come back
-from the edge by C-GET, byte for byte. At the end nothing is owed and all of it is in central's packs.
+or both are killed at a random moment and restarted. Every few rounds, and at the end, whatever was answered 0000
+so far must come back from the edge by C-GET, byte for byte. At the end nothing is owed, all of it is in central's
+packs, and central's log, ledgers and packs are whole and count what central counts.
 The judge shares no code with the product.
 """
 import argparse
@@ -19,8 +20,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
+import archive  # noqa: E402
 import check  # noqa: E402
 import nodes  # noqa: E402
+
+LOOK, LIFE = 5, 40  # rounds from one look at everything to the next; rounds of one pair of nodes
 
 
 class Crash:
@@ -35,7 +39,8 @@ class Crash:
         """New synthetic objects of mixed sizes; none is sent twice as new."""
         self.batch += 1
         folder = os.path.join(self.top, "files", str(self.batch))
-        nodes.run(nodes.tool("gen_dicom"), "--out", folder, "--count", count, "--mix", "--seed", self.batch)
+        nodes.run(nodes.tool("gen_dicom"), "--out", folder, "--count", count, "--mix", "--per-study", 20,
+                  "--seed", self.batch)
         return folder
 
     def stream(self, folder):
@@ -72,7 +77,7 @@ class Crash:
             raise nodes.Failed(f"{len(gone)} acknowledged images are gone: {gone[:5]}")
 
     def round(self, number):
-        sender = self.stream(self.fresh_files(60))
+        sender = self.stream(self.fresh_files(40))
         victims = self.random.choice([[self.edge], [self.central], [self.edge, self.central]])
         # When the power goes is what the round varies; packs leave about a second later.
         time.sleep(self.random.uniform(0.0, 0.15) if self.random.random() < 0.6 else self.random.uniform(0.8, 1.4))
@@ -81,9 +86,11 @@ class Crash:
         count = self.collect(sender)
         for node in victims:
             node.start()
-        self.judge(self.fetched())
-        print(f"round {number}: {'+'.join(v.role for v in victims)}: {count} acknowledged, "
-              f"{len(self.acked)} in all are there", flush=True)
+        looked = number % LOOK == 0
+        if looked:
+            self.judge(self.fetched())
+        print(f"round {number}: {'+'.join(v.role for v in victims)}: {count} acknowledged, {len(self.acked)} in all"
+              f"{' are there' if looked else ''}", flush=True)
 
     def arrived(self):
         """Central's packs, read by the judge and nobody else."""
@@ -102,17 +109,21 @@ class Crash:
         sites = self.central.status()["sites"]
         if any(s["lost"] or s["owed"] or s["known"] != s["held"] for s in sites):
             raise nodes.Failed(f"central counts {sites}")
+        wrong = archive.Archive(self.central.data).compare(self.central.status())
+        if wrong:
+            raise nodes.Failed("; ".join(wrong[:5]))
 
-    def play(self, rounds, seconds):
+    def play(self, first, rounds, end):
+        """Rounds of one life; how many there were."""
         self.central.start()
         self.edge.start()
-        end = time.monotonic() + seconds if seconds else None
         number = 0
         while number < rounds and not (end and time.monotonic() > end):
+            self.round(first + number)
             number += 1
-            self.round(number)
+        self.judge(self.fetched())
         self.arrived()
-        print(f"{number} rounds, {len(self.acked)} acknowledged images, 0 lost")
+        return number
 
     def stop(self):
         self.edge.kill()
@@ -125,16 +136,22 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--seconds", type=float, default=0)
     args = p.parse_args()
-    top = tempfile.mkdtemp(prefix="salamander-kill9-")
-    crash = Crash(top, args.seed)
-    try:
-        crash.play(args.rounds, args.seconds)
-    except nodes.Failed as e:
+    end = time.monotonic() + args.seconds if args.seconds else None
+    done = acked = 0
+    while done < args.rounds and not (end and time.monotonic() > end):
+        # A long run is many lives: what is there is read again and again, so it must not grow for ever.
+        top = tempfile.mkdtemp(prefix="salamander-kill9-")
+        crash = Crash(top, args.seed + done)
+        try:
+            done += crash.play(done + 1, min(LIFE, args.rounds - done), end)
+        except (nodes.Failed, subprocess.TimeoutExpired) as e:
+            crash.stop()
+            print(f"FAILED: seed {args.seed + done}: {e}\nlogs are below {top}", file=sys.stderr)
+            return 1
         crash.stop()
-        print(f"FAILED: {e}\nlogs are below {top}", file=sys.stderr)
-        return 1
-    crash.stop()
-    shutil.rmtree(top)
+        acked += len(crash.acked)
+        shutil.rmtree(top)
+    print(f"{done} rounds, {acked} acknowledged images, 0 lost")
     return 0
 
 
