@@ -27,6 +27,7 @@ enum {
 	QUOTA_PERCENT = 70,
 	CALL_SECONDS = 120,
 	PATIENCE_MS = 600000, /* of silence, or of 5xx: then it is begun again by hand */
+	ALONE_MS = 20000,     /* the same without a server: it holds the lock, and `serve` waits */
 	PAUSE_MS = 1000,
 	PARTIAL = 206,
 	FULL_PAGE = 200
@@ -59,7 +60,7 @@ struct refilling {
 static int
 ask(struct refilling *f, struct http_call *call, int want, struct http_done *done, struct err *err)
 {
-	int64_t until = clock_mono(f->e->clock) + PATIENCE_MS;
+	int64_t until = clock_mono(f->e->clock) + (f->e->replicate ? PATIENCE_MS : ALONE_MS);
 	struct contact c;
 	bool said = false;
 	int rc;
