@@ -161,10 +161,14 @@ class layer : public DcmTransportLayer
 			held = false;
 			handle_lock.unlock();
 		}
+		if (connected)
+			connected(arg, fd);
 		return made;
 	}
 
 	connection *made = nullptr;
+	void (*connected)(void *arg, int fd) = nullptr;
+	void *arg = nullptr;
 	long deadline = 0, patience = PATIENCE_MS;
 	bool held = false; /* we hold handle_lock */
 };
@@ -445,6 +449,8 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 		return failed(e, c, "network");
 	s->transport.deadline = mono_ms() + static_cast<long>(t->seconds) * 1000;
 	s->transport.patience = static_cast<long>(t->seconds) * 1000;
+	s->transport.connected = t->connected;
+	s->transport.arg = t->arg;
 	(void)ASC_setTransportLayer(s->net, &s->transport, 0);
 	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
 	if (c.bad())

@@ -81,6 +81,9 @@ struct assoc_target {
 	unsigned port;
 	const char *calling, *called;
 	unsigned max_pdu, seconds;
+	/* Told of the socket once it is connected, before anything is asked; NULL: nobody. */
+	void (*connected)(void *arg, int fd);
+	void *arg;
 };
 
 /* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected or refused, e says how. */

@@ -14,7 +14,7 @@
 #include "common/dimse/service.h"
 #include "common/store/query.h"
 
-enum { IDENTIFIER_SECONDS = 60, COUNT_PAGE = 1000, COUNT_MOST = 1000000 };
+enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000 };
 
 struct finding {
 	const struct find_config *c;
@@ -24,6 +24,8 @@ struct finding {
 	struct query_config q;
 	const char *syntax;
 	bool unsupported; /* a key that we cannot answer: FF01 */
+	bool cancelled;
+	int lost; /* the association is, as was seen between two pages */
 	uint64_t answers;
 };
 
@@ -185,20 +187,24 @@ finish(struct finding *f, unsigned status, const char *comment, struct err *e)
 	return message_send(f->who->assoc, &rsp, e);
 }
 
-/* What is left behind the first max_answers; cancel is heard in between. */
-static int
-count_rest(struct finding *f, struct query *q, uint64_t *rest, bool *cancelled, struct err *e)
+/* R34: a cancel is seen within one page, also while nothing matches. */
+static bool
+interrupted(void *arg)
 {
-	uint64_t some;
-	int rc;
+	struct finding *f = arg;
 
-	*rest = 0;
-	do {
-		rc = query_count_rest(q, COUNT_PAGE, &some, e);
-		*rest += some;
-		if (!rc)
-			rc = message_cancelled(f->who->assoc, f->rq->id, cancelled, e);
-	} while (!rc && !*cancelled && some == COUNT_PAGE && *rest < COUNT_MOST);
+	f->lost = message_cancelled(f->who->assoc, f->rq->id, &f->cancelled, NULL);
+	return f->cancelled || f->lost;
+}
+
+/* What query_next says, or that nobody listens any more. */
+static int
+outcome(const struct finding *f, int rc, struct err *e)
+{
+	if (rc == ERR_AGAIN && f->lost) {
+		err_clear(e);
+		return err_set(e, (enum err_code)f->lost, 0, "the association ended meanwhile");
+	}
 	return rc;
 }
 
@@ -207,14 +213,13 @@ static int
 finish_limited(struct finding *f, struct query *q, struct err *e)
 {
 	char comment[MESSAGE_COMMENT_SIZE];
-	bool cancelled = false;
 	uint64_t rest;
-	int rc = count_rest(f, q, &rest, &cancelled, e);
+	int rc = query_count_rest(q, COUNT_MOST, &rest, e);
 
-	if (rc)
-		return rc;
-	if (cancelled)
+	if (rc && f->cancelled)
 		return finish(f, STATUS_CANCELED, "", e);
+	if (rc)
+		return outcome(f, rc, e);
 	if (rest == 0 || f->who->peer->success_on_limit)
 		return finish(f, STATUS_SUCCESS, "", e);
 	(void)snprintf(comment, sizeof(comment), "first %llu of %s%llu; narrow the query",
@@ -227,7 +232,6 @@ static int
 answer_all(struct finding *f, struct query *q, struct err *e)
 {
 	struct query_match m;
-	bool cancelled = false;
 	int rc = 0;
 
 	while (f->answers < f->c->max_answers) {
@@ -235,14 +239,13 @@ answer_all(struct finding *f, struct query *q, struct err *e)
 		if (rc == ERR_ABSENT)
 			return finish(f, STATUS_SUCCESS, "", e);
 		if (!rc)
-			rc = message_cancelled(f->who->assoc, f->rq->id, &cancelled, e);
-		if (rc)
-			return rc;
-		if (cancelled)
+			rc = message_cancelled(f->who->assoc, f->rq->id, &f->cancelled, e);
+		if (f->cancelled)
 			return finish(f, STATUS_CANCELED, "", e);
-		rc = send_answer(f, &m, e);
+		if (!rc)
+			rc = send_answer(f, &m, e);
 		if (rc)
-			return rc;
+			return outcome(f, rc, e);
 	}
 	return finish_limited(f, q, e);
 }
@@ -288,6 +291,8 @@ serve_query(struct finding *f, struct err *e)
 	    (f->q.level == QUERY_PATIENT && !f->q.patient_root))
 		return refuse(f, STATUS_IDENTIFIER_MISMATCH, "Query/Retrieve Level", e);
 	note_unsupported(f);
+	f->q.interrupted = interrupted;
+	f->q.arg = f;
 	rc = query_open(&q, f->c->store, &f->q, &why);
 	if (rc == ERR_PEER)
 		return refuse(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);

@@ -339,7 +339,7 @@ drain(struct dimse *d)
 	struct dimse_slot *s;
 
 	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_SECONDS;
+	until.tv_sec += d->c.stop_seconds ? (time_t)d->c.stop_seconds : STOP_SECONDS;
 	pthread_mutex_lock(&d->mu);
 	for (s = d->slots; s; s = s->next)
 		if (s->fd >= 0)

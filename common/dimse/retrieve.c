@@ -368,10 +368,23 @@ fail_rest(struct retrieving *r, const struct proposals *only)
 			note_failed(r, &r->t.all[i]);
 }
 
+/* A destination that is silent must not keep the node from stopping. */
+static void
+connected(void *arg, int fd)
+{
+	dimse_sub(((struct retrieving *)arg)->who, fd);
+}
+
 static int
 move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 {
-	struct assoc_target to = {NULL, peer->port, r->who->called, peer->aet, PDU, r->c->seconds};
+	struct assoc_target to = {.port = peer->port,
+				  .calling = r->who->called, /* R30 */
+				  .called = peer->aet,
+				  .max_pdu = PDU,
+				  .seconds = r->c->seconds,
+				  .connected = connected,
+				  .arg = r};
 	struct proposals *p = malloc(sizeof(*p));
 	struct err why = ERR_INIT;
 	char host[PEER_ADDRESS_SIZE];
@@ -390,11 +403,10 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 				 to.host ? why.what : "its host name is not resolved yet");
 			fail_rest(r, p);
 		} else {
-			dimse_sub(r->who, assoc_socket(a));
 			rc = move_some(r, a, p, e);
-			dimse_sub(r->who, -1);
-			assoc_free(a);
 		}
+		dimse_sub(r->who, -1);
+		assoc_free(a);
 		propose(r, p);
 	}
 	free(p);

@@ -70,6 +70,7 @@ struct dimse_config {
 	unsigned max_pdu;
 	unsigned association_seconds; /* from connect to A-ASSOCIATE-AC              */
 	unsigned idle_seconds;	      /* without a PDV                               */
+	unsigned stop_seconds;	      /* for operations under way when it stops; 0: 8 */
 	unsigned reader_ms;	      /* R34: who takes nothing so long; 0: 60 s      */
 	struct audit *audit;
 	struct dimse_handlers handlers;

@@ -760,6 +760,8 @@ query_next(struct query *q, struct query_match *out, struct err *e)
 	while (q->at >= q->n_page) {
 		if (q->exhausted && !q->inner_study[0])
 			return ERR_ABSENT;
+		if (q->c.interrupted && q->c.interrupted(q->c.arg))
+			return err_set(e, ERR_AGAIN, 0, "interrupted");
 		rc = fill_page(q, e);
 		if (rc)
 			return rc;

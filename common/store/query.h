@@ -36,6 +36,9 @@ struct query_config {
 	struct attrs keys; /* ascending tags; empty values are universal        */
 	/* R21: of the central that answers now; all zero: none does. */
 	struct id128 epoch;
+	/* Asked before each page that is read; true: ERR_AGAIN, nobody wants more. NULL: never. */
+	bool (*interrupted)(void *arg);
+	void *arg;
 };
 
 /* One match, valid until the next call. */
@@ -50,7 +53,7 @@ struct query_match {
 /* keys are copied. */
 int query_open(struct query **out, struct store *s, const struct query_config *c, struct err *e);
 void query_close(struct query *q); /* NULL is fine */
-/* 0 and a match; ERR_ABSENT at the end. */
+/* 0 and a match; ERR_ABSENT at the end; ERR_AGAIN: interrupted. */
 int query_next(struct query *q, struct query_match *out, struct err *e);
 /* R34: counts what is left without giving it; at most `most`. */
 int query_count_rest(struct query *q, uint64_t most, uint64_t *out, struct err *e);

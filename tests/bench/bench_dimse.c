@@ -574,7 +574,8 @@ target(struct assoc_target *t, int argc, char **argv, int at)
 		usage();
 	*t = (struct assoc_target){argv[at],	  (unsigned)strtoul(argv[at + 1], NULL, 10),
 				   "BENCH",	  argv[at + 2],
-				   ASSOC_PDU_MAX, 30};
+				   ASSOC_PDU_MAX, 30,
+				   NULL,	  NULL};
 	return at + 3;
 }
 

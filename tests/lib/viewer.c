@@ -228,8 +228,8 @@ viewer_open(struct viewer *v, const struct node *n, const char *called)
 		{"1.2.840.10008.5.1.4.1.1.7", plain, 1, ASSOC_ROLE_SCP},
 		{FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
 		{MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT}};
-	struct assoc_target to = {"127.0.0.1", n->port,	      "VIEWER",
-				  called,      ASSOC_PDU_MAX, VIEWER_SECONDS};
+	struct assoc_target to = {"127.0.0.1",	 n->port,	 "VIEWER", called,
+				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL,	   NULL};
 
 	memset(v, 0, sizeof(*v));
 	assert_int_equal(assoc_request(&v->a, &to, p, 7, NULL), 0);

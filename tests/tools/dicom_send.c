@@ -282,7 +282,8 @@ main(int argc, char **argv)
 	double start;
 	int c;
 
-	job.target = (struct assoc_target){NULL, 0, "DICOM_SEND", "ANY", ASSOC_PDU_MAX, 30};
+	job.target =
+		(struct assoc_target){NULL, 0, "DICOM_SEND", "ANY", ASSOC_PDU_MAX, 30, NULL, NULL};
 	while ((c = getopt(argc, argv, "c:a:n:q")) != -1) {
 		if (c == 'c')
 			job.target.called = optarg;

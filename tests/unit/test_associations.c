@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -186,8 +187,8 @@ associations__R29_what_is_refused_is_counted(void **state)
 {
 	static const char *const plain[] = {EXPLICIT};
 	static const struct assoc_proposal p = {MOVE, plain, 1, ASSOC_ROLE_DEFAULT};
-	struct assoc_target to = {"127.0.0.1",	 0, "STRANGER", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS};
+	struct assoc_target to = {"127.0.0.1",	  0,	"STRANGER", "NODE", ASSOC_PDU_MAX,
+				  VIEWER_SECONDS, NULL, NULL};
 	struct buf keys = BUF_INIT;
 	struct viewer v;
 	struct node n;
@@ -210,6 +211,54 @@ associations__R29_what_is_refused_is_counted(void **state)
 	node_stop(&n);
 }
 
+/* A destination that accepts connections and says nothing, ever. */
+static int
+silent(unsigned *port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
+	*port = ntohs(in.sin_port);
+	return fd;
+}
+
+static void
+associations__a_silent_destination_does_not_keep_the_node_from_stopping(void **state)
+{
+	struct buf keys = BUF_INIT;
+	char section[100];
+	struct viewer v;
+	struct node n;
+	unsigned port;
+	int fd = silent(&port), to;
+
+	(void)state;
+	(void)snprintf(section, sizeof(section),
+		       "[peer S]\naet = SILENT\nhost = 127.0.0.1\nport = %u", port);
+	node_start(&n, section);
+	node_put(&n, 0, 1, 100, NULL);
+	n.retrieve.seconds = 3600;
+	n.config.stop_seconds = 1;
+	restart(&n, 0, VIEWER_SECONDS);
+	viewer_open(&v, &n, "NODE");
+	study_keys(&keys);
+	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "SILENT");
+	to = accept(fd, NULL, NULL); /* the C-MOVE is under way */
+	assert_true(to >= 0);
+	dimse_stop(n.dimse);
+	n.dimse = NULL;
+	(void)close(to);
+	(void)close(fd);
+	assoc_free(v.a);
+	buf_fini(&v.identifier);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
 int
 main(void)
 {
@@ -219,6 +268,8 @@ main(void)
 		cmocka_unit_test(associations__R34_a_peer_that_reads_slowly_is_served),
 		cmocka_unit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
 		cmocka_unit_test(associations__a_release_is_answered_and_an_abort_ends),
+		cmocka_unit_test(
+			associations__a_silent_destination_does_not_keep_the_node_from_stopping),
 		cmocka_unit_test(associations__R29_a_reload_cuts_none),
 		cmocka_unit_test(associations__R29_what_is_refused_is_counted),
 	};

@@ -305,6 +305,34 @@ query_next__unrestricted_is_newest_first_by_arrival_R28(void **state)
 	world_free(w);
 }
 
+static bool
+after_two_pages(void *arg)
+{
+	return ++*(unsigned *)arg > 2;
+}
+
+static void
+query_next__R34_is_interrupted_between_pages_though_nothing_matches(void **state)
+{
+	unsigned pages = 0;
+	struct query_config c = {
+		.level = QUERY_STUDY, .interrupted = after_two_pages, .arg = &pages};
+	struct world *w = world_new();
+	struct buf keys = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+
+	(void)state;
+	put(&keys, TAG_PATIENT_ID, "*NOBODY*");
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, w->stored.s, &c, NULL), 0);
+	assert_int_equal(query_next(query, &m, NULL), ERR_AGAIN);
+	assert_int_equal(pages, 3);
+	query_close(query);
+	buf_fini(&keys);
+	world_free(w);
+}
+
 static void
 query_count_rest__R34_counts_without_giving(void **state)
 {
@@ -570,6 +598,8 @@ main(void)
 		cmocka_unit_test(match_value__follows_ps3_4_c_2_2_2),
 		cmocka_unit_test(query_next__R34_finds_what_a_plain_loop_finds_newest_first),
 		cmocka_unit_test(query_next__unrestricted_is_newest_first_by_arrival_R28),
+		cmocka_unit_test(
+			query_next__R34_is_interrupted_between_pages_though_nothing_matches),
 		cmocka_unit_test(query_count_rest__R34_counts_without_giving),
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),

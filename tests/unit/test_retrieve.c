@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/store/private.h"
@@ -297,6 +298,39 @@ retrieve_move__patient_root_wants_the_patient(void **state)
 	node_stop(&n);
 }
 
+/* Each look at it finds it a second later. */
+static int64_t
+ever_later(struct clock *c)
+{
+	static _Atomic int64_t now;
+
+	(void)c;
+	return now += 1000;
+}
+
+static void
+retrieve_move__pendings_come_while_one_long_object_goes(void **state)
+{
+	static struct clock clock = {ever_later, ever_later};
+	struct buf keys = BUF_INIT;
+	struct viewer v;
+	struct node n;
+
+	(void)state;
+	node_start(&n, "");
+	node_put(&n, 0, 1, 6 << 20, NULL);
+	n.retrieve.clock = &clock;
+	viewer_open(&v, &n, "NODE");
+	retrieve_keys(&keys);
+	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
+	viewer_listen(&v);
+	assert_int_equal(v.last.status, STATUS_SUCCESS);
+	assert_true(v.pendings >= 6);
+	viewer_close(&v);
+	buf_fini(&keys);
+	node_stop(&n);
+}
+
 static int
 change_third_chunk(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -357,6 +391,7 @@ main(void)
 		cmocka_unit_test(retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation),
 		cmocka_unit_test(retrieve_get__counts_in_pendings_and_at_the_end),
 		cmocka_unit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
+		cmocka_unit_test(retrieve_move__pendings_come_while_one_long_object_goes),
 		cmocka_unit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
 		cmocka_unit_test(retrieve_move__an_unknown_destination_keeps_the_association),
 		cmocka_unit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
