@@ -314,7 +314,7 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 	     struct err *e)
 {
 	const struct pack_member *m = pack_member(a->p, i);
-	struct version v;
+	struct version v = {.hidden = 0};
 	bool withdrawn;
 	uint64_t oid;
 	int rc = store_by_digest(tx, m->digest, &oid, e);

@@ -231,7 +231,7 @@ static int
 withdraw(struct store_tx *tx, const ProtobufCBinaryData *bytes, struct err *e)
 {
 	unsigned char digest[SHA256_SIZE];
-	struct version v;
+	struct version v = {.hidden = 0};
 	uint64_t oid;
 	int rc;
 

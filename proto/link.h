@@ -61,14 +61,29 @@ int link_ask(struct link *l, struct http_call *call, struct http_done *out,
 int link_http(struct link **out, const struct http_client_config *c, struct err *e);
 
 /*
- * Straight into a node's routes. cut: asked before each request arrives and before
- * each answer leaves; true drops it there.
+ * Through files of a folder: a share, or a disk that is carried. An answer comes when it
+ * comes: no call is given up. Requests are durable when link_submit returns.
  */
-struct link_loop_config {
+int link_disk(struct link **out, const char *dir, const char *site, struct err *e);
+
+/* A node's routes, and whose requests are served. */
+struct link_served {
 	const struct http_route *routes;
 	size_t n_routes;
 	void *node;
 	const char *site;
+};
+/* One call, here and now; out->body is the caller's. */
+void link_serve(const struct link_served *s, const struct http_call *call, struct http_done *out);
+/* Answers all requests of a folder that are the site's, in their order. */
+int link_disk_serve(const struct link_served *s, const char *dir, struct err *e);
+
+/*
+ * Straight into a node's routes. cut: asked before each request arrives and before
+ * each answer leaves; true drops it there.
+ */
+struct link_loop_config {
+	struct link_served to;
 	bool (*cut)(void *arg, const struct http_call *call, bool answer);
 	void *arg;
 };

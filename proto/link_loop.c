@@ -36,12 +36,12 @@ submit(struct link *l, struct http_call *call, struct err *e)
 }
 
 static const struct http_route *
-route_of(const struct loop *p, const struct http_call *call)
+route_of(const struct link_served *s, const struct http_call *call)
 {
 	size_t i, n;
 
-	for (i = 0; i < p->c.n_routes; i++) {
-		const struct http_route *r = &p->c.routes[i];
+	for (i = 0; i < s->n_routes; i++) {
+		const struct http_route *r = &s->routes[i];
 
 		n = strlen(r->path);
 		if (strcmp(r->method, call->method) == 0 &&
@@ -52,26 +52,20 @@ route_of(const struct loop *p, const struct http_call *call)
 	return NULL;
 }
 
-static void
-serve(struct loop *p, struct http_call *call, struct http_done *out)
+void
+link_serve(const struct link_served *s, const struct http_call *call, struct http_done *out)
 {
-	const struct http_route *route = route_of(p, call);
+	const struct http_route *route = route_of(s, call);
 	struct http_answer a = {.status = 200, .body = BUF_INIT};
 	struct http_request rq;
 	struct err e = ERR_INIT;
 	int rc;
 
-	memset(out, 0, sizeof(*out));
-	out->id = call->id;
-	out->ms = 1;
-	out->sent = call->body.len;
-	if (p->c.cut && p->c.cut(p->c.arg, call, false))
-		return;
 	memset(&rq, 0, sizeof(rq));
 	rq.method = call->method;
 	rq.path = call->path;
 	rq.rest = route ? call->path + strlen(route->path) : "";
-	(void)snprintf(rq.site, sizeof(rq.site), "%s", p->c.site);
+	(void)snprintf(rq.site, sizeof(rq.site), "%s", s->site);
 	(void)snprintf(rq.address, sizeof(rq.address), "loop");
 	(void)snprintf(rq.epoch, sizeof(rq.epoch), "%s", call->epoch);
 	rq.ranged = call->ranged;
@@ -79,8 +73,13 @@ serve(struct loop *p, struct http_call *call, struct http_done *out)
 	rq.range_n = call->range_n;
 	rq.body = call->body.data;
 	rq.body_n = call->body.len;
-	rc = route ? route->handle(p->c.node, &rq, &a, &e)
-		   : err_set(&e, ERR_ABSENT, 0, "no such path");
+	rc = !route			   ? err_set(&e, ERR_ABSENT, 0, "no such path")
+	     : rq.body_n > route->max_body ? err_set(&e, ERR_PEER, 0, "the body is too large")
+					   : route->handle(s->node, &rq, &a, &e);
+	memset(out, 0, sizeof(*out));
+	out->id = call->id;
+	out->ms = 1;
+	out->sent = call->body.len;
 	memcpy(out->asked, call->epoch, sizeof(out->asked));
 	if (a.name[0])
 		(void)snprintf(out->epoch, sizeof(out->epoch), "%.32s", a.value[0]);
@@ -90,6 +89,18 @@ serve(struct loop *p, struct http_call *call, struct http_done *out)
 		buf_clear(&out->body);
 		buf_puts(&out->body, a.value[1]);
 	}
+}
+
+static void
+serve(struct loop *p, struct http_call *call, struct http_done *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->id = call->id;
+	out->ms = 1;
+	out->sent = call->body.len;
+	if (p->c.cut && p->c.cut(p->c.arg, call, false))
+		return;
+	link_serve(&p->c.to, call, out);
 	if (p->c.cut && p->c.cut(p->c.arg, call, true)) {
 		out->status = 0;
 		buf_fini(&out->body);

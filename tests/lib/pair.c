@@ -1,5 +1,6 @@
 #include "tests/lib/pair.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -120,9 +122,10 @@ static int
 make_link(struct edge *e, struct link **out, struct err *err)
 {
 	struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, edge));
-	struct link_loop_config c = {.node = &p->central, .site = p->site, .cut = cut, .arg = p};
+	struct link_loop_config c = {
+		.to = {.node = &p->central, .site = p->site}, .cut = cut, .arg = p};
 
-	c.routes = intake_routes(&c.n_routes);
+	c.to.routes = intake_routes(&c.to.n_routes);
 	return link_loop(out, &c, err);
 }
 
@@ -198,6 +201,21 @@ pair_burn_central(struct pair *p)
 {
 	pair_close_central(p);
 	drop(p, "/central");
+}
+
+unsigned
+pair_free_port(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	assert_int_equal(close(fd), 0);
+	return ntohs(a.sin_port);
 }
 
 /* --- images --- */

@@ -61,4 +61,7 @@ void pair_spoil(struct pair *p, unsigned number);
 bool pair_edge_has(struct pair *p, unsigned number);	/* bytes, checked */
 bool pair_central_has(struct pair *p, unsigned number); /* bytes, checked */
 
+/* A TCP port of loopback that nobody holds now. */
+unsigned pair_free_port(void);
+
 #endif

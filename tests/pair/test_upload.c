@@ -273,7 +273,7 @@ upload__R14_one_HEAD_names_up_to_64_packs_and_tells_their_maker_only(void **stat
 			       i < 63 ? "," : "");
 	assert_int_equal(head(&p, "north", list, &a), 0);
 	assert_int_equal(strlen(a.value[1]), 127);
-	(void)snprintf(list + 64 * 65 - 1, sizeof(list) - 64 * 65, ",%064u", 64);
+	(void)snprintf(list + 64 * 65 - 1, sizeof(list) - 64 * 65, ",%064u", 64u);
 	assert_int_equal(head(&p, "north", list, &a), ERR_PEER);
 	assert_int_equal(head(&p, "north", "abc", &a), ERR_PEER);
 	/* Nor may another site go on with it, or drop it. */
