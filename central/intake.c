@@ -248,6 +248,7 @@ patch(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	Sync__UploadAnswer m = SYNC__UPLOAD_ANSWER__INIT;
 	struct central *c = node;
 	unsigned char id[SHA256_SIZE];
+	int64_t start = clock_mono(c->clock);
 	struct upload_result r;
 	int rc;
 
@@ -268,6 +269,7 @@ patch(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	m.n_bad = r.n_bad;
 	m.unknown = r.unknown;
 	m.misplaced = r.misplaced;
+	m.busy_ms = (uint64_t)(clock_mono(c->clock) - start);
 	out->status = r.n_bad ? UNPROCESSABLE : r.misplaced ? CONFLICT : OK;
 	rc = answer(out, &m.base);
 	upload_result_fini(&r);

@@ -72,7 +72,7 @@ struct sender_event {
 	struct id128 epoch;  /* hello                            */
 	uint64_t losses;     /* hello                            */
 	bool receipted, bad; /* piece: a receipt came; members were bad */
-	uint64_t sent, ms;   /* bytes and how long it took      */
+	uint64_t sent, ms;   /* bytes and how long the link took */
 	uint64_t places[SENDER_SLOTS]; /* SENDER_PLACE: by slot          */
 	/* SENDER_PACKED */
 	uint64_t size, last; /* bytes, and the highest seq in it */
