@@ -262,6 +262,9 @@ class Demo:
         return f"known {len(known)} = held {held} + owed 0 + lost {lost} + withdrawn 0, every pack and chain is whole"
 
     def play(self):
+        print("Two hospitals, north and south, each with an edge, and one central archive: all on this machine, over "
+              "loopback.\nAfter each step every image is fetched from every node that must have it and compared, byte "
+              "for byte, with what was sent.")
         self.step("DICOM files", self.gather)
         self.step("a central and two sites start", self.start)
         self.step("modalities send to both sites", self.modalities)
