@@ -33,6 +33,7 @@ struct taking { /* one object on its way in */
 	struct store_spool *spool;
 	struct err e;	  /* the first thing that went wrong */
 	struct buf study; /* study attributes with the issuer (R33) */
+	struct buf side;  /* of the object, and who sent it (R1)    */
 	struct store_object o;
 	struct store_verdict verdict;
 	int64_t waiting_since; /* for room; 0: it never had to */
@@ -80,6 +81,7 @@ abandon(void *sink)
 	store_spool_close(t->spool);
 	canon_free(t->canon);
 	buf_fini(&t->study);
+	buf_fini(&t->side);
 	free(t);
 }
 
@@ -187,6 +189,20 @@ add_issuer(struct taking *t, const struct object_info *info)
 	buf_fini(&ids);
 }
 
+/* R1: what is outside the digest travels in the pack's manifest. */
+static void
+add_side(struct taking *t, const struct object_info *info)
+{
+	const struct version_source *from = &t->o.source;
+
+	buf_put(&t->side, info->side.data, info->side.len);
+	if (from->calling_aet[0])
+		canon_side_put(&t->side, CANON_SIDE_AET, from->calling_aet,
+			       strlen(from->calling_aet));
+	if (from->peer[0])
+		canon_side_put(&t->side, CANON_SIDE_PEER, from->peer, strlen(from->peer));
+}
+
 /* R6: before the first instance of a study, and when the record changes. */
 static int
 append_study(struct store_tx *tx, const struct version *v, int64_t now, struct err *e)
@@ -226,7 +242,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	if (rc)
 		return rc;
 	ledger_instance(&entry, v, attrs_of(&info->series_attrs), attrs_of(&info->instance_attrs),
-			&info->side, now);
+			&t->side, now);
 	rc = ledger_append(tx, &entry, seq, e);
 	buf_fini(&entry);
 	if (!rc && old) /* repaired: the entry before this one is not what is owed */
@@ -260,7 +276,8 @@ commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 		       conf_string(t->edge->conf, "site", NULL, "name"));
 	(void)snprintf(o->source.calling_aet, sizeof(o->source.calling_aet), "%s", t->who->calling);
 	(void)snprintf(o->source.peer, sizeof(o->source.peer), "%s", t->who->address);
-	if (buf_failed(&t->study))
+	add_side(t, info);
+	if (buf_failed(&t->study) || buf_failed(&t->side))
 		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
 	rc = store_prepare(t->edge->store, o, e);
 	if (!rc)

@@ -27,8 +27,6 @@ static const char explicit_be[] = "1.2.840.10008.1.2.2";
 static const char *const deflated[] = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95",
 				       "1.2.840.10008.1.2.4.205"};
 
-enum side_kind { SIDE_PREAMBLE = 1, SIDE_META = 2 };
-
 struct canon {
 	struct canon_config c;
 	struct object_info info;
@@ -231,12 +229,12 @@ feed_dataset(struct canon *c, const unsigned char *p, size_t n, struct err *e)
 
 /* --- files --- */
 
-static void
-side(struct canon *c, enum side_kind kind, const void *p, size_t n)
+void
+canon_side_put(struct buf *side, enum canon_side kind, const void *p, size_t n)
 {
-	buf_put_u8(&c->info.side, kind);
-	buf_put_u32(&c->info.side, (uint32_t)n);
-	buf_put(&c->info.side, p, n);
+	buf_put_u8(side, kind);
+	buf_put_u32(side, (uint32_t)n);
+	buf_put(side, p, n);
 }
 
 /* What one element of group 0002 says. */
@@ -377,9 +375,9 @@ start_file(struct canon *c, bool last, struct err *e)
 	if (!c->info.syntax[0] && !plausible(p + start, n - start))
 		return keep_opaque(c, e);
 	if (meta_at == META_AT && memcmp(p, zero, PREAMBLE) != 0)
-		side(c, SIDE_PREAMBLE, p, PREAMBLE);
+		canon_side_put(&c->info.side, CANON_SIDE_PREAMBLE, p, PREAMBLE);
 	if (start > meta_at)
-		side(c, SIDE_META, p + meta_at, start - meta_at);
+		canon_side_put(&c->info.side, CANON_SIDE_META, p + meta_at, start - meta_at);
 	rc = start_dataset(c, e);
 	if (!rc)
 		rc = feed_dataset(c, p + start, n - start, e);

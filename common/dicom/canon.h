@@ -96,6 +96,15 @@ int canon_feed(struct canon *c, const void *p, size_t n, struct err *e);
 /* *out is borrowed until canon_free. */
 int canon_end(struct canon *c, const struct object_info **out, struct err *e);
 
+/* Side record (R1): repeated { kind u8, length u32, bytes }. On disk and wire: never renumber. */
+enum canon_side {
+	CANON_SIDE_PREAMBLE = 1,
+	CANON_SIDE_META = 2,
+	CANON_SIDE_AET = 3,
+	CANON_SIDE_PEER = 4
+};
+void canon_side_put(struct buf *side, enum canon_side kind, const void *p, size_t n);
+
 /* Writes preamble and group 0002 of the canonical form. */
 void canon_header(struct buf *out, const char *sop_class, const char *sop_instance,
 		  const char *syntax);

@@ -118,7 +118,12 @@ def sync__R6_R7_R14_images_arrive_byte_for_byte_and_central_serves_them():
         expect("receipted", north["ledger"]["receipted"], 30)
         expect("reachable", north["central"]["reachable"], True)
         expect("epoch", north["central"]["epoch"], s["epoch"])
-        nodes.run("tar", "tf", next(iter(check.packs(os.path.join(g.central.data, "vault")))))
+        pack = next(iter(check.packs(os.path.join(g.central.data, "vault"))))
+        nodes.run("tar", "tf", pack)
+        with open(pack, "rb") as f:
+            manifest = f.read(512 * 64)
+        if b"\x04\x09\x00\x00\x00127.0.0.1" not in manifest:  # side record (R1): the peer's address
+            raise nodes.Failed("the manifest does not say who sent the images")
 
 
 def sync__R7_the_ledger_does_not_wait_for_bytes():
