@@ -75,7 +75,7 @@ $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 	$(CC) -std=c11 -w $(COMMON) -c $< -o $@
 
 # Packages first; generated headers exist before anything that may include them is compiled.
-$(GEN_C) $(GEN_C:%.c=%.h): | deps-build
+$(GEN_C) $(GEN_C:%.c=%.h) $(filter %.so,$(TOOLS)): | deps-build
 $(OBJ) $(TESTLIB_OBJ) $(MAINS:%.c=$(B)/%.o) $(TESTS:%=%.o) $(TOOL_C:%.c=$(B)/%.o): | $(GEN_C:%.c=%.h)
 
 $(B)/%.o: %.c
