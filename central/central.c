@@ -166,6 +166,10 @@ central_init(const char *conf_path, struct err *e)
 	if (!rc)
 		rc = make_parts(&c, true, e);
 	conf_free(c.conf);
+	if (!rc) /* catalogue and first epoch: `status` works from now on */
+		rc = central_open(&c, conf_path, CENTRAL_LOCAL, e);
+	if (!rc)
+		central_close(&c);
 	return rc;
 }
 

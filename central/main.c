@@ -155,7 +155,10 @@ init(const char *config)
 {
 	struct err e = ERR_INIT;
 
-	return central_init(config, &e) ? fail(&e) : EXIT_SUCCESS;
+	if (central_init(config, &e))
+		return fail(&e);
+	printf("a new central; `serve` runs it\n");
+	return EXIT_SUCCESS;
 }
 
 static int

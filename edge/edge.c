@@ -190,6 +190,10 @@ edge_init(const char *conf_path, struct err *err)
 	if (!rc)
 		rc = make_parts(&e, true, err);
 	conf_free(e.conf);
+	if (!rc) /* store and first ledger entry: `status` works from now on */
+		rc = edge_open(&e, conf_path, EDGE_LOCAL, err);
+	if (!rc)
+		edge_close(&e);
 	return rc;
 }
 

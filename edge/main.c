@@ -168,7 +168,10 @@ init(const char *config)
 {
 	struct err e = ERR_INIT;
 
-	return edge_init(config, &e) ? fail(&e) : EXIT_SUCCESS;
+	if (edge_init(config, &e))
+		return fail(&e);
+	printf("a new edge; `serve` runs it\n");
+	return EXIT_SUCCESS;
 }
 
 /* Without a server: by itself, under the data lock unless it only reads. */

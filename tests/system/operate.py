@@ -400,6 +400,10 @@ def serve__R23_an_empty_or_foreign_folder_is_refused_with_the_way_out():
             code, _, err = said(node, "serve")
             expect("an empty folder", (code, "`init`" in err), (1, True))
             expect("init", said(node, "init")[0], 0)
+            born = node.status()
+            born = born["epoch"] if node is central else born["incarnation"]
+            if not re.fullmatch(HEX, born):
+                raise nodes.Failed(f"{node.name} was born without an identity: {born}")
             for part in parts:
                 folder = os.path.join(node.data, part)
                 os.rename(folder, folder + ".away")
@@ -418,6 +422,7 @@ def serve__R23_an_empty_or_foreign_folder_is_refused_with_the_way_out():
                 os.rename(folder + ".away", folder)
                 shutil.rmtree(other, ignore_errors=True)
             node.start()
+            expect("as init made it", node.status()["epoch" if node is central else "incarnation"], born)
             node.stop()
             code, _, err = said(node, "init")
             expect("init of a node that is there", code, 1)
