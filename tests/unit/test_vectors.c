@@ -1,0 +1,233 @@
+/*
+ * What reaches disk or wire, byte for byte, as it was when it was first released
+ * (tests/vectors/wire.txt: a name and hex digits per line). Other bytes for the same input
+ * are a bug, or a new version of a format (R1, R5, R14, R16).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/clog.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/os/file.h"
+#include "common/store/version.h"
+#include "proto/frame.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/pack.h"
+#include "proto/sync.pb-c.h"
+
+enum { VECTORS_MAX = 1 << 20 };
+
+static const struct id128 id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+
+/* The line of this name must say these bytes. */
+static void
+expect(const char *name, const void *p, size_t n)
+{
+	struct buf all = BUF_INIT, line = BUF_INIT;
+	char *hex = malloc(2 * n + 1);
+
+	assert_non_null(hex);
+	hex_of(p, n, hex);
+	assert_int_equal(file_slurp("tests/vectors/wire.txt", VECTORS_MAX, &all, NULL), 0);
+	buf_put_u8(&all, 0);
+	buf_printf(&line, "\n%s %s\n", name, hex);
+	buf_put_u8(&line, 0);
+	if (!strstr((const char *)all.data, (const char *)line.data))
+		fail_msg("%s is now %s", name, hex);
+	buf_fini(&all);
+	buf_fini(&line);
+	free(hex);
+}
+
+static void
+frame_write__R14_gives_the_golden_bytes(void **state)
+{
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	assert_int_equal(frame_write(&b, FRAME_STORED, 4096, "salamander", 10, NULL), 0);
+	expect("frame.stored", b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
+ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
+{
+	unsigned char hash[SHA256_SIZE] = {0};
+	struct attrs none = {NULL, 0};
+	struct buf b = BUF_INIT, side = BUF_INIT;
+	struct version v;
+
+	(void)state;
+	memset(&v, 0, sizeof(v));
+	ledger_incarnation(&b, &id, "north", 1790000000000);
+	expect("ledger.incarnation", b.data, b.len);
+	ledger_chain(hash, b.data, b.len);
+	buf_clear(&b);
+	ledger_study(&b, "1.2.3", none, "CT1", 1790000000001);
+	expect("ledger.study", b.data, b.len);
+	ledger_chain(hash, b.data, b.len);
+	buf_clear(&b);
+	strcpy(v.study, "1.2.3");
+	strcpy(v.series, "1.2.3.4");
+	strcpy(v.sop_class, "1.2.840.10008.5.1.4.1.1.2");
+	strcpy(v.sop_instance, "1.2.3.4.5");
+	strcpy(v.syntax, "1.2.840.10008.1.2.1");
+	memset(v.digest, 0x11, sizeof(v.digest));
+	memset(v.content, 0x22, sizeof(v.content));
+	memset(v.pixels, 0x33, sizeof(v.pixels));
+	v.size = 524288;
+	v.origin = VERSION_TAKEN_IN;
+	v.has_pixels = true;
+	v.header_length = 1000;
+	v.pixel_offset = 1012;
+	v.pixel_length = 523276;
+	buf_puts(&side, "side");
+	ledger_instance(&b, &v, none, none, &side, 1790000000002);
+	expect("ledger.instance", b.data, b.len);
+	ledger_chain(hash, b.data, b.len);
+	buf_clear(&b);
+	ledger_gone(&b, SYNC__LEDGER_KIND__LEDGER_EVICTED, &v, 1790000000003);
+	expect("ledger.evicted", b.data, b.len);
+	ledger_chain(hash, b.data, b.len);
+	expect("ledger.chain", hash, sizeof(hash));
+	buf_fini(&b);
+	buf_fini(&side);
+}
+
+static int
+give(void *arg, size_t i, uint64_t offset, void *to, size_t n, struct err *e)
+{
+	(void)arg;
+	(void)offset;
+	(void)e;
+	memset(to, 'a' + (int)i, n);
+	return 0;
+}
+
+static void
+pack__R14_manifest_id_and_file_are_the_golden_ones(void **state)
+{
+	struct pack_member m[2];
+	unsigned char hash[SHA256_SIZE];
+	struct buf manifest = BUF_INIT, file = BUF_INIT;
+	struct pack *p;
+
+	(void)state;
+	memset(m, 0, sizeof(m));
+	m[0].seq = 3;
+	m[0].sop_instance = "1.2.3.4.5";
+	memset(m[0].digest, 0x11, SHA256_SIZE);
+	m[0].size = 700;
+	m[0].side = "side";
+	m[0].side_n = 4;
+	m[1].seq = 7;
+	m[1].sop_instance = "../not a uid";
+	memset(m[1].digest, 0x22, SHA256_SIZE);
+	m[1].size = 512;
+	assert_int_equal(pack_manifest(&manifest, "north", &id, m, 2, NULL), 0);
+	expect("pack.manifest", manifest.data, manifest.len);
+	assert_int_equal(pack_open(&p, manifest.data, manifest.len, NULL), 0);
+	pack_id(p, hash);
+	expect("pack.id", hash, sizeof(hash));
+	assert_non_null(buf_reserve(&file, (size_t)pack_size(p)));
+	assert_int_equal(pack_make(p, 0, file.data, (size_t)pack_size(p), give, NULL, NULL), 0);
+	sha256_of(file.data, (size_t)pack_size(p), hash);
+	expect("pack.file.sha256", hash, sizeof(hash));
+	pack_close(p);
+	buf_fini(&manifest);
+	buf_fini(&file);
+}
+
+static void
+messages__R5_R22_are_the_golden_ones(void **state)
+{
+	Sync__HelloRequest hello = SYNC__HELLO_REQUEST__INIT;
+	Sync__HelloAnswer answer = SYNC__HELLO_ANSWER__INIT;
+	Sync__Receipt receipt = SYNC__RECEIPT__INIT;
+	Sync__SeqRange range = SYNC__SEQ_RANGE__INIT, *ranges[1] = {&range};
+	static unsigned char hash[SHA256_SIZE] = {9, 8, 7};
+	uint64_t withdrawn[1] = {5};
+	uint32_t versions[1] = {1};
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	hello.versions = versions;
+	hello.n_versions = 1;
+	hello.site = message_text("north");
+	hello.incarnation = message_bytes(id.b, ID128_SIZE);
+	hello.head = 300;
+	hello.hash = message_bytes(hash, sizeof(hash));
+	hello.wall_ms = 1790000000000;
+	message_pack(&b, &hello.base);
+	expect("message.hello", b.data, b.len);
+	buf_clear(&b);
+	answer.version = 1;
+	answer.archive = answer.epoch = message_bytes(id.b, ID128_SIZE);
+	answer.head = 299;
+	answer.hash = message_bytes(hash, sizeof(hash));
+	answer.losses = 2;
+	answer.software = message_text("0.1.0");
+	message_pack(&b, &answer.base);
+	expect("message.hello_answer", b.data, b.len);
+	buf_clear(&b);
+	receipt.site = message_text("north");
+	receipt.incarnation = receipt.epoch = message_bytes(id.b, ID128_SIZE);
+	receipt.number = 12;
+	range.first = 3;
+	range.last = 7;
+	range.hash = message_bytes(hash, sizeof(hash));
+	receipt.ranges = ranges;
+	receipt.n_ranges = 1;
+	receipt.withdrawn = withdrawn;
+	receipt.n_withdrawn = 1;
+	receipt.mac = message_bytes(hash, sizeof(hash));
+	message_pack(&b, &receipt.base);
+	expect("message.receipt", b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
+clog__R16_a_segment_is_the_golden_one(void **state)
+{
+	char dir[] = "/tmp/test_vectors.XXXXXX", path[64], command[80];
+	struct buf file = BUF_INIT;
+	struct clog *c;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(clog_open(&c, dir, 0, NULL, NULL, NULL), 0);
+	assert_int_equal(clog_append(c, CLOG_EPOCH, "epoch", 5, NULL), 0);
+	assert_int_equal(clog_append(c, CLOG_DECISION, "decision", 8, NULL), 0);
+	assert_int_equal(clog_sync(c, NULL), 0);
+	clog_close(c);
+	(void)snprintf(path, sizeof(path), "%s/00000001.log", dir);
+	assert_int_equal(file_slurp(path, VECTORS_MAX, &file, NULL), 0);
+	expect("log.segment", file.data, file.len);
+	buf_fini(&file);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frame_write__R14_gives_the_golden_bytes),
+		cmocka_unit_test(ledger__R5_entries_and_their_chain_are_the_golden_ones),
+		cmocka_unit_test(pack__R14_manifest_id_and_file_are_the_golden_ones),
+		cmocka_unit_test(messages__R5_R22_are_the_golden_ones),
+		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
