@@ -298,7 +298,7 @@ answer_of_piece(struct sender_event *ev, const struct http_done *done)
 		ev->number = m->offset;
 		ev->receipted = m->receipt.len > 0;
 		ev->bad = m->n_bad > 0;
-		/* Slow disks at central are no slow link: small pieces would only cost more flushes. */
+		/* Central's disks are not the link: small pieces only cost more flushes. */
 		ev->ms -= m->busy_ms < ev->ms ? m->busy_ms : ev->ms;
 	} else {
 		ev->status = 500;

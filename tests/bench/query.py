@@ -94,7 +94,7 @@ def main():
             dimse("load", edge, "-n", 8, "-c", args.studies)
             show(f"{args.studies} studies, nothing else", ask(edge, args.studies, args.queries, *KINDS))
             for rate in (args.rate, 0):
-                show(f"while 4 modalities send {rate or 'all they can'} images/s", while_sending(edge, rate, args))
+                show(f"while 4 modalities send {f'{rate} images/s each' if rate else 'all they can'}", while_sending(edge, rate, args))
             last_slice(edge)
             if not args.no_orthanc:
                 beside_orthanc(top, edge, args)

@@ -20,7 +20,7 @@ import urllib.request
 from peers import Folder, Orthanc, bench, files, median_of, nodes, send, size_of, verdict
 
 # title, options of gen_dicom, the ratio that is wanted
-CASES = (("CT 512x512", ("--count", 600, "--rows", 512), 3), ("8 KB objects", ("--count", 6000, "--rows", 60), 10))
+CASES = (("CT 512x512", ("--count", 400, "--rows", 512), 3), ("8 KB objects", ("--count", 4000, "--rows", 60), 10))
 QUEUE = ("--count", 2000, "--rows", 512)
 ENTRY_WANTED = 100
 
