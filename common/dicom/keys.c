@@ -63,6 +63,7 @@ static const struct key keys[] = {
 	{0x00200013u, "IS", KEY_INSTANCE, KEY_PLAIN, "InstanceNumber"},
 	{0x00200052u, "UI", KEY_SERIES, KEY_UID, "FrameOfReferenceUID"},
 	{0x00200060u, "CS", KEY_SERIES, KEY_PLAIN, "Laterality"},
+	{0x00201070u, "IS", KEY_STUDY, KEY_PLAIN, "OtherStudyNumbers"},
 	{0x00204000u, "LT", KEY_INSTANCE, KEY_LONG, "ImageComments"},
 	{0x00280002u, "US", KEY_INSTANCE, KEY_SHORT, "SamplesPerPixel"},
 	{0x00280004u, "CS", KEY_INSTANCE, KEY_PLAIN, "PhotometricInterpretation"},
