@@ -19,8 +19,8 @@ static struct {
 	int sys;
 } fault = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-int
-fault_hit(const char *name)
+static int
+hit(const char *name, bool may_fail)
 {
 	int rc = 0;
 
@@ -28,6 +28,7 @@ fault_hit(const char *name)
 		return 0;
 	pthread_mutex_lock(&fault.mu);
 	if (atomic_load_explicit(&fault.armed, memory_order_relaxed) &&
+	    (may_fail || fault.kind == FAULT_DIE) &&
 	    (!fault.name[0] || strcmp(fault.name, name) == 0)) {
 		fault.hits++;
 		if (fault.hits == fault.n && fault.kind == FAULT_DIE)
@@ -38,6 +39,18 @@ fault_hit(const char *name)
 	}
 	pthread_mutex_unlock(&fault.mu);
 	return rc;
+}
+
+int
+fault_hit(const char *name)
+{
+	return hit(name, true);
+}
+
+void
+fault_passed(const char *name)
+{
+	(void)hit(name, false);
 }
 
 void

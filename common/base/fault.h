@@ -21,6 +21,8 @@ enum { FAULT_EXIT = 117 };
 
 /* 0, or the errno with which the caller must fail as if the system had. */
 int fault_hit(const char *name);
+/* What cannot fail, but can be the last thing done: counted only while a death is armed. */
+void fault_passed(const char *name);
 
 /* The n-th hit (from 1) counts; name NULL counts the hits of every point. */
 void fault_arm(unsigned n, enum fault_kind kind, int sys);

@@ -196,6 +196,8 @@ kv_commit(struct kv_txn *t, struct err *e)
 	else
 		rc = mdb_txn_commit(t->txn);
 	free(t);
+	if (!rc)
+		fault_passed("kv.kept");
 	return rc ? failed(e, rc, "commit") : 0;
 }
 

@@ -23,6 +23,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
@@ -139,6 +140,46 @@ kv_begin__after_a_lost_meta_page_it_ends_for_the_supervisor(void **state)
 	kv_close(kv);
 }
 
+/* Exit codes: FAULT_EXIT died there, and before its caller was told. */
+static void
+die_when_kept(const char *dir)
+{
+	struct kv *kv = open_kv(dir);
+
+	fault_arm_named("kv.kept", 1, FAULT_DIE, 0);
+	_exit(put(kv, "kept") ? 9 : 8);
+}
+
+static void
+kv_commit__is_durable_before_it_is_told(void **state)
+{
+	const char *dir = folder;
+	struct err e = ERR_INIT;
+	struct kv_slice v;
+	struct kv_txn *t;
+	struct kv *kv;
+	int status = 0;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		die_when_kept(dir);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), FAULT_EXIT);
+	kv = open_kv(dir);
+	assert_int_equal(kv_begin(&t, kv, KV_READ, &e), 0);
+	assert_int_equal(kv_get(t, 0, kv_slice("key", 3), &v, &e), 0);
+	assert_memory_equal(v.p, "kept", 4);
+	kv_abort(t);
+	/* Nothing fails there: an error that is armed for it is not counted. */
+	fault_arm_named("kv.kept", 1, FAULT_ERRNO, EIO);
+	assert_int_equal(put(kv, "again"), 0);
+	assert_int_equal(fault_disarm(), 0);
+	kv_close(kv);
+}
+
 /* Reads, says so, waits for the end of go, and dies without a word. */
 static void
 read_and_die(const char *dir, int ready, int go)
@@ -224,6 +265,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, drop_folder)
 	const struct CMUnitTest tests[] = {
 		TEST(kv_begin__after_a_lost_meta_page_it_ends_for_the_supervisor),
+		TEST(kv_commit__is_durable_before_it_is_told),
 		TEST(kv_check_readers__gives_back_the_slots_of_the_dead),
 		TEST(store_open__refuses_network_file_systems),
 	};
