@@ -16,6 +16,7 @@
 #ifndef SALAMANDER_COMMON_STORE_PRIVATE_H
 #define SALAMANDER_COMMON_STORE_PRIVATE_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,7 +43,8 @@ enum { TABLES_MAX = 60 };
 struct committer; /* commit.c */
 
 struct store {
-	struct store_config c; /* set once by store_open */
+	struct store_config c; /* set once by store_open; its strings are ours */
+	char dir[PATH_MAX];
 	struct kv *kv;
 	const char *names[TABLES_MAX];
 	unsigned n_tables;

@@ -126,6 +126,9 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 	if (!s)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a store");
 	s->c = *c;
+	/* The disk is asked for room by this name for as long as the store is open (R12). */
+	(void)snprintf(s->dir, sizeof(s->dir), "%s", c->dir);
+	s->c.dir = s->dir;
 	if (!s->c.buffers)
 		s->c.buffers = BUFFERS;
 	(void)pthread_mutex_init(&s->mu, NULL);

@@ -60,6 +60,33 @@ store_spool__R12_what_could_not_be_dropped_goes_within_seconds(void **state)
 	stored_fini(&t);
 }
 
+/* The name of the folder was the caller's; the disk is asked all the same. */
+static void
+store_admit__R12_asks_the_disk_after_its_opener_has_gone(void **state)
+{
+	struct store_config c;
+	struct store *s;
+	struct err e = ERR_INIT;
+	struct stored t;
+	char dir[64];
+
+	(void)state;
+	stored_init(&t, 0);
+	store_close(t.s);
+	t.s = NULL;
+	memset(&c, 0, sizeof(c));
+	memcpy(dir, t.dir, sizeof(dir));
+	c.dir = dir;
+	c.map_bytes = 64 * MIB;
+	c.clock = &t.clock.c;
+	assert_int_equal(store_open(&s, &c, &e), 0);
+	memset(dir, 'x', sizeof(dir) - 1);
+	clock_manual_advance(&t.clock, 2000);
+	assert_int_equal(store_admit(s, UINT64_MAX / 2, &e), ERR_FULL); /* no disk has that */
+	store_close(s);
+	stored_fini(&t);
+}
+
 /* A file never shrinks: its pages are freed above it, whatever the quota says now. */
 static void
 store_open__R12_a_lowered_quota_has_its_reserve_still(void **state)
@@ -241,6 +268,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(store_spool__R12_what_could_not_be_dropped_goes_within_seconds),
+		cmocka_unit_test(store_admit__R12_asks_the_disk_after_its_opener_has_gone),
 		cmocka_unit_test(store_open__R12_a_lowered_quota_has_its_reserve_still),
 		cmocka_unit_test(
 			store_candidates__R11_refilled_studies_rank_by_their_first_receipt),
