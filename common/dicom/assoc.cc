@@ -55,9 +55,15 @@ constexpr int CONNECT_SECONDS = 6;
 class connection : public DcmTCPConnection
 {
       public:
-	connection(int fd, long until, long ms)
-	    : DcmTCPConnection(fd), deadline(until), patience(ms)
+	/* Those who know it look at *place: DCMTK deletes it when the peer aborts or is lost. */
+	connection(int fd, long until, long ms, connection **place)
+	    : DcmTCPConnection(fd), deadline(until), patience(ms), known(place)
 	{
+	}
+
+	~connection() override
+	{
+		*known = nullptr;
 	}
 
 	ssize_t read(void *buf, size_t n) override
@@ -121,6 +127,7 @@ class connection : public DcmTCPConnection
       private:
 	long deadline; /* of mono_ms; 0: none */
 	long patience;
+	connection **known;
 
 	bool comes_in(long ms)
 	{
@@ -155,7 +162,7 @@ class layer : public DcmTransportLayer
 	DcmTransportConnection *createConnection(DcmNativeSocketType fd, OFBool) override
 	{
 		no_delay(fd);
-		made = new (std::nothrow) connection(fd, deadline, patience);
+		made = new (std::nothrow) connection(fd, deadline, patience, &made);
 		if (held) {
 			dcmExternalSocketHandle.set(-1);
 			held = false;
@@ -200,6 +207,20 @@ struct assoc {
 
 namespace
 {
+
+void
+wait_until(assoc *s, long at)
+{
+	if (s->transport.made)
+		s->transport.made->until(at);
+}
+
+void
+be_patient(assoc *s, long ms)
+{
+	if (s->transport.made)
+		s->transport.made->be_patient(ms);
+}
 
 template <typename F>
 int
@@ -380,7 +401,7 @@ assoc_acknowledge(struct assoc *s, struct err *e)
 	return gate(e, [&]() -> int {
 		OFCondition c = ASC_acknowledgeAssociation(s->a);
 
-		s->transport.made->until(0);
+		wait_until(s, 0);
 		return c.bad() ? failed(e, c, "acknowledge") : 0;
 	});
 }
@@ -471,7 +492,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 			(void)ASC_destroyAssociationParameters(&params);
 		return failed(e, c, "association");
 	}
-	s->transport.made->until(0);
+	wait_until(s, 0);
 	learn_contexts(s);
 	return 0;
 }
@@ -550,7 +571,7 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 		DUL_PDV pdv;
 		OFCondition c;
 
-		s->transport.made->until(mono_ms() + static_cast<long>(seconds) * 1000);
+		wait_until(s, mono_ms() + static_cast<long>(seconds) * 1000);
 		c = DUL_NextPDV(&s->a->DULassociation, &pdv); /* of the PDU that came last */
 		while (c == DUL_NOPDVS) {
 			DUL_PDVLIST list;
@@ -562,7 +583,7 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 				return failed(e, c, "read");
 			c = DUL_NextPDV(&s->a->DULassociation, &pdv);
 		}
-		s->transport.made->until(0);
+		wait_until(s, 0);
 		if (c.bad())
 			return failed(e, c, "read");
 		out->context = pdv.presentationContextID;
@@ -606,21 +627,21 @@ assoc_write(struct assoc *s, unsigned char context, bool command, bool last, con
 void
 assoc_patience(struct assoc *s, unsigned ms)
 {
-	s->transport.made->be_patient(static_cast<long>(ms));
+	be_patient(s, static_cast<long>(ms));
 }
 
 int
 assoc_socket(const struct assoc *s)
 {
-	return s->transport.made->socket();
+	return s->transport.made ? s->transport.made->socket() : -1;
 }
 
 /* What follows ends soon, whether the peer answers and reads or not. */
 static void
 say_goodbye(struct assoc *s, long ms)
 {
-	s->transport.made->until(mono_ms() + ms);
-	s->transport.made->be_patient(ms);
+	wait_until(s, mono_ms() + ms);
+	be_patient(s, ms);
 }
 
 void

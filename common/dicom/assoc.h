@@ -108,7 +108,7 @@ int assoc_write(struct assoc *a, unsigned char context, bool command, bool last,
 		size_t n, struct err *e);
 /* How long a write waits for a peer that takes nothing; assoc_request: seconds of the target. */
 void assoc_patience(struct assoc *a, unsigned ms);
-int assoc_socket(const struct assoc *a);
+int assoc_socket(const struct assoc *a); /* -1: the connection is gone */
 /* Requestor: A-RELEASE-RQ and its answer. Acceptor: answers the request that assoc_read told of. */
 void assoc_release(struct assoc *a);
 void assoc_abort(struct assoc *a);
