@@ -111,8 +111,12 @@ class Churn:
         if viewer.failed or viewer.bytes == 0:
             raise nodes.Failed(f"the viewer read {viewer.bytes} bytes; {viewer.failed[:3]}")
         nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, 120)
-        a = archive.Archive(self.central.data)
-        wrong = a.compare(self.central.status())
+        for _ in range(10):  # making room is announced as well: two looks must agree
+            a = archive.Archive(self.central.data)
+            wrong = a.compare(self.central.status())
+            if not wrong:
+                break
+            time.sleep(1)
         have = {o.key for p in check.packs(os.path.join(self.central.data, "vault"))
                 for o in check.pack_members(p, wrong)}
         wrong += [f"lost {uid}" for key, uid in self.sent.items() if key not in have]
