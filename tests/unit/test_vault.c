@@ -214,6 +214,28 @@ vault_adopt__R28_a_wrong_clock_and_a_death_behind_the_link_change_nothing(void *
 	vault_close(v);
 }
 
+/* Its bytes and its name, once the day's folders stand: on site disks flushes decide. */
+static void
+vault_adopt__costs_two_flushes_for_a_pack_that_came_whole(void **state)
+{
+	static const unsigned char other[SHA256_SIZE] = {0xac, 1, 2};
+	char place[VAULT_PLACE_SIZE];
+	struct upload *u;
+	struct vault *v;
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(vault_open(&v, folder, NULL), 0);
+	assert_int_equal(deliver(v, NOVEMBER, place), 0);
+	assert_int_equal(vault_begin(&u, v, other, NULL), 0);
+	before = file_sync_count();
+	assert_int_equal(vault_write(u, 0, bytes, sizeof(bytes), NULL), 0);
+	assert_int_equal(vault_adopt(u, sizeof(bytes), NOVEMBER, NULL, place, NULL), 0);
+	assert_int_equal(file_sync_count() - before, 2);
+	vault_end(u);
+	vault_close(v);
+}
+
 static void
 vault_drop__leaves_nothing(void **state)
 {
@@ -248,6 +270,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			vault_adopt__R28_a_wrong_clock_and_a_death_behind_the_link_change_nothing,
 			make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			vault_adopt__costs_two_flushes_for_a_pack_that_came_whole, make_folder,
+			drop_folder),
 		cmocka_unit_test_setup_teardown(vault_drop__leaves_nothing, make_folder,
 						drop_folder),
 	};
