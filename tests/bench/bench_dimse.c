@@ -199,7 +199,7 @@ load(void *arg)
 {
 	struct assoc *a = open_association(&job.target[0], CT);
 	struct buf dataset = BUF_INIT;
-	struct person p;
+	struct person p = {"", "", "", ""};
 	struct gen g;
 	unsigned s;
 
@@ -301,7 +301,7 @@ static void
 make_keys(struct buf *keys, const char *kind, unsigned study)
 {
 	char family[16], given[16], text[32];
-	struct person p;
+	struct person p = {"", "", "", ""};
 
 	person_of(&p, study);
 	syllables(family, family_of(study));
