@@ -260,6 +260,7 @@ open_store(struct edge *e, const char *name, bool read_only, uint64_t map_bytes,
 	sc.quota = map_bytes ? 0 : (uint64_t)conf_number(e->conf, "data", NULL, "quota");
 	sc.map_bytes = map_bytes;
 	sc.clock = e->clock;
+	sc.journal = (uint64_t)conf_number(e->conf, "data", NULL, "journal");
 	sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
 	sc.extra_tables = edge_tables(&sc.n_extra_tables);
 	sc.read_only = read_only;
@@ -319,6 +320,21 @@ mend_swap(struct edge *e, struct err *err)
 	return rc;
 }
 
+/* Beside whoever serves; after a death, by itself, so that what the journal alone holds counts. */
+static int
+open_to_read(struct edge *e, struct err *err)
+{
+	int rc = open_store(e, "store", true, 0, err);
+
+	if (rc || !store_unsettled(e->store))
+		return rc;
+	e->lock = daemon_lock(e->dir, NULL);
+	if (e->lock < 0)
+		return 0;
+	edge_close_store(e);
+	return open_store(e, "store", false, 0, err);
+}
+
 int
 edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err *err)
 {
@@ -342,12 +358,14 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	if (!rc)
 		rc = find_identity(e, mode == EDGE_SERVE, err);
 	e->begin_with = e->identity.id;
+	if (!rc && mode == EDGE_READ)
+		rc = open_to_read(e, err);
 	if (!rc && mode != EDGE_READ) {
 		e->lock = daemon_lock(e->dir, err);
 		rc = e->lock < 0 ? e->lock : 0;
 	}
-	if (!rc && mode != EDGE_SALVAGE)
-		rc = open_store(e, "store", mode == EDGE_READ, 0, err);
+	if (!rc && mode != EDGE_READ && mode != EDGE_SALVAGE)
+		rc = open_store(e, "store", false, 0, err);
 	if (rc)
 		edge_close(e);
 	return rc;

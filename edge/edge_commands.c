@@ -367,10 +367,12 @@ edge_commands_run(void *edge, size_t n, const char *const *words, struct ctl_rep
 		return c->run(&a);
 	(void)pthread_rwlock_rdlock(&e->use);
 	code = COMMAND_FAILED;
-	if (e->store)
+	if (e->store) {
+		(void)store_settle(e->store, NULL); /* all that was answered counts */
 		code = c->run(&a);
-	else
+	} else {
 		command_complain(&a, "the store is not open; see the log");
+	}
 	(void)pthread_rwlock_unlock(&e->use);
 	return code;
 }

@@ -22,6 +22,8 @@ static const struct conf_row own[] = {
 	{"data", "dir", CONF_STRING, NULL, 0, 0, NULL, "The data folder, on a local disk."},
 	{"data", "quota", CONF_SIZE, "64GiB", 64 * MIB, 256 * TIB, NULL,
 	 "How much the cache may hold."},
+	{"data", "journal", CONF_SIZE, "16MiB", 0, 1024 * MIB, NULL,
+	 "File in which images are durable after one flush, beside the quota; made once. 0: none."},
 	{"central", "url", CONF_STRING, "", 0, 0, NULL,
 	 "https://host:port of central; http on loopback only. Empty: images stay here, owed."},
 	{"central", "connect_timeout", CONF_DURATION, "5s", 100, 120000, NULL,

@@ -107,16 +107,17 @@ fill(struct edge *e, struct rebuild_result *out, struct err *err)
 	struct rebuilding r = {.e = e};
 	struct salvage_to to = {begin, bytes, end, missed, &r};
 	struct salvage_result found;
-	char data[PATH_MAX], store[PATH_MAX];
+	char data[PATH_MAX], journal[PATH_MAX], store[PATH_MAX];
 	int rc;
 
 	path_of(e, "store", store);
 	path_of(e, "store/data.mdb", data);
+	path_of(e, "store/journal", journal);
 	if (file_missing(data))
 		return 0;
 	rc = old_store_read(&r.old, e, store, err);
 	if (!rc)
-		rc = salvage_file(data, &to, &found, err);
+		rc = salvage_file(data, journal, &to, &found, err);
 	if (r.sink)
 		take_in_kept_drop(r.sink);
 	if (!rc) {

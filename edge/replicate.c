@@ -619,6 +619,13 @@ run(void *arg)
 	return NULL;
 }
 
+/* Something was taken in, and can be seen. */
+static void
+settled(void *arg)
+{
+	replicate_wake(arg);
+}
+
 int
 replicate_start(struct replicate **out, struct edge *e, struct link *link, struct err *err)
 {
@@ -632,6 +639,7 @@ replicate_start(struct replicate **out, struct edge *e, struct link *link, struc
 		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
 	}
 	(*out)->threaded = true;
+	store_on_settled(e->store, settled, *out);
 	return 0;
 }
 
@@ -656,6 +664,8 @@ replicate_stop(struct replicate *r)
 {
 	if (!r)
 		return;
+	if (r->threaded)
+		store_on_settled(r->e->store, NULL, NULL);
 	atomic_store(&r->stopping, true);
 	link_wake(r->link);
 	if (r->threaded)

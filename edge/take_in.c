@@ -19,7 +19,6 @@
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
-#include "edge/replicate.h"
 #include "proto/ledger.h"
 
 /* More than its bytes: heads of chunks, whole pages, rows of the index. */
@@ -281,12 +280,9 @@ commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
 	rc = store_prepare(t->edge->store, o, e);
 	if (!rc)
-		rc = store_commit_bytes(t->edge->store, put, t, info->size, e);
-	if (!rc && !t->verdict.duplicate) {
-		if (t->edge->keep)
-			keep_taken(t->edge->keep, info->size);
-		replicate_wake(t->edge->replicate);
-	}
+		rc = store_commit_quick(t->edge->store, put, t, info->size, e);
+	if (!rc && !t->verdict.duplicate && t->edge->keep)
+		keep_taken(t->edge->keep, info->size);
 	return rc;
 }
 

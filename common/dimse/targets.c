@@ -177,6 +177,7 @@ targets_find(struct targets *out, struct store *s, bool patient_root, struct att
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	(void)store_settle(s, NULL); /* what was answered before this request belongs to it */
 	(void)attrs_copy(keys, TAG_QUERY_LEVEL, level, sizeof(level));
 	if (patient_root && strcmp(level, "PATIENT") == 0) {
 		if (!unique(keys, TAG_PATIENT_ID, &id))

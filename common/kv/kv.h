@@ -59,6 +59,15 @@ int kv_put_new(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_
 int kv_reserve(struct kv_txn *t, unsigned table, struct kv_slice key, size_t n, void **room,
 	       struct err *e);
 int kv_del(struct kv_txn *t, unsigned table, struct kv_slice key, struct err *e);
+
+/* From now on this write transaction notes which keys it changes. */
+void kv_note(struct kv_txn *t);
+/* value NULL: the key is no more. */
+typedef int kv_change_fn(void *arg, unsigned table, struct kv_slice key,
+			 const struct kv_slice *value, struct err *e);
+/* Each key that changed since the last call, once, with what it holds now. */
+int kv_changes(struct kv_txn *t, kv_change_fn *fn, void *arg, struct err *e);
+
 int kv_count(struct kv_txn *t, unsigned table, uint64_t *out, struct err *e);
 
 int kv_cursor_open(struct kv_cursor **out, struct kv_txn *t, unsigned table, struct err *e);

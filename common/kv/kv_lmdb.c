@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/kv/changes.h"
 #include "common/os/file.h"
 
 enum { MAX_TABLES = 64, PAGE = 4096, STILLBORN_PAGE = 4096, STILLBORN_MAX = 65536 };
@@ -26,11 +27,13 @@ struct kv {
 struct kv_txn {
 	struct kv *kv;
 	MDB_txn *txn;
+	struct changes changes;
 };
 
 struct kv_cursor {
 	MDB_cursor *c;
 	struct kv_txn *t;
+	unsigned table;
 };
 
 static int
@@ -169,7 +172,7 @@ kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 
 	if (sys)
 		return failed(e, sys, "begin");
-	t = malloc(sizeof(*t));
+	t = calloc(1, sizeof(*t));
 	if (!t)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a transaction");
 	t->kv = kv;
@@ -186,6 +189,13 @@ kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 	return 0;
 }
 
+static void
+end_txn(struct kv_txn *t)
+{
+	changes_fini(&t->changes);
+	free(t);
+}
+
 int
 kv_commit(struct kv_txn *t, struct err *e)
 {
@@ -195,7 +205,7 @@ kv_commit(struct kv_txn *t, struct err *e)
 		mdb_txn_abort(t->txn);
 	else
 		rc = mdb_txn_commit(t->txn);
-	free(t);
+	end_txn(t);
 	if (!rc)
 		fault_passed("kv.kept");
 	return rc ? failed(e, rc, "commit") : 0;
@@ -207,7 +217,7 @@ kv_abort(struct kv_txn *t)
 	if (!t)
 		return;
 	mdb_txn_abort(t->txn);
-	free(t);
+	end_txn(t);
 }
 
 static MDB_val
@@ -263,6 +273,8 @@ put(struct kv_txn *t, unsigned table, struct kv_slice key, MDB_val *v, unsigned 
 		return err_set(e, ERR_LOCAL, 0, "a key of %zu bytes", key.n);
 	if (!rc)
 		rc = mdb_put(t->txn, t->kv->dbi[table], &k, v, flags);
+	if (!rc)
+		changes_add(&t->changes, table, key);
 	return rc ? failed(e, rc, "put") : 0;
 }
 
@@ -305,7 +317,41 @@ kv_del(struct kv_txn *t, unsigned table, struct kv_slice key, struct err *e)
 		return ERR_ABSENT;
 	if (!rc)
 		rc = mdb_del(t->txn, t->kv->dbi[table], &k, NULL);
+	if (!rc)
+		changes_add(&t->changes, table, key);
 	return rc ? failed(e, rc, "delete") : 0;
+}
+
+void
+kv_note(struct kv_txn *t)
+{
+	t->changes.on = true;
+}
+
+struct telling { /* of what has changed */
+	struct kv_txn *t;
+	kv_change_fn *fn;
+	void *arg;
+};
+
+static int
+tell_one(void *arg, unsigned table, struct kv_slice key, struct err *e)
+{
+	struct telling *w = arg;
+	struct kv_slice value;
+	int rc = kv_get(w->t, table, key, &value, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	return w->fn(w->arg, table, key, rc ? NULL : &value, e);
+}
+
+int
+kv_changes(struct kv_txn *t, kv_change_fn *fn, void *arg, struct err *e)
+{
+	struct telling w = {t, fn, arg};
+
+	return changes_each(&t->changes, tell_one, &w, e);
 }
 
 int
@@ -334,6 +380,7 @@ kv_cursor_open(struct kv_cursor **out, struct kv_txn *t, unsigned table, struct 
 		return failed(e, rc, "mdb_cursor_open");
 	}
 	c->t = t;
+	c->table = table;
 	*out = c;
 	return 0;
 }
@@ -395,8 +442,14 @@ kv_cursor_last(struct kv_cursor *c, struct kv_slice *k, struct kv_slice *v, stru
 int
 kv_cursor_del(struct kv_cursor *c, struct err *e)
 {
+	MDB_val k, v;
 	int rc = fault_hit("kv.del");
 
+	if (!rc && c->t->changes.on) {
+		rc = mdb_cursor_get(c->c, &k, &v, MDB_GET_CURRENT);
+		if (!rc)
+			changes_add(&c->t->changes, c->table, kv_slice(k.mv_data, k.mv_size));
+	}
 	if (!rc)
 		rc = mdb_cursor_del(c->c, 0);
 	return rc ? failed(e, rc, "delete") : 0; /* MDB_NEXT then knows not to skip (C_DEL) */

@@ -1,12 +1,19 @@
 /*
  * The one committer: a thread that runs whatever closures have arrived in one
- * LMDB transaction and answers them all after its commit (group commit).
+ * LMDB transaction and answers them all together (group commit).
  *
- * A closure that fails is answered with its own error; the batch is run again
- * without it, so its neighbours neither see nor feel it. A journal in front of
- * LMDB would come in here, behind store_commit.
+ * A batch that asks for it (store_commit_quick) is answered when the journal holds what it
+ * changed: one flush. Its transaction stays open and takes the next batches; it is committed
+ * when nothing more arrives, when it is old, or with the first batch that is not quick. All
+ * others are answered after LMDB's own commit.
+ *
+ * A closure that fails is answered with its own error; the transaction is begun anew, what the
+ * journal holds is applied again, and the batch is run again without it: its neighbours neither
+ * see nor feel it.
  */
 #include <errno.h>
+#include <limits.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,15 +22,24 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/store/journal.h"
 #include "common/store/private.h"
 
 enum {
 	BATCH_MAX = 512,
+	/* Larger batches would be written twice for little: most of their time is no flush. */
+	QUICK_BYTES = 256 * 1024,
 	IDLE_SECONDS = 2,
-	VIEWS_MS = 2000,     /* views are written this often            */
-	READERS_MS = 10000,  /* dead readers are looked for (TRAPS 3)   */
-	SLOW_FLUSH_US = 1000 /* from here on waiting for company can pay */
+	VIEWS_MS = 2000,      /* views are written this often            */
+	READERS_MS = 10000,   /* dead readers are looked for (TRAPS 3)   */
+	SLOW_FLUSH_US = 1000, /* from here on waiting for company can pay */
+	/* When what lies in the journal alone goes into the environment: */
+	SETTLE_IDLE_US = 3000,	 /* nothing more arrived for so long  */
+	SETTLE_MAX_US = 50000,	 /* the oldest of it is so old        */
+	SETTLE_AGAIN_US = 100000 /* after a commit that failed      */
 };
+
+static const char key_generation[] = "journal";
 
 struct request {
 	struct request *next;
@@ -32,23 +48,34 @@ struct request {
 	uint64_t bytes;
 	struct err e;
 	int rc;
+	bool quick;  /* the journal will do               */
 	bool failed; /* its closure said no: leave it out */
-	bool done;   /* guarded by mu */
+	sem_t done;
 };
 
 struct committer {
 	struct store *s;
 	pthread_t thread;
 	pthread_mutex_t mu;
-	pthread_cond_t work, answered;
+	pthread_cond_t work;
 	/* guarded by mu */
 	struct request *first, **last;
 	unsigned queued;
 	bool stop;
+	pthread_mutex_t told_mu;
+	/* guarded by told_mu, which is held while it is called */
+	void (*settled)(void *arg);
+	void *settled_arg;
 	/* committer's thread only */
+	bool quick;	   /* txn holds a batch that wants it to be called */
 	int64_t commit_us; /* mean of late, an eighth of each new one  */
 	unsigned company;  /* who was served or waited at the last one */
 	int64_t views_at, readers_at;
+	struct kv_txn *txn;  /* holds this generation, and the batch under way */
+	int64_t begun_us;    /* when txn was begun                             */
+	unsigned records;    /* of this generation: answered, in the journal alone */
+	uint64_t generation; /* of the next record                             */
+	struct buf record;
 };
 
 static int
@@ -64,6 +91,227 @@ save_meta(struct store_tx *tx, struct err *e)
 		rc = kv_put(tx->txn, T_META, kv_slice("next", 4), kv_slice(next, sizeof(next)), e);
 	return rc;
 }
+
+static int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* --- the journal and the transaction that holds the same --- */
+
+struct applying {
+	struct store *s;
+	struct kv_txn *txn;
+};
+
+static int
+apply(void *arg, const struct journal_change *c, struct err *e)
+{
+	struct applying *a = arg;
+	unsigned t;
+	int rc;
+
+	for (t = 0; t < a->s->n_tables && strcmp(a->s->names[t], c->table) != 0; t++)
+		continue;
+	if (t == a->s->n_tables)
+		return err_set(e, ERR_CORRUPT, 0, "the journal names a table that is not known");
+	if (!c->gone)
+		return kv_put(a->txn, t, c->key, c->value, e);
+	rc = kv_del(a->txn, t, c->key, e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+put_generation(struct kv_txn *txn, uint64_t generation, struct err *e)
+{
+	unsigned char b[8];
+
+	buf_set_u64(b, generation);
+	return kv_put(txn, T_META, kv_slice(key_generation, sizeof(key_generation) - 1),
+		      kv_slice(b, sizeof(b)), e);
+}
+
+/* *out: the generation that the environment may lack. */
+static int
+next_generation(struct kv_txn *txn, uint64_t *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = kv_get(txn, T_META, kv_slice(key_generation, sizeof(key_generation) - 1), &v, e);
+
+	*out = !rc && v.n == 8 ? buf_get_u64(v.p) + 1 : 1;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* What was answered and lies in the journal alone goes into the environment. */
+int
+committer_recover(struct store *s, struct err *e)
+{
+	struct applying a = {s, NULL};
+	unsigned records = 0;
+	int rc = kv_begin(&a.txn, s->kv, KV_WRITE, e);
+
+	if (rc)
+		return rc;
+	rc = next_generation(a.txn, &s->generation, e);
+	if (!rc)
+		rc = journal_replay(s->journal, s->generation, UINT_MAX, apply, &a, &records, e);
+	/* Even if there was none: a generation is never used by two openings. */
+	if (!rc)
+		rc = put_generation(a.txn, s->generation, e);
+	if (rc) {
+		kv_abort(a.txn);
+		return rc;
+	}
+	if (records)
+		log_line(LOG_INFO, "store.journal", "records=%u", records);
+	s->generation++;
+	return kv_commit(a.txn, e);
+}
+
+static int
+pass(void *arg, const struct journal_change *c, struct err *e)
+{
+	(void)arg;
+	(void)c;
+	(void)e;
+	return 0;
+}
+
+int
+committer_look(struct store *s, struct err *e)
+{
+	struct kv_txn *txn;
+	uint64_t generation;
+	unsigned records = 0;
+	int rc = kv_begin(&txn, s->kv, KV_READ, e);
+
+	if (rc)
+		return rc;
+	rc = next_generation(txn, &generation, e);
+	kv_abort(txn);
+	if (!rc)
+		rc = journal_replay(s->journal, generation, 1, pass, NULL, &records, e);
+	atomic_store(&s->unsettled, records > 0);
+	return rc;
+}
+
+static void
+drop_txn(struct committer *c)
+{
+	kv_abort(c->txn);
+	c->txn = NULL;
+}
+
+/* A transaction in which everything that was answered is true. */
+static int
+open_txn(struct committer *c, struct err *e)
+{
+	struct applying a = {c->s, NULL};
+	unsigned records = 0;
+	int rc;
+
+	if (c->txn)
+		return 0;
+	rc = kv_begin(&a.txn, c->s->kv, KV_WRITE, e);
+	if (rc)
+		return rc;
+	if (c->records)
+		rc = journal_replay(c->s->journal, c->generation, c->records, apply, &a, &records,
+				    e);
+	if (!rc && records != c->records)
+		rc = err_set(e, ERR_CORRUPT, 0, "the journal lacks what was answered");
+	if (rc) {
+		kv_abort(a.txn);
+		return rc;
+	}
+	if (c->s->journal)
+		kv_note(a.txn);
+	c->txn = a.txn;
+	c->begun_us = now_us();
+	return 0;
+}
+
+static void
+tell_settled(struct committer *c)
+{
+	if (!c->quick)
+		return;
+	c->quick = false;
+	pthread_mutex_lock(&c->told_mu);
+	if (c->settled)
+		c->settled(c->settled_arg);
+	pthread_mutex_unlock(&c->told_mu);
+}
+
+/* ack-after-disk: after 0 everything that was answered lies in the environment. */
+static int
+settle(struct committer *c, struct err *e)
+{
+	struct kv_txn *txn;
+	int rc;
+
+	if (!c->txn && !c->records)
+		return 0;
+	rc = open_txn(c, e);
+	if (!rc && c->s->journal)
+		rc = put_generation(c->txn, c->generation, e);
+	if (rc) {
+		drop_txn(c);
+		return rc;
+	}
+	txn = c->txn;
+	c->txn = NULL;
+	rc = kv_commit(txn, e);
+	if (rc)
+		return rc;
+	if (c->s->journal)
+		journal_begin(c->s->journal, ++c->generation);
+	c->records = 0;
+	atomic_store(&c->s->unsettled, false);
+	tell_settled(c);
+	return 0;
+}
+
+static int
+add_change(void *arg, unsigned table, struct kv_slice key, const struct kv_slice *value,
+	   struct err *e)
+{
+	struct committer *c = arg;
+
+	(void)e;
+	journal_record_add(&c->record, c->s->names[table], key, value);
+	return 0;
+}
+
+/* ack-after-disk: after 0 the journal holds what the batch changed. */
+static int
+write_journal(struct committer *c, struct err *e)
+{
+	int rc;
+
+	journal_record_begin(&c->record);
+	rc = kv_changes(c->txn, add_change, c, e);
+	if (rc) {
+		drop_txn(c);
+		return rc;
+	}
+	if (!journal_takes(c->s->journal, c->record.len))
+		return settle(c, e);
+	rc = journal_append(c->s->journal, &c->record, e);
+	if (rc) { /* it takes no more: what it holds is applied anew, without this batch */
+		drop_txn(c);
+		return rc;
+	}
+	c->records++;
+	atomic_store(&c->s->unsettled, true);
+	return 0;
+}
+
+/* --- batches --- */
 
 static void
 fail_all(struct request **batch, unsigned n, int rc, const struct err *e)
@@ -108,29 +356,45 @@ left_in(struct request **batch, unsigned n)
 	return left;
 }
 
-/* One transaction for all that have not failed; the result of the commit, or of its begin. */
-static int
-try_batch(struct store *s, struct request **batch, unsigned n, bool *again, struct err *e)
+/* The journal may answer them; also notes whether any wants that. */
+static bool
+for_journal(struct committer *c, struct request **batch, unsigned n)
 {
-	struct store_tx tx = {s, NULL, true};
-	int rc = kv_begin(&tx.txn, s->kv, KV_WRITE, e);
+	uint64_t bytes = 0;
+	unsigned i, quick = 0;
+
+	for (i = 0; i < n; i++) {
+		quick += batch[i]->quick;
+		bytes += batch[i]->bytes;
+	}
+	c->quick = c->quick || quick;
+	return c->s->journal && quick == n && bytes <= QUICK_BYTES;
+}
+
+/* In one transaction all that have not failed; the result of the journal or the commit. */
+static int
+try_batch(struct committer *c, struct request **batch, unsigned n, bool *again, struct err *e)
+{
+	struct store_tx tx = {c->s, NULL, true};
+	int rc = open_txn(c, e);
 
 	*again = false;
 	if (rc)
 		return rc;
+	tx.txn = c->txn;
 	run_closures(&tx, batch, n, again);
 	if (!*again)
 		rc = save_meta(&tx, e);
 	if (*again || rc) {
-		kv_abort(tx.txn);
+		drop_txn(c);
 		return rc;
 	}
-	space_measure(s, tx.txn);
-	return kv_commit(tx.txn, e); /* ack-after-disk */
+	space_measure(c->s, c->txn);
+	return for_journal(c, batch, n) ? write_journal(c, e) : settle(c, e);
 }
 
 static void
-run_batch(struct store *s, struct request **batch, unsigned n)
+run_batch(struct committer *c, struct request **batch, unsigned n)
 {
 	struct err e = ERR_INIT;
 	bool again = true;
@@ -138,24 +402,15 @@ run_batch(struct store *s, struct request **batch, unsigned n)
 	int rc = 0;
 
 	while (again && left_in(batch, n))
-		rc = try_batch(s, batch, n, &again, &e);
+		rc = try_batch(c, batch, n, &again, &e);
 	if (!rc)
 		return;
 	/* R12: on a full disk what is small may still fit; it does not fall with what is large. */
 	for (i = 0; rc == ERR_FULL && n > 1 && i < n; i++)
 		if (!batch[i]->failed)
-			run_batch(s, &batch[i], 1);
+			run_batch(c, &batch[i], 1);
 	if (rc != ERR_FULL || n == 1)
 		fail_all(batch, n, rc, &e);
-}
-
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 static struct timespec
@@ -186,11 +441,25 @@ wait_for_company(struct committer *c)
 			break;
 }
 
-/* What has arrived, up to STORE_BATCH bytes; waits for work. 0: stop, or idle. */
+/* How long to wait for work before something else is due. */
+static int64_t
+patience_us(const struct committer *c, bool hurry)
+{
+	int64_t left;
+
+	if (hurry)
+		return 0;
+	if (!c->txn)
+		return c->records ? SETTLE_AGAIN_US : (int64_t)IDLE_SECONDS * 1000000;
+	left = c->begun_us + SETTLE_MAX_US - now_us();
+	return left < 0 ? 0 : left < SETTLE_IDLE_US ? left : SETTLE_IDLE_US;
+}
+
+/* What has arrived, up to STORE_BATCH bytes; waits for work. 0: stop, or nothing came. */
 static unsigned
 take_batch(struct committer *c, struct request **batch, bool hurry, bool *stop)
 {
-	struct timespec until = in_us(hurry ? 0 : (int64_t)IDLE_SECONDS * 1000000);
+	struct timespec until = in_us(patience_us(c, hurry));
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
@@ -215,28 +484,30 @@ take_batch(struct committer *c, struct request **batch, bool hurry, bool *stop)
 }
 
 static void
-answer(struct committer *c, struct request **batch, unsigned n)
-{
-	unsigned i;
-
-	pthread_mutex_lock(&c->mu);
-	for (i = 0; i < n; i++)
-		batch[i]->done = true;
-	pthread_cond_broadcast(&c->answered);
-	pthread_mutex_unlock(&c->mu);
-}
-
-static void
 run_timed(struct committer *c, struct request **batch, unsigned n)
 {
 	int64_t start = now_us();
+	unsigned i;
 
-	run_batch(c->s, batch, n);
+	run_batch(c, batch, n);
 	c->commit_us += (now_us() - start - c->commit_us) / 8;
 	pthread_mutex_lock(&c->mu);
 	c->company = n + c->queued;
 	pthread_mutex_unlock(&c->mu);
-	answer(c, batch, n);
+	for (i = 0; i < n; i++)
+		(void)sem_post(&batch[i]->done);
+}
+
+/* Nothing came, or the oldest that only the journal holds has waited long enough. */
+static void
+settle_when_due(struct committer *c, unsigned n)
+{
+	struct err e = ERR_INIT;
+
+	if (n > 0 && c->txn && now_us() - c->begun_us < SETTLE_MAX_US)
+		return;
+	if (settle(c, &e)) /* it stays in the journal; tried again */
+		log_err(LOG_ERROR, "store.settle", &e);
 }
 
 /* What is due by time, busy or idle. */
@@ -263,16 +534,20 @@ run(void *arg)
 	bool stop = false, more = false;
 
 	while (!stop) {
-		unsigned n = take_batch(c, batch, more, &stop);
+		unsigned n = take_batch(c, batch, more && !c->txn, &stop);
 
 		if (n > 0)
 			run_timed(c, batch, n);
+		settle_when_due(c, n);
 		if (stop)
 			break;
+		if (c->txn || c->records) /* nobody else may begin to write */
+			continue;
 		chores(c);
 		more = space_clean(c->s);
 	}
-	views_flush(c->s);
+	if (!c->txn && !c->records)
+		views_flush(c->s);
 	return NULL;
 }
 
@@ -285,12 +560,15 @@ committer_start(struct store *s, struct err *e)
 	if (!c)
 		return err_set(e, ERR_LOCAL, 0, "no memory for the committer");
 	c->s = s;
+	c->generation = s->generation;
+	if (s->journal)
+		journal_begin(s->journal, c->generation);
 	c->last = &c->first;
 	(void)pthread_mutex_init(&c->mu, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&c->work, &attr);
-	(void)pthread_cond_init(&c->answered, NULL);
+	(void)pthread_mutex_init(&c->told_mu, NULL);
 	(void)pthread_condattr_destroy(&attr);
 	if (pthread_create(&c->thread, NULL, run, c)) {
 		free(c);
@@ -313,15 +591,16 @@ committer_stop(struct store *s)
 	pthread_mutex_unlock(&c->mu);
 	(void)pthread_join(c->thread, NULL);
 	(void)pthread_cond_destroy(&c->work);
-	(void)pthread_cond_destroy(&c->answered);
+	(void)pthread_mutex_destroy(&c->told_mu);
 	(void)pthread_mutex_destroy(&c->mu);
+	buf_fini(&c->record);
 	free(c);
 	s->committer = NULL;
 }
 
-int
-store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
-		   void *arg, uint64_t bytes, struct err *e)
+static int
+commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e), void *arg,
+       uint64_t bytes, bool quick, struct err *e)
 {
 	struct committer *c = s->committer;
 	struct request r;
@@ -330,22 +609,71 @@ store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, st
 	r.fn = fn;
 	r.arg = arg;
 	r.bytes = bytes;
+	r.quick = quick;
+	(void)sem_init(&r.done, 0, 0);
 	pthread_mutex_lock(&c->mu);
 	*c->last = &r;
 	c->last = &r.next;
 	c->queued++;
 	pthread_cond_signal(&c->work);
-	while (!r.done)
-		pthread_cond_wait(&c->answered, &c->mu);
 	pthread_mutex_unlock(&c->mu);
+	while (sem_wait(&r.done) && errno == EINTR)
+		continue;
+	(void)sem_destroy(&r.done);
 	if (r.rc && e && e->code == ERR_NONE)
 		*e = r.e;
 	return r.rc;
 }
 
 int
+store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
+		   void *arg, uint64_t bytes, struct err *e)
+{
+	return commit(s, fn, arg, bytes, false, e);
+}
+
+int
 store_commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e), void *arg,
 	     struct err *e)
 {
-	return store_commit_bytes(s, fn, arg, 0, e);
+	return commit(s, fn, arg, 0, false, e);
+}
+
+int
+store_commit_quick(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
+		   void *arg, uint64_t bytes, struct err *e)
+{
+	return commit(s, fn, arg, bytes, true, e);
+}
+
+static int
+nothing(struct store_tx *tx, void *arg, struct err *e)
+{
+	(void)tx;
+	(void)arg;
+	(void)e;
+	return 0;
+}
+
+bool
+store_unsettled(const struct store *s)
+{
+	return atomic_load(&s->unsettled);
+}
+
+int
+store_settle(struct store *s, struct err *e)
+{
+	return s->committer && atomic_load(&s->unsettled) ? store_commit(s, nothing, NULL, e) : 0;
+}
+
+void
+store_on_settled(struct store *s, void (*fn)(void *arg), void *arg)
+{
+	struct committer *c = s->committer;
+
+	pthread_mutex_lock(&c->told_mu);
+	c->settled = fn;
+	c->settled_arg = arg;
+	pthread_mutex_unlock(&c->told_mu);
 }

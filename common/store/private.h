@@ -41,6 +41,7 @@ enum store_tables {
 enum { TABLES_MAX = 60 };
 
 struct committer; /* commit.c */
+struct journal;
 
 struct store {
 	struct store_config c; /* set once by store_open; its strings are ours */
@@ -57,6 +58,9 @@ struct store {
 	_Atomic int64_t disk_until;
 	int64_t started_mono, time_before;
 	struct committer *committer;
+	struct journal *journal; /* NULL: none                             */
+	uint64_t generation;	 /* of the first record that is to be written */
+	_Atomic bool unsettled;	 /* something was answered that readers do not see yet */
 	pthread_mutex_t mu;
 	/* guarded by mu */
 	struct viewed *viewed;
@@ -132,6 +136,10 @@ void space_later(struct store *s, uint64_t id, uint64_t bytes);
 void space_free(struct store *s);
 
 /* --- the committer (commit.c) --- */
+/* Before anything is read: what only the journal holds is applied. */
+int committer_recover(struct store *s, struct err *e);
+/* Whether there is such a thing, for a store that is only read. */
+int committer_look(struct store *s, struct err *e);
 int committer_start(struct store *s, struct err *e);
 void committer_stop(struct store *s);
 

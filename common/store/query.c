@@ -206,6 +206,7 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 
 	if (!q)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a query");
+	(void)store_settle(s, NULL); /* what was answered before this query is found by it */
 	q->s = s;
 	q->c = *c;
 	buf_put(&q->keys, c->keys.p, c->keys.n);

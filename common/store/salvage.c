@@ -22,11 +22,11 @@ enum {
 struct found {
 	uint64_t id, offset; /* of the value in the file */
 	uint32_t number, room;
-	bool last;
+	bool last, journal; /* which file */
 };
 
 struct salvage {
-	int fd;
+	int fd, data, journal; /* fd: the one that is searched now */
 	uint64_t size;
 	struct found *found;
 	size_t n, capacity;
@@ -48,7 +48,8 @@ remember(struct salvage *s, const struct chunk_view *c, uint64_t offset, uint32_
 		s->found = f;
 		s->capacity = more;
 	}
-	s->found[s->n++] = (struct found){c->id, offset, c->number, room, c->last};
+	s->found[s->n++] =
+		(struct found){c->id, offset, c->number, room, c->last, s->fd == s->journal};
 	return 0;
 }
 
@@ -127,6 +128,26 @@ find_all(struct salvage *s, struct err *e)
 	return rc;
 }
 
+/* In the journal values lie at even offsets, among keys and other values. */
+static int
+find_in_journal(struct salvage *s, struct err *e)
+{
+	unsigned char *window = malloc(WINDOW);
+	size_t got = WINDOW, used, at;
+	uint64_t start;
+	int rc = window ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for a salvage");
+
+	/* The next window begins before this one's end: a head may lie across it. */
+	for (start = 0; !rc && got == WINDOW; start += WINDOW - PAGE) {
+		rc = file_read_at(s->fd, window, WINDOW, start, &got, e);
+		for (at = 0; !rc && at + CHUNK_HEAD <= got; at += 2)
+			if (chunk_room(window + at) > 0)
+				rc = try_value(s, start + at, window + at, &used, e);
+	}
+	free(window);
+	return rc;
+}
+
 static int
 by_object(const void *a, const void *b)
 {
@@ -136,6 +157,8 @@ by_object(const void *a, const void *b)
 		return x->id < y->id ? -1 : 1;
 	if (x->number != y->number)
 		return x->number < y->number ? -1 : 1;
+	if (x->journal != y->journal)
+		return x->journal ? 1 : -1;
 	return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
@@ -156,7 +179,8 @@ static int
 load(struct salvage *s, const struct found *f, struct chunk_view *c, struct err *e)
 {
 	size_t got = 0;
-	int rc = file_read_at(s->fd, s->value, f->room, f->offset, &got, e);
+	int rc = file_read_at(f->journal ? s->journal : s->data, s->value, f->room, f->offset, &got,
+			      e);
 
 	if (!rc && (got != f->room || !chunk_parse(s->value, got, c)))
 		rc = err_set(e, ERR_CORRUPT, 0, "a chunk changed while it was read");
@@ -224,35 +248,62 @@ give(struct salvage *s, const struct found *f, size_t n, const struct salvage_to
 	return rc;
 }
 
-int
-salvage_file(const char *path, const struct salvage_to *to, struct salvage_result *out,
-	     struct err *e)
+static int
+search(struct salvage *s, int fd, int (*find)(struct salvage *s, struct err *e), struct err *e)
 {
-	struct salvage s;
-	size_t i, n;
-	int rc;
+	int rc = file_size(fd, &s->size, e);
 
-	memset(&s, 0, sizeof(s));
-	memset(out, 0, sizeof(*out));
-	s.fd = file_open(path, false, e);
-	if (s.fd < 0)
-		return s.fd;
-	s.value = malloc(LARGEST + UID_SIZE);
-	rc = s.value ? file_size(s.fd, &s.size, e) : err_set(e, ERR_LOCAL, 0, "no memory");
-	if (!rc)
-		rc = find_all(&s, e);
-	if (!rc && s.n > 0) {
-		qsort(s.found, s.n, sizeof(*s.found), by_object);
-		drop_copies(&s);
+	s->fd = fd;
+	return rc ? rc : find(s, e);
+}
+
+static int
+give_all(struct salvage *s, const struct salvage_to *to, struct salvage_result *out, struct err *e)
+{
+	size_t i, n;
+	int rc = 0;
+
+	if (s->n > 0) {
+		qsort(s->found, s->n, sizeof(*s->found), by_object);
+		drop_copies(s);
 	}
-	out->chunks = s.n;
-	for (i = 0; !rc && i < s.n; i += n) {
-		for (n = 1; i + n < s.n && s.found[i + n].id == s.found[i].id; n++)
+	out->chunks = s->n;
+	for (i = 0; !rc && i < s->n; i += n) {
+		for (n = 1; i + n < s->n && s->found[i + n].id == s->found[i].id; n++)
 			continue;
-		rc = give(&s, &s.found[i], n, to, out, e);
+		rc = give(s, &s->found[i], n, to, out, e);
 	}
+	return rc;
+}
+
+int
+salvage_file(const char *path, const char *journal, const struct salvage_to *to,
+	     struct salvage_result *out, struct err *e)
+{
+	struct salvage s = {.journal = -1};
+	int rc = 0;
+
+	memset(out, 0, sizeof(*out));
+	s.data = file_open(path, false, e);
+	if (s.data < 0)
+		return s.data;
+	if (journal && !file_missing(journal)) {
+		s.journal = file_open(journal, false, e);
+		rc = s.journal < 0 ? s.journal : 0;
+	}
+	s.value = malloc(LARGEST + UID_SIZE);
+	if (!rc && !s.value)
+		rc = err_set(e, ERR_LOCAL, 0, "no memory");
+	if (!rc)
+		rc = search(&s, s.data, find_all, e);
+	if (!rc && s.journal >= 0)
+		rc = search(&s, s.journal, find_in_journal, e);
+	if (!rc)
+		rc = give_all(&s, to, out, e);
 	free(s.found);
 	free(s.value);
-	file_close(s.fd);
+	file_close(s.data);
+	if (s.journal >= 0)
+		file_close(s.journal);
 	return rc;
 }

@@ -40,8 +40,8 @@ struct salvage_result {
 	uint64_t torn;	  /* ids with chunks that make no whole, and are missed */
 };
 
-/* path: the environment's data.mdb. */
-int salvage_file(const char *path, const struct salvage_to *to, struct salvage_result *out,
-		 struct err *e);
+/* path: the environment's data.mdb; journal: the file in front of it, NULL or missing: none. */
+int salvage_file(const char *path, const char *journal, const struct salvage_to *to,
+		 struct salvage_result *out, struct err *e);
 
 #endif

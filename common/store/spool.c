@@ -174,11 +174,12 @@ abandon(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct store_spool *p = arg;
 	unsigned char key[8];
-	int rc = space_drop(tx, p->id, p->size, e);
+	int rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
 
-	if (!rc)
-		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
-	return rc == ERR_ABSENT ? 0 : rc;
+	/* Put by a commit that readers do not see yet: it is no orphan. */
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	return space_drop(tx, p->id, p->size, e);
 }
 
 /*

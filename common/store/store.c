@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/os/file.h"
 #include "common/store/index.h"
+#include "common/store/journal.h"
 #include "common/store/private.h"
 
 static const char *const own_tables[N_STORE_TABLES] = {"meta",	  "version",  "digest",
@@ -148,6 +149,10 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
 	if (!rc && !c->read_only) /* LMDB flushes its file, not the name of it */
 		rc = file_sync_dir(c->dir, e);
+	if (!rc && c->journal)
+		rc = journal_open(&s->journal, c->dir, c->read_only ? 0 : c->journal, e);
+	if (!rc && s->journal)
+		rc = c->read_only ? committer_look(s, e) : committer_recover(s, e);
 	if (!rc)
 		rc = load_state(s, e);
 	if (!rc && !c->read_only)
@@ -170,6 +175,7 @@ store_close(struct store *s)
 	committer_stop(s);
 	views_free(s);
 	space_free(s);
+	journal_close(s->journal);
 	kv_close(s->kv);
 	(void)pthread_mutex_destroy(&s->mu);
 	free(s);

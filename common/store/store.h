@@ -49,6 +49,7 @@ struct store_config {
 	struct store_bytes bytes; /* read NULL: every byte is in chunks             */
 	unsigned max_readers;	  /* 0: 510                                         */
 	uint32_t chunk_class;	  /* bytes; 0: STORE_CHUNK_CLASS                    */
+	uint64_t journal;	  /* bytes of the file in front of the environment; 0: none */
 	uint64_t buffers;	  /* memory of objects on their way in; 0: 96 MiB     */
 	bool read_only;		  /* beside the process that serves; nothing is committed */
 };
@@ -87,6 +88,21 @@ int store_commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, stru
 /* The same for closures that write many bytes: they count against STORE_BATCH. */
 int store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
 		       void *arg, uint64_t bytes, struct err *e);
+
+/*
+ * The same, answered as soon as it is durable: where there is a journal, one flush instead of
+ * LMDB's two. Later closures see it at once, read transactions within moments: store_settle
+ * makes what was answered before visible.
+ */
+int store_commit_quick(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
+		       void *arg, uint64_t bytes, struct err *e);
+int store_settle(struct store *s, struct err *e); /* cheap when there is nothing to do */
+/* Something was answered that read transactions do not see yet. Of a store that was opened to be
+ * read: a death left it, and who opens it to write brings it in. */
+bool store_unsettled(const struct store *s);
+/* fn is called by the committer after each commit that made such closures visible; it does not
+ * block. After the next call of this (fn NULL: none) it is not called any more. */
+void store_on_settled(struct store *s, void (*fn)(void *arg), void *arg);
 
 /* For one page of an answer: never across a socket write, never longer than milliseconds. */
 int store_begin_read(struct store_tx **out, struct store *s, struct err *e);

@@ -263,6 +263,7 @@ pair_send(struct pair *p, unsigned number)
 	if (!rc) {
 		(void)h.store_feed(sink, data.data, data.len, &e);
 		h.store_end(sink, &rsp);
+		(void)store_settle(p->edge.store, NULL); /* the test looks at once */
 		rc = rsp.status ? -1 : 0;
 	}
 	buf_fini(&data);

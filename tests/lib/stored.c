@@ -32,6 +32,7 @@ stored_open(struct stored *t, struct err *e)
 	c.dir = t->dir;
 	c.quota = t->quota;
 	c.buffers = t->buffers;
+	c.journal = t->journal;
 	c.map_bytes = (uint64_t)1 << 30;
 	c.clock = &t->clock.c;
 	return store_open(&t->s, &c, e);
@@ -58,6 +59,8 @@ stored_fini(struct stored *t)
 
 	store_close(t->s);
 	(void)snprintf(path, sizeof(path), "%s/data.mdb", t->dir);
+	(void)file_remove(path, NULL);
+	(void)snprintf(path, sizeof(path), "%s/journal", t->dir);
 	(void)file_remove(path, NULL);
 	(void)snprintf(path, sizeof(path), "%s/lock.mdb", t->dir);
 	(void)file_remove(path, NULL);
@@ -157,7 +160,7 @@ stored_put(struct store *s, const struct made *m, const char *from, struct store
 	if (!rc)
 		rc = store_prepare(s, &p.o, e);
 	if (!rc)
-		rc = store_commit_bytes(s, do_put, &p, m->bytes.len, e);
+		rc = store_commit_quick(s, do_put, &p, m->bytes.len, e);
 	if (!rc && out)
 		*out = p.verdict;
 	store_spool_close(p.o.spool);

@@ -20,6 +20,7 @@ struct stored {
 	char dir[64];
 	uint64_t quota;
 	uint64_t buffers; /* 0: the default; taken by stored_open */
+	uint64_t journal; /* 0: none; the same                    */
 	struct clock_manual clock;
 	struct store *s;
 };
@@ -44,7 +45,8 @@ struct recipe {
 void made_init(struct made *m, const struct recipe *r);
 void made_fini(struct made *m);
 
-/* Spools, prepares, commits. from: the peer address of the source; "strict": refused, kept. */
+/* Spools, prepares, commits (store_commit_quick). from: the peer address of the source;
+ * "strict": refused, kept. */
 int stored_put(struct store *s, const struct made *m, const char *from, struct store_verdict *out,
 	       struct err *e);
 /* 0 when all bytes of the version are those of m. */

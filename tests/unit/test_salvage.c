@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -119,7 +121,7 @@ salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
 	file_close(fd);
 	assert_int_not_equal(stored_open(&t, &e), 0); /* LMDB refuses */
 	err_clear(&e);
-	i = salvage_file(path, &to, &result, &e);
+	i = salvage_file(path, NULL, &to, &result, &e);
 	if (i)
 		print_error("%s\n", e.what);
 	assert_int_equal(i, 0);
@@ -131,11 +133,59 @@ salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
 	stored_fini(&t);
 }
 
+/* The last images before a death: the journal alone holds them, and the environment is lost too. */
+static void
+salvage_file__R13_gives_what_lies_in_the_journal_alone(void **state)
+{
+	static const unsigned char zero[2 * 4096];
+	struct salvage_to to = {.begin = begin, .bytes = bytes, .end = end};
+	struct salvage_result result;
+	struct err e = ERR_INIT;
+	struct stored t;
+	struct got g;
+	char path[100], journal[100];
+	int i, fd, status;
+	pid_t pid;
+
+	(void)state;
+	memset(&g, 0, sizeof(g));
+	to.arg = &g;
+	for (i = 0; i < OBJECTS; i++)
+		made_init(&g.made[i], &recipes[i]);
+	stored_init(&t, 0);
+	store_close(t.s);
+	t.s = NULL;
+	t.journal = MIB;
+	pid = fork();
+	if (pid == 0) {
+		if (stored_open(&t, &e) || stored_put(t.s, &g.made[0], "a", NULL, &e) ||
+		    stored_put(t.s, &g.made[1], "a", NULL, &e))
+			_exit(1);
+		_exit(0); /* as kill -9: nothing is closed */
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", t.dir);
+	(void)snprintf(journal, sizeof(journal), "%s/journal", t.dir);
+	fd = file_open(path, true, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_at(fd, zero, sizeof(zero), 0, &e), 0);
+	file_close(fd);
+	assert_int_equal(salvage_file(path, journal, &to, &result, &e), 0);
+	assert_int_equal(result.objects, 2);
+	assert_int_equal(result.torn, 0);
+	assert_true(g.seen[0] && g.seen[1]);
+	for (i = 0; i < OBJECTS; i++)
+		made_fini(&g.made[i]);
+	stored_fini(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(salvage_file__R13_gives_whole_objects_only_without_a_tree),
+		cmocka_unit_test(salvage_file__R13_gives_what_lies_in_the_journal_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@ struct appender {
 	unsigned id;
 	uint64_t seq;  /* of the entry that was appended last */
 	bool refuse;   /* fails after it has written          */
+	bool quick;    /* every second one                    */
 	unsigned good; /* how many were acknowledged          */
 	bool wrong;
 };
@@ -62,7 +63,8 @@ append_many(void *arg)
 		int rc;
 
 		a->refuse = n % 3 == a->id % 3;
-		rc = store_commit(a->t->s, append, a, &e);
+		rc = a->quick && n % 2 ? store_commit_quick(a->t->s, append, a, 100, &e)
+				       : store_commit(a->t->s, append, a, &e);
 		if (rc != (a->refuse ? ERR_PEER : 0) || (!rc && a->seq <= before))
 			a->wrong = true;
 		if (!rc) {
@@ -73,8 +75,9 @@ append_many(void *arg)
 	return NULL;
 }
 
+/* quick: how many of the threads let the journal answer every second one. */
 static void
-store_commit__R5_a_failing_neighbour_leaves_no_gap_and_no_row(void **state)
+failing_neighbours(uint64_t journal, unsigned quick)
 {
 	struct appender a[THREADS];
 	pthread_t thread[THREADS];
@@ -83,12 +86,15 @@ store_commit__R5_a_failing_neighbour_leaves_no_gap_and_no_row(void **state)
 	unsigned i, good = 0;
 	struct appender last;
 
-	(void)state;
 	stored_init(&t, 0);
+	store_close(t.s);
+	t.journal = journal;
+	assert_int_equal(stored_open(&t, &e), 0);
 	memset(a, 0, sizeof(a));
 	for (i = 0; i < THREADS; i++) {
 		a[i].t = &t;
 		a[i].id = i;
+		a[i].quick = i < quick;
 		assert_int_equal(pthread_create(&thread[i], NULL, append_many, &a[i]), 0);
 	}
 	for (i = 0; i < THREADS; i++) {
@@ -104,6 +110,61 @@ store_commit__R5_a_failing_neighbour_leaves_no_gap_and_no_row(void **state)
 	memset(&last, 0, sizeof(last));
 	assert_int_equal(store_commit(t.s, append, &last, &e), 0);
 	assert_int_equal(last.seq, good + 1); /* the chain has no gap */
+	stored_fini(&t);
+}
+
+static void
+store_commit__R5_a_failing_neighbour_leaves_no_gap_and_no_row(void **state)
+{
+	(void)state;
+	failing_neighbours(0, 0);
+}
+
+static void
+store_commit_quick__R5_a_failing_neighbour_leaves_no_gap_and_no_row(void **state)
+{
+	(void)state;
+	failing_neighbours(MIB, THREADS / 2);
+	failing_neighbours(32 * 1024, THREADS); /* full every few batches */
+}
+
+static void
+note(void *arg)
+{
+	atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void
+store_commit_quick__is_seen_by_closures_at_once_by_readers_once_settled(void **state)
+{
+	struct appender a = {.id = 1};
+	struct err e = ERR_INIT;
+	struct stored t;
+	atomic_uint told = 0;
+	uint64_t n;
+
+	(void)state;
+	stored_init(&t, 0);
+	store_close(t.s);
+	t.journal = MIB;
+	assert_int_equal(stored_open(&t, &e), 0);
+	store_on_settled(t.s, note, &told);
+	for (n = 1; n <= 20; n++) {
+		assert_int_equal(store_commit_quick(t.s, append, &a, 100, &e), 0);
+		assert_int_equal(a.seq, n);
+		if (n % 5)
+			continue;
+		assert_int_equal(store_settle(t.s, &e), 0);
+		assert_int_equal(stored_rows(t.s, store_table(t.s, "extra")), n);
+		assert_true(atomic_load(&told) > 0);
+		assert_false(store_unsettled(t.s));
+	}
+	/* Nobody asks: the committer does it by itself. */
+	assert_int_equal(store_commit_quick(t.s, append, &a, 100, &e), 0);
+	while (store_unsettled(t.s))
+		(void)sched_yield();
+	assert_int_equal(stored_rows(t.s, store_table(t.s, "extra")), 21);
+	store_on_settled(t.s, NULL, NULL);
 	stored_fini(&t);
 }
 
@@ -243,6 +304,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(store_commit__R5_a_failing_neighbour_leaves_no_gap_and_no_row),
+		cmocka_unit_test(
+			store_commit_quick__R5_a_failing_neighbour_leaves_no_gap_and_no_row),
+		cmocka_unit_test(
+			store_commit_quick__is_seen_by_closures_at_once_by_readers_once_settled),
 		cmocka_unit_test(store_put__R4_one_of_many_equal_objects_is_stored),
 		cmocka_unit_test(store_put__R12_turnovers_beside_a_slow_viewer_cause_no_refusal),
 	};

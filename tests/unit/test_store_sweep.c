@@ -126,8 +126,22 @@ check_promise(struct store *s, const struct done *d)
 	check_whole(s);
 }
 
+/* A store whose journal is made (it is one step of many, and not of these). */
 static void
-error_sweep(int sys, enum err_code code)
+begin(struct stored *t, uint64_t journal)
+{
+	struct err e = ERR_INIT;
+
+	stored_init(t, 0);
+	if (journal) {
+		store_close(t->s);
+		t->journal = journal;
+		assert_int_equal(stored_open(t, &e), 0);
+	}
+}
+
+static void
+error_sweep(int sys, enum err_code code, uint64_t journal)
 {
 	unsigned n, hits;
 
@@ -137,7 +151,7 @@ error_sweep(int sys, enum err_code code)
 		struct stored t;
 		int rc;
 
-		stored_init(&t, 0);
+		begin(&t, journal);
 		fault_arm(n, FAULT_ERRNO, sys);
 		rc = work(t.s, &d, &e);
 		/* A step of the clean-up may be hit too: no caller's error. */
@@ -163,14 +177,16 @@ static void
 store__each_failed_step_leaves_what_was_acknowledged_and_nothing_half(void **state)
 {
 	(void)state;
-	error_sweep(EIO, ERR_LOCAL);
+	error_sweep(EIO, ERR_LOCAL, 0);
+	error_sweep(EIO, ERR_LOCAL, MIB);
 }
 
 static void
 store__R12_each_step_may_find_the_disk_full(void **state)
 {
 	(void)state;
-	error_sweep(ENOSPC, ERR_FULL);
+	error_sweep(ENOSPC, ERR_FULL, 0);
+	error_sweep(ENOSPC, ERR_FULL, MIB);
 }
 
 /* The child says through the pipe what was acknowledged to it. */
@@ -212,12 +228,11 @@ said(int from)
 }
 
 static void
-store__R4_every_acknowledged_object_survives_death_at_each_step(void **state)
+death_sweep(uint64_t journal)
 {
 	int status = 0;
 	unsigned n;
 
-	(void)state;
 	for (n = 1; n < 1000; n++) {
 		struct stored t;
 		struct err e = ERR_INIT;
@@ -225,7 +240,7 @@ store__R4_every_acknowledged_object_survives_death_at_each_step(void **state)
 		int ends[2];
 		pid_t pid;
 
-		stored_init(&t, 0);
+		begin(&t, journal);
 		store_close(t.s); /* no environment is open across a fork */
 		t.s = NULL;
 		assert_int_equal(pipe(ends), 0);
@@ -245,6 +260,14 @@ store__R4_every_acknowledged_object_survives_death_at_each_step(void **state)
 		assert_int_equal(WEXITSTATUS(status), FAULT_EXIT);
 	}
 	assert_true(n > 30 && n < 1000);
+}
+
+static void
+store__R4_every_acknowledged_object_survives_death_at_each_step(void **state)
+{
+	(void)state;
+	death_sweep(0);
+	death_sweep(MIB);
 }
 
 int
