@@ -24,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 extern "C" {
@@ -47,6 +48,9 @@ constexpr long PATIENCE_MS = 60000;
 /* For goodbyes and for the first SYN: a peer that is silent holds no thread longer. */
 constexpr long GOODBYE_MS = 5000, ABORT_MS = 1000;
 constexpr int CONNECT_SECONDS = 6;
+/* PS3.8 9.3.5: PDU type and length, PDV length, context, message control header. */
+constexpr size_t PDATA_HEAD = 12, READ_AHEAD = 16384;
+constexpr char PDATA_TYPE = 4;
 
 /*
  * A TCP connection that never waits for ever: all reads between until(t) and
@@ -66,42 +70,49 @@ class connection : public DcmTCPConnection
 		*known = nullptr;
 	}
 
+	/* DCMTK asks for six bytes, for a few, for the rest: small reads come out of one large one. */
 	ssize_t read(void *buf, size_t n) override
 	{
-		if (deadline != 0 && !comes_in(deadline - mono_ms())) {
-			errno = ETIMEDOUT;
-			return -1;
+		if (from == to && n >= sizeof(ahead))
+			return receive(buf, n);
+		if (from == to) {
+			ssize_t k = receive(ahead, sizeof(ahead));
+
+			if (k <= 0)
+				return k;
+			from = 0;
+			to = static_cast<size_t>(k);
 		}
-		return DcmTCPConnection::read(buf, n);
+		if (n > to - from)
+			n = to - from;
+		memcpy(buf, ahead + from, n);
+		from += n;
+		return static_cast<ssize_t>(n);
 	}
 
-	/* Whole, however little the peer takes at a time: DCMTK gives up at the first short one. */
+	/*
+	 * Whole, however little the peer takes at a time: DCMTK gives up at the first short one.
+	 * The head of a P-DATA-TF PDU waits for its bytes, which come in the next call.
+	 */
 	ssize_t write(void *buf, size_t n) override
 	{
 		const char *p = static_cast<const char *>(buf);
-		size_t done = 0;
 
-		while (done < n) {
-			ssize_t k =
-				send(getSocket(), p + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-			if (k > 0)
-				done += static_cast<size_t>(k);
-			else if (k < 0 && errno != EAGAIN && errno != EINTR)
-				return -1;
-			else if (!goes_out()) {
-				errno = ETIMEDOUT;
-				return -1;
-			}
+		if (n == PDATA_HEAD && p[0] == PDATA_TYPE && held == 0) {
+			memcpy(head, p, n);
+			held = n;
+			return static_cast<ssize_t>(n);
 		}
-		return static_cast<ssize_t>(done);
+		return send_all(p, n) ? static_cast<ssize_t>(n) : -1;
 	}
 
 	/* Seconds are too coarse for a deadline: never wait past it. */
 	OFBool networkDataAvailable(int timeout) override
 	{
-		long left = deadline - mono_ms();
+		long left = left_ms();
 
+		if (from < to)
+			return OFTrue;
 		if (deadline == 0)
 			return DcmTCPConnection::networkDataAvailable(timeout);
 		if (timeout >= 0 && left > timeout * 1000L)
@@ -128,12 +139,66 @@ class connection : public DcmTCPConnection
 	long deadline; /* of mono_ms; 0: none */
 	long patience;
 	connection **known;
+	unsigned char ahead[READ_AHEAD]; /* [from, to): received, and not asked for yet */
+	size_t from = 0, to = 0;
+	char head[PDATA_HEAD]; /* its first `held` bytes go out before what is written next */
+	size_t held = 0;
 
+	bool send_all(const char *p, size_t n)
+	{
+		size_t done = 0, all = held + n;
+
+		while (done < all) {
+			size_t skip = done < held ? 0 : done - held;
+			struct iovec v[2] = {
+				{head + (done < held ? done : 0), done < held ? held - done : 0},
+				{const_cast<char *>(p) + skip, n - skip}};
+			struct msghdr m = {};
+			ssize_t k;
+
+			m.msg_iov = done < held ? v : v + 1;
+			m.msg_iovlen = done < held ? 2 : 1;
+			k = sendmsg(getSocket(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (k > 0) {
+				done += static_cast<size_t>(k);
+			} else if (k < 0 && errno != EAGAIN && errno != EINTR) {
+				return false;
+			} else if (!goes_out()) {
+				errno = ETIMEDOUT;
+				return false;
+			}
+		}
+		held = 0;
+		return true;
+	}
+
+	long left_ms()
+	{
+		long left = deadline - mono_ms();
+
+		return left > 0 ? left : 0;
+	}
+
+	ssize_t receive(void *buf, size_t n)
+	{
+		for (;;) {
+			ssize_t k = recv(getSocket(), buf, n, MSG_DONTWAIT);
+
+			if (k >= 0 || (errno != EAGAIN && errno != EINTR))
+				return k;
+			if (errno == EAGAIN && !comes_in(deadline ? left_ms() : -1)) {
+				errno = ETIMEDOUT;
+				return -1;
+			}
+		}
+	}
+
+	/* -1: for ever; a deadline that has passed is 0. */
 	bool comes_in(long ms)
 	{
 		struct pollfd p = {getSocket(), POLLIN, 0};
 
-		return poll(&p, 1, ms > 0 ? static_cast<int>(ms) : 0) > 0;
+		return poll(&p, 1, static_cast<int>(ms)) > 0;
 	}
 
 	bool goes_out()
