@@ -28,7 +28,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { CLIENT_BODY_MAX = 40 << 20 };
+enum { AHEAD_PART = 32, CLIENT_BODY_MAX = 40 << 20 };
 
 const char *const *
 edge_tables(unsigned *n)
@@ -260,6 +260,9 @@ open_store(struct edge *e, const char *name, bool read_only, uint64_t map_bytes,
 	sc.quota = map_bytes ? 0 : (uint64_t)conf_number(e->conf, "data", NULL, "quota");
 	sc.map_bytes = map_bytes;
 	sc.clock = e->clock;
+	sc.ahead = (uint64_t)conf_number(e->conf, "data", NULL, "ahead");
+	if (sc.ahead > sc.quota / AHEAD_PART)
+		sc.ahead = sc.quota / AHEAD_PART;
 	sc.journal = (uint64_t)conf_number(e->conf, "data", NULL, "journal");
 	sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
 	sc.extra_tables = edge_tables(&sc.n_extra_tables);

@@ -22,6 +22,9 @@ static const struct conf_row own[] = {
 	{"data", "dir", CONF_STRING, NULL, 0, 0, NULL, "The data folder, on a local disk."},
 	{"data", "quota", CONF_SIZE, "64GiB", 64 * MIB, 256 * TIB, NULL,
 	 "How much the cache may hold."},
+	{"data", "ahead", CONF_SIZE, "256MiB", 0, TIB, NULL,
+	 "How much of the cache's file is made ready ahead while nothing else happens; at most a "
+	 "32nd of the quota."},
 	{"data", "journal", CONF_SIZE, "16MiB", 0, 1024 * MIB, NULL,
 	 "File in which images are durable after one flush, beside the quota; made once. 0: none."},
 	{"central", "url", CONF_STRING, "", 0, 0, NULL,

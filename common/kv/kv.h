@@ -83,8 +83,14 @@ int kv_cursor_del(struct kv_cursor *c, struct err *e);
 
 /* Bytes of all pages that tables use now; cheap. Free pages and the free list are not in it. */
 int kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e);
-/* Bytes of the file that have been used once: pages in use and pages to be used again. */
+/* Bytes of the file: pages in use, pages to be used again, and what kv_grow made ready. */
 uint64_t kv_file_bytes(struct kv *kv);
+/*
+ * Writes zeros behind what the file has been used for, `step` bytes of them at most, until it has
+ * `ahead` bytes ready, but not beyond `limit`: what is written there later allocates nothing.
+ * *more: it is not the end. Only for who begins the write transactions, between two of them.
+ */
+int kv_grow(struct kv *kv, uint64_t ahead, uint64_t limit, size_t step, bool *more, struct err *e);
 /* Frees the slots of readers that died. */
 int kv_check_readers(struct kv *kv, struct err *e);
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@ struct kv {
 	MDB_env *env;
 	MDB_dbi dbi[MAX_TABLES];
 	unsigned n_tables;
+	int fd;			/* of the data file, for kv_grow; -1: read only */
+	_Atomic uint64_t ready; /* bytes of it that have been written once */
 };
 
 struct kv_txn {
@@ -101,6 +104,21 @@ forget_stillborn(const char *dir, struct err *e)
 	return rc;
 }
 
+/* LMDB's locks are on another file: closing this descriptor takes none of them away. */
+static int
+open_to_grow(struct kv *kv, const struct kv_config *c, struct err *e)
+{
+	char path[PATH_MAX];
+	uint64_t size = 0;
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", c->dir);
+	kv->fd = file_open(path, true, e);
+	rc = kv->fd < 0 ? kv->fd : file_size(kv->fd, &size, e);
+	atomic_store(&kv->ready, size);
+	return rc;
+}
+
 int
 kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 {
@@ -112,6 +130,7 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		return err_set(e, ERR_LOCAL, 0, "no memory or too many tables");
 	}
 	kv->n_tables = c->n_tables;
+	kv->fd = -1;
 	rc = mdb_env_create(&kv->env);
 	if (!rc)
 		rc = mdb_env_set_maxdbs(kv->env, c->n_tables);
@@ -133,6 +152,8 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		rc = kv_check_readers(kv, e);
 		if (!rc)
 			rc = open_tables(kv, c, e);
+		if (!rc && !c->read_only)
+			rc = open_to_grow(kv, c, e);
 	}
 	if (rc) {
 		kv_close(kv);
@@ -149,6 +170,8 @@ kv_close(struct kv *kv)
 		return;
 	if (kv->env)
 		mdb_env_close(kv->env);
+	if (kv->fd >= 0)
+		file_close(kv->fd);
 	free(kv);
 }
 
@@ -472,8 +495,8 @@ kv_used(struct kv_txn *t, uint64_t *bytes, struct err *e)
 	return rc ? failed(e, rc, "mdb_stat") : 0;
 }
 
-uint64_t
-kv_file_bytes(struct kv *kv)
+static uint64_t
+used_once(struct kv *kv)
 {
 	MDB_envinfo info;
 	MDB_stat st;
@@ -481,6 +504,42 @@ kv_file_bytes(struct kv *kv)
 	if (mdb_env_info(kv->env, &info) || mdb_env_stat(kv->env, &st))
 		return 0;
 	return ((uint64_t)info.me_last_pgno + 1) * st.ms_psize;
+}
+
+uint64_t
+kv_file_bytes(struct kv *kv)
+{
+	uint64_t used = used_once(kv), ready = atomic_load(&kv->ready);
+
+	return used > ready ? used : ready;
+}
+
+int
+kv_grow(struct kv *kv, uint64_t ahead, uint64_t limit, size_t step, bool *more, struct err *e)
+{
+	uint64_t used = used_once(kv), from = kv_file_bytes(kv);
+	uint64_t to = used + ahead < limit ? used + ahead : limit;
+	unsigned char *zeros;
+	int rc;
+
+	*more = false;
+	if (used == 0 || from >= to || kv->fd < 0)
+		return 0;
+	if (step > to - from)
+		step = (size_t)(to - from);
+	zeros = calloc(1, step);
+	if (!zeros)
+		return err_set(e, ERR_LOCAL, 0, "no memory to make room ready");
+	/* Behind the last page of the last commit: nobody reads there, and nobody writes now. */
+	rc = file_write_at(kv->fd, zeros, step, from, e);
+	if (!rc)
+		rc = file_sync(kv->fd, e);
+	free(zeros);
+	if (rc)
+		return rc;
+	atomic_store(&kv->ready, from + step);
+	*more = from + step < to;
+	return 0;
 }
 
 int

@@ -34,8 +34,11 @@ enum {
 	READERS_MS = 10000,   /* dead readers are looked for (TRAPS 3)   */
 	SLOW_FLUSH_US = 1000, /* from here on waiting for company can pay */
 	/* When what lies in the journal alone goes into the environment: */
-	SETTLE_IDLE_US = 3000,	 /* nothing more arrived for so long  */
-	SETTLE_MAX_US = 50000,	 /* the oldest of it is so old        */
+	SETTLE_IDLE_US = 3000, /* nothing more arrived for so long  */
+	SETTLE_MAX_US = 50000, /* the oldest of it is so old        */
+	/* The file is made longer in steps, while nobody wants anything: */
+	GROW_STEP = 4 * 1024 * 1024,
+	GROW_PAUSE_US = 10000,
 	SETTLE_AGAIN_US = 100000 /* after a commit that failed      */
 };
 
@@ -76,6 +79,7 @@ struct committer {
 	unsigned records;    /* of this generation: answered, in the journal alone */
 	uint64_t generation; /* of the next record                             */
 	struct buf record;
+	bool growing; /* the file has less ready than is wanted */
 };
 
 static int
@@ -449,6 +453,8 @@ patience_us(const struct committer *c, bool hurry)
 
 	if (hurry)
 		return 0;
+	if (c->growing)
+		return GROW_PAUSE_US;
 	if (!c->txn)
 		return c->records ? SETTLE_AGAIN_US : (int64_t)IDLE_SECONDS * 1000000;
 	left = c->begun_us + SETTLE_MAX_US - now_us();
@@ -526,6 +532,21 @@ chores(struct committer *c)
 	}
 }
 
+/* Between two transactions, while nothing waits: writing into new blocks is slow, and a disk that
+ * fills up meanwhile is found out here and not in a commit. */
+static void
+grow(struct committer *c)
+{
+	struct err e = ERR_INIT;
+	uint64_t limit = c->s->c.quota;
+
+	c->growing = false;
+	if (!c->s->c.ahead || !limit || store_admit(c->s, 2 * (uint64_t)GROW_STEP, NULL))
+		return;
+	if (kv_grow(c->s->kv, c->s->c.ahead, limit, GROW_STEP, &c->growing, &e))
+		log_err(LOG_WARN, "store.grow", &e);
+}
+
 static void *
 run(void *arg)
 {
@@ -545,6 +566,8 @@ run(void *arg)
 			continue;
 		chores(c);
 		more = space_clean(c->s);
+		if (n == 0 && !more)
+			grow(c);
 	}
 	if (!c->txn && !c->records)
 		views_flush(c->s);

@@ -50,6 +50,7 @@ struct store_config {
 	unsigned max_readers;	  /* 0: 510                                         */
 	uint32_t chunk_class;	  /* bytes; 0: STORE_CHUNK_CLASS                    */
 	uint64_t journal;	  /* bytes of the file in front of the environment; 0: none */
+	uint64_t ahead;		  /* bytes of the file made ready ahead of need; 0: none  */
 	uint64_t buffers;	  /* memory of objects on their way in; 0: 96 MiB     */
 	bool read_only;		  /* beside the process that serves; nothing is committed */
 };

@@ -244,6 +244,79 @@ kv_begin__says_when_every_reader_slot_is_taken(void **state)
 	assert_int_equal(kv_check_readers(p->kv, NULL), 0);
 }
 
+static uint64_t
+bytes_of_file(const struct place *p)
+{
+	struct err e = ERR_INIT;
+	char path[100];
+	uint64_t size;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", p->dir);
+	fd = file_open(path, false, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(file_size(fd, &size, &e), 0);
+	file_close(fd);
+	return size;
+}
+
+/* A value of its own for each n. */
+static void
+put_filled(struct place *p, unsigned char n)
+{
+	static unsigned char value[100000];
+	struct err e = ERR_INIT;
+	struct kv_txn *t = begin(p, KV_WRITE);
+
+	memset(value, n, sizeof(value));
+	assert_int_equal(kv_put(t, 0, kv_slice(&n, 1), kv_slice(value, sizeof(value)), &e), 0);
+	assert_int_equal(kv_commit(t, &e), 0);
+}
+
+static void
+check_filled(struct place *p, unsigned char n)
+{
+	struct err e = ERR_INIT;
+	struct kv_txn *t = begin(p, KV_READ);
+	struct kv_slice v;
+	size_t i;
+
+	assert_int_equal(kv_get(t, 0, kv_slice(&n, 1), &v, &e), 0);
+	for (i = 0; i < v.n; i++)
+		if (((const unsigned char *)v.p)[i] != n)
+			fail_msg("value %u is wrong at %zu", n, i);
+	kv_abort(t);
+}
+
+static void
+kv_grow__makes_the_file_longer_and_touches_nothing_that_is_in_it(void **state)
+{
+	enum { AHEAD = 1 << 20, STEP = 300000, LIMIT = 4 << 20 };
+	struct place *p = *state;
+	struct err e = ERR_INIT;
+	unsigned char n, m;
+	bool more = true;
+
+	for (n = 1; n <= 60 && bytes_of_file(p) < LIMIT; n++) {
+		put_filled(p, n);
+		for (more = true; more;)
+			assert_int_equal(kv_grow(p->kv, AHEAD, LIMIT, STEP, &more, &e), 0);
+		assert_int_equal(kv_file_bytes(p->kv), bytes_of_file(p));
+		if (n % 7 == 0)
+			reopen(p);
+		for (m = 1; m <= n; m++)
+			check_filled(p, m);
+	}
+	assert_true(n > 20);
+	assert_int_equal(bytes_of_file(p), LIMIT);
+	fault_arm_named("file.sync", 1, FAULT_ERRNO, ENOSPC);
+	assert_int_equal(kv_grow(p->kv, AHEAD, 2 * LIMIT, STEP, &more, &e), ERR_FULL);
+	(void)fault_disarm();
+	assert_false(more);
+	for (m = 1; m < n; m++)
+		check_filled(p, m);
+}
+
 int
 main(void)
 {
@@ -254,6 +327,7 @@ main(void)
 		TEST(kv_put__refuses_keys_that_lmdb_does_not_hold),
 		TEST(kv_cursor__goes_both_ways_and_del_skips_nothing),
 		TEST(kv_used__counts_what_is_in_tables_and_full_is_full),
+		TEST(kv_grow__makes_the_file_longer_and_touches_nothing_that_is_in_it),
 		TEST(kv_commit__that_fails_leaves_the_state_before),
 		TEST(kv_begin__says_when_every_reader_slot_is_taken),
 	};
