@@ -28,7 +28,10 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { AHEAD_PART = 32, CLIENT_BODY_MAX = 40 << 20 };
+enum {
+	QUOTA_PART = 32,
+	/* of it at most is made ready ahead, and is the journal */ CLIENT_BODY_MAX = 40 << 20
+};
 
 const char *const *
 edge_tables(unsigned *n)
@@ -261,9 +264,11 @@ open_store(struct edge *e, const char *name, bool read_only, uint64_t map_bytes,
 	sc.map_bytes = map_bytes;
 	sc.clock = e->clock;
 	sc.ahead = (uint64_t)conf_number(e->conf, "data", NULL, "ahead");
-	if (sc.ahead > sc.quota / AHEAD_PART)
-		sc.ahead = sc.quota / AHEAD_PART;
+	if (sc.ahead > sc.quota / QUOTA_PART)
+		sc.ahead = sc.quota / QUOTA_PART;
 	sc.journal = (uint64_t)conf_number(e->conf, "data", NULL, "journal");
+	if (sc.journal > sc.quota / QUOTA_PART)
+		sc.journal = sc.quota / QUOTA_PART;
 	sc.buffers = (uint64_t)conf_number(e->conf, "dicom", NULL, "buffers");
 	sc.extra_tables = edge_tables(&sc.n_extra_tables);
 	sc.read_only = read_only;

@@ -42,7 +42,7 @@ def show(program, code, out, seconds):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--jobs", type=int, default=2)
-    p.add_argument("--timeout", type=float, default=180)
+    p.add_argument("--timeout", type=float, default=420)
     p.add_argument("--title", default="tests")
     p.add_argument("programs", nargs="+")
     args = p.parse_args()

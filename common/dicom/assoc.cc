@@ -70,7 +70,7 @@ class connection : public DcmTCPConnection
 		*known = nullptr;
 	}
 
-	/* DCMTK asks for six bytes, for a few, for the rest: small reads come out of one large one. */
+	/* DCMTK asks for six bytes, a few, the rest: small reads come out of one large one. */
 	ssize_t read(void *buf, size_t n) override
 	{
 		if (from == to && n >= sizeof(ahead))

@@ -18,7 +18,7 @@
 #include "proto/ledger.h"
 #include "tests/lib/pair.h"
 
-enum { IMAGES = 3, TURNS = 200, STRIDE = 2 };
+enum { IMAGES = 3, TURNS = 200, STRIDE = 3 };
 
 /* The child: sends, says which were acknowledged, replicates, dies somewhere. */
 static void
