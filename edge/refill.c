@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dicom/canon.h"
 #include "common/http/client.h"
 #include "common/os/ctl.h"
 #include "common/store/index.h"
@@ -229,7 +230,33 @@ struct arrival {
 	struct wanted *w;
 	struct store_spool *spool;
 	bool came;
+	struct canon *canon; /* encapsulated: where its frames lie (DESIGN 4) */
+	const struct object_info *info;
 };
+
+/* Only where the manifest does not tell all that the record of the header holds. */
+static int
+scan_begin(struct arrival *a, struct err *err)
+{
+	struct canon_config config = {.form = CANON_FILE};
+
+	return a->w->entry->encapsulated ? canon_new(&a->canon, &config, err) : 0;
+}
+
+static int
+arrive(struct arrival *a, const void *p, size_t n, struct err *err)
+{
+	int rc = store_spool_add(a->spool, p, n, err);
+
+	return rc || !a->canon ? rc : canon_feed(a->canon, p, n, err);
+}
+
+static void
+arrival_fini(struct arrival *a)
+{
+	canon_free(a->canon);
+	store_spool_close(a->spool);
+}
 
 static int
 append_study(struct store_tx *tx, struct refilling *f, const struct version *v, struct err *err)
@@ -293,7 +320,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	else if (!rc) /* given by a central that is another's memory by now */
 		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, v.oid, v.size, err);
 	if (!rc)
-		rc = store_set_spool(tx, v.oid, a->spool, err);
+		rc = store_set_spool(tx, v.oid, a->spool, a->info, err);
 	buf_fini(&side);
 	buf_fini(&entry);
 	a->came = !rc;
@@ -308,6 +335,8 @@ take(struct refilling *f, struct arrival *a, const unsigned char *digest, struct
 
 	if (!message_digest(want, &a->w->entry->digest) || memcmp(want, digest, sizeof(want)) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "central gave other bytes than it should");
+	if (a->canon && canon_end(a->canon, &a->info, err))
+		return ERR_LOCAL;
 	rc = store_commit_bytes(f->e->store, enter, a, a->w->size, err);
 	if (!rc && a->came) {
 		f->out->came++;
@@ -340,7 +369,7 @@ get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n
 static int
 fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 {
-	struct arrival a = {f, w, NULL, false};
+	struct arrival a = {.f = f, .w = w};
 	struct http_done done = {.body = BUF_INIT};
 	unsigned char digest[SHA256_SIZE];
 	struct sha256 *sha = NULL;
@@ -349,6 +378,8 @@ fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 	int rc = store_spool_open(&a.spool, f->e->store, err);
 
 	if (!rc)
+		rc = scan_begin(&a, err);
+	if (!rc)
 		rc = sha256_new(&sha, err);
 	while (!rc && at < w->size) {
 		n = w->size - at < RANGE ? (size_t)(w->size - at) : RANGE;
@@ -356,7 +387,7 @@ fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 		if (rc)
 			break;
 		sha256_add(sha, done.body.data, n);
-		rc = store_spool_add(a.spool, done.body.data, n, err);
+		rc = arrive(&a, done.body.data, n, err);
 		buf_fini(&done.body);
 		at += n;
 	}
@@ -365,23 +396,25 @@ fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 		rc = take(f, &a, digest, err);
 	}
 	sha256_free(sha);
-	store_spool_close(a.spool);
+	arrival_fini(&a);
 	return rc;
 }
 
 static int
 take_member(struct refilling *f, struct wanted *w, const unsigned char *bytes, struct err *err)
 {
-	struct arrival a = {f, w, NULL, false};
+	struct arrival a = {.f = f, .w = w};
 	unsigned char digest[SHA256_SIZE];
 	int rc = store_spool_open(&a.spool, f->e->store, err);
 
 	sha256_of(bytes, (size_t)w->size, digest);
 	if (!rc)
-		rc = store_spool_add(a.spool, bytes, (size_t)w->size, err);
+		rc = scan_begin(&a, err);
+	if (!rc)
+		rc = arrive(&a, bytes, (size_t)w->size, err);
 	if (!rc)
 		rc = take(f, &a, digest, err);
-	store_spool_close(a.spool);
+	arrival_fini(&a);
 	return rc;
 }
 

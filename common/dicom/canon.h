@@ -45,7 +45,7 @@ enum { OBJECT_REFUSED = OBJECT_OPAQUE | OBJECT_NO_IDENTITY | OBJECT_LIMIT };
 /* R32: what strict peers have refused; to be deflated is no fault. */
 enum { OBJECT_ODD = OBJECT_DEFLATED - 1 };
 
-/* A run of encapsulated bytes in the canonical file: one fragment with its 8 byte item header. */
+/* Encapsulated bytes in the canonical file: one fragment, behind its 8 byte item header. */
 struct fragment {
 	uint64_t offset;
 	uint32_t length;
@@ -69,6 +69,7 @@ struct object_info {
 	uint64_t pixel_offset, pixel_length; /* of its value; length 0 where undefined */
 	const struct fragment *fragments; /* the offset table is the first; at most max_fragments */
 	size_t n_fragments;
+	bool fragments_cut;		    /* there are more of them */
 	const struct outline_item *outline; /* by tag; only if canon_config.outline */
 	size_t n_outline;
 	struct buf study_attrs, series_attrs, instance_attrs; /* attribute sets */

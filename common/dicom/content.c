@@ -333,12 +333,16 @@ note_fragment(struct content *c, uint64_t offset, uint32_t length)
 {
 	struct fragment *grown;
 
-	if (c->n_fragments >= c->max_fragments)
+	if (c->n_fragments >= c->max_fragments || c->info->fragments_cut) {
+		c->info->fragments_cut = true;
 		return;
+	}
 	if (c->n_fragments % 64 == 0) {
 		grown = realloc(c->fragments, (c->n_fragments + 64) * sizeof(*grown));
-		if (!grown)
-			return; /* a shorter frame table, nothing worse */
+		if (!grown) { /* a shorter frame table, nothing worse */
+			c->info->fragments_cut = true;
+			return;
+		}
 		c->fragments = grown;
 	}
 	c->fragments[c->n_fragments].offset = offset;

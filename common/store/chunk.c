@@ -21,8 +21,9 @@ enum {
 	TAIL_MAX = SHA256_SIZE + 17 + UID_SIZE,
 	PAGE = 4096,
 	PAGE_HEAD = 16,
-	IN_NODE = 1900, /* values up to about this lie inside a leaf page */
-	ROW_COST = 4096 /* index rows, records and keys of one object     */
+	IN_NODE = 1900,	   /* values up to about this lie inside a leaf page */
+	ROW_COST = 4096,   /* index rows, records and keys of one object  */
+	HEADER_COST = 8192 /* and the record of its header, mostly        */
 };
 
 uint32_t
@@ -160,6 +161,20 @@ chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uin
 	return 0;
 }
 
+int
+chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e)
+{
+	unsigned char key[12];
+	struct kv_slice v;
+	int rc = kv_get(tx->txn, T_CHUNK, chunk_key(key, id, 0), &v, e);
+
+	if (rc)
+		return rc;
+	*p = (const unsigned char *)v.p + HEAD;
+	*n = buf_get_u32((const unsigned char *)v.p + 20);
+	return 0;
+}
+
 void
 chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later)
 {
@@ -208,5 +223,5 @@ chunk_cost(const struct store *s, uint64_t size)
 	uint64_t payload = chunk_payload(s), whole = size / payload, rest = size % payload;
 
 	return whole * (s->chunk_value + PAGE_HEAD) + (rest + HEAD + 256 + PAGE) / PAGE * PAGE +
-	       ROW_COST;
+	       ROW_COST + (size >= STORE_HEADER_FROM ? HEADER_COST : 0);
 }

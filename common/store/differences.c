@@ -141,39 +141,92 @@ collect_person(void *arg, const struct persons_pair *pair, struct err *e)
 
 /* --- what differs --- */
 
-static int
-to_nowhere(void *arg, const void *p, size_t n, struct err *e)
-{
-	(void)arg;
-	(void)p;
-	(void)n;
-	(void)e;
-	return 0;
-}
+struct outline {
+	struct outline_item *items; /* by tag */
+	size_t n;
+};
 
-/* Reads a version again; NULL when its bytes are not here. */
-static struct canon *
-scan(struct store *s, uint64_t oid, const struct object_info **info)
+/* From `at` on. */
+static int
+feed_from(struct canon *c, struct store *s, uint64_t oid, uint64_t at)
 {
-	struct canon_config config = {.form = CANON_FILE, .outline = true, .sink = to_nowhere};
 	struct store_reader *r;
-	struct canon *c = NULL;
-	uint64_t at = 0;
 	const void *p;
 	size_t n;
+	int rc = store_read_open(&r, s, oid, NULL);
 
-	if (store_read_open(&r, s, oid, NULL))
-		return NULL;
-	if (canon_new(&c, &config, NULL) == 0) {
-		while (!store_read_some(r, at, &p, &n, NULL) && n && !canon_feed(c, p, n, NULL))
-			at += n;
-		if (at < store_read_version(r)->size || canon_end(c, info, NULL)) {
-			canon_free(c);
-			c = NULL;
-		}
+	if (rc)
+		return rc;
+	while (!rc && at < store_read_version(r)->size) {
+		rc = store_read_some(r, at, &p, &n, NULL);
+		if (!rc)
+			rc = canon_feed(c, p, n, NULL);
+		at += rc ? 0 : n;
 	}
 	store_read_close(r);
-	return c;
+	return rc;
+}
+
+/* What the record of an image leaves out: the pixel element, by the digest of its pixels. */
+static void
+add_pixels(struct outline *o, const struct store_header *h)
+{
+	const unsigned char *p = h->bytes.data + h->version.header_length;
+	bool big = p[0] == 0x7f;
+	size_t at = o->n++;
+
+	while (at > 0 && o->items[at - 1].tag >= TAG_FLOAT_DATA) {
+		o->items[at] = o->items[at - 1];
+		at--;
+	}
+	o->items[at].tag = big ? buf_get_be32(p) : TAG_PIXEL_DATA - 0x10 + buf_get_u16(p + 2);
+	memcpy(o->items[at].hash, h->version.pixels, XXH128_SIZE);
+}
+
+/* Is it enough to read what lies before and behind the pixels? */
+static bool
+by_header(const struct store_header *h)
+{
+	const struct version *v = &h->version;
+
+	return h->recorded && h->behind && !(v->flags & (OBJECT_OPAQUE | OBJECT_LIMIT)) &&
+	       v->header_length + 4 <= h->bytes.len;
+}
+
+/* Reads a version again; false when its bytes are not here. */
+static bool
+scan(struct outline *o, struct store *s, uint64_t oid)
+{
+	struct canon_config config = {.form = CANON_FILE, .outline = true};
+	const struct object_info *info;
+	struct store_header h;
+	struct canon *c = NULL;
+	bool part;
+	int rc;
+
+	memset(o, 0, sizeof(*o));
+	if (store_header(&h, s, oid, NULL))
+		return false;
+	part = by_header(&h);
+	rc = canon_new(&c, &config, NULL);
+	if (!rc && part)
+		rc = canon_feed(c, h.bytes.data, (size_t)h.version.header_length, NULL);
+	if (!rc)
+		rc = feed_from(c, s, oid, part ? h.behind : 0);
+	if (!rc)
+		rc = canon_end(c, &info, NULL);
+	if (!rc)
+		o->items = calloc(info->n_outline + 1, sizeof(*o->items));
+	if (o->items) {
+		o->n = info->n_outline;
+		if (o->n)
+			memcpy(o->items, info->outline, o->n * sizeof(*o->items));
+		if (part)
+			add_pixels(o, &h);
+	}
+	canon_free(c);
+	store_header_fini(&h);
+	return o->items != NULL;
 }
 
 static void
@@ -190,13 +243,13 @@ add_tag(struct group *g, uint32_t tag)
 
 /* Two outlines, both by tag: what one has and the other has not, or has otherwise. */
 static void
-compare(struct group *g, const struct object_info *a, const struct object_info *b)
+compare(struct group *g, const struct outline *a, const struct outline *b)
 {
 	size_t i = 0, j = 0;
 
-	while (i < a->n_outline || j < b->n_outline) {
-		const struct outline_item *x = i < a->n_outline ? &a->outline[i] : NULL;
-		const struct outline_item *y = j < b->n_outline ? &b->outline[j] : NULL;
+	while (i < a->n || j < b->n) {
+		const struct outline_item *x = i < a->n ? &a->items[i] : NULL;
+		const struct outline_item *y = j < b->n ? &b->items[j] : NULL;
 
 		if (x && y && x->tag == y->tag) {
 			if (memcmp(x->hash, y->hash, sizeof(x->hash)) != 0)
@@ -225,8 +278,7 @@ first_of(void *arg, const struct version *v, struct err *e)
 static void
 find_difference(struct store *s, struct group *g)
 {
-	const struct object_info *a, *b;
-	struct canon *x, *y = NULL;
+	struct outline a = {NULL, 0}, b = {NULL, 0};
 	struct store_tx *tx;
 	uint64_t first = 0;
 
@@ -235,15 +287,12 @@ find_difference(struct store *s, struct group *g)
 		return;
 	(void)store_versions_of(tx, g->instances->uid, first_of, &first, NULL);
 	store_end_read(tx);
-	x = first ? scan(s, first, &a) : NULL;
-	if (x)
-		y = scan(s, g->instances->oid, &b);
-	if (y) {
-		compare(g, a, b);
+	if (first && scan(&a, s, first) && scan(&b, s, g->instances->oid)) {
+		compare(g, &a, &b);
 		g->unknown = false;
 	}
-	canon_free(x);
-	canon_free(y);
+	free(a.items);
+	free(b.items);
 }
 
 /* --- printing: names of attributes only, never values --- */

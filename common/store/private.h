@@ -12,6 +12,7 @@
  *	dropped  object id (be64)      bytes (u64 LE): chunks that are to be deleted
  *	study_state study UID (or one zero byte: none)
  *	                               first arrival and last view (store_time), pin, age
+ *	header   object id (be64)      bytes before the pixels, frame table (header.c)
  */
 #ifndef SALAMANDER_COMMON_STORE_PRIVATE_H
 #define SALAMANDER_COMMON_STORE_PRIVATE_H
@@ -35,6 +36,7 @@ enum store_tables {
 	T_SPOOLED,
 	T_DROPPED,
 	T_STUDY_STATE,
+	T_HEADER,
 	N_STORE_TABLES
 };
 
@@ -109,6 +111,8 @@ int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, 
 /* Borrowed as kv_get's values; ERR_CORRUPT unless header and checksum are right. */
 int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	      struct err *e);
+/* The first chunk, just written in this very transaction: nothing is checked. */
+int chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e);
 /* This chunk is read now, or soon: brings it into memory. None there: nothing happens. */
 void chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later);
 /* Deletes chunks of id, at most `most` bytes; *freed of them; *done when none is left. */
@@ -122,6 +126,14 @@ uint64_t chunk_cost(const struct store *s, uint64_t size);
 int spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail *tail,
 		 struct err *e);
 uint64_t spool_id(const struct store_spool *p);
+
+/* --- headers (header.c) --- */
+/* Does an object like this have a record of its own? */
+bool header_wanted(const struct version *v);
+/* In the transaction of the bytes, behind them; info NULL: where frames lie is not known. */
+int header_put(struct store_tx *tx, const struct version *v, const struct object_info *info,
+	       struct err *e);
+int header_delete(struct store_tx *tx, uint64_t id, struct err *e);
 
 /* --- room (space.c) --- */
 /* Reads how many bytes of the map are in use, after a commit. */

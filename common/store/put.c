@@ -326,6 +326,8 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 	if (!rc)
 		rc = spool_finish(tx, o->spool, &tail, e);
 	if (!rc)
+		rc = header_put(tx, v, o->info, e);
+	if (!rc)
 		rc = version_write(tx, v, e);
 	if (!rc)
 		rc = count_bytes(tx, v, 1, e);
@@ -467,7 +469,8 @@ store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA25
 }
 
 int
-store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, struct err *e)
+store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool,
+		const struct object_info *info, struct err *e)
 {
 	struct chunk_tail tail;
 	struct version v;
@@ -481,6 +484,8 @@ store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, st
 	v.chunk_payload = chunk_payload(tx->s);
 	tail = (struct chunk_tail){v.sop_instance, v.digest, v.size, v.seq};
 	rc = spool_finish(tx, spool, &tail, e);
+	if (!rc)
+		rc = header_put(tx, &v, info, e);
 	if (!rc)
 		rc = version_write(tx, &v, e);
 	if (!rc)

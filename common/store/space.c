@@ -148,8 +148,10 @@ clean_one(struct store_tx *tx, uint64_t most, uint64_t *freed, bool *more, struc
 	rc = chunk_delete(tx, id, most, freed, &done, e);
 	if (rc)
 		return rc;
-	if (done)
-		return kv_del(tx->txn, T_DROPPED, be64_key(key, id), e);
+	if (done) {
+		rc = header_delete(tx, id, e);
+		return rc ? rc : kv_del(tx->txn, T_DROPPED, be64_key(key, id), e);
+	}
 	return space_drop(tx, id, bytes > *freed ? bytes - *freed : 0, e);
 }
 

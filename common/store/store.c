@@ -14,9 +14,9 @@
 #include "common/store/journal.h"
 #include "common/store/private.h"
 
-static const char *const own_tables[N_STORE_TABLES] = {"meta",	  "version",  "digest",
-						       "uid",	  "of_study", "chunk",
-						       "spooled", "dropped",  "study_state"};
+static const char *const own_tables[N_STORE_TABLES] = {
+	"meta",	 "version", "digest",  "uid",	      "of_study",
+	"chunk", "spooled", "dropped", "study_state", "header"};
 
 enum {
 	RESERVE_MIN = 64 << 20,

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/dicom/attrs.h"
 #include "common/store/version.h"
 
@@ -206,10 +207,11 @@ void store_spool_close(struct store_spool *p);
 int store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
 		   struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e);
 /* The bytes of a known version are here now: in a pack, or in a spool whose digest the caller
- * has checked (spool NULL: v's pack and offset). */
+ * has checked; info: what a scan of them found, NULL: they were not scanned. */
 int store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
 		   uint64_t offset, struct err *e);
-int store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool, struct err *e);
+int store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool,
+		    const struct object_info *info, struct err *e);
 /* Frees the bytes; the record stays (R20). The chunks go in this and later transactions of at
  * most STORE_DROP_STEP (R12). state: VERSION_ELSEWHERE or VERSION_DAMAGED. */
 int store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, struct err *e);
@@ -239,6 +241,29 @@ const struct version *store_read_version(const struct store_reader *r);
 int store_read_check(struct store_reader *r, struct err *e);
 /* Reads all and compares with the digest: 0, ERR_CORRUPT, ERR_ABSENT. */
 int store_check(struct store *s, uint64_t oid, struct err *e);
+
+/*
+ * What an instance is before its pixels, and where its frames lie: from a small record beside
+ * the bytes, so that nobody reads an image for its attributes (DESIGN 4). Objects smaller than
+ * STORE_HEADER_FROM and those in packs have no record and are read.
+ */
+struct store_frame { /* encapsulated: its items, each with a head of 8 bytes */
+	uint64_t offset, length;
+};
+struct store_header {
+	struct version version;
+	/* The canonical file up to the value of its pixel element (none: all of it); empty when
+	 * that is more than about STORE_HEADER_MAX: read the object. */
+	struct buf bytes;
+	struct store_frame *frames; /* in order */
+	size_t n_frames;	    /* 0: native, or the object does not tell */
+	uint64_t behind;	    /* offset of what follows the pixel element; 0: not known */
+	bool recorded;		    /* the object was not read */
+};
+enum { STORE_HEADER_FROM = 64 * 1024, STORE_HEADER_MAX = 1024 * 1024 };
+/* ERR_ABSENT when the bytes are not here. */
+int store_header(struct store_header *out, struct store *s, uint64_t oid, struct err *e);
+void store_header_fini(struct store_header *h);
 
 /* ---- room (R12) ---- */
 struct store_space {

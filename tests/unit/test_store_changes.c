@@ -59,7 +59,7 @@ bring(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct doing *d = arg;
 
-	return store_set_spool(tx, d->later, d->spool, e);
+	return store_set_spool(tx, d->later, d->spool, NULL, e);
 }
 
 static int
