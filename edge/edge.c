@@ -29,8 +29,8 @@
 #include "proto/sync.pb-c.h"
 
 enum {
-	QUOTA_PART = 32,
-	/* of it at most is made ready ahead, and is the journal */ CLIENT_BODY_MAX = 40 << 20
+	QUOTA_PART = 32, /* of the quota at most is made ready ahead, and is the journal */
+	CLIENT_BODY_MAX = 40 << 20
 };
 
 const char *const *

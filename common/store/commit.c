@@ -22,6 +22,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/rng.h"
 #include "common/store/journal.h"
 #include "common/store/private.h"
 
@@ -71,11 +72,12 @@ struct committer {
 	void *settled_arg;
 	/* committer's thread only */
 	bool quick;	   /* txn holds a batch that wants it to be called */
+	bool stuck;	   /* the last commit failed: readers wait already */
 	int64_t commit_us; /* mean of late, an eighth of each new one  */
 	unsigned company;  /* who was served or waited at the last one */
 	int64_t views_at, readers_at;
 	struct kv_txn *txn;  /* holds this generation, and the batch under way */
-	int64_t begun_us;    /* when txn was begun                             */
+	int64_t begun_us;    /* when the first of this generation was begun    */
 	unsigned records;    /* of this generation: answered, in the journal alone */
 	uint64_t generation; /* of the next record                             */
 	struct buf record;
@@ -139,14 +141,15 @@ put_generation(struct kv_txn *txn, uint64_t generation, struct err *e)
 		      kv_slice(b, sizeof(b)), e);
 }
 
-/* *out: the generation that the environment may lack. */
+/* *out: the generation that the environment may lack. The first is drawn: what the journal of
+ * another environment says is of none of ours. */
 static int
 next_generation(struct kv_txn *txn, uint64_t *out, struct err *e)
 {
 	struct kv_slice v;
 	int rc = kv_get(txn, T_META, kv_slice(key_generation, sizeof(key_generation) - 1), &v, e);
 
-	*out = !rc && v.n == 8 ? buf_get_u64(v.p) + 1 : 1;
+	*out = !rc && v.n == 8 ? buf_get_u64(v.p) + 1 : rng_u64(rng_real()) >> 1;
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
@@ -161,7 +164,7 @@ committer_recover(struct store *s, struct err *e)
 	if (rc)
 		return rc;
 	rc = next_generation(a.txn, &s->generation, e);
-	if (!rc)
+	if (!rc && s->journal)
 		rc = journal_replay(s->journal, s->generation, UINT_MAX, apply, &a, &records, e);
 	/* Even if there was none: a generation is never used by two openings. */
 	if (!rc)
@@ -197,10 +200,13 @@ committer_look(struct store *s, struct err *e)
 		return rc;
 	rc = next_generation(txn, &generation, e);
 	kv_abort(txn);
-	if (!rc)
-		rc = journal_replay(s->journal, generation, 1, pass, NULL, &records, e);
-	atomic_store(&s->unsettled, records > 0);
-	return rc;
+	if (rc)
+		return rc;
+	/* What cannot be read may hold something: whoever opens to write says why it cannot. */
+	atomic_store(&s->unsettled,
+		     journal_replay(s->journal, generation, 1, pass, NULL, &records, NULL) ||
+			     records > 0);
+	return 0;
 }
 
 static void
@@ -235,7 +241,8 @@ open_txn(struct committer *c, struct err *e)
 	if (c->s->journal)
 		kv_note(a.txn);
 	c->txn = a.txn;
-	c->begun_us = now_us();
+	if (!c->records) /* else what waits longest counts */
+		c->begun_us = now_us();
 	return 0;
 }
 
@@ -251,9 +258,8 @@ tell_settled(struct committer *c)
 	pthread_mutex_unlock(&c->told_mu);
 }
 
-/* ack-after-disk: after 0 everything that was answered lies in the environment. */
 static int
-settle(struct committer *c, struct err *e)
+settle_all(struct committer *c, struct err *e)
 {
 	struct kv_txn *txn;
 	int rc;
@@ -278,6 +284,18 @@ settle(struct committer *c, struct err *e)
 	atomic_store(&c->s->unsettled, false);
 	tell_settled(c);
 	return 0;
+}
+
+/* ack-after-disk: after 0 everything that was answered lies in the environment. */
+static int
+settle(struct committer *c, struct err *e)
+{
+	int rc = settle_all(c, e);
+
+	if (rc && c->records && !c->stuck) /* it stays in the journal, and is tried again */
+		log_err(LOG_ERROR, "store.settle", e);
+	c->stuck = rc != 0;
+	return rc;
 }
 
 static int
@@ -372,7 +390,8 @@ for_journal(struct committer *c, struct request **batch, unsigned n)
 		bytes += batch[i]->bytes;
 	}
 	c->quick = c->quick || quick;
-	return c->s->journal && quick == n && bytes <= QUICK_BYTES;
+	/* While the environment takes nothing, what readers do not see must not become more. */
+	return c->s->journal && !c->stuck && quick == n && bytes <= QUICK_BYTES;
 }
 
 /* In one transaction all that have not failed; the result of the journal or the commit. */
@@ -512,8 +531,7 @@ settle_when_due(struct committer *c, unsigned n)
 
 	if (n > 0 && c->txn && now_us() - c->begun_us < SETTLE_MAX_US)
 		return;
-	if (settle(c, &e)) /* it stays in the journal; tried again */
-		log_err(LOG_ERROR, "store.settle", &e);
+	(void)settle(c, &e);
 }
 
 /* What is due by time, busy or idle. */

@@ -60,35 +60,58 @@ make_file(const char *dir, uint64_t bytes, struct err *e)
 	return rc;
 }
 
-int
-journal_open(struct journal **out, const char *dir, uint64_t bytes, struct err *e)
+static int
+open_file(struct journal **out, const char *path, bool writable, struct err *e)
 {
-	struct journal *j;
-	char path[PATH_MAX];
-	bool missing;
-	int rc = 0;
+	struct journal *j = calloc(1, sizeof(*j));
+	int rc;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	missing = file_missing(path);
 	*out = NULL;
-	if (missing && bytes == 0)
-		return 0;
-	if (missing)
-		rc = make_file(dir, in_pages(bytes), e);
-	if (rc)
-		return rc;
-	j = calloc(1, sizeof(*j));
 	if (!j)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a journal");
 	j->salt = rng_u64(rng_real());
-	j->fd = file_open(path, bytes > 0, e);
+	j->fd = file_open(path, writable, e);
 	rc = j->fd < 0 ? j->fd : file_size(j->fd, &j->size, e);
-	if (rc) {
+	if (rc)
 		journal_close(j);
+	else
+		*out = j;
+	return rc;
+}
+
+static void
+path_of(const char *dir, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
+}
+
+int
+journal_open(struct journal **out, const char *dir, struct err *e)
+{
+	char path[PATH_MAX];
+
+	path_of(dir, path);
+	*out = NULL;
+	return file_missing(path) ? 0 : open_file(out, path, false, e);
+}
+
+int
+journal_resize(struct journal **j, const char *dir, uint64_t bytes, struct err *e)
+{
+	bool fits = *j && (*j)->size == in_pages(bytes);
+	char path[PATH_MAX];
+	int rc = 0;
+
+	path_of(dir, path);
+	if (*j && !fits) /* before the new one is made: it may need the room */
+		rc = file_remove(path, e);
+	journal_close(*j);
+	*j = NULL;
+	if (rc || bytes == 0)
 		return rc;
-	}
-	*out = j;
-	return 0;
+	if (!fits)
+		rc = make_file(dir, in_pages(bytes), e);
+	return rc ? rc : open_file(j, path, true, e);
 }
 
 void

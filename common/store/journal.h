@@ -30,9 +30,11 @@ struct journal_change {
 	bool gone;		    /* the key is no more */
 };
 
-/* Opens or makes it; bytes counts only when it is made. 0: to be read; *out is NULL if there is
- * none. */
-int journal_open(struct journal **out, const char *dir, uint64_t bytes, struct err *e);
+/* Opens what is there, to be read; *out is NULL if nothing is. */
+int journal_open(struct journal **out, const char *dir, struct err *e);
+/* When the environment holds all that *j does: from now on a file of so many bytes, made anew
+ * unless it is of that size. 0: none, *j is NULL. If it fails there is none either. */
+int journal_resize(struct journal **j, const char *dir, uint64_t bytes, struct err *e);
 void journal_close(struct journal *j); /* NULL is fine */
 
 /* The changes of the whole records of a generation, oldest first, of `most` records at most;

@@ -117,6 +117,26 @@ choose_map(struct store *s, struct err *e)
 	return 0;
 }
 
+/*
+ * Whatever the settings say now: what was answered may lie in a journal of before, and what is
+ * answered from now on must not be overwritten with it later.
+ */
+static int
+open_journal(struct store *s, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = journal_open(&s->journal, s->c.dir, e);
+
+	if (!rc && s->c.read_only)
+		return s->journal ? committer_look(s, e) : 0;
+	if (!rc && (s->journal || s->c.journal))
+		rc = committer_recover(s, e);
+	/* It saves a flush, no more: a disk without room for it does not stop the node (R12). */
+	if (!rc && journal_resize(&s->journal, s->c.dir, s->c.journal, &why))
+		log_err(LOG_WARN, "store.no_journal", &why);
+	return rc;
+}
+
 int
 store_open(struct store **out, const struct store_config *c, struct err *e)
 {
@@ -149,10 +169,8 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
 	if (!rc && !c->read_only) /* LMDB flushes its file, not the name of it */
 		rc = file_sync_dir(c->dir, e);
-	if (!rc && c->journal)
-		rc = journal_open(&s->journal, c->dir, c->read_only ? 0 : c->journal, e);
-	if (!rc && s->journal)
-		rc = c->read_only ? committer_look(s, e) : committer_recover(s, e);
+	if (!rc)
+		rc = open_journal(s, e);
 	if (!rc)
 		rc = load_state(s, e);
 	if (!rc && !c->read_only)

@@ -43,6 +43,19 @@ text(const char *s)
 	return kv_slice(s, strlen(s));
 }
 
+/* Opened to write, as after a recovery. */
+static struct journal *
+begin(void)
+{
+	struct err e = ERR_INIT;
+	struct journal *j;
+
+	assert_int_equal(journal_open(&j, folder, &e), 0);
+	assert_int_equal(journal_resize(&j, folder, SIZE, &e), 0);
+	assert_non_null(j);
+	return j;
+}
+
 /* One record with a put and a delete. */
 static int
 append(struct journal *j, const char *key, const char *value, struct err *e)
@@ -67,7 +80,7 @@ replay(uint64_t generation, unsigned most, unsigned *records)
 	struct seen s;
 
 	memset(&s, 0, sizeof(s));
-	assert_int_equal(journal_open(&j, folder, 0, &e), 0);
+	assert_int_equal(journal_open(&j, folder, &e), 0);
 	assert_non_null(j);
 	assert_int_equal(journal_replay(j, generation, most, see, &s, records, &e), 0);
 	journal_close(j);
@@ -82,9 +95,9 @@ journal_append__what_was_acknowledged_is_replayed_in_order(void **state)
 	unsigned records;
 
 	(void)state;
-	assert_int_equal(journal_open(&j, folder, 0, &e), 0);
+	assert_int_equal(journal_open(&j, folder, &e), 0);
 	assert_null(j); /* nothing to be read, and nothing was made */
-	assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+	j = begin();
 	journal_begin(j, 7);
 	assert_int_equal(append(j, "a", "odd", &e), 0);
 	assert_int_equal(append(j, "bc", "", &e), 0);
@@ -105,7 +118,7 @@ journal_replay__what_an_older_generation_left_is_not_taken_for_it(void **state)
 	unsigned records;
 
 	(void)state;
-	assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+	j = begin();
 	journal_begin(j, 1);
 	assert_int_equal(append(j, "a", "1", &e), 0);
 	assert_int_equal(append(j, "b", "1", &e), 0);
@@ -116,7 +129,7 @@ journal_replay__what_an_older_generation_left_is_not_taken_for_it(void **state)
 	assert_int_equal(records, 1);
 	assert_int_equal(replay(1, 10, &records).changes, 0);
 	/* The same number, but of another opening: bytes of an object could say as much. */
-	assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+	j = begin();
 	journal_begin(j, 1);
 	assert_int_equal(append(j, "d", "1", &e), 0);
 	journal_close(j);
@@ -139,7 +152,7 @@ journal_replay__ends_at_the_first_record_that_is_not_whole(void **state)
 		size_t got;
 		int fd;
 
-		assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+		j = begin();
 		journal_begin(j, 3);
 		assert_int_equal(append(j, "a", "1234567890", &e), 0);
 		assert_int_equal(append(j, "b", "1234567890", &e), 0);
@@ -167,7 +180,7 @@ journal_append__says_when_it_is_full_and_takes_no_half(void **state)
 	(void)state;
 	memset(big, 'x', sizeof(big));
 	big[sizeof(big) - 1] = '\0';
-	assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+	j = begin();
 	journal_begin(j, 1);
 	while (journal_takes(j, sizeof(big) + 100)) {
 		assert_int_equal(append(j, "k", big, &e), 0);
@@ -187,7 +200,7 @@ journal_append__after_a_flush_that_failed_nothing_is_taken(void **state)
 	unsigned records;
 
 	(void)state;
-	assert_int_equal(journal_open(&j, folder, SIZE, &e), 0);
+	j = begin();
 	journal_begin(j, 1);
 	assert_int_equal(append(j, "a", "1", &e), 0);
 	fault_arm_named("file.sync", 1, FAULT_ERRNO, EIO);
@@ -201,6 +214,38 @@ journal_append__after_a_flush_that_failed_nothing_is_taken(void **state)
 	assert_false(journal_takes(j, 1));
 	journal_close(j);
 	assert_memory_equal(replay(1, 1, &records).text, "version:a=1;", 12);
+}
+
+static void
+journal_resize__a_file_of_another_size_is_made_anew_or_goes(void **state)
+{
+	struct err e = ERR_INIT;
+	struct journal *j = begin();
+	char path[100];
+	uint64_t size;
+	int fd;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/journal", folder);
+	assert_int_equal(journal_resize(&j, folder, 2 * SIZE - 1, &e), 0);
+	assert_true(journal_takes(j, 2 * SIZE));
+	assert_false(journal_takes(j, 2 * SIZE + 1));
+	journal_close(j);
+	fd = file_open(path, true, &e); /* torn by hand, say */
+	assert_int_equal(file_truncate(fd, 100, &e), 0);
+	file_close(fd);
+	j = begin();
+	journal_begin(j, 1);
+	assert_int_equal(append(j, "a", "1", &e), 0);
+	journal_close(j);
+	fd = file_open(path, false, &e);
+	assert_int_equal(file_size(fd, &size, &e), 0);
+	assert_int_equal(size, SIZE);
+	file_close(fd);
+	j = begin();
+	assert_int_equal(journal_resize(&j, folder, 0, &e), 0);
+	assert_null(j);
+	assert_true(file_missing(path));
 }
 
 int
@@ -221,6 +266,9 @@ main(void)
 			drop_folder),
 		cmocka_unit_test_setup_teardown(
 			journal_append__after_a_flush_that_failed_nothing_is_taken, make_folder,
+			drop_folder),
+		cmocka_unit_test_setup_teardown(
+			journal_resize__a_file_of_another_size_is_made_anew_or_goes, make_folder,
 			drop_folder),
 	};
 
