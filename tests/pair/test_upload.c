@@ -1,5 +1,6 @@
 /* Packs on their way in, one request at a time, straight into central (R4, R14, R15). */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,6 +20,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/http/server.h"
+#include "common/kv/kv.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "proto/frame.h"
@@ -418,6 +422,125 @@ upload__R7_members_that_were_not_announced_are_not_taken(void **state)
 	pair_fini(&p);
 }
 
+/* --- R12: log, ledger and catalogue have room when bytes have none --- */
+
+static bool disk_full; /* of central: 2 % are free */
+
+/* Instead of libc's: no disk need be filled. */
+int
+statvfs(const char *path, struct statvfs *out)
+{
+	int fd = open(path, O_RDONLY), rc = fstatvfs(fd, out);
+
+	(void)close(fd);
+	if (!rc && disk_full && strstr(path, "/central"))
+		out->f_bavail = out->f_blocks / 100 * 2;
+	return rc;
+}
+
+static uint64_t
+announced(struct pair *p)
+{
+	struct contact c;
+
+	edge_contact(&p->edge, &c);
+	return c.announced;
+}
+
+/* The pack is refused; what the edge takes in is announced all the same: log, ledger, catalogue. */
+static void
+stops_bytes_alone(struct pair *p, struct other *o, unsigned next)
+{
+	uint64_t before = announced(p);
+	struct upload_result r;
+
+	memset(&r, 0, sizeof(r));
+	assert_int_equal(send(o, true, 0, pack_size(o->pack), 700, &r), ERR_FULL);
+	upload_result_fini(&r);
+	announce(p, next, 1);
+	assert_true(announced(p) > before);
+}
+
+static void
+is_taken(struct pair *p, struct other *o)
+{
+	struct upload_result r;
+
+	assert_int_equal(send(o, true, 0, pack_size(o->pack), 700, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	assert_true(pair_central_has(p, o->first));
+}
+
+static void
+upload__R12_a_disk_at_97_percent_stops_bytes_alone(void **state)
+{
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 1);
+	make(&o, &p, 0, 1, NULL, "other");
+	disk_full = true;
+	stops_bytes_alone(&p, &o, 1);
+	disk_full = false;
+	is_taken(&p, &o);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+/* Rows of 1 MiB that nobody looks at. */
+struct filling {
+	uint64_t rows;
+	bool remove;
+};
+
+static int
+fill_one(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct filling *f = arg;
+	unsigned table = store_table(store_tx_store(tx), "chunk");
+	unsigned char key[16] = "nobody's";
+	void *room;
+
+	buf_set_be64(key + 8, f->rows);
+	return f->remove ? kv_del(store_tx_kv(tx), table, kv_slice(key, 16), e)
+			 : kv_reserve(store_tx_kv(tx), table, kv_slice(key, 16), 1 << 20, &room, e);
+}
+
+static void
+upload__R12_a_catalogue_at_97_percent_stops_bytes_alone(void **state)
+{
+	struct filling f = {0, false};
+	struct store_space space;
+	struct buf conf = BUF_INIT;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	buf_printf(&conf, "[data]\ndir = %s/central\ncatalogue = 64MiB\n[log]\nlevel = error\n",
+		   p.dir);
+	assert_int_equal(file_replace(p.dir, "central.conf", conf.data, conf.len, NULL), 0);
+	buf_fini(&conf);
+	pair_open_central(&p);
+	pair_open_edge(&p);
+	announce(&p, 0, 1);
+	make(&o, &p, 0, 1, NULL, "other");
+	do {
+		f.rows++;
+		assert_int_equal(store_commit(p.central.store, fill_one, &f, NULL), 0);
+		store_space(p.central.store, &space);
+	} while (space.used <= space.map / 100 * 97);
+	stops_bytes_alone(&p, &o, 1);
+	for (f.remove = true; f.rows > 0; f.rows--)
+		assert_int_equal(store_commit(p.central.store, fill_one, &f, NULL), 0);
+	is_taken(&p, &o);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -431,6 +554,8 @@ main(void)
 			reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start),
 		cmocka_unit_test(upload__R14_bad_members_are_named_and_nothing_is_adopted),
 		cmocka_unit_test(upload__R7_members_that_were_not_announced_are_not_taken),
+		cmocka_unit_test(upload__R12_a_disk_at_97_percent_stops_bytes_alone),
+		cmocka_unit_test(upload__R12_a_catalogue_at_97_percent_stops_bytes_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
