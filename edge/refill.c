@@ -337,7 +337,7 @@ take(struct refilling *f, struct arrival *a, const unsigned char *digest, struct
 		return err_set(err, ERR_CORRUPT, 0, "central gave other bytes than it should");
 	if (a->canon && canon_end(a->canon, &a->info, err))
 		return ERR_LOCAL;
-	rc = store_commit_bytes(f->e->store, enter, a, a->w->size, err);
+	rc = store_commit_bytes(f->e->store, enter, a, store_spool_left(a->spool), err);
 	if (!rc && a->came) {
 		f->out->came++;
 		f->out->bytes += a->w->size;

@@ -261,6 +261,7 @@ static int
 commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 {
 	struct store_object *o = &t->o;
+	uint64_t left = store_spool_left(t->spool);
 	int rc;
 
 	add_issuer(t, info);
@@ -279,8 +280,11 @@ commit(struct taking *t, struct object_info *info, bool refused, struct err *e)
 	if (buf_failed(&t->study) || buf_failed(&t->side))
 		return err_set(e, ERR_LOCAL, 0, "no memory for an object");
 	rc = store_prepare(t->edge->store, o, e);
+	/* Of what came in groups the rows say whether it was put: they must be seen at once. */
 	if (!rc)
-		rc = store_commit_quick(t->edge->store, put, t, info->size, e);
+		rc = left == store_spool_size(t->spool)
+			     ? store_commit_quick(t->edge->store, put, t, left, e)
+			     : store_commit_bytes(t->edge->store, put, t, left, e);
 	if (!rc && !t->verdict.duplicate && t->edge->keep)
 		keep_taken(t->edge->keep, info->size);
 	return rc;

@@ -41,6 +41,12 @@ store_spool_size(const struct store_spool *p)
 	return p->size;
 }
 
+uint64_t
+store_spool_left(const struct store_spool *p)
+{
+	return p->b.len;
+}
+
 /* Whole chunks only; what is behind them stays in memory. */
 static int
 write_group(struct store_tx *tx, void *arg, struct err *e)

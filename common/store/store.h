@@ -193,6 +193,8 @@ int store_put(struct store_tx *tx, struct store_object *o, struct store_verdict 
 int store_spool_open(struct store_spool **out, struct store *s, struct err *e);
 int store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e);
 uint64_t store_spool_size(const struct store_spool *p);
+/* Of it, what is in memory still and the commit that puts it will write. */
+uint64_t store_spool_left(const struct store_spool *p);
 /* After a commit that put it, or for an object that is not to be: frees memory and, unless
  * put, what was written already (R12: within seconds). NULL is fine. */
 void store_spool_close(struct store_spool *p);
