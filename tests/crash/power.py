@@ -37,7 +37,7 @@ def crash_tool(name):
 class Recording:
     """One life of a node: its trace, and the disk that was recorded."""
 
-    role, lies = "edge", ("sync", "through", "folders")
+    role, lies = "edge", ("sync", "through", "folders", "journal")
 
     def __init__(self, top, seed):
         self.top, self.seed = top, seed
@@ -51,6 +51,7 @@ class Recording:
 
     def set_up(self):
         self.node = self.edge = nodes.edge(self.top, "edge", quota="64MiB")
+        self.edge.config["data"]["journal"] = "256KiB"  # full at times; and each state writes it
 
     def generate(self, name, *options):
         folder = os.path.join(self.files, name)
@@ -76,8 +77,15 @@ class Recording:
             os.close(fd)
 
     def stream(self, paths):
-        with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
-            list(pool.map(self.send, paths))
+        """Marked as the answers come, so that some of them lie in the journal alone."""
+        sender = [nodes.tool("dicom_send"), "127.0.0.1", str(self.edge.dicom), "-c", self.edge.aet, "-a", "MODALITY",
+                  "-n", str(SENDERS), "-l", *paths]
+        with subprocess.Popen(sender, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("0000 "):
+                    self.sent(line[5:].rstrip("\n"))
+        if process.returncode:
+            raise nodes.Failed("not everything was taken")
 
     def make(self):
         try:

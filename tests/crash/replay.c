@@ -2,7 +2,7 @@
  * replay - opens what a disk may hold after a power cut, many times.
  *
  *   replay --trace FILE --work DIR [--node edge|central] [--states N] [--seed N] [--only N]
- *          [--lie sync|through|folders] [--compare DIR]
+ *          [--lie sync|through|folders|journal] [--compare DIR]
  *
  * The trace is that of a node whose data folder is called "edge" or "central" in the
  * recorded folder (recorder.c), with marks of what was answered (witness.h). State N of
@@ -10,7 +10,8 @@
  * stays in DIR/disk. Each state is opened by the product; then every promise given
  * before the cut holds, every object at all passes its check, and the node goes on.
  *
- * --lie: the model forgets what that flush had made durable, and losses are expected.
+ * --lie: the model forgets what that flush had made durable, or the whole journal of the
+ * store, and losses are expected.
  * --compare: with nothing lost, the model must hold what this real folder holds.
  * Exit 0: as expected.
  */
@@ -36,6 +37,7 @@
 #include "tests/lib/witness.h"
 
 enum { TRACE_MAX = 1 << 30, SHOWN = 5, SEEN_MAX = 1 << 22 };
+enum { NO_JOURNAL = 8 }; /* beside enum disk_lie */
 
 struct options {
 	const char *trace, *work, *compare;
@@ -219,6 +221,7 @@ one_state(struct judge *j, struct disk *d, const struct options *o, unsigned lon
 {
 	struct rng_seeded r;
 	struct disk_state state;
+	char journal[300];
 	enum verdict v;
 
 	rng_seeded_init(&r, o->seed * 1000003 + n);
@@ -227,6 +230,10 @@ one_state(struct judge *j, struct disk *d, const struct options *o, unsigned lon
 		"seed %llu state %llu of %llu, cut after call %zu, %zu pending, %zu answered",
 		o->seed, n, o->states, cut, disk_pending(d), answered);
 	disk_write(d, &r.r, j->disk, &state);
+	if (o->lies & NO_JOURNAL) {
+		(void)snprintf(journal, sizeof(journal), "%s/edge/store/journal", j->disk);
+		(void)file_remove(journal, NULL);
+	}
 	j->kept += state.kept;
 	j->distinct += is_new(j, state.hash + answered);
 	j->pending += disk_pending(d);
@@ -241,7 +248,7 @@ one_state(struct judge *j, struct disk *d, const struct options *o, unsigned lon
 static void
 play(struct judge *j, const struct trace *t, const struct options *o)
 {
-	struct disk *d = disk_new(o->lies);
+	struct disk *d = disk_new(o->lies & ~(unsigned)NO_JOURNAL);
 	unsigned long long n = 0;
 	size_t cut;
 
@@ -353,6 +360,7 @@ read_options(struct options *o, int argc, char **argv)
 		else if (c == 'l')
 			o->lies |= strcmp(optarg, "sync") == 0	    ? DISK_NO_SYNC
 				   : strcmp(optarg, "through") == 0 ? DISK_NO_THROUGH
+				   : strcmp(optarg, "journal") == 0 ? NO_JOURNAL
 								    : DISK_NO_FOLDERS;
 		else
 			return false;

@@ -1,12 +1,12 @@
 /*
  * dicom_send - C-STORE of files with their data set bytes as they are.
  *
- *   dicom_send HOST PORT -c CALLED -a CALLING [-n ASSOCIATIONS] [-q] PATH...
+ *   dicom_send HOST PORT -c CALLED -a CALLING [-n ASSOCIATIONS] [-q] [-l] PATH...
  *
  * One presentation context per class and syntax, in several associations where
  * 128 do not suffice. Prints "<4 hex status> <path>" for each answer, "---- <path>"
- * where none came, and at the end "sent N failed N seconds S". Exit 0 when all were
- * answered 0000.
+ * where none came, and at the end "sent N failed N seconds S"; -l: each answer as it
+ * comes. Exit 0 when all were answered 0000.
  */
 #include <fcntl.h>
 #include <ftw.h>
@@ -39,7 +39,7 @@ static struct {
 	struct file *all;
 	size_t n, cap;
 	struct assoc_target target;
-	bool quiet;
+	bool quiet, live;
 } job;
 
 static int
@@ -179,6 +179,8 @@ send_one(struct assoc *a, struct file *f, unsigned id, struct err *e)
 	if (!rc) {
 		f->status = answer.status;
 		f->answered = true;
+		if (job.live)
+			printf("%04x %s\n", f->status, f->path);
 	}
 	return rc;
 }
@@ -247,7 +249,7 @@ report(double seconds)
 		const struct file *f = &job.all[i];
 
 		sent += f->answered && f->status == 0;
-		if (job.quiet)
+		if (job.quiet || (job.live && f->answered))
 			continue;
 		if (f->answered)
 			printf("%04x %s\n", f->status, f->path);
@@ -284,7 +286,7 @@ main(int argc, char **argv)
 
 	job.target =
 		(struct assoc_target){NULL, 0, "DICOM_SEND", "ANY", ASSOC_PDU_MAX, 30, NULL, NULL};
-	while ((c = getopt(argc, argv, "c:a:n:q")) != -1) {
+	while ((c = getopt(argc, argv, "c:a:n:ql")) != -1) {
 		if (c == 'c')
 			job.target.called = optarg;
 		else if (c == 'a')
@@ -293,6 +295,8 @@ main(int argc, char **argv)
 			n = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'q')
 			job.quiet = true;
+		else if (c == 'l')
+			job.live = true;
 		else
 			return 2;
 	}
@@ -306,6 +310,7 @@ main(int argc, char **argv)
 	for (i = (unsigned)optind + 2; i < (unsigned)argc; i++)
 		(void)nftw(argv[i], add_path, 16, FTW_PHYS);
 	keep_sendable();
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	start = now();
 	for (i = 0; i < n; i++) {
 		senders[i].first = i;
