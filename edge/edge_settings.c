@@ -26,7 +26,8 @@ static const struct conf_row own[] = {
 	 "How much of the cache's file is made ready ahead while nothing else happens; at most a "
 	 "32nd of the quota."},
 	{"data", "journal", CONF_SIZE, "16MiB", 0, 1024 * MIB, NULL,
-	 "File in which images are durable after one flush, beside the quota; at most a 32nd of it. "
+	 "File in which images are durable after one flush, beside the quota; at most a 32nd of "
+	 "it. "
 	 "0: none."},
 	{"central", "url", CONF_STRING, "", 0, 0, NULL,
 	 "https://host:port of central; http on loopback only. Empty: images stay here, owed."},
