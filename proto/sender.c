@@ -114,6 +114,14 @@ backoff(unsigned *failures, uint64_t jitter)
 	return 100 + (int64_t)(jitter % (uint64_t)cap);
 }
 
+/* What could not be packed yet perhaps can be now: announced, or compared. */
+static void
+more_to_pack(struct sender *s)
+{
+	if (s->idle_empty)
+		s->idle_until_ms = INT64_MIN / 2;
+}
+
 /* A round of holdings is due; it reaches as far as the ledger does when it begins. */
 static void
 ask_all(struct sender *s, bool whole)
@@ -174,6 +182,7 @@ on_ledger(struct sender *s, const struct sender_event *ev, struct sender_actions
 	s->sending_ledger = false;
 	if ((ev->status == 200 || ev->status == 409) && ev->agrees) {
 		s->announced = ev->number;
+		more_to_pack(s);
 	} else if (ev->status == 409) {
 		if (!s->stepped_back)
 			(void)act(out, SENDER_STEPPED_BACK);
@@ -215,6 +224,8 @@ on_applied(struct sender *s, const struct sender_event *ev)
 	/* An answer that covers nothing ends the round; the next hello decides anew. */
 	s->ask_next = s->applying ? s->ask_next + s->applying : s->ask_until + 1;
 	s->applying = 0;
+	if (s->ask_next > s->ask_until)
+		more_to_pack(s);
 }
 
 static void
@@ -380,6 +391,7 @@ on_packed(struct sender *s, const struct sender_event *ev)
 	memset(slot, 0, sizeof(*slot));
 	if (!ev->size) {
 		s->idle_until_ms = ev->now_ms + SENDER_QUIET_MS;
+		s->idle_empty = true;
 		return;
 	}
 	slot->state = SLOT_READY;
@@ -396,6 +408,7 @@ on_failed(struct sender *s, const struct sender_event *ev)
 	if (slot->state == SLOT_PACKING) {
 		memset(slot, 0, sizeof(*slot));
 		s->idle_until_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		s->idle_empty = false;
 	} else if (slot->state == SLOT_CLOSING || slot->state == SLOT_SENDING) {
 		slot->state = SLOT_READY;
 		slot->asked = false;

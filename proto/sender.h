@@ -144,7 +144,8 @@ struct sender {
 	} slots[SENDER_SLOTS];
 	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
 	uint64_t rate;	       /* bytes per second, smoothed; 0: unknown  */
-	int64_t idle_until_ms; /* nothing to pack, or no room at central */
+	int64_t idle_until_ms; /* nothing to pack, or packing failed      */
+	bool idle_empty;       /* the former: there may be something once more is announced */
 };
 
 /* epoch, losses: of the last hello that was committed; zero: none. */

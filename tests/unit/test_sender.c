@@ -265,6 +265,36 @@ sender_step__R22_fresh_images_flow_while_the_ledger_is_compared(void **state)
 	assert_int_equal(p.out.a[i].number, 10); /* only what is above */
 }
 
+/* There was nothing to pack yet; then it was compared, or announced: no second is lost. */
+static void
+sender_step__R7_what_may_be_packed_now_is_packed_now(void **state)
+{
+	struct sender_event nothing = {.kind = SENDER_PACKED};
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	hello(&p, &epoch_a, 1);
+	p.work = 100000;
+	tick(&p);
+	assert_true(did(&p, SENDER_MAKE_PACK));
+	step(&p, &nothing);
+	assert_false(did(&p, SENDER_MAKE_PACK));
+	tick(&p);
+	assert_false(did(&p, SENDER_MAKE_PACK));
+	answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	applied(&p);
+	assert_true(did(&p, SENDER_MAKE_PACK));
+	step(&p, &nothing);
+	p.head = 11;
+	tick(&p);
+	assert_true(did(&p, SENDER_SEND_LEDGER));
+	assert_false(did(&p, SENDER_MAKE_PACK));
+	answer(&p, SENDER_LEDGER, 0, 200, 11);
+	assert_true(did(&p, SENDER_MAKE_PACK));
+}
+
 static void
 sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
 {
@@ -444,6 +474,7 @@ main(void)
 		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
 		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
 		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
+		cmocka_unit_test(sender_step__R7_what_may_be_packed_now_is_packed_now),
 		cmocka_unit_test(sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot),
 	};
 
