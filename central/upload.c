@@ -348,15 +348,16 @@ next_frame(struct frames *in, bool *got, struct err *e)
 static int
 write_frame(struct open_upload *o, const struct frames *in, uint64_t skip, struct err *e)
 {
-	struct buf plain = BUF_INIT;
-	int rc = frame_read(&in->f, in->payload, &plain, e);
+	struct buf room = BUF_INIT;
+	size_t n = (size_t)(in->f.plain - skip);
+	const unsigned char *plain;
+	int rc = frame_view(&in->f, in->payload, &room, &plain, e);
 
 	if (!rc)
-		rc = vault_write(o->file, in->f.offset + skip, plain.data + skip, plain.len - skip,
-				 e);
+		rc = vault_write(o->file, in->f.offset + skip, plain + skip, n, e);
 	if (!rc)
-		rc = pack_check_add(o->check, plain.data + skip, plain.len - skip, e);
-	buf_fini(&plain);
+		rc = pack_check_add(o->check, plain + skip, n, e);
+	buf_fini(&room);
 	return rc;
 }
 

@@ -39,6 +39,25 @@ code(struct buf *out, enum frame_coding coding, const void *plain, size_t n, siz
 	return -1;
 }
 
+static void
+write_head(unsigned char h[FRAME_HEAD], enum frame_coding coding, uint64_t offset,
+	   const void *plain, size_t n, size_t payload)
+{
+	memset(h, 0, FRAME_HEAD);
+	memcpy(h, magic, 4);
+	h[4] = (unsigned char)coding;
+	buf_set_u64(h + 8, offset);
+	buf_set_u32(h + 16, (uint32_t)n);
+	buf_set_u32(h + 20, (uint32_t)payload);
+	buf_set_u64(h + 24, xxh64_of(plain, n));
+}
+
+void
+frame_stored(unsigned char head[FRAME_HEAD], uint64_t offset, const void *plain, size_t n)
+{
+	write_head(head, FRAME_STORED, offset, plain, n, n);
+}
+
 int
 frame_write(struct buf *out, enum frame_coding coding, uint64_t offset, const void *plain, size_t n,
 	    struct err *e)
@@ -57,13 +76,7 @@ frame_write(struct buf *out, enum frame_coding coding, uint64_t offset, const vo
 		return err_set(e, ERR_LOCAL, 0, "no memory for a frame");
 	if (coding == FRAME_STORED)
 		memcpy(h + FRAME_HEAD, plain, n);
-	memset(h, 0, FRAME_HEAD);
-	memcpy(h, magic, 4);
-	h[4] = (unsigned char)coding;
-	buf_set_u64(h + 8, offset);
-	buf_set_u32(h + 16, (uint32_t)n);
-	buf_set_u32(h + 20, (uint32_t)payload);
-	buf_set_u64(h + 24, xxh64_of(plain, n));
+	write_head(h, coding, offset, plain, n, payload);
 	out->len += FRAME_HEAD + payload;
 	return 0;
 }
@@ -110,5 +123,23 @@ frame_read(const struct frame *f, const void *payload, struct buf *plain, struct
 	if (got != f->plain || xxh64_of(to, f->plain) != f->checksum)
 		return err_set(e, ERR_PEER, 0, "a frame whose bytes are wrong");
 	plain->len += f->plain;
+	return 0;
+}
+
+int
+frame_view(const struct frame *f, const void *payload, struct buf *room,
+	   const unsigned char **plain, struct err *e)
+{
+	size_t at = room->len;
+	int rc;
+
+	if (f->coding != FRAME_STORED) {
+		rc = frame_read(f, payload, room, e);
+		*plain = rc ? NULL : room->data + at;
+		return rc;
+	}
+	if (xxh64_of(payload, f->plain) != f->checksum)
+		return err_set(e, ERR_PEER, 0, "a frame whose bytes are wrong");
+	*plain = payload;
 	return 0;
 }

@@ -30,9 +30,14 @@ struct frame {
 /* Appends one frame; n is 1 to FRAME_PLAIN_MAX. Falls back to stored where coding saves nothing. */
 int frame_write(struct buf *out, enum frame_coding coding, uint64_t offset, const void *plain,
 		size_t n, struct err *e);
+/* The header of a stored frame of n plain bytes that lie behind it; n is 1 to FRAME_PLAIN_MAX. */
+void frame_stored(unsigned char head[FRAME_HEAD], uint64_t offset, const void *plain, size_t n);
 /* Reads a header from the first FRAME_HEAD bytes. */
 int frame_head(struct frame *out, const void *head, struct err *e);
 /* Appends the plain bytes of a payload of f->payload bytes; nothing is appended on failure. */
 int frame_read(const struct frame *f, const void *payload, struct buf *plain, struct err *e);
+/* *plain: f->plain bytes, in the payload itself where it is stored, else in room. */
+int frame_view(const struct frame *f, const void *payload, struct buf *room,
+	       const unsigned char **plain, struct err *e);
 
 #endif

@@ -19,6 +19,7 @@ struct call { /* one easy handle, used again */
 	CURL *easy;
 	struct curl_slist *headers;
 	struct buf send, got;
+	bool give_back;
 	bool head; /* the method: its answer is in a header */
 	uint64_t id, max;
 	curl_off_t moved; /* bytes, both ways, and when that changed last */
@@ -278,6 +279,7 @@ http_client_submit(struct http_client *h, struct http_call *call, struct err *e)
 	}
 	k->send = call->body;
 	buf_init(&call->body);
+	k->give_back = call->give_back;
 	k->id = call->id;
 	memcpy(k->asked, call->epoch, sizeof(k->asked));
 	k->max = h->c.max_body;
@@ -319,6 +321,10 @@ finish(struct http_client *h, struct call *k, CURLcode result, struct http_done 
 	*at = k->next;
 	curl_slist_free_all(k->headers);
 	k->headers = NULL;
+	if (k->give_back) {
+		out->spent = k->send;
+		buf_init(&k->send);
+	}
 	buf_fini(&k->send);
 	k->next = h->spare;
 	h->spare = k;

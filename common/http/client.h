@@ -26,6 +26,7 @@ struct http_call {
 	char path[HTTP_PATH_SIZE];
 	char epoch[33];
 	struct buf body; /* sent; freed by the client                    */
+	bool give_back;	 /* may: in the answer, as `spent`               */
 	bool ranged;
 	uint64_t range_first, range_n;
 	unsigned seconds; /* the whole call at most; 0: no such limit     */
@@ -33,8 +34,9 @@ struct http_call {
 
 struct http_done {
 	uint64_t id;
-	int status;	 /* 0: nobody answered; what says why            */
-	struct buf body; /* the caller frees it; of HEAD: what Salamander-Offsets said */
+	int status;	  /* 0: nobody answered; what says why            */
+	struct buf body;  /* the caller frees it; of HEAD: what Salamander-Offsets said */
+	struct buf spent; /* the body that was sent, if it was to be given back: the caller's */
 	uint64_t sent;
 	int64_t ms;
 	char what[HTTP_WHAT_SIZE];

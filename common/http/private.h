@@ -5,6 +5,7 @@
 #define SALAMANDER_COMMON_HTTP_PRIVATE_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stddef.h>
 
 #include "common/base/buf.h"
@@ -15,13 +16,16 @@ struct err;
 struct watch;	/* opaque: deadlines over all connections */
 struct watched; /* opaque: one connection                 */
 
-enum { DAEMONS_MAX = 32 };
+enum { DAEMONS_MAX = 32, SPARE_BODIES = 4 };
 
 struct http_server {
 	struct http_config c; /* set once */
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	unsigned n_daemons;
 	struct buf cert, key, ca;
+	pthread_mutex_t mu;
+	/* guarded by mu */
+	struct buf spare[SPARE_BODIES]; /* memory of large bodies, for the next ones */
 	struct watch *watch;
 };
 

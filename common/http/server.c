@@ -23,6 +23,10 @@
 #include "common/os/file.h"
 
 enum { LISTEN_MAX = 32, HEADER_MAX = 16384, PEM_MAX = 1 << 20, IDLE_SECONDS = 120 };
+enum {
+	POOL_BYTES = 256 << 10, /* a connection's; half of it is one read */
+	LARGE_BODY = 1 << 20
+};
 
 static const struct conf_row rows[] = {
 	{"http", "listen", CONF_LIST, "", 0, 0, NULL,
@@ -276,6 +280,43 @@ numeric_address(struct MHD_Connection *c, char out[HTTP_ADDRESS_SIZE])
 		out[0] = '\0';
 }
 
+/*
+ * Fresh memory costs a page fault for each 4 KiB, more than all that is done with the bytes:
+ * a large body gets what one before it had, and is never moved while it grows.
+ */
+static void
+take_room(struct http_server *s, struct buf *body, size_t n)
+{
+	unsigned i;
+
+	if (n < LARGE_BODY)
+		return;
+	(void)pthread_mutex_lock(&s->mu);
+	for (i = 0; i < SPARE_BODIES && !body->data; i++)
+		if (s->spare[i].data) {
+			*body = s->spare[i];
+			buf_init(&s->spare[i]);
+		}
+	(void)pthread_mutex_unlock(&s->mu);
+	buf_clear(body);
+	(void)buf_reserve(body, n); /* a failure shows when the body comes */
+}
+
+static void
+give_room(struct http_server *s, struct buf *body)
+{
+	unsigned i;
+
+	(void)pthread_mutex_lock(&s->mu);
+	for (i = 0; i < SPARE_BODIES && body->cap >= LARGE_BODY; i++)
+		if (!s->spare[i].data) {
+			s->spare[i] = *body;
+			buf_init(body);
+		}
+	(void)pthread_mutex_unlock(&s->mu);
+	buf_fini(body);
+}
+
 static enum MHD_Result
 begin(struct http_server *s, struct MHD_Connection *c, const char *path, const char *method,
       void **slot)
@@ -314,6 +355,8 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	if (length && strtoull(length, NULL, 10) > route->max_body)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
+	if (length)
+		take_room(s, &x->body, (size_t)strtoull(length, NULL, 10));
 	return MHD_YES;
 }
 
@@ -369,14 +412,14 @@ static void
 completed(void *arg, struct MHD_Connection *c, void **slot, enum MHD_RequestTerminationCode how)
 {
 	struct exchange *x = *slot;
+	struct http_server *s = arg;
 
-	(void)arg;
 	(void)c;
 	(void)how;
 	if (!x)
 		return;
 	watch_idle(x->watched);
-	buf_fini(&x->body);
+	give_room(s, &x->body);
 	free(x);
 	*slot = NULL;
 }
@@ -479,8 +522,8 @@ start_one(struct http_server *s, const char *text, struct err *e)
 		complain, NULL, MHD_OPTION_CONNECTION_LIMIT, s->c.max_connections,
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->c.max_per_address,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX + 65536,
-		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX + POOL_BYTES,
+		MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
 		watch_connection, s->watch, MHD_OPTION_ARRAY, tls ? more : none, MHD_OPTION_END);
 	if (!s->daemons[s->n_daemons]) {
 		file_close(fd);
@@ -541,6 +584,7 @@ http_start(struct http_server **out, const struct http_config *c, struct err *e)
 	if (!s)
 		return err_set(e, ERR_LOCAL, 0, "no memory for the HTTP server");
 	s->c = *c;
+	(void)pthread_mutex_init(&s->mu, NULL);
 	if (c->cert[0]) {
 		rc = read_pem(&s->cert, c->cert, e);
 		if (!rc)
@@ -575,5 +619,8 @@ http_stop(struct http_server *s)
 	buf_fini(&s->cert);
 	buf_fini(&s->key);
 	buf_fini(&s->ca);
+	for (i = 0; i < SPARE_BODIES; i++)
+		buf_fini(&s->spare[i]);
+	(void)pthread_mutex_destroy(&s->mu);
 	free(s);
 }

@@ -32,6 +32,35 @@ frame_write__golden_stored_frame(void **state)
 }
 
 static void
+frame_stored__is_what_frame_write_gives(void **state)
+{
+	unsigned char own[FRAME_HEAD];
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	assert_int_equal(frame_write(&b, FRAME_STORED, 513, "abc", 3, NULL), 0);
+	frame_stored(own, 513, "abc", 3);
+	assert_memory_equal(own, b.data, FRAME_HEAD);
+	buf_fini(&b);
+}
+
+/* What is stored is looked at where it lies, and checked all the same. */
+static void
+look_at(const struct frame *f, unsigned char *payload, const unsigned char *plain, size_t n)
+{
+	struct buf room = BUF_INIT;
+	const unsigned char *p = NULL;
+
+	assert_int_equal(frame_view(f, payload, &room, &p, NULL), 0);
+	assert_memory_equal(p, plain, n);
+	assert_true((f->coding == FRAME_STORED) == (p == payload));
+	buf_fini(&room);
+	payload[f->payload / 2] ^= 1;
+	assert_int_equal(frame_view(f, payload, &room, &p, NULL), ERR_PEER);
+	buf_fini(&room);
+}
+
+static void
 round_trip(enum frame_coding coding, const unsigned char *plain, size_t n, bool smaller)
 {
 	struct buf b = BUF_INIT, back = BUF_INIT;
@@ -45,6 +74,7 @@ round_trip(enum frame_coding coding, const unsigned char *plain, size_t n, bool 
 	assert_int_equal(frame_read(&f, b.data + FRAME_HEAD, &back, NULL), 0);
 	assert_int_equal(back.len, n);
 	assert_memory_equal(back.data, plain, n);
+	look_at(&f, b.data + FRAME_HEAD, plain, n);
 	buf_fini(&b);
 	buf_fini(&back);
 }
@@ -116,6 +146,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frame_write__golden_stored_frame),
+		cmocka_unit_test(frame_stored__is_what_frame_write_gives),
 		cmocka_unit_test(frame_read__gives_back_what_was_written_in_every_coding),
 		cmocka_unit_test(frame_write__refuses_more_than_a_frame_holds),
 		cmocka_unit_test(frame_read__R14_expansion_is_bounded_and_every_bit_counts),

@@ -18,11 +18,13 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/http/client.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
 #include "tests/lib/folder.h"
 
-enum { ANSWER = 8 << 20, RIGHT_OPEN = 1, RIGHT_SHUT = 2, TRIES = 300, STEP_MS = 100 };
+enum { ANSWER = 8 << 20, LARGE = 4 << 20 };
+enum { RIGHT_OPEN = 1, RIGHT_SHUT = 2, TRIES = 300, STEP_MS = 100 };
 
 static struct clock_manual now;
 static struct http_server *server;
@@ -65,6 +67,7 @@ allowed(void *node, const char *site, unsigned right)
 }
 
 static const struct http_route routes[] = {{"POST", "/echo", RIGHT_OPEN, 100000, echo},
+					   {"POST", "/large", RIGHT_OPEN, LARGE, echo},
 					   {"GET", "/much", RIGHT_OPEN, 0, give_much},
 					   {"GET", "/fail/", RIGHT_OPEN, 0, fail_as_told},
 					   {"POST", "/shut", RIGHT_SHUT, 100, echo}};
@@ -273,6 +276,46 @@ http_watch__who_does_not_read_its_answer_is_cut(void **state)
 	(void)close(fd);
 }
 
+/* The same memory for one body after the other, of any length, at both ends. */
+static void
+http_client__large_bodies_arrive_whole_in_memory_that_is_used_again(void **state)
+{
+	static const size_t sizes[] = {3 << 20, (1 << 20) + 1, 100, LARGE, 2 << 20};
+	char url[64];
+	struct http_client_config c = {.url = url,
+				       .site = "north",
+				       .cert = "",
+				       .key = "",
+				       .ca = "",
+				       .connect_ms = 5000,
+				       .max_body = LARGE};
+	struct http_client *client;
+	struct buf memory = BUF_INIT;
+	size_t i, k;
+
+	(void)state;
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
+	assert_int_equal(http_client_open(&client, &c, NULL), 0);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct http_call post = {.method = "POST", .path = "/large", .give_back = true};
+		struct http_done done;
+
+		post.body = memory;
+		buf_clear(&post.body);
+		for (k = 0; k < sizes[i]; k++)
+			buf_put_u8(&post.body, (unsigned)((k * 7 + i) & 0xff));
+		assert_int_equal(http_client_ask(client, &post, &done, NULL), 0);
+		assert_int_equal(done.status, 200);
+		assert_int_equal(done.body.len, sizes[i]);
+		assert_int_equal(done.spent.len, sizes[i]);
+		assert_memory_equal(done.body.data, done.spent.data, sizes[i]);
+		buf_fini(&done.body);
+		memory = done.spent;
+	}
+	buf_fini(&memory);
+	http_client_close(client);
+}
+
 static void
 http_start__bounds_connections_per_address_and_in_total(void **state)
 {
@@ -350,6 +393,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			http_start__bounds_connections_per_address_and_in_total, make_server,
 			drop_server),
+		cmocka_unit_test_setup_teardown(
+			http_client__large_bodies_arrive_whole_in_memory_that_is_used_again,
+			make_server, drop_server),
 		cmocka_unit_test(http_check_settings__wants_tls_whole_and_plain_http_at_home),
 	};
 
