@@ -109,7 +109,7 @@ $(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
 # Programs with threads of their own: run under ThreadSanitizer as well.
-THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c associations.c dimse.c clog.c) tests/pair/test_keep.c tests/pair/test_threads.c)
+THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c associations.c dimse.c clog.c) tests/pair/test_keep.c tests/pair/test_threads.c tests/pair/test_errand.c)
 
 check: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools tests

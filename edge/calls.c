@@ -175,16 +175,28 @@ int
 calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
 	    bool first, struct err *err)
 {
-	struct buf plain = BUF_INIT;
-	int rc = n ? packing_read(p, e, offset, n, &plain, err) : 0;
+	unsigned char *head;
+	size_t at;
+	int rc = 0;
 
 	pack_path(out, "PATCH", p, PIECE_SECONDS); /* a stall drops it much sooner */
+	out->body = p->piece;			   /* it comes back with the answer */
+	out->give_back = true;
+	buf_init(&p->piece);
+	buf_clear(&out->body);
 	buf_put_u32(&out->body, first ? (uint32_t)p->manifest.len : 0);
 	if (first)
 		buf_put(&out->body, p->manifest.data, p->manifest.len);
-	if (!rc && n)
-		rc = frame_write(&out->body, FRAME_STORED, offset, plain.data, n, err);
-	buf_fini(&plain);
+	at = out->body.len;
+	if (n && !buf_reserve(&out->body, FRAME_HEAD + n)) {
+		rc = err_set(err, ERR_LOCAL, 0, "no memory for a piece of a pack");
+	} else if (n) { /* read to where it is sent from */
+		out->body.len += FRAME_HEAD;
+		rc = packing_read(p, e, offset, n, &out->body, err);
+		head = out->body.data + at;
+		if (!rc)
+			frame_stored(head, offset, head + FRAME_HEAD, n);
+	}
 	if (rc)
 		buf_fini(&out->body);
 	return rc;

@@ -30,7 +30,13 @@ packing_fini(struct packing *p)
 	store_read_close(p->reader);
 	pack_close(p->pack);
 	buf_fini(&p->manifest);
-	memset(p, 0, sizeof(*p));
+	*p = (struct packing){.piece = p->piece};
+}
+
+void
+packing_free_memory(struct packing *p)
+{
+	buf_fini(&p->piece);
 }
 
 /* --- choosing --- */

@@ -27,6 +27,7 @@ struct packing {	   /* one slot */
 	struct store_reader *reader; /* of the member read last */
 	size_t reading;
 	uint64_t bad_seq; /* packing_read found it damaged */
+	struct buf piece; /* memory for the next one, whatever the pack; the rest is per pack */
 };
 
 /* Of what waits above `above` and is announced up to `announced` (R7); none: pack stays NULL. */
@@ -48,6 +49,7 @@ int packing_receipt(struct packing *p, struct edge *e, const void *receipt, size
  */
 int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n,
 		     struct err *err);
-void packing_fini(struct packing *p); /* leaves it empty */
+void packing_fini(struct packing *p); /* leaves it empty, but for the memory */
+void packing_free_memory(struct packing *p);
 
 #endif

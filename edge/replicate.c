@@ -12,6 +12,7 @@
 #include "common/store/store.h"
 #include "edge/calls.h"
 #include "edge/edge.h"
+#include "edge/errand.h"
 #include "edge/holdings.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
@@ -29,10 +30,11 @@ struct replicate {
 	struct link *link;
 	pthread_t thread;
 	bool threaded;
+	struct errands *errands; /* NULL: turned by hand; they run here and now */
 	_Atomic bool stopping, hello_wanted;
 	/* replicate's thread only */
 	struct sender sender;
-	struct packing slots[SENDER_SLOTS];
+	struct packing slots[SENDER_SLOTS]; /* an errand's while it is under way */
 	struct sender_event queue[EVENTS_MAX];
 	unsigned n_events;
 	struct http_done *answer;  /* of the event that is stepped now */
@@ -196,70 +198,20 @@ note_software(struct replicate *r, struct err *err)
 /* --- actions --- */
 
 static int
-submit(struct replicate *r, enum sender_request kind, unsigned slot, struct http_call *call,
-       struct err *err)
+submit_as(struct replicate *r, enum sender_request kind, unsigned slot, struct http_call *call,
+	  const struct id128 *epoch, struct err *err)
 {
-	struct id128 epoch = r->sender.epoch;
-
 	call->id = (uint64_t)kind << KIND_SHIFT | slot;
 	if (kind != SENDER_HELLO)
-		hex_of(epoch.b, sizeof(epoch.b), call->epoch);
+		hex_of(epoch->b, sizeof(epoch->b), call->epoch);
 	return link_submit(r->link, call, err);
 }
 
 static int
-send_piece(struct replicate *r, const struct sender_action *a, struct err *err)
+submit(struct replicate *r, enum sender_request kind, unsigned slot, struct http_call *call,
+       struct err *err)
 {
-	struct packing *p = &r->slots[a->slot];
-	struct http_call call;
-	int rc = calls_piece(&call, p, r->e, a->number, (size_t)a->count, a->first, err);
-
-	if (rc == ERR_CORRUPT && p->bad_seq) {
-		/* Our own copy is damaged: out with it, the rest is packed anew. */
-		uint64_t bad = p->bad_seq;
-
-		err_clear(err);
-		calls_drop(&call, p);
-		rc = packing_dissolve(p, r->e, &bad, 1, err);
-		if (rc)
-			return rc;
-		push(r, SENDER_UNPACKED, a->slot, 0);
-		return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
-	}
-	return rc ? rc : submit(r, SENDER_PIECE, a->slot, &call, err);
-}
-
-static int
-take_receipt(struct replicate *r, const struct sender_action *a, struct err *err)
-{
-	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor, r->answer->body.data,
-					     r->answer->body.len, err);
-	int rc = m ? packing_receipt(&r->slots[a->slot], r->e, m->receipt.data, m->receipt.len, err)
-		   : ERR_PEER;
-
-	message_free(m);
-	if (!rc)
-		push(r, SENDER_UNPACKED, a->slot, 0);
-	return rc;
-}
-
-static int
-unpack(struct replicate *r, const struct sender_action *a, struct err *err)
-{
-	Sync__UploadAnswer *m = message_read(&sync__upload_answer__descriptor, r->answer->body.data,
-					     r->answer->body.len, err);
-	struct http_call call;
-	int rc;
-
-	if (!m)
-		return ERR_PEER;
-	calls_drop(&call, &r->slots[a->slot]);
-	rc = packing_dissolve(&r->slots[a->slot], r->e, m->bad, m->n_bad, err);
-	message_free(m);
-	if (rc)
-		return rc;
-	push(r, SENDER_UNPACKED, a->slot, 0);
-	return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
+	return submit_as(r, kind, slot, call, &r->sender.epoch, err);
 }
 
 static int
@@ -283,42 +235,89 @@ begin_holdings(struct replicate *r, const struct sender_action *a, struct err *e
 	return rc;
 }
 
-static int
-make_pack(struct replicate *r, const struct sender_action *a, struct err *err)
+/* What could not be done is tried again: by the slot, or by the next hello. */
+static void
+failed(struct replicate *r, const struct sender_action *a, const struct err *err)
 {
-	struct packing *p = &r->slots[a->slot];
-	int rc = packing_make(p, r->e, a->number, r->sender.announced, a->oldest, err);
+	struct sender_event ev = {.kind = SENDER_FAILED, .slot = a->slot};
 
-	if (!rc) {
-		push(r, SENDER_PACKED, a->slot, p->pack ? pack_size(p->pack) : 0);
-		r->queue[r->n_events - 1].last = packing_last(p);
+	log_err(LOG_ERROR, "replicate", err);
+	switch (a->kind) {
+	case SENDER_MAKE_PACK:
+	case SENDER_SEND_PIECE:
+	case SENDER_TAKE_RECEIPT:
+	case SENDER_UNPACK:
+	case SENDER_GIVE_UP:
+		break;
+	case SENDER_ASK_PLACES: /* as if central had failed */
+		ev.kind = SENDER_ANSWERED;
+		ev.request = SENDER_PLACE;
+		ev.status = 500;
+		ev.ours = true;
+		break;
+	case SENDER_SAY_HELLO:
+	case SENDER_SEND_LEDGER:
+	case SENDER_ASK_HOLDINGS:
+	case SENDER_NEW_EPOCH:
+	case SENDER_APPLY_HOLDINGS:
+	case SENDER_STEPPED_BACK: /* as if nobody had answered */
+		ev.kind = SENDER_ANSWERED;
+		ev.request = a->kind == SENDER_SAY_HELLO      ? SENDER_HELLO
+			     : a->kind == SENDER_SEND_LEDGER  ? SENDER_LEDGER
+			     : a->kind == SENDER_ASK_HOLDINGS ? SENDER_ASK
+							      : SENDER_DISSOLVE;
+		/* Another epoch must not be taken for known before it is committed. */
+		sender_forget(&r->sender);
+		break;
 	}
-	return rc;
+	if (r->n_events < EVENTS_MAX)
+		r->queue[r->n_events++] = ev;
 }
 
-/* R17: it failed for its own sake too often. Each member is read, and tried again later. */
-static int
-give_up(struct replicate *r, const struct sender_action *a, struct err *err)
+/* What came of an errand: the sender hears of it, and what it read is sent. */
+static void
+end_errand(struct replicate *r, struct errand *x)
 {
-	struct packing *p = &r->slots[a->slot];
-	size_t i, n = pack_count(p->pack);
-	uint64_t *seqs = calloc(n + 1, sizeof(*seqs));
-	struct http_call call;
-	int rc;
+	bool idle = x->tells && x->event.kind == SENDER_PACKED && !x->event.size;
+	int rc = x->rc;
+	unsigned i;
 
-	if (!seqs)
-		return err_set(err, ERR_LOCAL, 0, "no memory to give a pack up");
-	for (i = 0; i < n; i++)
-		seqs[i] = pack_member(p->pack, i)->seq;
-	log_line(LOG_ERROR, "pack.given_up", "members=%zu first_seq=%llu", n,
-		 (unsigned long long)seqs[0]);
-	calls_drop(&call, p);
-	rc = packing_dissolve(p, r->e, seqs, n, err);
-	free(seqs);
+	for (i = 0; !rc && idle && i < SENDER_SLOTS; i++)
+		if (r->sender.slots[i].state == SLOT_EMPTY)
+			packing_free_memory(&r->slots[i]); /* nothing more to send for now */
+	if (!rc && x->tells && r->n_events < EVENTS_MAX)
+		r->queue[r->n_events++] = x->event;
+	/* R22, R7: a request says the epoch in which it was decided, whatever came meanwhile. */
+	if (!rc && x->request)
+		rc = submit_as(r, x->request, x->action.slot, &x->call, &x->epoch, &x->err);
 	if (rc)
-		return rc;
-	push(r, SENDER_UNPACKED, a->slot, 0);
-	return submit(r, SENDER_DISSOLVE, a->slot, &call, err);
+		failed(r, &x->action, &x->err);
+	errand_free(x);
+}
+
+/* By the threads for them; by this one where a test turns the replicator by hand. */
+static int
+run_errand(struct replicate *r, const struct sender_action *a, struct err *err)
+{
+	struct errand *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_set(err, ERR_LOCAL, 0, "no memory for a pack");
+	x->action = *a;
+	x->slot = &r->slots[a->slot];
+	x->announced = r->sender.announced;
+	x->epoch = r->sender.epoch;
+	if (a->kind == SENDER_TAKE_RECEIPT || a->kind == SENDER_UNPACK) {
+		x->answer = r->answer->body; /* nobody else reads it */
+		buf_init(&r->answer->body);
+	}
+	if (r->errands) {
+		errands_give(r->errands, x);
+	} else {
+		errand_run(x, r->e);
+		end_errand(r, x);
+	}
+	return 0;
 }
 
 static int
@@ -367,15 +366,11 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 	case SENDER_APPLY_HOLDINGS:
 		return begin_holdings(r, a, err);
 	case SENDER_MAKE_PACK:
-		return make_pack(r, a, err);
 	case SENDER_SEND_PIECE:
-		return send_piece(r, a, err);
 	case SENDER_TAKE_RECEIPT:
-		return take_receipt(r, a, err);
 	case SENDER_UNPACK:
-		return unpack(r, a, err);
 	case SENDER_GIVE_UP:
-		return give_up(r, a, err);
+		return run_errand(r, a, err);
 	case SENDER_ASK_PLACES:
 		return ask_places(r, a, err);
 	case SENDER_STEPPED_BACK:
@@ -384,45 +379,6 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 		return 0;
 	}
 	return 0;
-}
-
-/* What could not be done is tried again: by the slot, or by the next hello. */
-static void
-failed(struct replicate *r, const struct sender_action *a, const struct err *err)
-{
-	struct sender_event ev = {.kind = SENDER_FAILED, .slot = a->slot};
-
-	log_err(LOG_ERROR, "replicate", err);
-	switch (a->kind) {
-	case SENDER_MAKE_PACK:
-	case SENDER_SEND_PIECE:
-	case SENDER_TAKE_RECEIPT:
-	case SENDER_UNPACK:
-	case SENDER_GIVE_UP:
-		break;
-	case SENDER_ASK_PLACES: /* as if central had failed */
-		ev.kind = SENDER_ANSWERED;
-		ev.request = SENDER_PLACE;
-		ev.status = 500;
-		ev.ours = true;
-		break;
-	case SENDER_SAY_HELLO:
-	case SENDER_SEND_LEDGER:
-	case SENDER_ASK_HOLDINGS:
-	case SENDER_NEW_EPOCH:
-	case SENDER_APPLY_HOLDINGS:
-	case SENDER_STEPPED_BACK: /* as if nobody had answered */
-		ev.kind = SENDER_ANSWERED;
-		ev.request = a->kind == SENDER_SAY_HELLO      ? SENDER_HELLO
-			     : a->kind == SENDER_SEND_LEDGER  ? SENDER_LEDGER
-			     : a->kind == SENDER_ASK_HOLDINGS ? SENDER_ASK
-							      : SENDER_DISSOLVE;
-		/* Another epoch must not be taken for known before it is committed. */
-		sender_forget(&r->sender);
-		break;
-	}
-	if (r->n_events < EVENTS_MAX)
-		r->queue[r->n_events++] = ev;
 }
 
 static void
@@ -478,6 +434,11 @@ on_answer(struct replicate *r, struct http_done *done)
 
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
+	if (ev.request == SENDER_PIECE) { /* before the next one is begun */
+		packing_free_memory(&r->slots[ev.slot]);
+		r->slots[ev.slot].piece = done->spent;
+		buf_init(&done->spent);
+	}
 	calls_answer(&ev, done, r->e);
 	note_why(r->e, done);
 	r->answer = done;
@@ -485,6 +446,7 @@ on_answer(struct replicate *r, struct http_done *done)
 	r->answer = NULL;
 	drain(r);
 	buf_fini(&done->body);
+	buf_fini(&done->spent);
 }
 
 /* One page of an answer about holdings; between two of them the ledger has its turn. */
@@ -518,8 +480,12 @@ replicate_turn(struct replicate *r, int timeout_ms)
 	struct sender_event ev = {.kind = SENDER_TIME};
 	struct err err = ERR_INIT;
 	struct http_done done;
+	struct errand *x;
 	bool got;
 
+	while (r->errands && (x = errands_take(r->errands)))
+		end_errand(r, x);
+	drain(r);
 	apply_page(r);
 	if (link_wait(r->link, r->applying ? 0 : timeout_ms, &done, &got, &err)) {
 		log_err(LOG_ERROR, "replicate", &err);
@@ -592,10 +558,13 @@ replicate_free(struct replicate *r)
 
 	if (!r)
 		return;
+	errands_stop(r->errands); /* they wake the link */
 	link_close(r->link);
 	holdings_end(&r->work);
-	for (i = 0; i < SENDER_SLOTS; i++)
+	for (i = 0; i < SENDER_SLOTS; i++) {
 		packing_fini(&r->slots[i]);
+		packing_free_memory(&r->slots[i]);
+	}
 	free(r);
 }
 
@@ -619,7 +588,7 @@ run(void *arg)
 	return NULL;
 }
 
-/* Something was taken in, and can be seen. */
+/* Something was taken in, and can be seen; or an errand ended. */
 static void
 settled(void *arg)
 {
@@ -633,10 +602,13 @@ replicate_start(struct replicate **out, struct edge *e, struct link *link, struc
 
 	if (rc)
 		return rc;
-	if (pthread_create(&(*out)->thread, NULL, run, *out)) {
+	rc = errands_start(&(*out)->errands, e, settled, *out, err);
+	if (!rc && pthread_create(&(*out)->thread, NULL, run, *out))
+		rc = err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+	if (rc) {
 		replicate_free(*out);
 		*out = NULL;
-		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+		return rc;
 	}
 	(*out)->threaded = true;
 	store_on_settled(e->store, settled, *out);
