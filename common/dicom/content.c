@@ -8,12 +8,14 @@
 #include "common/dicom/attrs.h"
 #include "common/dicom/canon.h"
 #include "common/dicom/charset.h"
+#include "common/dicom/items.h"
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
 
 enum {
 	RAW_VALUE_MAX = 4096,	 /* bytes of one value that are kept for the index */
-	RAW_VALUES = 96,	 /* more than there are keys                       */
+	RAW_VALUES = 384,	 /* of attributes and of items together            */
+	RAW_RESERVED = 128,	 /* of these: more than there are keys             */
 	IDENTITY_WITHIN = 65536, /* R1 */
 	OUTLINE_MAX = 65536
 };
@@ -32,7 +34,8 @@ struct content {
 	struct raw raw[RAW_VALUES];
 	unsigned n_raw;
 	struct buf raw_bytes;
-	uint32_t top_tag; /* the top level element under way */
+	uint32_t top_tag;    /* the top level element under way */
+	unsigned item_depth; /* items that are open in it       */
 	bool capture, is_pixels, first_fragment, pixel_fragments, ids_known;
 	uint64_t length, kept_length; /* of the value under way */
 	bool binary, nul_pads;	      /* it is no text; NULs lie behind kept_length */
@@ -73,8 +76,9 @@ nested_key(const struct content *c, const struct scan_element *el)
 		return false;
 	if (c->top_tag == TAG_OTHER_IDS)
 		return el->tag == TAG_PATIENT_ID || el->tag == TAG_PATIENT_ISSUER;
-	return c->top_tag == TAG_ACCESSION_ISSUER &&
-	       (el->tag == 0x00400031u || el->tag == 0x00400032u);
+	if (c->top_tag == TAG_ACCESSION_ISSUER)
+		return el->tag == 0x00400031u || el->tag == 0x00400032u;
+	return key_item(c->top_tag, el->tag) != NULL;
 }
 
 static void
@@ -88,12 +92,19 @@ add_raw(struct content *c, uint32_t tag, bool nested)
 	r->nested = nested;
 }
 
+/* A sequence of many items leaves room for all attributes behind it. */
+static bool
+may_nest(const struct content *c)
+{
+	return c->n_raw < RAW_VALUES - RAW_RESERVED;
+}
+
 static void
 begin_capture(struct content *c, const struct scan_element *el)
 {
 	bool top = el->depth == 0 && (el->tag == TAG_CHARSET || key_find(el->tag));
 
-	c->capture = (top || nested_key(c, el)) && c->n_raw < RAW_VALUES;
+	c->capture = (top && c->n_raw < RAW_VALUES) || (nested_key(c, el) && may_nest(c));
 	if (c->capture)
 		add_raw(c, el->tag, el->depth > 0);
 }
@@ -162,6 +173,7 @@ on_element(void *arg, const struct scan_element *el)
 
 	if (el->depth == 0) {
 		c->top_tag = el->tag;
+		c->item_depth = 0;
 		if (el->tag > TAG_SOP_INSTANCE)
 			c->ids_known = true;
 		if (c->wants_outline)
@@ -374,6 +386,14 @@ on_fragment_mark(struct content *c, enum scan_mark mark, uint64_t offset, uint32
 	}
 }
 
+static bool
+keeps_items(uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+
+	return k && (k->kind == KEY_IDS || k->kind == KEY_ITEMS);
+}
+
 static void
 on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 {
@@ -384,11 +404,12 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 		c->is_pixels = c->capture = false;
 		break;
 	case SCAN_ITEM:
-		if (c->top_tag == TAG_OTHER_IDS && c->n_raw < RAW_VALUES)
+		if (c->item_depth++ == 0 && keeps_items(c->top_tag) && may_nest(c))
 			add_raw(c, ITEM, true);
 		add_tag(c, ITEM);
 		break;
 	case SCAN_ITEM_END:
+		c->item_depth -= c->item_depth > 0;
 		add_tag(c, 0xfffee00du);
 		break;
 	case SCAN_SEQUENCE_END: /* as an element without a value: so an empty sequence is one */
@@ -552,6 +573,41 @@ put_nested(struct text *t, unsigned i)
 	}
 }
 
+/* What key_item names of each item (items.h): raw values from i on. */
+static void
+put_items(struct text *t, const struct key *key, unsigned i)
+{
+	struct buf items = BUF_INIT;
+	size_t whole = 0;
+
+	for (; i < t->c->n_raw && t->c->raw[i].nested; i++) {
+		const struct raw *r = &t->c->raw[i];
+		const struct key_item *k = key_item(key->tag, r->tag);
+		struct key text_key = {r->tag, "LO", key->level, KEY_TEXT, ""};
+
+		if (r->tag == ITEM) {
+			if (items.len <= ATTRS_VALUE_MAX)
+				whole = items.len;
+			items_begin(&items);
+		}
+		if (!k || r->length == 0 || items.len == 0)
+			continue;
+		buf_clear(&t->value);
+		if (strcmp(k->vr, "UI") == 0)
+			buf_put(&t->value, raw_value(t->c, r),
+				uid_trim((const char *)raw_value(t->c, r), r->length));
+		else
+			put_text(t, &text_key, raw_value(t->c, r), r->length);
+		items_put(&items, r->tag, (const char *)t->value.data, t->value.len);
+	}
+	if (items.len <= ATTRS_VALUE_MAX)
+		whole = items.len;
+	buf_clear(&t->value);
+	buf_put(&t->value, items.data, whole);
+	t->value.failed = t->value.failed || buf_failed(&items);
+	buf_fini(&items);
+}
+
 static struct buf *
 set_for(struct object_info *info, enum key_level level)
 {
@@ -603,6 +659,9 @@ put_attribute(struct text *t, const struct key *key)
 	case KEY_IDS:
 	case KEY_ISSUER:
 		put_nested(t, i + 1);
+		break;
+	case KEY_ITEMS:
+		put_items(t, key, i + 1);
 		break;
 	case KEY_PLAIN:
 	case KEY_DATE:

@@ -8,6 +8,7 @@ static const struct key keys[] = {
 	{0x00080013u, "TM", KEY_INSTANCE, KEY_TIME, "InstanceCreationTime"},
 	{0x00080016u, "UI", KEY_INSTANCE, KEY_UID, "SOPClassUID"},
 	{0x00080018u, "UI", KEY_INSTANCE, KEY_UID, "SOPInstanceUID"},
+	{0x0008001au, "UI", KEY_INSTANCE, KEY_UID, "RelatedGeneralSOPClassUID"},
 	{0x00080020u, "DA", KEY_STUDY, KEY_DATE, "StudyDate"},
 	{0x00080021u, "DA", KEY_SERIES, KEY_DATE, "SeriesDate"},
 	{0x00080022u, "DA", KEY_INSTANCE, KEY_DATE, "AcquisitionDate"},
@@ -27,6 +28,7 @@ static const struct key keys[] = {
 	{0x00080201u, "SH", KEY_STUDY, KEY_TEXT, "TimezoneOffsetFromUTC"},
 	{0x00081010u, "SH", KEY_SERIES, KEY_TEXT, "StationName"},
 	{0x00081030u, "LO", KEY_STUDY, KEY_TEXT, "StudyDescription"},
+	{0x00081032u, "SQ", KEY_STUDY, KEY_ITEMS, "ProcedureCodeSequence"},
 	{0x0008103eu, "LO", KEY_SERIES, KEY_TEXT, "SeriesDescription"},
 	{0x00081040u, "LO", KEY_SERIES, KEY_TEXT, "InstitutionalDepartmentName"},
 	{0x00081048u, "PN", KEY_STUDY, KEY_NAME, "PhysiciansOfRecord"},
@@ -35,6 +37,8 @@ static const struct key keys[] = {
 	{0x00081070u, "PN", KEY_SERIES, KEY_NAME, "OperatorsName"},
 	{0x00081080u, "LO", KEY_STUDY, KEY_TEXT, "AdmittingDiagnosesDescription"},
 	{0x00081090u, "LO", KEY_SERIES, KEY_TEXT, "ManufacturerModelName"},
+	{0x00081110u, "SQ", KEY_STUDY, KEY_ITEMS, "ReferencedStudySequence"},
+	{0x00081120u, "SQ", KEY_PATIENT, KEY_ITEMS, "ReferencedPatientSequence"},
 	{0x00100010u, "PN", KEY_PATIENT, KEY_NAME, "PatientName"},
 	{0x00100020u, "LO", KEY_PATIENT, KEY_TEXT, "PatientID"},
 	{0x00100021u, "LO", KEY_PATIENT, KEY_TEXT, "IssuerOfPatientID"},
@@ -78,10 +82,31 @@ static const struct key keys[] = {
 	{0x00400245u, "TM", KEY_SERIES, KEY_TIME, "PerformedProcedureStepStartTime"},
 	{0x00400253u, "SH", KEY_SERIES, KEY_TEXT, "PerformedProcedureStepID"},
 	{0x00400254u, "LO", KEY_SERIES, KEY_TEXT, "PerformedProcedureStepDescription"},
+	{0x00400275u, "SQ", KEY_SERIES, KEY_ITEMS, "RequestAttributesSequence"},
+	{0x00400512u, "LO", KEY_INSTANCE, KEY_TEXT, "ContainerIdentifier"},
+	{0x00400560u, "SQ", KEY_INSTANCE, KEY_ITEMS, "SpecimenDescriptionSequence"},
+	{0x0040a043u, "SQ", KEY_INSTANCE, KEY_ITEMS, "ConceptNameCodeSequence"},
 	{0x0040a491u, "CS", KEY_INSTANCE, KEY_PLAIN, "CompletionFlag"},
 	{0x0040a493u, "CS", KEY_INSTANCE, KEY_PLAIN, "VerificationFlag"},
+	{0x0040a504u, "SQ", KEY_INSTANCE, KEY_ITEMS, "ContentTemplateSequence"},
 	{0x00700080u, "CS", KEY_INSTANCE, KEY_PLAIN, "ContentLabel"},
 	{0x00700081u, "LO", KEY_INSTANCE, KEY_TEXT, "ContentDescription"},
+	{0x4008010cu, "PN", KEY_STUDY, KEY_NAME, "InterpretationAuthor"},
+};
+
+/* PS3.4 C.6.1.1 and C.6.2.1, PS3.18 10.6: the keys in sequences, per level. */
+static const struct key_item items[] = {
+	{0x00081032u, 0x00080100u, "SH"}, {0x00081032u, 0x00080102u, "SH"},
+	{0x00081032u, 0x00080103u, "SH"}, {0x00081032u, 0x00080104u, "LO"},
+	{0x00081110u, 0x00081150u, "UI"}, {0x00081110u, 0x00081155u, "UI"},
+	{0x00081120u, 0x00081150u, "UI"}, {0x00081120u, 0x00081155u, "UI"},
+	{0x00400275u, 0x00080050u, "SH"}, {0x00400275u, 0x0020000du, "UI"},
+	{0x00400275u, 0x00321060u, "LO"}, {0x00400275u, 0x00400007u, "LO"},
+	{0x00400275u, 0x00400009u, "SH"}, {0x00400275u, 0x00401001u, "SH"},
+	{0x00400560u, 0x00400551u, "LO"}, {0x00400560u, 0x00400554u, "UI"},
+	{0x0040a043u, 0x00080100u, "SH"}, {0x0040a043u, 0x00080102u, "SH"},
+	{0x0040a043u, 0x00080103u, "SH"}, {0x0040a043u, 0x00080104u, "LO"},
+	{0x0040a504u, 0x00080105u, "CS"}, {0x0040a504u, 0x0040db00u, "CS"},
 };
 
 static int
@@ -103,4 +128,22 @@ key_all(size_t *n)
 {
 	*n = sizeof(keys) / sizeof(keys[0]);
 	return keys;
+}
+
+const struct key_item *
+key_item(uint32_t sequence, uint32_t tag)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(items) / sizeof(items[0]); i++)
+		if (items[i].sequence == sequence && items[i].tag == tag)
+			return &items[i];
+	return NULL;
+}
+
+const struct key_item *
+key_items(size_t *n)
+{
+	*n = sizeof(items) / sizeof(items[0]);
+	return items;
 }

@@ -13,16 +13,17 @@
 enum key_level { KEY_PATIENT, KEY_STUDY, KEY_SERIES, KEY_INSTANCE };
 
 enum key_kind {
-	KEY_PLAIN, /* default repertoire only: CS, IS, DS, AS, AE           */
-	KEY_UID,   /* UI                                                    */
-	KEY_DATE,  /* DA                                                    */
-	KEY_TIME,  /* TM                                                    */
-	KEY_TEXT,  /* LO, SH: in the data set's character set               */
-	KEY_LONG,  /* LT, ST: the same, a backslash is a character          */
-	KEY_NAME,  /* PN                                                    */
-	KEY_SHORT, /* US: kept as decimal text                              */
-	KEY_IDS,   /* (0010,1002): each item as <id>^^^<issuer>             */
-	KEY_ISSUER /* (0008,0051): the item's local or universal entity ID  */
+	KEY_PLAIN,  /* default repertoire only: CS, IS, DS, AS, AE           */
+	KEY_UID,    /* UI                                                    */
+	KEY_DATE,   /* DA                                                    */
+	KEY_TIME,   /* TM                                                    */
+	KEY_TEXT,   /* LO, SH: in the data set's character set               */
+	KEY_LONG,   /* LT, ST: the same, a backslash is a character          */
+	KEY_NAME,   /* PN                                                    */
+	KEY_SHORT,  /* US: kept as decimal text                              */
+	KEY_IDS,    /* (0010,1002): each item as <id>^^^<issuer>             */
+	KEY_ISSUER, /* (0008,0051): the item's local or universal entity ID  */
+	KEY_ITEMS   /* a sequence: what key_item names of its items (items.h) */
 };
 
 struct key {
@@ -37,6 +38,14 @@ struct key {
 const struct key *key_find(uint32_t tag);
 /* All, in ascending tags. */
 const struct key *key_all(size_t *n);
+
+/* An attribute of a KEY_ITEMS sequence's items that is kept; NULL: it is not. */
+struct key_item {
+	uint32_t sequence, tag;
+	char vr[3];
+};
+const struct key_item *key_item(uint32_t sequence, uint32_t tag);
+const struct key_item *key_items(size_t *n);
 
 #define TAG_CHARSET 0x00080005u
 #define TAG_SOP_CLASS 0x00080016u
@@ -70,6 +79,7 @@ const struct key *key_all(size_t *n);
 #define TAG_STUDY_ID 0x00200010u
 #define TAG_SERIES_NUMBER 0x00200011u
 #define TAG_INSTANCE_NUMBER 0x00200013u
+#define TAG_REQUEST 0x00400275u
 #define TAG_PATIENT_STUDIES 0x00201200u
 #define TAG_PATIENT_SERIES 0x00201202u
 #define TAG_PATIENT_INSTANCES 0x00201204u

@@ -52,8 +52,7 @@ supported(const struct finding *f, uint32_t tag)
 	static const enum key_level lowest[] = {KEY_PATIENT, KEY_STUDY, KEY_SERIES, KEY_INSTANCE};
 	const struct key *k = key_find(tag);
 
-	if (strcmp(identifier_vr(tag), "UN") == 0 ||
-	    (strcmp(identifier_vr(tag), "SQ") == 0 && tag != TAG_OTHER_IDS))
+	if (strcmp(identifier_vr(tag), "UN") == 0 || (k && k->kind == KEY_ISSUER))
 		return false;
 	if (f->q.level == QUERY_PATIENT && (tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
 					    tag == TAG_MODALITIES || tag == TAG_CLASSES))
@@ -74,6 +73,7 @@ note_unsupported(struct finding *f)
 	struct attr a;
 	size_t pos = 0;
 
+	f->unsupported = f->unsupported || f->id.unknown_items;
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
 		if (!supported(f, a.tag))
 			f->unsupported = true;

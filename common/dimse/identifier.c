@@ -6,6 +6,7 @@
 #include "common/base/err.h"
 #include "common/base/uid.h"
 #include "common/dicom/charset.h"
+#include "common/dicom/items.h"
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
 
@@ -23,6 +24,8 @@ struct reading {
 	unsigned n;
 	struct buf bytes;
 	bool capture;
+	bool item;     /* what is captured is an attribute of a sequence's item */
+	bool unknown;  /* attributes in items that nobody keeps */
 	bool too_much; /* a value or a number of keys that we do not hold: refused, never cut */
 };
 
@@ -73,13 +76,46 @@ other_id(struct reading *r, const struct scan_element *el)
 	return true;
 }
 
+static bool
+has_items(uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+
+	return k && k->kind == KEY_ITEMS;
+}
+
+/* An attribute of a sequence's item is a key in the form of items.h. */
+static bool
+item_key(struct reading *r, const struct scan_element *el)
+{
+	struct value *v = r->n ? &r->values[r->n - 1] : NULL;
+	size_t before = r->bytes.len;
+
+	if (!v || el->depth != 1 || !has_items(v->tag))
+		return false;
+	if (!key_item(v->tag, el->tag))
+		r->unknown = r->unknown || (el->tag & 0xffff) != 0;
+	if (el->length == 0 || !key_item(v->tag, el->tag))
+		return false;
+	if (v->n == 0)
+		items_begin(&r->bytes);
+	items_put(&r->bytes, el->tag, "", 0);
+	if (buf_failed(&r->bytes))
+		return false;
+	r->bytes.len--; /* its end comes behind the value */
+	v->n += r->bytes.len - before;
+	return true;
+}
+
 static void
 on_element(void *arg, const struct scan_element *el)
 {
 	struct reading *r = arg;
 
+	r->item = false;
 	if (el->depth > 0) {
-		r->capture = other_id(r, el);
+		r->item = item_key(r, el);
+		r->capture = r->item || other_id(r, el);
 		return;
 	}
 	r->capture = (el->tag & 0xffff) != 0;
@@ -112,10 +148,31 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 }
 
 static void
+end_item_key(struct reading *r)
+{
+	struct value *v = &r->values[r->n - 1];
+	unsigned char last;
+
+	while (r->bytes.len > 0 && !r->bytes.failed) {
+		last = r->bytes.data[r->bytes.len - 1];
+		if (last != ' ' && last != '\0')
+			break;
+		r->bytes.len--;
+		v->n--;
+	}
+	buf_put_u8(&r->bytes, ITEMS_END);
+	v->n++;
+}
+
+static void
 on_end(void *arg, const struct scan_element *el)
 {
+	struct reading *r = arg;
+
 	(void)el;
-	((struct reading *)arg)->capture = false;
+	if (r->item && r->capture)
+		end_item_key(r);
+	r->item = r->capture = false;
 }
 
 static void
@@ -228,6 +285,7 @@ identifier_parse(struct identifier *out, const char *syntax, const void *p, size
 		rc = err_set(e, ERR_PEER, 0, "an identifier with too much in it");
 	else
 		rc = collect(out, &r, e);
+	out->unknown_items = r.unknown;
 	scan_free(s);
 	buf_fini(&r.bytes);
 	if (rc)
@@ -268,6 +326,27 @@ put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const 
 		buf_put(out, &pad, 1);
 }
 
+static void
+put_item(struct buf *items, const struct buf *item)
+{
+	buf_put_u32(items, 0xe000fffe);
+	buf_put_u32(items, (uint32_t)item->len);
+	buf_put(items, item->data, item->len);
+	items->failed = items->failed || buf_failed(item);
+}
+
+static void
+put_sequence(struct buf *out, bool implicit, uint32_t tag, const struct buf *items)
+{
+	buf_put_u16(out, tag >> 16);
+	buf_put_u16(out, tag & 0xffff);
+	if (!implicit)
+		buf_put(out, "SQ\0", 4);
+	buf_put_u32(out, (uint32_t)items->len);
+	buf_put(out, items->data, items->len);
+	out->failed = out->failed || buf_failed(items);
+}
+
 /* (0010,1002): an item for each "id^^^issuer". */
 static void
 put_ids(struct buf *out, bool implicit, struct attr a)
@@ -285,21 +364,32 @@ put_ids(struct buf *out, bool implicit, struct attr a)
 		if (mark)
 			put_element(&item, implicit, TAG_PATIENT_ISSUER, "LO", mark + 3,
 				    n - id - 3);
-		buf_put_u32(&items, 0xe000fffe);
-		buf_put_u32(&items, (uint32_t)item.len);
-		buf_put(&items, item.data, item.len);
-		items.failed = items.failed || buf_failed(&item);
+		put_item(&items, &item);
 		buf_fini(&item);
 		a.value += bar ? n + 1 : n;
 		a.n -= bar ? n + 1 : n;
 	}
-	buf_put_u16(out, TAG_OTHER_IDS >> 16);
-	buf_put_u16(out, TAG_OTHER_IDS & 0xffff);
-	if (!implicit)
-		buf_put(out, "SQ\0", 4);
-	buf_put_u32(out, (uint32_t)items.len);
-	buf_put(out, items.data, items.len);
-	out->failed = out->failed || buf_failed(&items);
+	put_sequence(out, implicit, TAG_OTHER_IDS, &items);
+	buf_fini(&items);
+}
+
+static void
+put_items(struct buf *out, bool implicit, struct attr a)
+{
+	struct buf items = BUF_INIT, item = BUF_INIT;
+	struct attr one, of;
+	size_t pos = 0, at;
+
+	while (items_next(a, &pos, &one)) {
+		buf_clear(&item);
+		for (at = 0; items_attr(one, &at, &of);)
+			if (key_item(a.tag, of.tag))
+				put_element(&item, implicit, of.tag, key_item(a.tag, of.tag)->vr,
+					    of.value, of.n);
+		put_item(&items, &item);
+	}
+	put_sequence(out, implicit, a.tag, &items);
+	buf_fini(&item);
 	buf_fini(&items);
 }
 
@@ -357,6 +447,8 @@ identifier_build(struct buf *out, const char *syntax, struct attrs set)
 			put_us(out, implicit, a.tag, a);
 		else if (a.tag == TAG_OTHER_IDS)
 			put_ids(out, implicit, a);
+		else if (has_items(a.tag))
+			put_items(out, implicit, a);
 		else
 			put_element(out, implicit, a.tag, vr, a.value, a.n);
 	}

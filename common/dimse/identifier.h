@@ -20,7 +20,9 @@
 struct err;
 
 struct identifier {
-	struct buf keys; /* attribute set: every top level element but sequences' items */
+	struct buf
+		keys; /* attribute set: every top level element, sequences by what is kept of them */
+	bool unknown_items; /* there are attributes in items that nobody keeps */
 };
 
 /* syntax: of the presentation context. ERR_PEER when it cannot be read. */

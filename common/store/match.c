@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/dicom/items.h"
+#include "common/dicom/keys.h"
 #include "common/store/index.h"
 
 enum { TIME_DIGITS = 12 }; /* HHMMSS.FFFFFF without the dot */
@@ -235,5 +237,52 @@ match_ids(const char *key, size_t key_n, struct attr value)
 		value.value += bar ? n + 1 : n;
 		value.n -= bar ? n + 1 : n;
 	}
+	return false;
+}
+
+static bool
+item_matches(struct attr key, struct attr item)
+{
+	struct attr asked, has;
+	size_t k = 0, pos;
+	bool found;
+
+	while (items_attr(key, &k, &asked)) {
+		const struct key_item *of = key_item(item.tag, asked.tag);
+
+		if (match_universal(asked.value, asked.n) || !of)
+			continue;
+		for (pos = 0, found = false; !found && items_attr(item, &pos, &has);)
+			found = has.tag == asked.tag &&
+				match_value(of->vr, asked.value, asked.n, has);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static bool
+asks_nothing(struct attr key)
+{
+	struct attr asked;
+	size_t pos = 0;
+
+	while (items_attr(key, &pos, &asked))
+		if (!match_universal(asked.value, asked.n))
+			return false;
+	return true;
+}
+
+bool
+match_items(const char *key, size_t key_n, struct attr value)
+{
+	struct attr whole = {value.tag, key, key_n}, asked, item;
+	size_t pos = 0;
+
+	if (!items_next(whole, &pos, &asked) || asks_nothing(asked))
+		return true;
+	for (pos = 0; items_next(value, &pos, &item);)
+		if (item_matches(asked, item))
+			return true;
 	return false;
 }

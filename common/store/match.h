@@ -20,6 +20,8 @@ struct buf;
 bool match_value(const char vr[2], const char *key, size_t key_n, struct attr value);
 /* The same for (0010,1002): both "id^^^issuer"; what of the key is empty matches all (R33). */
 bool match_ids(const char *key, size_t key_n, struct attr value);
+/* A sequence key (items.h): all that it asks is in one item (PS3.4 C.2.2.2.6). */
+bool match_items(const char *key, size_t key_n, struct attr value);
 /* Of "id^^^issuer": bytes of the ID alone. */
 size_t match_id_length(const char *s, size_t n);
 bool match_universal(const char *key, size_t n);

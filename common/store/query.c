@@ -277,6 +277,11 @@ row_matches(const struct query *q, struct attrs row, enum key_level from, enum k
 				return false;
 			continue;
 		}
+		if (k && k->kind == KEY_ITEMS) {
+			if (!match_items(key.value, key.n, value))
+				return false;
+			continue;
+		}
 		if (!match_value(vr, key.value, key.n, value))
 			return false;
 	}

@@ -143,9 +143,10 @@ class Group:
         for line in out.splitlines():
             if "Received Find Response" in line:
                 answers.append({})
-            match = re.match(r"D: \(([0-9a-f]{4}),([0-9a-f]{4})\) .. (?:\[(.*?)\]|=(\S+)|\(no value)", line)
+            match = re.match(r"D: +\(([0-9a-f]{4}),([0-9a-f]{4})\) .. (?:\[(.*?)\]|=(\S+)|\(no value)", line)
             if match and answers:
-                answers[-1][match.group(1) + match.group(2)] = (match.group(3) or match.group(4) or "").strip(" \0")
+                value = (match.group(3) or match.group(4) or "").strip(" \0")
+                answers[-1].setdefault(match.group(1) + match.group(2), value)  # also of items
         return answers
 
     def move(self, node, *keys, level="STUDY", model="-S", to="PACS"):
@@ -183,6 +184,31 @@ def audit_lines(node):
     return [line.decode() for line in lines]
 
 
+def procedure(code):
+    return "SQ", item(element(0x00080100, "SH", code), element(0x00080102, "SH", "99S"))
+
+
+def requested(*steps):
+    return "SQ", b"".join(item(element(0x00400009, "SH", step), element(0x00401001, "SH", request))
+                          for step, request in steps)
+
+
+def find_by_items(g, node):
+    """PS3.4 C.2.2.2.6: keys in sequences match item by item, and the items are answered."""
+    request, code = "RequestAttributesSequence[0].", "ProcedureCodeSequence[0]."
+    series = (f"StudyInstanceUID={ROOT}.2", "SeriesInstanceUID")
+    for keys, want in ((("STEP21", ""), 1), (("STEP*", "RQ2"), 1), (("STEP21", "RQ2"), 0), (("STEP", ""), 2),
+                       (("STEP31", ""), 0), (("", ""), 2)):
+        found = g.find(node, *series, f"{request}ScheduledProcedureStepID={keys[0]}",
+                       f"{request}RequestedProcedureID={keys[1]}", level="SERIES")
+        expect(f"{node.name}: {keys}", (len(found), g.final, g.pending <= {"0xff00"}), (want, "0x0000", True))
+    found = g.find(node, "StudyInstanceUID", f"{code}CodeValue=P?", f"{code}CodingSchemeDesignator=99S")
+    expect(f"{node.name}: codes", sorted(a["00080100"] for a in found), ["P1", "P2", "P3"])
+    g.find(node, "StudyInstanceUID", f"{code}ContextUID=1.2")
+    expect(f"{node.name}: R34 FF01 for what is not kept of items", g.pending, {"0xff01"})
+    expect(f"{node.name}: another code", len(g.find(node, "StudyInstanceUID", f"{code}CodeValue=P2")), 1)
+
+
 # --- what is promised ---
 
 def find__both_nodes_answer_every_level_to_a_foreign_client():
@@ -191,11 +217,14 @@ def find__both_nodes_answer_every_level_to_a_foreign_client():
             files = g.folder(f"files{study}")
             for series, kind in ((1, CT), (2, SR)):
                 for number in (1, 2):
-                    write(os.path.join(files, f"{series}{number}.dcm"), instance(number, kind, study, series))
+                    write(os.path.join(files, f"{series}{number}.dcm"), instance(
+                        number, kind, study, series, x00081032=procedure(f"P{study}"),
+                        x00400275=requested((f"STEP{study}{series}", "RQ1"), ("STEP", f"RQ{series}"))))
             g.send(files)
         g.drained()
         for node in (g.edge, g.central):
             who = node.name
+            find_by_items(g, node)
             found = g.find(node, "StudyInstanceUID", "PatientName", "ModalitiesInStudy", "SOPClassesInStudy",
                            "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "InstanceAvailability")
             expect(f"{who}: newest first", [a["0020000d"] for a in found], [f"{ROOT}.{n}" for n in (3, 2, 1)])
@@ -337,6 +366,8 @@ def logs__R35_no_value_of_any_text_attribute_leaves_the_data_folder():
     more = {f"x{tag:08x}": (vr, f"{marker}{n}") for n, (tag, vr) in enumerate(texts.items())}
     more["x00090010"] = ("LO", marker)
     more["x00101002"] = ("SQ", item(element(0x00100020, "LO", marker), element(0x00100021, "LO", marker)))
+    more["x00400275"] = requested((marker, marker))
+    more["x00081032"] = procedure(marker)
     more["x00080051"] = ("SQ", item(element(0x00400031, "UT", marker)))
     with Group(level="debug") as g:
         files, printed = g.folder("files"), []

@@ -110,12 +110,17 @@ static int
 print_keys(void)
 {
 	static const char *const levels[] = {"study", "study", "series", "instance"};
+	const struct key_item *items;
 	const struct key *keys;
 	size_t n, i;
 
 	keys = key_all(&n);
 	for (i = 0; i < n; i++)
 		printf("%08x %s %s\n", keys[i].tag, levels[keys[i].level], keys[i].vr);
+	items = key_items(&n);
+	for (i = 0; i < n; i++)
+		printf("%08x %s %08x\n", items[i].sequence,
+		       levels[key_find(items[i].sequence)->level], items[i].tag);
 	return EXIT_SUCCESS;
 }
 

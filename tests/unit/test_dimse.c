@@ -383,6 +383,36 @@ identifier_parse__R33_other_ids_are_a_key_and_an_answer(void **state)
 }
 
 static void
+identifier_parse__a_sequence_is_a_key_and_an_answer(void **state)
+{
+	static const char *const syntaxes[] = {IMPLICIT, EXPLICIT};
+	static const char items[] = "\x1e"
+				    "00400007Sch\xc3\xa4"
+				    "del\x1f"
+				    "00400009S1\x1f";
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		struct buf set = BUF_INIT, b = BUF_INIT;
+		struct identifier id;
+		char got[64];
+
+		attrs_put(&set, TAG_STUDY_DESCRIPTION, "*", 1);
+		attrs_put(&set, TAG_REQUEST, items, strlen(items));
+		identifier_build(&b, syntaxes[i], attrs_of(&set));
+		assert_int_equal(identifier_parse(&id, syntaxes[i], b.data, b.len, NULL), 0);
+		(void)attrs_copy(attrs_of(&id.keys), TAG_REQUEST, got, sizeof(got));
+		assert_string_equal(got, items);
+		(void)attrs_copy(attrs_of(&id.keys), TAG_STUDY_DESCRIPTION, got, sizeof(got));
+		assert_string_equal(got, "*");
+		identifier_fini(&id);
+		buf_fini(&set);
+		buf_fini(&b);
+	}
+}
+
+static void
 identifier_build_list__R20_no_uid_of_a_long_list_is_left_out(void **state)
 {
 	struct buf uids = BUF_INIT, b = BUF_INIT;
@@ -502,6 +532,7 @@ main(void)
 		cmocka_unit_test(audit_line__R36_is_chained_across_restarts_and_shows_changes),
 		cmocka_unit_test(identifier_build__is_read_back_in_both_encodings),
 		cmocka_unit_test(identifier_parse__R33_other_ids_are_a_key_and_an_answer),
+		cmocka_unit_test(identifier_parse__a_sequence_is_a_key_and_an_answer),
 		cmocka_unit_test(identifier_build_list__R20_no_uid_of_a_long_list_is_left_out),
 		cmocka_unit_test(identifier_parse__keys_are_in_the_character_set_of_the_identifier),
 		cmocka_unit_test(identifier_parse__loses_no_key_and_cuts_none),

@@ -199,7 +199,8 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 	} keys_of[] = {{TAG_STUDY_DATE, true},	     {TAG_STUDY_INSTANCES, true},
 		       {TAG_MODALITIES, true},	     {TAG_PATIENT_NAME, true},
 		       {TAG_MODALITY, false},	     {TAG_SERIES_INSTANCES, false},
-		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, false},
+		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, true},
+		       {0x00081111u, false},	     {TAG_REQUEST, false},
 		       {TAG_PATIENT_STUDIES, false}};
 	struct viewer v;
 	struct node n;

@@ -527,6 +527,57 @@ query_next__R33_finds_by_other_ids(void **state)
 }
 
 static void
+match_items__all_that_is_asked_is_in_one_item(void **state)
+{
+	static const char has[] = "\x1e"
+				  "00400009S1\x1f"
+				  "00401001R1\x1f"
+				  "\x1e"
+				  "00400009S2\x1f"
+				  "00401001R2\x1f";
+	static const struct {
+		const char *key;
+		bool matches;
+	} cases[] = {{"", true},
+		     {"\x1e", true},
+		     {"\x1e"
+		      "00400009S1\x1f",
+		      true},
+		     {"\x1e"
+		      "00400009S?\x1f"
+		      "00401001R2\x1f",
+		      true},
+		     {"\x1e"
+		      "00400009S1\x1f"
+		      "00401001R2\x1f",
+		      false},
+		     {"\x1e"
+		      "00400009S\x1f",
+		      false},
+		     {"\x1e"
+		      "00400009*\x1f",
+		      true},
+		     {"\x1e"
+		      "00400009\x1f",
+		      true},
+		     {"\x1e"
+		      "00400007S1\x1f",
+		      false},
+		     {"\x1e"
+		      "0040zzzzS1\x1f",
+		      true}}; /* no key: it asks nothing */
+	struct attr value = {TAG_REQUEST, has, sizeof(has) - 1}, none = {TAG_REQUEST, "", 0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (match_items(cases[i].key, strlen(cases[i].key), value) != cases[i].matches)
+			fail_msg("case %zu", i);
+	assert_false(match_items(cases[2].key, strlen(cases[2].key), none));
+	assert_true(match_items(cases[6].key, strlen(cases[6].key), none));
+}
+
+static void
 query_open__unique_keys_of_upper_levels_are_required(void **state)
 {
 	struct query_config c = {.level = QUERY_SERIES};
@@ -605,6 +656,7 @@ main(void)
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
 		cmocka_unit_test(persons__R33_a_contradiction_parts_patients_and_is_listed),
 		cmocka_unit_test(query_next__R33_finds_by_other_ids),
+		cmocka_unit_test(match_items__all_that_is_asked_is_in_one_item),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
 	};
 
