@@ -14,6 +14,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/uid.h"
 #include "common/dicom/canon.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -327,7 +328,7 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 		rc = decision_withdrawn(tx, m->digest, &withdrawn, e);
 	if (!rc && withdrawn) {
 		log_line(LOG_WARN, "instance.withdrawn_returned", "site=%s seq=%llu uid=%s",
-			 pack_site(a->p), (unsigned long long)m->seq, v.sop_instance);
+			 pack_site(a->p), (unsigned long long)m->seq, uid_shown(v.sop_instance));
 		rc = store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
 	}
 	if (rc)

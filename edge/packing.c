@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/uid.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
@@ -578,7 +579,8 @@ is_damaged(struct edge *e, const struct packing *p, uint64_t seq)
 		rc = store_check(e->store, oid, &err);
 	if (rc == ERR_CORRUPT)
 		log_line(LOG_ERROR, "instance.damaged", "seq=%llu uid=%s what=\"%s\"",
-			 (unsigned long long)seq, pack_member(p->pack, i)->sop_instance, err.what);
+			 (unsigned long long)seq, uid_shown(pack_member(p->pack, i)->sop_instance),
+			 err.what);
 	return rc == ERR_CORRUPT;
 }
 

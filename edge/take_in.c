@@ -9,6 +9,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/uid.h"
 #include "common/dicom/canon.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/message.h"
@@ -307,11 +308,11 @@ log_outcome(const struct taking *t, const struct object_info *info, unsigned sta
 	if (status != STATUS_SUCCESS)
 		log_line(LOG_WARN, "store.refused",
 			 "status=%04x calling=%s address=%s uid=%s flags=%u err=%s what=\"%s\"",
-			 status, t->who->calling, t->who->address, t->rq.sop_instance,
+			 status, t->who->calling, t->who->address, uid_shown(t->rq.sop_instance),
 			 info ? info->flags : 0, err_name(t->e.code), t->e.what);
 	else
 		log_line(LOG_DEBUG, "stored", "uid=%s bytes=%llu relation=%d duplicate=%d flags=%u",
-			 info->sop_instance, (unsigned long long)info->size,
+			 uid_shown(info->sop_instance), (unsigned long long)info->size,
 			 (int)t->verdict.relation, (int)t->verdict.duplicate, info->flags);
 }
 

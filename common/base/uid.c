@@ -1,5 +1,7 @@
 #include "common/base/uid.h"
 
+#include <string.h>
+
 size_t
 uid_trim(const char *s, size_t n)
 {
@@ -38,4 +40,10 @@ uid_valid(const char *s, size_t n)
 		start = i + 1;
 	}
 	return true;
+}
+
+const char *
+uid_shown(const char *s)
+{
+	return s[0] == '\0' || uid_valid(s, strlen(s)) ? s : "invalid";
 }

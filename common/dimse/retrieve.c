@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/uid.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/identifier.h"
@@ -123,8 +124,8 @@ audit(const struct retrieving *r, int rc)
 		audit_line(r->who->config->audit, "retrieve",
 			   "calling=%s called=%s address=%s destination=%s study=%s instances=%u "
 			   "failed=%u end=%s",
-			   r->who->calling, r->who->called, r->who->address, r->destination, study,
-			   sent, failed, end);
+			   r->who->calling, r->who->called, r->who->address, r->destination,
+			   r->t.n ? uid_shown(study) : study, sent, failed, end);
 	} while (i < r->t.n);
 }
 
@@ -208,8 +209,8 @@ not_readable(struct retrieving *r, const struct target *t, int rc, const struct 
 {
 	if (rc != ERR_CORRUPT)
 		return; /* not being able to look says nothing of the copy (R23) */
-	log_line(LOG_ERROR, "retrieve.damaged", "study=%s oid=%llu what=\"%s\"", t->study,
-		 (unsigned long long)t->oid, why->what);
+	log_line(LOG_ERROR, "retrieve.damaged", "study=%s oid=%llu what=\"%s\"",
+		 uid_shown(t->study), (unsigned long long)t->oid, why->what);
 	if (r->c->damaged)
 		r->c->damaged(r->c->arg, t->oid);
 }

@@ -377,6 +377,10 @@ def logs__R35_no_value_of_any_text_attribute_leaves_the_data_folder():
         # a revision, a conflict without Series UID, one that ends too early, one that is none
         write(os.path.join(files, "5.dcm"), instance(1, **{**more, "x00081030": ("LO", marker + "NEW")}))
         write(os.path.join(files, "6.dcm"), instance(6, **{**more, "x0020000e": ("UI", marker)}))
+        # text where UIDs belong: what is none is no more welcome in a log line than a name
+        write(os.path.join(files, "8.dcm"), instance(8, **{**more, "x00080018": ("UI", f"{marker}.8")}))
+        write(os.path.join(files, "9.dcm"), instance(9, **{**more, "x0020000d": ("UI", marker)}))
+        write(os.path.join(files, "10.dcm"), instance(10, **{**more, "x00080018": ("UI", f"{marker} 10")}))
         with open(os.path.join(files, "1.dcm"), "rb") as f:
             data = f.read()
         with open(os.path.join(files, "7.dcm"), "wb") as f:
@@ -396,6 +400,7 @@ def logs__R35_no_value_of_any_text_attribute_leaves_the_data_folder():
             g.move(node, f"StudyInstanceUID={ROOT}.1")
             g.move(node, f"PatientID={marker}14", level="PATIENT", model="-P")
             g.move(node, f"StudyInstanceUID={marker}*")
+            g.move(node, f"StudyInstanceUID={marker}")
             got = g.folder(f"got-{node.role}")
             g.client("getscu", node, "-S", "+B", "-od", got, keys=[f"StudyInstanceUID={ROOT}.1"])
             if not any(marker.encode() in open(p, "rb").read() for p in glob.glob(os.path.join(got, "*"))):

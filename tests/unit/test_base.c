@@ -192,6 +192,16 @@ uid_valid__follows_ps3_5_section_9(void **state)
 }
 
 static void
+uid_shown__R35_hides_what_may_be_a_name(void **state)
+{
+	(void)state;
+	assert_string_equal(uid_shown("1.2.840.0"), "1.2.840.0");
+	assert_string_equal(uid_shown(""), "");
+	assert_string_equal(uid_shown("DOE^JOHN"), "invalid");
+	assert_string_equal(uid_shown("1.2.DOE"), "invalid");
+}
+
+static void
 arena_get__stops_at_its_limit(void **state)
 {
 	struct arena *a;
@@ -244,6 +254,7 @@ main(void)
 		cmocka_unit_test(clock_rfc3339__is_utc_and_empty_when_unknown),
 		cmocka_unit_test(rng_seeded__repeats_itself),
 		cmocka_unit_test(uid_valid__follows_ps3_5_section_9),
+		cmocka_unit_test(uid_shown__R35_hides_what_may_be_a_name),
 		cmocka_unit_test(arena_get__stops_at_its_limit),
 		cmocka_unit_test(log_line__is_one_line_whatever_it_is_given),
 	};
