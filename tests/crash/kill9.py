@@ -35,13 +35,18 @@ class Crash:
         self.acked = {}  # path -> key
         self.batch = 0
 
-    def fresh_files(self, count):
-        """New synthetic objects of mixed sizes; none is sent twice as new."""
+    def fresh_files(self):
+        """New synthetic objects, none is sent twice as new: of mixed sizes, or small ones (the journal's)."""
         self.batch += 1
         folder = os.path.join(self.top, "files", str(self.batch))
-        nodes.run(nodes.tool("gen_dicom"), "--out", folder, "--count", count, "--mix", "--per-study", 20,
-                  "--seed", self.batch)
+        what = self.random.choice([["--count", 40, "--mix"], ["--count", 200, "--rows", 32]])
+        nodes.run(nodes.tool("gen_dicom"), "--out", folder, *what, "--per-study", 20, "--seed", self.batch)
         return folder
+
+    def from_journal(self):
+        """Starts of the edge that found something in the journal alone."""
+        with open(self.edge.log, encoding="utf-8", errors="replace") as f:
+            return sum("store.journal records=" in line for line in f)
 
     def stream(self, folder):
         return subprocess.Popen([nodes.tool("dicom_send"), "127.0.0.1", str(self.edge.dicom), "-c", self.edge.aet,
@@ -77,7 +82,7 @@ class Crash:
             raise nodes.Failed(f"{len(gone)} acknowledged images are gone: {gone[:5]}")
 
     def round(self, number):
-        sender = self.stream(self.fresh_files(40))
+        sender = self.stream(self.fresh_files())
         victims = self.random.choice([[self.edge], [self.central], [self.edge, self.central]])
         # When the power goes is what the round varies; packs leave about a second later.
         time.sleep(self.random.uniform(0.0, 0.15) if self.random.random() < 0.6 else self.random.uniform(0.8, 1.4))
@@ -137,7 +142,7 @@ def main():
     p.add_argument("--seconds", type=float, default=0)
     args = p.parse_args()
     end = time.monotonic() + args.seconds if args.seconds else None
-    done = acked = 0
+    done = acked = found = 0
     while done < args.rounds and not (end and time.monotonic() > end):
         # A long run is many lives: what is there is read again and again, so it must not grow for ever.
         top = tempfile.mkdtemp(prefix="salamander-kill9-")
@@ -150,8 +155,9 @@ def main():
             return 1
         crash.stop()
         acked += len(crash.acked)
+        found += crash.from_journal()
         shutil.rmtree(top)
-    print(f"{done} rounds, {acked} acknowledged images, 0 lost")
+    print(f"{done} rounds, {acked} acknowledged images, 0 lost; {found} starts found some in the journal alone")
     return 0
 
 
