@@ -20,9 +20,8 @@
 struct err;
 
 struct identifier {
-	struct buf
-		keys; /* attribute set: every top level element, sequences by what is kept of them */
-	bool unknown_items; /* there are attributes in items that nobody keeps */
+	struct buf keys;    /* every top level element; of items what is kept */
+	bool unknown_items; /* attributes of items that nobody keeps */
 };
 
 /* syntax: of the presentation context. ERR_PEER when it cannot be read. */
