@@ -95,8 +95,8 @@ attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value
 		append(out, tag, value, n);
 }
 
-void
-attrs_merge(struct buf *out, struct attrs first, struct attrs second)
+static void
+merge(struct buf *out, struct attrs first, struct attrs second, bool empties_count)
 {
 	struct attr a, b;
 	size_t pa = 0, pb = 0;
@@ -106,7 +106,7 @@ attrs_merge(struct buf *out, struct attrs first, struct attrs second)
 		bool use_a = have_a && (!have_b || a.tag <= b.tag);
 		bool same = have_a && have_b && a.tag == b.tag;
 
-		if (use_a && !(same && a.n == 0))
+		if (use_a && !(same && a.n == 0 && !empties_count))
 			append(out, a.tag, a.value, a.n);
 		else
 			append(out, b.tag, b.value, b.n);
@@ -115,6 +115,18 @@ attrs_merge(struct buf *out, struct attrs first, struct attrs second)
 		if (use_a)
 			have_a = attrs_next(first, &pa, &a);
 	}
+}
+
+void
+attrs_merge(struct buf *out, struct attrs first, struct attrs second)
+{
+	merge(out, first, second, false);
+}
+
+void
+attrs_overlay(struct buf *out, struct attrs first, struct attrs second)
+{
+	merge(out, first, second, true);
 }
 
 bool

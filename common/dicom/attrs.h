@@ -41,6 +41,8 @@ void attrs_put(struct buf *set, uint32_t tag, const char *value, size_t n);
 void attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value, size_t n);
 /* Writes into out what the second adds to the first: attributes the first has not, or has empty. */
 void attrs_merge(struct buf *out, struct attrs first, struct attrs second);
+/* The same, but what the first has empty stays empty: a correction (R3). */
+void attrs_overlay(struct buf *out, struct attrs first, struct attrs second);
 /* Whole, ascending, valid lengths: for sets that came from outside. */
 bool attrs_valid(struct attrs set);
 /* Copies a value, terminated and cut to size; "" when absent. Returns its length. */

@@ -200,6 +200,7 @@ study_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study
 		  {TAG_ACCESSION, INDEX_ACCESSION},
 		  {TAG_STUDY_DATE, INDEX_DATE},
 		  {TAG_PATIENT_NAME, INDEX_NAME}};
+	struct buf k = BUF_INIT;
 	struct attr a;
 	size_t i;
 	int rc = 0;
@@ -207,6 +208,12 @@ study_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study
 	for (i = 0; !rc && i < sizeof(by) / sizeof(by[0]); i++)
 		if (attrs_get(row, by[i].tag, &a))
 			rc = value_lookups(tx, add, by[i].letter, a, study, e);
+	/* A patient without an ID is one too: found by the empty one at PATIENT level. */
+	if (!rc && (!attrs_get(row, TAG_PATIENT_ID, &a) || a.n == 0)) {
+		lookup_key(&k, INDEX_PATIENT_ID, "", 0, NULL, 0, study);
+		rc = change_lookup(tx, add, &k, e);
+		buf_fini(&k);
+	}
 	return rc ? rc : modality_lookups(tx, add, row, study, e);
 }
 
@@ -363,7 +370,7 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first, struct
 	out->new_study = rc == ERR_ABSENT;
 	buf_put(&before, old.p, old.n);	     /* the value moves when the table is written */
 	if (v->relation == VERSION_REVISION) /* a correction: what it says is what counts now */
-		attrs_merge(&row, study, attrs_of(&before));
+		attrs_overlay(&row, study, attrs_of(&before));
 	else
 		attrs_merge(&row, attrs_of(&before), study);
 	gather(&row, attrs_of(&before), false);

@@ -169,6 +169,8 @@ look_at_key(struct walk *w, struct store_tx *tx, struct kv_slice k, struct err *
 	memcpy(study, bar + 1, n);
 	study[n] = '\0';
 	n = (size_t)(bar - p);
+	if (n <= 1) /* without an ID nobody can say whose it is */
+		return 0;
 	if (w->id.len != n || memcmp(w->id.data, p, n) != 0) {
 		persons_fini(&w->persons);
 		buf_clear(&w->id);

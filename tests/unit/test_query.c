@@ -488,6 +488,101 @@ persons__R33_a_contradiction_parts_patients_and_is_listed(void **state)
 	stored_fini(&t);
 }
 
+struct telling {
+	const char *id, *birth_date, *description;
+	unsigned version, study;
+};
+
+/* One instance of study 1.8.<study>; the same pixels in each version. */
+static int
+tell(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct buf study = BUF_INIT, series = BUF_INIT;
+	const struct telling *a = arg;
+	struct store_verdict verdict;
+	struct version v;
+	int rc;
+
+	memset(&v, 0, sizeof(v));
+	v.state = VERSION_ELSEWHERE;
+	v.origin = VERSION_REFILLED;
+	(void)snprintf(v.study, sizeof(v.study), "1.8.%u", a->study);
+	(void)snprintf(v.series, sizeof(v.series), "1.8.%u.1", a->study);
+	(void)snprintf(v.sop_instance, sizeof(v.sop_instance), "1.8.%u.1.1", a->study);
+	sha256_of(a, sizeof(*a), v.digest);
+	v.content[0] = (unsigned char)a->version;
+	put(&study, TAG_STUDY_DESCRIPTION, a->description);
+	put(&study, TAG_PATIENT_ID, a->id);
+	put(&study, TAG_BIRTH_DATE, a->birth_date);
+	put(&study, TAG_STUDY_UID, v.study);
+	put(&series, TAG_MODALITY, "CT");
+	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), (struct attrs){NULL, 0}, 0,
+			    &verdict, e);
+	buf_fini(&study);
+	buf_fini(&series);
+	return rc;
+}
+
+static void
+index_put__R3_a_revision_can_empty_an_attribute(void **state)
+{
+	struct telling all[] = {{"ID", "19700101", "WRONG", 1, 1}, {"ID", "19700101", "", 2, 1}};
+	struct attr a = {0, "", 0};
+	struct store_tx *tx;
+	struct stored t;
+	struct attrs row;
+
+	(void)state;
+	stored_init(&t, 0);
+	assert_int_equal(store_commit(t.s, tell, &all[0], NULL), 0);
+	assert_int_equal(store_commit(t.s, tell, &all[1], NULL), 0);
+	assert_int_equal(stored_counts(t.s).revisions, 1);
+	assert_int_equal(store_begin_read(&tx, t.s, NULL), 0);
+	assert_int_equal(index_study_row(tx, "1.8.1", &row, NULL), 0);
+	assert_true(attrs_get(row, TAG_STUDY_DESCRIPTION, &a));
+	assert_int_equal(a.n, 0);
+	assert_true(attrs_get(row, TAG_MODALITIES, &a));
+	assert_int_equal(a.n, 2); /* what is gathered of all series stays */
+	store_end_read(tx);
+	stored_fini(&t);
+}
+
+static void
+query_next__R33_patients_without_an_id_are_listed_one_by_one(void **state)
+{
+	struct telling all[] = {{"", "19700101", "a", 1, 1},
+				{"", "19710101", "b", 1, 2},
+				{"ID", "19700101", "c", 1, 3},
+				{"ID", "", "", 1, 4}};
+	struct telling corrected = {"ID", "19700101", "a", 2, 1};
+	struct query_config c = {.level = QUERY_PATIENT, .patient_root = true};
+	struct buf out = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+	unsigned i, got, round;
+	struct stored t;
+	uint64_t n;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		assert_int_equal(store_commit(t.s, tell, &all[i], NULL), 0);
+	for (round = 0; round < 2; round++) {
+		assert_int_equal(query_open(&query, t.s, &c, NULL), 0);
+		for (got = 0; query_next(query, &m, NULL) == 0; got++)
+			assert_int_equal(m.studies, got < 2 - round ? 1 : 2 + round);
+		assert_int_equal(got, 3 - round);
+		query_close(query);
+		/* Then the first turns out to be the third's. */
+		assert_int_equal(store_commit(t.s, tell, &corrected, NULL), 0);
+	}
+	assert_int_equal(differences_print(t.s, false, false, &out, &n, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_null(strstr((char *)out.data, "person:"));
+	buf_fini(&out);
+	stored_fini(&t);
+}
+
 static void
 query_next__R33_finds_by_other_ids(void **state)
 {
@@ -655,6 +750,8 @@ main(void)
 		cmocka_unit_test(query_next__patients_are_told_apart_by_issuer_R33),
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
 		cmocka_unit_test(persons__R33_a_contradiction_parts_patients_and_is_listed),
+		cmocka_unit_test(index_put__R3_a_revision_can_empty_an_attribute),
+		cmocka_unit_test(query_next__R33_patients_without_an_id_are_listed_one_by_one),
 		cmocka_unit_test(query_next__R33_finds_by_other_ids),
 		cmocka_unit_test(match_items__all_that_is_asked_is_in_one_item),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
