@@ -15,6 +15,7 @@
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "edge/edge_commands.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
@@ -436,6 +437,7 @@ start_dicom(struct edge *e, struct err *err)
 				       .store = e->store,
 				       .clock = e->clock,
 				       .central = central_answers,
+				       .damaged = damage_found,
 				       .arg = e};
 
 	dc.take_in.node = e;

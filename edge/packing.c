@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/uid.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
@@ -507,9 +508,7 @@ struct dissolving {
 static int
 enter_damage(struct store_tx *tx, struct dissolving *d, const struct outbox_row *row, struct err *e)
 {
-	struct buf entry = BUF_INIT;
 	struct version v;
-	uint64_t seq;
 	bool was;
 	int rc = store_version(tx, row->oid, &v, e);
 
@@ -517,14 +516,7 @@ enter_damage(struct store_tx *tx, struct dissolving *d, const struct outbox_row 
 		return rc;
 	if (v.seq != row->seq) /* repaired meanwhile: a later entry speaks for it */
 		return outbox_del(tx, OUTBOX_CENTRAL, row->seq, &was, e);
-	ledger_gone(&entry, SYNC__LEDGER_KIND__LEDGER_DAMAGED, &v, clock_wall(d->e->clock));
-	rc = ledger_append(tx, &entry, &seq, e);
-	if (!rc)
-		rc = store_drop_bytes(tx, row->oid, VERSION_DAMAGED, e);
-	if (!rc)
-		rc = outbox_del(tx, OUTBOX_CENTRAL, row->seq, &was, e);
-	buf_fini(&entry);
-	return rc;
+	return damage_enter(tx, &v, clock_wall(d->e->clock), e);
 }
 
 static int

@@ -17,6 +17,8 @@
 #include "common/base/err.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
+#include "common/store/private.h"
+#include "edge/damage.h"
 #include "edge/outbox.h"
 #include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
@@ -304,6 +306,90 @@ verify__R19_damage_clears_the_bit_and_the_edge_heals_it(void **state)
 }
 
 /* All of a pack's members are bad: what is sent again is the same pack. */
+/* A version of the edge whose bytes are here; 0: none. */
+static int
+pick_one(void *arg, const struct version *v, struct err *e)
+{
+	(void)e;
+	if (v->state == VERSION_HERE)
+		*(struct version *)arg = *v;
+	return 0;
+}
+
+static int
+spoil_chunk(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct version *v = arg;
+	unsigned char key[12] = {0};
+
+	buf_set_be64(key, v->bytes);
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice("rotten", 6), e);
+}
+
+static void
+damage_found__R18_the_copy_at_central_is_what_counts(void **state)
+{
+	struct version v = {.oid = 0};
+	struct store_tx *tx;
+	struct tally t;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_versions(tx, 0, pick_one, &v, NULL), 0);
+	store_end_read(tx);
+	damage_found(&p.edge, v.oid); /* a false alarm changes nothing */
+	assert_int_equal(store_commit(p.edge.store, spoil_chunk, &v, NULL), 0);
+	damage_found(&p.edge, v.oid);
+	damage_found(&p.edge, v.oid); /* nor does the same one again */
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_version(tx, v.oid, &v, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(v.state, VERSION_DAMAGED);
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	t = tally_of(&p);
+	assert_int_equal(t.rows[0].known, IMAGES);
+	assert_int_equal(t.rows[0].of[TALLY_HELD], IMAGES);
+	assert_int_equal(t.rows[0].of[TALLY_OWED], 0);
+	tally_free(&t);
+	send_all(&p, IMAGES); /* R4: what is damaged is stored again */
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(store_check(p.edge.store, v.oid, NULL), 0);
+	pair_fini(&p);
+}
+
+static void
+damage_found__R18_what_nobody_else_has_is_lost(void **state)
+{
+	struct version v = {.oid = 0};
+	struct store_tx *tx;
+	struct tally t;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_int_equal(store_settle(p.edge.store, NULL), 0);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_versions(tx, 0, pick_one, &v, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(store_commit(p.edge.store, spoil_chunk, &v, NULL), 0);
+	damage_found(&p.edge, v.oid);
+	assert_true(pair_settle(&p, TURNS));
+	t = tally_of(&p);
+	assert_int_equal(t.rows[0].known, IMAGES);
+	assert_int_equal(t.rows[0].of[TALLY_HELD], IMAGES - 1);
+	assert_int_equal(t.rows[0].of[TALLY_OWED], 0);
+	assert_int_equal(t.rows[0].of[TALLY_LOST], 1);
+	tally_free(&t);
+	pair_fini(&p);
+}
+
 static void
 verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file(void **state)
 {
@@ -339,6 +425,8 @@ main(void)
 		cmocka_unit_test(pair__R22_a_new_empty_central_is_filled_at_any_moment),
 		cmocka_unit_test(pair__R22_a_restart_after_a_new_epoch_forgets_nothing),
 		cmocka_unit_test(pair__R18_what_a_lost_site_owed_is_lost_and_listed),
+		cmocka_unit_test(damage_found__R18_the_copy_at_central_is_what_counts),
+		cmocka_unit_test(damage_found__R18_what_nobody_else_has_is_lost),
 		cmocka_unit_test(verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file),
 		cmocka_unit_test(verify__R19_damage_clears_the_bit_and_the_edge_heals_it),
 	};
