@@ -19,7 +19,7 @@ size_t uid_trim(const char *s, size_t n);
 bool uid_valid(const char *s, size_t n);
 /* Can be an identity: 1 to UID_KEEP printable ASCII characters, no space, no backslash. */
 bool uid_usable(const char *s, size_t n);
-/* For a log line: s if it is a valid one or empty, else "invalid": it may be anybody's name (R35). */
+/* For a log line: s if it is valid or empty, else "invalid": it may be a name (R35). */
 const char *uid_shown(const char *s);
 
 #endif

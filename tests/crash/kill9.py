@@ -50,11 +50,19 @@ class Crash:
 
     def stream(self, folder):
         return subprocess.Popen([nodes.tool("dicom_send"), "127.0.0.1", str(self.edge.dicom), "-c", self.edge.aet,
-                                 "-a", "MODALITY", "-n", "4", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                                 "-a", "MODALITY", "-n", "4", "-l", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
-    def collect(self, sender):
+    def some_moment(self, sender):
+        """When the power goes is what the round varies; packs leave about a second later."""
+        if self.random.random() < 0.5:  # just behind an answer, which the journal alone may hold
+            return b"".join(sender.stdout.readline() for _ in range(self.random.randrange(1, 40)))
+        time.sleep(self.random.uniform(0.0, 0.15) if self.random.random() < 0.6 else self.random.uniform(0.8, 1.4))
+        return b""
+
+    def collect(self, sender, out):
         """Lines of dicom_send: `0000 path` is an acknowledgement that we hold the edge to."""
-        out, _ = sender.communicate(timeout=60)
+        out += sender.stdout.read()
+        sender.wait(timeout=60)
         count = 0
         for line in out.decode().splitlines():
             status, _, path = line.partition(" ")
@@ -84,11 +92,10 @@ class Crash:
     def round(self, number):
         sender = self.stream(self.fresh_files())
         victims = self.random.choice([[self.edge], [self.central], [self.edge, self.central]])
-        # When the power goes is what the round varies; packs leave about a second later.
-        time.sleep(self.random.uniform(0.0, 0.15) if self.random.random() < 0.6 else self.random.uniform(0.8, 1.4))
+        said = self.some_moment(sender)
         for node in victims:
             node.kill()
-        count = self.collect(sender)
+        count = self.collect(sender, said)
         for node in victims:
             node.start()
         looked = number % LOOK == 0
