@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/dicom/canon.h"
 #include "common/store/differences.h"
 #include "common/store/private.h"
@@ -400,6 +401,44 @@ store_header__an_offset_table_that_lies_is_not_believed(void **state)
 	stored_fini(&t);
 }
 
+/* The layout on disk (README): a later release reads it. */
+static void
+store_header__its_record_is_laid_out_as_documented(void **state)
+{
+	struct encapsulated x = {"9", 1, false, 9000, 9};
+	const unsigned char *p;
+	unsigned char key[8];
+	struct store_tx *tx;
+	struct kv_slice v;
+	struct stored t;
+	struct made m;
+	uint64_t oid;
+	unsigned i;
+
+	(void)state;
+	stored_init(&t, 0);
+	make_encapsulated(&m, "1.2.3.4", &x);
+	oid = put(&t, &m);
+	buf_set_be64(key, stored_version(t.s, oid).bytes);
+	assert_int_equal(store_begin_read(&tx, t.s, NULL), 0);
+	assert_int_equal(kv_get(tx->txn, T_HEADER, kv_slice(key, 8), &v, NULL), 0);
+	p = v.p;
+	assert_int_equal(v.n, 40 + 9 * 4 + m.info->pixel_offset);
+	assert_int_equal(buf_get_u64(p), xxh64_of(p + 8, v.n - 8));
+	assert_memory_equal(p + 8, "\1\0\0\0", 4);
+	assert_int_equal(buf_get_u32(p + 12), m.info->pixel_offset);
+	assert_int_equal(buf_get_u32(p + 16), 9);
+	assert_int_equal(buf_get_u32(p + 20), 0);
+	assert_int_equal(buf_get_u64(p + 24), m.info->size);
+	assert_int_equal(buf_get_u64(p + 32), m.info->pixel_offset + 8); /* an empty table first */
+	for (i = 0; i < 9; i++)
+		assert_int_equal(buf_get_u32(p + 40 + 4 * (size_t)i), 8 + 9000 + 2 * i);
+	assert_memory_equal(p + 40 + 9 * 4, m.bytes.data, m.info->pixel_offset);
+	store_end_read(tx);
+	made_fini(&m);
+	stored_fini(&t);
+}
+
 struct coming {
 	uint64_t oid;
 	struct store_spool *spool;
@@ -525,6 +564,7 @@ main(void)
 		cmocka_unit_test(store_header__is_bounded_a_larger_one_is_read_from_the_object),
 		cmocka_unit_test(store_header__finds_each_frame_of_an_encapsulated_image),
 		cmocka_unit_test(store_header__an_offset_table_that_lies_is_not_believed),
+		cmocka_unit_test(store_header__its_record_is_laid_out_as_documented),
 		cmocka_unit_test(store_set_spool__writes_the_record_of_what_came_back),
 		cmocka_unit_test(differences_print__R3_reads_what_is_before_and_behind_the_pixels),
 		cmocka_unit_test(differences_print__R3_compares_pixels_by_their_digest),
