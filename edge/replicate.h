@@ -3,6 +3,8 @@
  *
  * Drives proto/sender over a link: one thread, which holds no lock and no
  * transaction while it waits. It retries for ever and never blocks take-in or viewers.
+ * Packs are made and read, and receipts committed, by threads of their own (errand.h), so
+ * that the ledger waits for none of them.
  * Threads: replicate_wake from any; the rest from one. A replicator without a
  * thread (tests) is turned by hand.
  */
