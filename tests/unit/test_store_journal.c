@@ -160,8 +160,8 @@ store_open__the_journal_of_another_store_is_not_applied(void **state)
 
 	(void)state;
 	stored_init(&one, 0);
-	stored_init(&other, 0);
 	die_with(&one, &made[0]);
+	stored_init(&other, 0);
 	reopen(&other, MIB);
 	store_close(other.s);
 	other.s = NULL;
