@@ -137,7 +137,7 @@ pair_open_edge(struct pair *p)
 
 	if (edge_open(&p->edge, p->edge_conf, EDGE_SERVE, &e))
 		fail_msg("edge: %s", e.what);
-	p->edge.clock = &p->clock.c;
+	p->edge.clock = p->real_time ? clock_real() : &p->clock.c;
 	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
 	p->edge_open = true;
@@ -173,7 +173,7 @@ pair_open_central(struct pair *p)
 
 	if (central_open(&p->central, p->central_conf, CENTRAL_SERVE, &e))
 		fail_msg("central: %s", e.what);
-	p->central.clock = &p->clock.c;
+	p->central.clock = p->real_time ? clock_real() : &p->clock.c;
 	assert_int_equal(uploads_new(&p->central.uploads, &e), 0);
 	p->central_open = true;
 }

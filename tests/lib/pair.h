@@ -22,6 +22,7 @@ struct pair {
 	char dir[64], edge_conf[96], central_conf[96];
 	char quota[16];
 	struct clock_manual clock;
+	bool real_time; /* the nodes that are opened next go by the real clock */
 	struct edge edge;
 	struct central central;
 	struct replicate *r;

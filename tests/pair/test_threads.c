@@ -153,8 +153,10 @@ replicate__R14_R22_with_all_threads_and_a_restart_of_central(void **state)
 
 	(void)state;
 	assert_non_null(a);
-	pair_init(&a->p, "64MiB");
-	a->p.edge.clock = a->p.central.clock = clock_real();
+	pair_prepare(&a->p, "64MiB");
+	a->p.real_time = true; /* before any thread looks at a clock */
+	pair_open_central(&a->p);
+	pair_open_edge(&a->p);
 	choose_address(a);
 	c.url = a->url;
 	c.max_body = 32 << 20;
