@@ -22,21 +22,22 @@ class Failed(Exception):
     """A promise did not hold; the text says which."""
 
 
-_taken = set()
+_taken, _taking = set(), threading.Lock()
 
 
 def port():
     """A loopback TCP port that nobody listens on now, outside the ephemeral range in use."""
-    for number in range(21000 + os.getpid() % 500 * 20, 60000):
-        if number in _taken:
-            continue
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", number))
-            except OSError:
+    with _taking:
+        for number in range(21000 + os.getpid() % 500 * 20, 60000):
+            if number in _taken:
                 continue
-        _taken.add(number)
-        return number
+            with socket.socket() as s:
+                try:
+                    s.bind(("127.0.0.1", number))
+                except OSError:
+                    continue
+            _taken.add(number)
+            return number
     raise Failed("no free port")
 
 
