@@ -36,7 +36,7 @@ enum {
 	SLOW_FLUSH_US = 1000, /* from here on waiting for company can pay */
 	/* When what lies in the journal alone goes into the environment: */
 	SETTLE_IDLE_US = 3000, /* nothing more arrived for so long  */
-	SETTLE_MAX_US = 50000, /* the oldest of it is so old        */
+	SETTLE_MAX_US = 30000, /* the oldest of it is so old        */
 	/* The file is made longer in steps, while nobody wants anything: */
 	GROW_STEP = 4 * 1024 * 1024,
 	GROW_PAUSE_US = 10000,
