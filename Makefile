@@ -172,10 +172,12 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/query.py --rounds $(ROUNDS)
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py --rounds $(ROUNDS)
 
-# What outgrows `make check`, SECONDS= each, on fresh seeds: kill -9 rounds, power cuts, chaos, a cache turned over
-# and over, and every fuzzer.
+# What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
+# cuts, chaos, a cache turned over and over, and every fuzzer.
+SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep pair/test_keep_death pair/test_pair_death pair/test_pair_errors)
 soak: deps-build deps-test
-	@$(MAKE) --no-print-directory build-all tools
+	@$(MAKE) --no-print-directory build-all tools $(SWEEPS)
+	@SWEEP_ALL=1 $(RUN) --timeout 7200 --title sweeps $(SWEEPS)
 	@seed=$$(date +%s); echo "seed $$seed"; export BUILD=$(CURDIR)/$(B); set -e; \
 		/usr/bin/python3 tests/crash/kill9.py --rounds 1000000 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/power.py --states 40000 --seconds $(SECONDS) --seed $$seed; \

@@ -403,7 +403,8 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 	}
 	rc = find_identity(c, mode == CENTRAL_SERVE || mode == CENTRAL_MISSING, e);
 	if (!rc) {
-		c->lock = daemon_lock(c->dir, e);
+		c->lock = mode == CENTRAL_SERVE ? daemon_lock_soon(c->dir, e)
+						: daemon_lock(c->dir, e);
 		rc = c->lock < 0 ? c->lock : 0;
 	}
 	if (!rc)

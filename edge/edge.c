@@ -370,7 +370,8 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	if (!rc && mode == EDGE_READ)
 		rc = open_to_read(e, err);
 	if (!rc && mode != EDGE_READ) {
-		e->lock = daemon_lock(e->dir, err);
+		e->lock = mode == EDGE_SERVE ? daemon_lock_soon(e->dir, err)
+					     : daemon_lock(e->dir, err);
 		rc = e->lock < 0 ? e->lock : 0;
 	}
 	if (!rc && mode != EDGE_READ && mode != EDGE_SALVAGE)

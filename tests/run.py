@@ -11,6 +11,7 @@ import argparse
 import concurrent.futures
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,12 +22,16 @@ CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*
 def run(program, timeout):
     start = time.monotonic()
     command = ["/usr/bin/python3", program] if program.endswith(".py") else [program]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=timeout, check=False)
-        code, out = done.returncode, done.stdout
-    except subprocess.TimeoutExpired as e:
-        code, out = -1, (e.stdout or b"") + f"\nno end within {timeout} s\n".encode()
+    # A session of its own: one that does not end in time takes the nodes that it started with it.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          start_new_session=True) as process:
+        try:
+            out, _ = process.communicate(timeout=timeout)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+            code, out = -1, out + f"\nno end within {timeout:.0f} s\n".encode()
     return program, code, out.decode("utf-8", "replace"), time.monotonic() - start
 
 

@@ -12,8 +12,11 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+
+enum { LOCK_PATIENCE_MS = 5000, LOCK_PAUSE_MS = 50 };
 
 int
 daemon_lock(const char *dir, struct err *e)
@@ -33,6 +36,21 @@ daemon_lock(const char *dir, struct err *e)
 			       "%s is held by another process", path);
 	}
 	return fd;
+}
+
+int
+daemon_lock_soon(const char *dir, struct err *e)
+{
+	int64_t left;
+	int fd;
+
+	for (left = LOCK_PATIENCE_MS; left > 0; left -= LOCK_PAUSE_MS) {
+		fd = daemon_lock(dir, NULL);
+		if (fd != ERR_CONFLICT)
+			break;
+		clock_sleep(LOCK_PAUSE_MS);
+	}
+	return left > 0 && fd >= 0 ? fd : daemon_lock(dir, e);
 }
 
 static void

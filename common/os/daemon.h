@@ -11,6 +11,8 @@ struct err;
 
 /* Holds <dir>/lock while the descriptor is open. ERR_CONFLICT: another process has it. */
 int daemon_lock(const char *dir, struct err *e);
+/* The same for `serve`: waits a few seconds for a command that is at its end. */
+int daemon_lock_soon(const char *dir, struct err *e);
 /*
  * Before any thread starts: blocks SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGPIPE in
  * all of them, so that no signal shortens a write (TRAPS 2); forbids core dumps, which

@@ -31,6 +31,7 @@
 #include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/stored.h"
+#include "tests/lib/sweep.h"
 
 enum { IMAGES = 3, TURNS = 200 }; /* one study */
 
@@ -238,7 +239,6 @@ rebuild_and_die(struct pair *p, unsigned n)
 static void
 rebuild__R13_a_death_at_each_step_loses_no_image(void **state)
 {
-	enum { STRIDE = 8 };
 	unsigned n;
 	int code = FAULT_EXIT;
 	struct pair p;
@@ -246,7 +246,7 @@ rebuild__R13_a_death_at_each_step_loses_no_image(void **state)
 	(void)state;
 	prepare(&p);
 	pair_close_edge(&p);
-	for (n = 1; code; n += STRIDE) {
+	for (n = 1; code; n += sweep_stride(8)) {
 		code = child_ends_with(rebuild_and_die, &p, n);
 		assert_true(code == 0 || code == FAULT_EXIT);
 		check_rebuilt(&p);
@@ -258,14 +258,13 @@ rebuild__R13_a_death_at_each_step_loses_no_image(void **state)
 static void
 rebuild__R13_each_failed_step_loses_no_image(void **state)
 {
-	enum { STRIDE = 8 };
 	unsigned n, hits;
 	struct pair p;
 
 	(void)state;
 	prepare(&p);
 	pair_close_edge(&p);
-	for (n = 1;; n += STRIDE) {
+	for (n = 1;; n += sweep_stride(8)) {
 		struct err e = ERR_INIT;
 		int rc;
 

@@ -17,8 +17,9 @@
 #include "common/store/store.h"
 #include "proto/ledger.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/sweep.h"
 
-enum { IMAGES = 3, TURNS = 200, STRIDE = 3 };
+enum { IMAGES = 3, TURNS = 200 };
 
 /* The child: sends, says which were acknowledged, replicates, dies somewhere. */
 static void
@@ -98,7 +99,7 @@ pair__R15_R16_a_death_at_any_step_loses_nothing(void **state)
 
 	(void)state;
 	while (one_death(n))
-		n += STRIDE;
+		n += sweep_stride(3);
 	assert_true(n > 30); /* the sweep saw the steps of both nodes */
 }
 

@@ -1,5 +1,6 @@
 /* Settings and files: the ground that everything stands on. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -314,6 +315,29 @@ daemon_lock__keeps_a_second_process_out(void **state)
 	file_close(fd);
 }
 
+static void *
+let_go(void *arg)
+{
+	file_close(*(int *)arg);
+	return NULL;
+}
+
+/* A `status` after a death brings the journal in, while the supervisor starts `serve` again. */
+static void
+daemon_lock_soon__waits_for_a_command_that_ends(void **state)
+{
+	int held = daemon_lock(folder, NULL), fd;
+	pthread_t thread;
+
+	(void)state;
+	assert_true(held >= 0);
+	assert_int_equal(pthread_create(&thread, NULL, let_go, &held), 0);
+	fd = daemon_lock_soon(folder, NULL);
+	assert_true(fd >= 0);
+	(void)pthread_join(thread, NULL);
+	file_close(fd);
+}
+
 int
 main(void)
 {
@@ -327,6 +351,7 @@ main(void)
 		cmocka_unit_test(file_replace__each_death_leaves_old_or_new),
 		cmocka_unit_test(file_mkdirs__flushes_the_parents_of_what_it_makes),
 		cmocka_unit_test(file_link__never_replaces),
+		cmocka_unit_test(daemon_lock_soon__waits_for_a_command_that_ends),
 		cmocka_unit_test(daemon_lock__keeps_a_second_process_out),
 	};
 
