@@ -408,8 +408,10 @@ intake_routes(size_t *n)
 
 /* Who has a certificate of this archive is a site of it (plain loopback: whatever it says). */
 bool
-intake_allowed(void *central, const char *site, unsigned right)
+intake_allowed(void *central, const struct http_request *rq, unsigned right, const char **why)
 {
 	(void)central;
-	return site[0] != '\0' && right == RIGHT_SYNC;
+	if (rq->late)
+		*why = "the certificate is not valid now";
+	return !rq->late && rq->site[0] != '\0' && right == RIGHT_SYNC;
 }

@@ -10,10 +10,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct http_request;
 struct http_route;
 
 /* One table of routes and rights (R24). */
 const struct http_route *intake_routes(size_t *n);
-bool intake_allowed(void *central, const char *site, unsigned right);
+bool intake_allowed(void *central, const struct http_request *rq, unsigned right, const char **why);
 
 #endif

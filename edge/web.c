@@ -18,11 +18,12 @@ get_status(void *node, struct http_request *rq, struct http_answer *out, struct 
 }
 
 static bool
-allowed(void *node, const char *site, unsigned right)
+allowed(void *node, const struct http_request *rq, unsigned right, const char **why)
 {
 	(void)node;
-	(void)site;
-	return right == RIGHT_STATUS;
+	if (rq->late)
+		*why = "the certificate is not valid now";
+	return !rq->late && right == RIGHT_STATUS;
 }
 
 int

@@ -13,6 +13,7 @@
 
 struct clock;
 struct err;
+struct trust;
 struct watch;	/* opaque: deadlines over all connections */
 struct watched; /* opaque: one connection                 */
 
@@ -22,10 +23,11 @@ struct http_server {
 	struct http_config c; /* set once */
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	unsigned n_daemons;
-	struct buf cert, key, ca;
+	struct buf ca; /* as it was at the start: MHD asks for certificates because of it */
 	pthread_mutex_t mu;
 	/* guarded by mu */
 	struct buf spare[SPARE_BODIES]; /* memory of large bodies, for the next ones */
+	struct trust *trust;		/* NULL: plain http */
 	struct watch *watch;
 };
 

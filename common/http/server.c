@@ -2,8 +2,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <limits.h>
 #include <microhttpd.h>
 #include <netdb.h>
@@ -20,6 +20,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/private.h"
+#include "common/http/trust.h"
 #include "common/os/file.h"
 
 enum { LISTEN_MAX = 32, HEADER_MAX = 16384, PEM_MAX = 1 << 20, IDLE_SECONDS = 120 };
@@ -179,29 +180,30 @@ look_at(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 	return MHD_YES;
 }
 
-/* The common name of a certificate that our CA signed; false: none such. */
-static bool
-certified(struct MHD_Connection *c, char site[HTTP_SITE_SIZE])
+/* The files as they were read last; whoever asks gives them back. */
+static struct trust *
+trust_now(struct http_server *s)
+{
+	struct trust *t;
+
+	(void)pthread_mutex_lock(&s->mu);
+	t = trust_ref(s->trust);
+	(void)pthread_mutex_unlock(&s->mu);
+	return t;
+}
+
+static void
+judge(struct http_server *s, struct MHD_Connection *c, struct http_request *rq)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-	gnutls_session_t session = info ? (gnutls_session_t)info->tls_session : NULL;
-	const gnutls_datum_t *chain;
-	gnutls_x509_crt_t cert;
-	unsigned status = 1, n = 0;
-	size_t size = HTTP_SITE_SIZE;
-	bool ok;
+	struct trust *t;
 
-	if (!session || gnutls_certificate_verify_peers2(session, &status) || status)
-		return false;
-	chain = gnutls_certificate_get_peers(session, &n);
-	if (!chain || n == 0 || gnutls_x509_crt_init(&cert))
-		return false;
-	ok = !gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER) &&
-	     !gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, site, &size) &&
-	     site[0] && strlen(site) == size;
-	gnutls_x509_crt_deinit(cert);
-	return ok;
+	if (!info || !info->tls_session)
+		return;
+	t = trust_now(s);
+	trust_judge(t, info->tls_session, clock_wall(s->c.clock), rq);
+	trust_unref(t);
 }
 
 /* 0, or the status of a refusal. */
@@ -222,18 +224,20 @@ gate(struct http_server *s, struct MHD_Connection *c, struct http_request *rq,
 	*why = "the name is too long";
 	if (name && strlen(name) >= sizeof(rq->site))
 		return MHD_HTTP_BAD_REQUEST;
+	if (s->c.cert[0])
+		judge(s, c, rq);
 	*why = "no certificate of this archive";
-	if (s->c.cert[0] && !certified(c, rq->site))
+	if (s->c.cert[0] && !rq->certified && !(route && route->right & HTTP_OPEN))
 		return MHD_HTTP_FORBIDDEN;
 	*why = "the certificate is another site's";
-	if (s->c.cert[0] && name && strcmp(name, rq->site) != 0)
+	if (rq->certified && name && strcmp(name, rq->site) != 0)
 		return MHD_HTTP_FORBIDDEN;
 	if (!s->c.cert[0] && name)
 		strcpy(rq->site, name);
 	*why = "not allowed";
 	if (!route) /* whoever got here may learn that there is no such path */
 		return 0;
-	return s->c.allowed(s->c.node, rq->site, route->right) ? 0 : MHD_HTTP_FORBIDDEN;
+	return s->c.allowed(s->c.node, rq, route->right, why) ? 0 : MHD_HTTP_FORBIDDEN;
 }
 
 static const struct http_route *
@@ -500,14 +504,44 @@ complain(void *arg, const char *fmt, va_list ap)
 	log_line(LOG_DEBUG, "http.library", "what=\"%s\"", text);
 }
 
+/* In a handshake: what the files said last (TRAPS 5). */
+static int
+show(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
+     unsigned *n, gnutls_ocsp_data_st **ocsp, unsigned *n_ocsp, gnutls_privkey_t *key,
+     unsigned *flags)
+{
+	struct trust *t = trust_now(gnutls_session_get_ptr(session));
+	int rc = trust_show(t, certs, n, key);
+
+	(void)info;
+	*ocsp = NULL;
+	*n_ocsp = 0;
+	*flags = GNUTLS_CERT_RETR_DEINIT_ALL;
+	trust_unref(t);
+	/* A list of names of CAs would be that of the start. */
+	gnutls_certificate_send_x509_rdn_sequence(session, 1);
+	return rc;
+}
+
+static void
+on_connection(void *arg, struct MHD_Connection *c, void **slot,
+	      enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	struct http_server *s = arg;
+
+	if (s->c.cert[0] && info && info->tls_session && what == MHD_CONNECTION_NOTIFY_STARTED)
+		gnutls_session_set_ptr(info->tls_session, s);
+	watch_connection(s->watch, c, slot, what);
+}
+
 static int
 start_one(struct http_server *s, const char *text, struct err *e)
 {
 	bool tls = s->c.cert[0] != '\0';
 	int fd = listen_on(text, !tls, e);
 	struct MHD_OptionItem more[] = {
-		{MHD_OPTION_HTTPS_MEM_CERT, 0, s->cert.data},
-		{MHD_OPTION_HTTPS_MEM_KEY, 0, s->key.data},
 		{MHD_OPTION_HTTPS_MEM_TRUST, 0, s->ca.data},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"SECURE128:-VERS-ALL:+VERS-TLS1.3"},
 		{MHD_OPTION_END, 0, NULL}};
@@ -524,23 +558,13 @@ start_one(struct http_server *s, const char *text, struct err *e)
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MAX + POOL_BYTES,
 		MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-		watch_connection, s->watch, MHD_OPTION_ARRAY, tls ? more : none, MHD_OPTION_END);
+		on_connection, s, MHD_OPTION_ARRAY, tls ? more : none,
+		tls ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END, show, MHD_OPTION_END);
 	if (!s->daemons[s->n_daemons]) {
 		file_close(fd);
 		return err_set(e, ERR_LOCAL, 0, "cannot start the HTTP server on %s", text);
 	}
 	s->n_daemons++;
-	return 0;
-}
-
-static int
-read_pem(struct buf *out, const char *path, struct err *e)
-{
-	int rc = file_slurp(path, PEM_MAX, out, e);
-
-	if (rc)
-		return err_set(e, ERR_LOCAL, 0, "cannot read %s", path);
-	buf_put_u8(out, 0);
 	return 0;
 }
 
@@ -574,6 +598,25 @@ http_check_settings(const struct conf *c, struct err *e)
 }
 
 int
+http_reload(struct http_server *s, struct err *e)
+{
+	struct trust *now, *before;
+	int rc;
+
+	if (!s->c.cert[0])
+		return 0;
+	rc = trust_load(&now, s->c.cert, s->c.key, s->c.ca, e);
+	if (rc)
+		return rc;
+	(void)pthread_mutex_lock(&s->mu);
+	before = s->trust;
+	s->trust = now;
+	(void)pthread_mutex_unlock(&s->mu);
+	trust_unref(before);
+	return 0;
+}
+
+int
 http_start(struct http_server **out, const struct http_config *c, struct err *e)
 {
 	struct http_server *s;
@@ -586,11 +629,10 @@ http_start(struct http_server **out, const struct http_config *c, struct err *e)
 	s->c = *c;
 	(void)pthread_mutex_init(&s->mu, NULL);
 	if (c->cert[0]) {
-		rc = read_pem(&s->cert, c->cert, e);
+		rc = http_reload(s, e);
 		if (!rc)
-			rc = read_pem(&s->key, c->key, e);
-		if (!rc)
-			rc = read_pem(&s->ca, c->ca, e);
+			rc = file_slurp(c->ca, PEM_MAX, &s->ca, e);
+		buf_put_u8(&s->ca, 0);
 	}
 	if (!rc)
 		rc = watch_start(&s->watch, c->clock, c->header_seconds, c->min_rate, e);
@@ -616,8 +658,7 @@ http_stop(struct http_server *s)
 	for (i = 0; i < s->n_daemons; i++)
 		MHD_stop_daemon(s->daemons[i]);
 	watch_stop(s->watch);
-	buf_fini(&s->cert);
-	buf_fini(&s->key);
+	trust_unref(s->trust);
 	buf_fini(&s->ca);
 	for (i = 0; i < SPARE_BODIES; i++)
 		buf_fini(&s->spare[i]);

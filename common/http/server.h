@@ -3,9 +3,10 @@
  *
  * A route is a row: method, path, the right it needs, the largest body, what
  * answers. Before any byte of a body is taken, the gate has run: no forwarding
- * headers on plain http, one Content-Length, certificate -> site -> the node's
- * `allowed`. With [tls] set only TLS 1.3 with a client certificate of the CA gets in;
- * without it only loopback addresses are listened on.
+ * headers on plain http, one Content-Length, certificate -> key and site -> the node's
+ * `allowed`, asked for each request: what it takes back counts on connections that
+ * stand. With certificates only TLS 1.3 with one of the CA gets in, but for routes that
+ * are HTTP_OPEN; without them only loopback addresses are listened on.
  *
  * TRAPS 5: a request's header and body have deadlines of our own (a byte a
  * second does not keep a connection), connections are bounded in total and per
@@ -31,18 +32,25 @@ enum {
 	HTTP_SITE_SIZE = 65,
 	HTTP_ADDRESS_SIZE = 64,
 	HTTP_EPOCH_SIZE = 33,
+	HTTP_KEY_SIZE = 32,
 	HTTP_VALUE_SIZE = 1536, /* of an answer's header */
 	HTTP_BODY_MAX = 32 << 20
 };
 
+/* In a route's right: asked without a certificate as well (R26). */
+#define HTTP_OPEN (1u << 31)
+
 struct http_request {
 	const char *method;
-	const char *path;		 /* without the query              */
-	const char *rest;		 /* what follows a route's prefix  */
-	char site[HTTP_SITE_SIZE];	 /* the certificate's name; plain: */
-	char address[HTTP_ADDRESS_SIZE]; /*   what Salamander-Site says    */
-	char epoch[HTTP_EPOCH_SIZE];	 /* Salamander-Epoch, "" if absent */
-	bool ranged;			 /* Range: bytes=first-last        */
+	const char *path;		  /* without the query              */
+	const char *rest;		  /* what follows a route's prefix  */
+	bool certified;			  /* TLS, a certificate of the CA   */
+	bool late;			  /* which is not valid now (R25)   */
+	unsigned char key[HTTP_KEY_SIZE]; /* its key's SHA-256, as pki.h    */
+	char site[HTTP_SITE_SIZE];	  /* its name; plain: what          */
+	char address[HTTP_ADDRESS_SIZE];  /*   Salamander-Site says         */
+	char epoch[HTTP_EPOCH_SIZE];	  /* Salamander-Epoch, "" if absent */
+	bool ranged;			  /* Range: bytes=first-last        */
 	uint64_t range_first, range_n;
 	const unsigned char *body;
 	size_t body_n;
@@ -70,10 +78,12 @@ struct http_config {
 	void *node;
 	const struct http_route *routes;
 	size_t n_routes;
-	/* The last word of the gate; site "" when plain http named none. */
-	bool (*allowed)(void *node, const char *site, unsigned right);
+	/* The last word of the gate; *why, when it says no: one line, static. rq->site "" when
+	 * plain http named none, or an HTTP_OPEN route is asked without a certificate. */
+	bool (*allowed)(void *node, const struct http_request *rq, unsigned right,
+			const char **why);
 	const char *const *listen;   /* NULL-terminated "address:port" */
-	const char *cert, *key, *ca; /* PEM files; "" : plain http     */
+	const char *cert, *key, *ca; /* PEM files, borrowed until http_stop; "" : plain http */
 	unsigned max_connections, max_per_address;
 	unsigned header_seconds; /* from connect or last answer to a whole header     */
 	unsigned min_rate;	 /* bytes per second of a body, after its first 10 s */
@@ -89,6 +99,9 @@ void http_configure(struct http_config *out, const struct conf *c, const char **
 
 int http_start(struct http_server **out, const struct http_config *c, struct err *e);
 void http_stop(struct http_server *s); /* waits for handlers; frees; NULL is fine */
+/* Reads the certificate files again, for handshakes and requests from now on; on an error the
+ * old ones stay. */
+int http_reload(struct http_server *s, struct err *e);
 
 /* The one place that maps what happened to an HTTP status. */
 int http_status_of(int code);

@@ -60,10 +60,11 @@ fail_as_told(void *node, struct http_request *rq, struct http_answer *out, struc
 }
 
 static bool
-allowed(void *node, const char *site, unsigned right)
+allowed(void *node, const struct http_request *rq, unsigned right, const char **why)
 {
 	(void)node;
-	return right == RIGHT_OPEN && strcmp(site, "north") == 0;
+	(void)why;
+	return right == RIGHT_OPEN && strcmp(rq->site, "north") == 0;
 }
 
 static const struct http_route routes[] = {{"POST", "/echo", RIGHT_OPEN, 100000, echo},
