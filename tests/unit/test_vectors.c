@@ -197,6 +197,42 @@ messages__R5_R22_are_the_golden_ones(void **state)
 }
 
 static void
+messages__R25_R26_of_joining_are_the_golden_ones(void **state)
+{
+	Sync__JoinRequest join = SYNC__JOIN_REQUEST__INIT;
+	Sync__JoinAnswer joined = SYNC__JOIN_ANSWER__INIT;
+	Sync__RenewRequest renew = SYNC__RENEW_REQUEST__INIT;
+	Sync__HelloRequest hello = SYNC__HELLO_REQUEST__INIT;
+	Sync__HelloAnswer answer = SYNC__HELLO_ANSWER__INIT;
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	join.secret = message_bytes(id.b, ID128_SIZE);
+	join.site = message_text("north");
+	join.csr = renew.csr = message_bytes("request", 7);
+	message_pack(&b, &join.base);
+	expect("message.join", b.data, b.len);
+	buf_clear(&b);
+	joined.archive = message_bytes(id.b, ID128_SIZE);
+	joined.certificate = message_bytes("certificate", 11);
+	joined.ca = message_bytes("bundle", 6);
+	message_pack(&b, &joined.base);
+	expect("message.join_answer", b.data, b.len);
+	buf_clear(&b);
+	message_pack(&b, &renew.base);
+	expect("message.renew", b.data, b.len);
+	buf_clear(&b);
+	hello.ca = message_bytes(id.b, ID128_SIZE);
+	message_pack(&b, &hello.base);
+	expect("message.hello.ca", b.data, b.len);
+	buf_clear(&b);
+	answer.renew = true;
+	message_pack(&b, &answer.base);
+	expect("message.hello_answer.renew", b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
 clog__R16_a_segment_is_the_golden_one(void **state)
 {
 	char dir[] = "/tmp/test_vectors.XXXXXX", path[64], command[80];
@@ -226,6 +262,7 @@ main(void)
 		cmocka_unit_test(ledger__R5_entries_and_their_chain_are_the_golden_ones),
 		cmocka_unit_test(pack__R14_manifest_id_and_file_are_the_golden_ones),
 		cmocka_unit_test(messages__R5_R22_are_the_golden_ones),
+		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
 	};
 
