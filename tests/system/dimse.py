@@ -14,22 +14,17 @@ import struct
 import subprocess
 import sys
 import tempfile
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import check  # noqa: E402
 import nodes  # noqa: E402
+from nodes import expect  # noqa: E402
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 ROOT = "1.2.826.0.1.3680043.10.1571.77"
 LONG = ("OB", "OW", "SQ", "UN", "UT", "UC", "UR")
-
-
-def expect(what, got, want):
-    if got != want:
-        raise nodes.Failed(f"{what}: {got!r}, not {want!r}")
 
 
 # --- objects of our own ---
@@ -486,23 +481,5 @@ def associations__caps_in_total_are_for_both_nodes():
                 raise nodes.Failed(f"{node.name}: R36: the cap is not in the audit log")
 
 
-def main():
-    wanted, failed = sys.argv[1:], []
-    tests = [(name, f) for name, f in globals().items() if "__" in name and callable(f) and not name.startswith("_")]
-    for name, function in tests:
-        if wanted and not any(w in name for w in wanted):
-            continue
-        try:
-            function()
-            print(f"ok   {name}", flush=True)
-        except Exception as e:  # each test says what went wrong, the others still run
-            failed.append(name)
-            print(f"FAIL {name}: {e}", flush=True)
-            if not isinstance(e, nodes.Failed):
-                traceback.print_exc()
-    print(f"dimse: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(nodes.play("dimse", globals()))

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import check  # noqa: E402
 import nodes  # noqa: E402
+from nodes import expect  # noqa: E402
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 
@@ -79,11 +79,6 @@ class Site:
             if match and answer is not None:
                 answer[match.group(1) + match.group(2)] = (match.group(3) or match.group(4) or "").strip(" \0")
         return answers
-
-
-def expect(what, got, want):
-    if got != want:
-        raise nodes.Failed(f"{what}: {got!r}, not {want!r}")
 
 
 # --- take-in and retrieve ---
@@ -505,24 +500,5 @@ def configuration__mistakes_are_named():
             raise nodes.Failed("--explain-config is not whole")
 
 
-def main():
-    wanted = sys.argv[1:]
-    failed = []
-    tests = [(name, f) for name, f in globals().items() if "__" in name and callable(f) and not name.startswith("_")]
-    for name, function in tests:
-        if wanted and not any(w in name for w in wanted):
-            continue
-        try:
-            function()
-            print(f"ok   {name}", flush=True)
-        except Exception as e:  # noqa: BLE001: each test says what went wrong, the others still run
-            failed.append(name)
-            print(f"FAIL {name}: {e}", flush=True)
-            if not isinstance(e, nodes.Failed):
-                traceback.print_exc()
-    print(f"edge: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(nodes.play("edge", globals()))

@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
@@ -202,23 +201,5 @@ def foreign__dcmsend_and_storescu_leave_the_same_bytes_here_and_at_storescp():
                 raise nodes.Failed(f"storescu {option}: nothing to compare")
 
 
-def main():
-    wanted, failed = sys.argv[1:], []
-    tests = [(name, f) for name, f in globals().items() if "__" in name and callable(f) and not name.startswith("_")]
-    for name, function in tests:
-        if wanted and not any(w in name for w in wanted):
-            continue
-        try:
-            function()
-            print(f"ok   {name}", flush=True)
-        except Exception as e:  # noqa: BLE001: each test says what went wrong, the others still run
-            failed.append(name)
-            print(f"FAIL {name}: {e}", flush=True)
-            if not isinstance(e, nodes.Failed):
-                traceback.print_exc()
-    print(f"exact: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(nodes.play("exact", globals()))

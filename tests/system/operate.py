@@ -22,7 +22,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import check  # noqa: E402
 import nodes  # noqa: E402
-from sync import Certificates, Group, ask, expect, raw, routes, study_uid  # noqa: E402
+from nodes import expect  # noqa: E402
+from sync import Certificates, Group, ask, raw, routes, study_uid  # noqa: E402
 
 CHARSETS = "/usr/lib/python3/dist-packages/pydicom/data/charset_files"
 HEX, TIME = r"[0-9a-f]{32}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"

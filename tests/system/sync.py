@@ -14,12 +14,12 @@ import socket
 import ssl
 import sys
 import tempfile
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import check  # noqa: E402
 import nodes  # noqa: E402
+from nodes import expect  # noqa: E402
 
 
 class Group:
@@ -94,11 +94,6 @@ class Group:
         check.missing({o.key: o.path for o in check.objects(folders, wrong)}, got, wrong)
         if wrong:
             raise nodes.Failed("\n".join(wrong[:10]))
-
-
-def expect(what, got, want):
-    if got != want:
-        raise nodes.Failed(f"{what}: {got!r}, not {want!r}")
 
 
 # --- the daily round ---
@@ -596,24 +591,5 @@ def logs__R35_hold_no_patient_data_on_any_node():
                     raise nodes.Failed(f"{marker} is in {where}")
 
 
-def main():
-    wanted = sys.argv[1:]
-    failed = []
-    tests = [(name, f) for name, f in globals().items() if "__" in name and callable(f) and not name.startswith("_")]
-    for name, function in tests:
-        if wanted and not any(w in name for w in wanted):
-            continue
-        try:
-            function()
-            print(f"ok   {name}", flush=True)
-        except Exception as e:  # noqa: BLE001: each test says what went wrong, the others still run
-            failed.append(name)
-            print(f"FAIL {name}: {e}", flush=True)
-            if not isinstance(e, nodes.Failed):
-                traceback.print_exc()
-    print(f"sync: {len(tests) - len(failed)} promises hold, {len(failed)} wrong")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(nodes.play("sync", globals()))
