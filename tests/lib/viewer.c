@@ -148,12 +148,12 @@ load_peers(struct node *n, const char *more)
 }
 
 void
-node_start(struct node *n, const char *more)
+node_start(struct node *n)
 {
 	memset(n, 0, sizeof(*n));
 	stored_init(&n->stored, 0);
 	n->port = free_port();
-	n->peers = load_peers(n, more);
+	n->peers = load_peers(n, "");
 	n->find = (struct find_config){n->stored.s, 10000, central, n};
 	n->retrieve =
 		(struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged, n};
@@ -236,11 +236,19 @@ viewer_open(struct viewer *v, const struct node *n, const char *called)
 }
 
 void
+viewer_drop(struct viewer *v)
+{
+	assoc_free(v->a);
+	v->a = NULL;
+	buf_fini(&v->identifier);
+}
+
+void
 viewer_close(struct viewer *v)
 {
-	assoc_release(v->a);
-	assoc_free(v->a);
-	buf_fini(&v->identifier);
+	if (v->a)
+		assoc_release(v->a);
+	viewer_drop(v);
 }
 
 void
@@ -351,4 +359,68 @@ viewer_failed_uids(struct viewer *v)
 		n += a.value[i] == '\\';
 	identifier_fini(&id);
 	return n + 1;
+}
+
+/* --- both --- */
+
+int
+visit_start(void **state)
+{
+	struct visit *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	node_start(&t->n);
+	*state = t;
+	return 0;
+}
+
+int
+visit_end(void **state)
+{
+	struct visit *t = *state;
+
+	viewer_close(&t->v);
+	buf_fini(&t->keys);
+	node_stop(&t->n);
+	free(t);
+	return 0;
+}
+
+void
+visit_study(struct visit *t)
+{
+	buf_clear(&t->keys);
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(&t->keys, TAG_STUDY_UID, "1.2.3", 5);
+}
+
+void
+visit_counts(struct visit *t)
+{
+	buf_clear(&t->keys);
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(&t->keys, TAG_AVAILABILITY, "", 0);
+	attrs_put(&t->keys, TAG_STUDY_UID, "1.2.3", 5);
+	attrs_put(&t->keys, TAG_STUDY_INSTANCES, "", 0);
+}
+
+void
+visit_find(struct visit *t)
+{
+	viewer_ask(&t->v, ON_FIND, MESSAGE_FIND_RQ, FIND, &t->keys, "");
+	viewer_listen(&t->v);
+}
+
+void
+visit_get(struct visit *t)
+{
+	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
+	viewer_listen(&t->v);
+}
+
+void
+visit_move(struct visit *t, const char *destination)
+{
+	viewer_ask(&t->v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &t->keys, destination);
+	viewer_listen(&t->v);
 }

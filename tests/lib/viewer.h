@@ -50,8 +50,9 @@ struct node {
 	unsigned break_at;  /* C-STORE to us: hangs up at this one; 0: never */
 };
 
-/* VIEWER may find, get, move; NODE is this node as a destination; more: further sections. */
-void node_start(struct node *n, const char *more);
+/* VIEWER may find, get, move; NODE is this node as a destination. */
+void node_start(struct node *n);
+/* more: further settings of VIEWER, then further sections. */
 void node_reload(struct node *n, const char *more);
 void node_stop(struct node *n);
 /* Instances 1.2.3.9.<first> ... of study 1.2.3, `bytes` of pixels each. */
@@ -67,7 +68,8 @@ struct viewer {
 };
 
 void viewer_open(struct viewer *v, const struct node *n, const char *called);
-void viewer_close(struct viewer *v);
+void viewer_close(struct viewer *v); /* released; not open is fine */
+void viewer_drop(struct viewer *v);  /* hangs up                       */
 void viewer_ask(struct viewer *v, unsigned char context, unsigned command, const char *sop_class,
 		const struct buf *keys, const char *destination);
 void viewer_cancel(struct viewer *v);
@@ -76,5 +78,21 @@ void viewer_listen(struct viewer *v);
 /* A value of the last identifier. */
 void viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size);
 unsigned viewer_failed_uids(struct viewer *v);
+
+/* A node, a viewer (the test opens it) and the keys that it asks by: *state of each visit_test. */
+struct visit {
+	struct node n;
+	struct viewer v;
+	struct buf keys;
+};
+#define visit_test(f) cmocka_unit_test_setup_teardown(f, visit_start, visit_end)
+int visit_start(void **state);
+int visit_end(void **state);
+void visit_study(struct visit *t);  /* keys: study 1.2.3                   */
+void visit_counts(struct visit *t); /* the same, its availability and size */
+/* Asks by the keys (Study Root), and takes what comes until the final answer. */
+void visit_find(struct visit *t);
+void visit_get(struct visit *t);
+void visit_move(struct visit *t, const char *destination);
 
 #endif

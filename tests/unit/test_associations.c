@@ -52,134 +52,92 @@ restart(struct node *n, unsigned reader_ms, unsigned idle_seconds)
 }
 
 static void
-study_keys(struct buf *keys)
-{
-	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(keys, TAG_STUDY_UID, "1.2.3", 5);
-}
-
-static void
 associations__tcp_nodelay_is_on_in_both_roles(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	int on = 0;
 	socklen_t size = sizeof(on);
 
-	(void)state;
-	node_start(&n, "");
-	viewer_open(&v, &n, "NODE");
-	assert_int_equal(getsockopt(assoc_socket(v.a), IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+	viewer_open(&t->v, &t->n, "NODE");
+	assert_int_equal(getsockopt(assoc_socket(t->v.a), IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
 	assert_int_not_equal(on, 0);
-	study_keys(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	assert_int_not_equal(n.no_delay, 0);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	visit_study(t);
+	visit_find(t);
+	assert_int_not_equal(t->n.no_delay, 0);
 }
 
 static void
 associations__R34_a_peer_that_reads_nothing_is_dropped(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, BIG, NULL);
-	restart(&n, PATIENCE_MS, VIEWER_SECONDS);
-	viewer_open(&v, &n, "NODE");
-	study_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	assert_true(alone_in_time(&n)); /* and we have read nothing */
-	assoc_free(v.a);
-	buf_fini(&v.identifier);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 1, BIG, NULL);
+	restart(&t->n, PATIENCE_MS, VIEWER_SECONDS);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
+	assert_true(alone_in_time(&t->n)); /* and we have read nothing */
+	viewer_drop(&t->v);
 }
 
 static void
 associations__R34_a_peer_that_reads_slowly_is_served(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, BIG, NULL);
-	viewer_open(&v, &n, "NODE");
-	study_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
+	node_put(&t->n, 0, 1, BIG, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
 	pause_ms(PATIENCE_MS); /* the socket is full by now */
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_int_equal(v.stores, 1);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.stores, 1);
 }
 
 static void
 associations__a_peer_that_stalls_in_a_pdu_is_dropped(void **state)
 {
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	restart(&n, 0, 1);
-	viewer_open(&v, &n, "NODE");
+	restart(&t->n, 0, 1);
+	viewer_open(&t->v, &t->n, "NODE");
 	/* The head of a P-DATA-TF of 1,000 bytes, and no more. */
-	assert_int_equal(send(assoc_socket(v.a), "\x04\0\0\0\x03\xe8", 6, 0), 6);
-	assert_true(alone_in_time(&n));
-	assoc_free(v.a);
-	node_stop(&n);
+	assert_int_equal(send(assoc_socket(t->v.a), "\x04\0\0\0\x03\xe8", 6, 0), 6);
+	assert_true(alone_in_time(&t->n));
+	viewer_drop(&t->v);
 }
 
 static void
 associations__a_release_is_answered_and_an_abort_ends(void **state)
 {
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	viewer_open(&v, &n, "NODE");
-	viewer_close(&v);
-	assert_true(alone_in_time(&n));
-	viewer_open(&v, &n, "NODE");
-	assoc_abort(v.a);
-	assoc_free(v.a);
-	assert_true(alone_in_time(&n));
-	node_stop(&n);
+	viewer_open(&t->v, &t->n, "NODE");
+	viewer_close(&t->v);
+	assert_true(alone_in_time(&t->n));
+	viewer_open(&t->v, &t->n, "NODE");
+	assoc_abort(t->v.a);
+	viewer_drop(&t->v);
+	assert_true(alone_in_time(&t->n));
 }
 
 static void
 associations__R29_a_reload_cuts_none(void **state)
 {
-	struct buf keys = BUF_INIT;
+	struct visit *t = *state;
 	struct viewer before, after;
-	struct node n;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 100, NULL);
-	viewer_open(&before, &n, "NODE");
-	node_reload(&n, "[peer V2]\naet = VIEWER2\nhost = 127.0.0.1");
-	study_keys(&keys);
-	viewer_ask(&before, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
+	node_put(&t->n, 0, 1, 100, NULL);
+	viewer_open(&before, &t->n, "NODE");
+	node_reload(&t->n, "[peer V2]\naet = VIEWER2\nhost = 127.0.0.1");
+	visit_study(t);
+	viewer_ask(&before, ON_FIND, MESSAGE_FIND_RQ, FIND, &t->keys, "");
 	viewer_listen(&before);
 	assert_int_equal(before.pendings, 1);
-	viewer_open(&after, &n, "NODE");
+	viewer_open(&after, &t->n, "NODE");
 	viewer_close(&after);
 	viewer_close(&before);
-	buf_fini(&keys);
-	node_stop(&n);
 }
 
 static void
@@ -187,28 +145,21 @@ associations__R29_what_is_refused_is_counted(void **state)
 {
 	static const char *const plain[] = {EXPLICIT};
 	static const struct assoc_proposal p = {MOVE, plain, 1, ASSOC_ROLE_DEFAULT};
+	struct visit *t = *state;
 	struct assoc_target to = {"127.0.0.1",	  0,	"STRANGER", "NODE", ASSOC_PDU_MAX,
 				  VIEWER_SECONDS, NULL, NULL};
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
 
-	(void)state;
-	node_start(&n, "");
-	memset(&v, 0, sizeof(v));
-	to.port = n.port;
-	assert_int_equal(assoc_request(&v.a, &to, &p, 1, NULL), 0);
-	study_keys(&keys);
-	viewer_ask(&v, 1, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_REFUSED_NOT_AUTHORIZED);
-	assert_int_equal(dimse_refusals(n.dimse), 1);
-	viewer_close(&v);
+	to.port = t->n.port;
+	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), 0);
+	visit_study(t);
+	viewer_ask(&t->v, 1, MESSAGE_MOVE_RQ, MOVE, &t->keys, "NODE");
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.last.status, STATUS_REFUSED_NOT_AUTHORIZED);
+	assert_int_equal(dimse_refusals(t->n.dimse), 1);
+	viewer_close(&t->v);
 	to.called = "WRONG";
-	assert_int_equal(assoc_request(&v.a, &to, &p, 1, NULL), ERR_PEER);
-	assert_int_equal(dimse_refusals(n.dimse), 2);
-	buf_fini(&keys);
-	node_stop(&n);
+	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), ERR_PEER);
+	assert_int_equal(dimse_refusals(t->n.dimse), 2);
 }
 
 /* A destination that accepts connections and says nothing, ever. */
@@ -229,49 +180,42 @@ silent(unsigned *port)
 static void
 associations__a_silent_destination_does_not_keep_the_node_from_stopping(void **state)
 {
-	struct buf keys = BUF_INIT;
+	struct visit *t = *state;
 	char section[100];
-	struct viewer v;
-	struct node n;
 	unsigned port;
 	int fd = silent(&port), to;
 
-	(void)state;
 	(void)snprintf(section, sizeof(section),
 		       "[peer S]\naet = SILENT\nhost = 127.0.0.1\nport = %u", port);
-	node_start(&n, section);
-	node_put(&n, 0, 1, 100, NULL);
-	n.retrieve.seconds = 3600;
-	n.config.stop_seconds = 1;
-	restart(&n, 0, VIEWER_SECONDS);
-	viewer_open(&v, &n, "NODE");
-	study_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "SILENT");
+	node_reload(&t->n, section);
+	node_put(&t->n, 0, 1, 100, NULL);
+	t->n.retrieve.seconds = 3600;
+	t->n.config.stop_seconds = 1;
+	restart(&t->n, 0, VIEWER_SECONDS);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	viewer_ask(&t->v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &t->keys, "SILENT");
 	to = accept(fd, NULL, NULL); /* the C-MOVE is under way */
 	assert_true(to >= 0);
-	dimse_stop(n.dimse);
-	n.dimse = NULL;
+	dimse_stop(t->n.dimse);
+	t->n.dimse = NULL;
 	(void)close(to);
 	(void)close(fd);
-	assoc_free(v.a);
-	buf_fini(&v.identifier);
-	buf_fini(&keys);
-	node_stop(&n);
+	viewer_drop(&t->v);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(associations__tcp_nodelay_is_on_in_both_roles),
-		cmocka_unit_test(associations__R34_a_peer_that_reads_nothing_is_dropped),
-		cmocka_unit_test(associations__R34_a_peer_that_reads_slowly_is_served),
-		cmocka_unit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
-		cmocka_unit_test(associations__a_release_is_answered_and_an_abort_ends),
-		cmocka_unit_test(
-			associations__a_silent_destination_does_not_keep_the_node_from_stopping),
-		cmocka_unit_test(associations__R29_a_reload_cuts_none),
-		cmocka_unit_test(associations__R29_what_is_refused_is_counted),
+		visit_test(associations__tcp_nodelay_is_on_in_both_roles),
+		visit_test(associations__R34_a_peer_that_reads_nothing_is_dropped),
+		visit_test(associations__R34_a_peer_that_reads_slowly_is_served),
+		visit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
+		visit_test(associations__a_release_is_answered_and_an_abort_ends),
+		visit_test(associations__a_silent_destination_does_not_keep_the_node_from_stopping),
+		visit_test(associations__R29_a_reload_cuts_none),
+		visit_test(associations__R29_what_is_refused_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,15 +16,6 @@
 #include "common/store/store.h"
 #include "tests/lib/viewer.h"
 
-static void
-study_keys(struct buf *keys)
-{
-	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(keys, TAG_AVAILABILITY, "", 0);
-	attrs_put(keys, TAG_STUDY_UID, "1.2.3", 5);
-	attrs_put(keys, TAG_STUDY_INSTANCES, "", 0);
-}
-
 struct receipting {
 	uint64_t oid;
 	const struct id128 *epoch;
@@ -50,40 +41,29 @@ receipt(struct node *n, uint64_t oid)
 static void
 find__R21_a_study_shows_the_worst_of_its_instances(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	uint64_t oids[2];
 	char text[32];
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 2, 100, oids);
-	viewer_open(&v, &n, "NODE");
-	study_keys(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	node_put(&t->n, 0, 2, 100, oids);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_counts(t);
+	visit_find(t);
+	viewer_answer(&t->v, TAG_AVAILABILITY, text, sizeof(text));
 	assert_string_equal(text, "ONLINE");
-	assert_int_equal(stored_drop(n.stored.s, oids[0], NULL), 0);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	assert_int_equal(stored_drop(t->n.stored.s, oids[0], NULL), 0);
+	visit_find(t);
+	viewer_answer(&t->v, TAG_AVAILABILITY, text, sizeof(text));
 	assert_string_equal(text, "UNAVAILABLE"); /* central cannot be reached */
-	memset(&n.epoch, 1, sizeof(n.epoch));
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	memset(&t->n.epoch, 1, sizeof(t->n.epoch));
+	visit_find(t);
+	viewer_answer(&t->v, TAG_AVAILABILITY, text, sizeof(text));
 	assert_string_equal(text,
 			    "UNAVAILABLE"); /* it answers, and has not said it has the bytes */
-	receipt(&n, oids[0]);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	viewer_answer(&v, TAG_AVAILABILITY, text, sizeof(text));
+	receipt(&t->n, oids[0]);
+	visit_find(t);
+	viewer_answer(&t->v, TAG_AVAILABILITY, text, sizeof(text));
 	assert_string_equal(text, "NEARLINE");
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
 }
 
 /* Studies 1.2.4.1 ... of one instance each, the later the newer. */
@@ -117,77 +97,54 @@ all_studies(struct buf *keys)
 static void
 find__R34_the_newest_then_a700_that_says_how_many(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	char text[64];
 
-	(void)state;
-	node_start(&n, "");
-	n.find.max_answers = 3;
-	put_studies(&n, 8);
-	viewer_open(&v, &n, "NODE");
-	all_studies(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.pendings, 3);
-	assert_int_equal(v.last.status, STATUS_OUT_OF_RESOURCES);
-	assert_string_equal(v.last.comment, "first 3 of 8; narrow the query");
-	viewer_answer(&v, TAG_STUDY_UID, text, sizeof(text));
+	t->n.find.max_answers = 3;
+	put_studies(&t->n, 8);
+	viewer_open(&t->v, &t->n, "NODE");
+	all_studies(&t->keys);
+	visit_find(t);
+	assert_int_equal(t->v.pendings, 3);
+	assert_int_equal(t->v.last.status, STATUS_OUT_OF_RESOURCES);
+	assert_string_equal(t->v.last.comment, "first 3 of 8; narrow the query");
+	viewer_answer(&t->v, TAG_STUDY_UID, text, sizeof(text));
 	assert_string_equal(text, "1.2.4.6");
-	n.find.max_answers = 8; /* exactly: nothing was left out */
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.pendings, 8);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	t->n.find.max_answers = 8; /* exactly: nothing was left out */
+	visit_find(t);
+	assert_int_equal(t->v.pendings, 8);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 }
 
 static void
 find__R34_a_peer_may_want_success_at_the_limit(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "on_limit = success");
-	n.find.max_answers = 3;
-	put_studies(&n, 5);
-	viewer_open(&v, &n, "NODE");
-	all_studies(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.pendings, 3);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_reload(&t->n, "on_limit = success");
+	t->n.find.max_answers = 3;
+	put_studies(&t->n, 5);
+	viewer_open(&t->v, &t->n, "NODE");
+	all_studies(&t->keys);
+	visit_find(t);
+	assert_int_equal(t->v.pendings, 3);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 }
 
 static void
 find__R34_a_cancel_is_seen_within_a_page(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	put_studies(&n, 200);
-	n.hold = true;
-	viewer_open(&v, &n, "NODE");
-	all_studies(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_cancel(&v);
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_CANCELED);
-	assert_int_equal(v.pendings, 0);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	put_studies(&t->n, 200);
+	t->n.hold = true;
+	viewer_open(&t->v, &t->n, "NODE");
+	all_studies(&t->keys);
+	viewer_ask(&t->v, ON_FIND, MESSAGE_FIND_RQ, FIND, &t->keys, "");
+	viewer_cancel(&t->v);
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.last.status, STATUS_CANCELED);
+	assert_int_equal(t->v.pendings, 0);
 }
 
 static void
@@ -202,30 +159,22 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, true},
 		       {0x00081111u, false},	     {TAG_REQUEST, false},
 		       {TAG_PATIENT_STUDIES, false}};
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	size_t i;
 
-	(void)state;
-	node_start(&n, "");
-	put_studies(&n, 1);
-	viewer_open(&v, &n, "NODE");
+	put_studies(&t->n, 1);
+	viewer_open(&t->v, &t->n, "NODE");
 	for (i = 0; i < sizeof(keys_of) / sizeof(keys_of[0]); i++) {
-		struct buf keys = BUF_INIT;
-
+		buf_clear(&t->keys);
 		if (keys_of[i].tag < TAG_QUERY_LEVEL)
-			attrs_put(&keys, keys_of[i].tag, "", 0);
-		attrs_put(&keys, TAG_QUERY_LEVEL, "STUDY", 5);
+			attrs_put(&t->keys, keys_of[i].tag, "", 0);
+		attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
 		if (keys_of[i].tag > TAG_QUERY_LEVEL)
-			attrs_put(&keys, keys_of[i].tag, "", 0);
-		viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-		viewer_listen(&v);
-		assert_int_equal(v.pendings, 1);
-		assert_int_equal(v.pending_keys, keys_of[i].supported ? 0 : 1);
-		buf_fini(&keys);
+			attrs_put(&t->keys, keys_of[i].tag, "", 0);
+		visit_find(t);
+		assert_int_equal(t->v.pendings, 1);
+		assert_int_equal(t->v.pending_keys, keys_of[i].supported ? 0 : 1);
 	}
-	viewer_close(&v);
-	node_stop(&n);
 }
 
 static int
@@ -237,38 +186,33 @@ record_only(struct store_tx *tx, void *arg, struct err *e)
 static void
 find__a_patient_is_listed_though_a_study_is_known_by_its_record_only(void **state)
 {
-	struct buf keys = BUF_INIT, record = BUF_INIT;
+	struct visit *t = *state;
+	struct buf record = BUF_INIT;
 	char id[64], text[64];
-	struct viewer v;
-	struct node n;
 
-	(void)state;
-	node_start(&n, "");
-	put_studies(&n, 3);
-	viewer_open(&v, &n, "OTHER");
-	attrs_put(&keys, TAG_QUERY_LEVEL, "PATIENT", 7);
-	attrs_put(&keys, TAG_AVAILABILITY, "", 0);
-	attrs_put(&keys, TAG_PATIENT_ID, "", 0);
-	attrs_put(&keys, TAG_PATIENT_STUDIES, "", 0);
-	viewer_ask(&v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.pendings, 1);
-	viewer_answer(&v, TAG_PATIENT_ID, id, sizeof(id));
+	put_studies(&t->n, 3);
+	viewer_open(&t->v, &t->n, "OTHER");
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "PATIENT", 7);
+	attrs_put(&t->keys, TAG_AVAILABILITY, "", 0);
+	attrs_put(&t->keys, TAG_PATIENT_ID, "", 0);
+	attrs_put(&t->keys, TAG_PATIENT_STUDIES, "", 0);
+	viewer_ask(&t->v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &t->keys, "");
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.pendings, 1);
+	viewer_answer(&t->v, TAG_PATIENT_ID, id, sizeof(id));
 	attrs_put(&record, TAG_PATIENT_ID, id,
 		  strlen(id)); /* R6: 1.2.4.0 sorts before the others */
 	attrs_put(&record, TAG_STUDY_UID, "1.2.4.0", 7);
-	assert_int_equal(store_commit(n.stored.s, record_only, &record, NULL), 0);
-	viewer_ask(&v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.pendings, 1);
-	viewer_answer(&v, TAG_PATIENT_STUDIES, text, sizeof(text));
+	assert_int_equal(store_commit(t->n.stored.s, record_only, &record, NULL), 0);
+	viewer_ask(&t->v, ON_FIND_PATIENT, MESSAGE_FIND_RQ, FIND_PATIENT, &t->keys, "");
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.pendings, 1);
+	viewer_answer(&t->v, TAG_PATIENT_STUDIES, text, sizeof(text));
 	assert_string_equal(text, "3");
-	viewer_answer(&v, TAG_RETRIEVE_AET, text, sizeof(text)); /* R30, and though nobody asked */
+	viewer_answer(&t->v, TAG_RETRIEVE_AET, text,
+		      sizeof(text)); /* R30, and though nobody asked */
 	assert_string_equal(text, "OTHER");
-	viewer_close(&v);
-	buf_fini(&keys);
 	buf_fini(&record);
-	node_stop(&n);
 }
 
 static void
@@ -281,52 +225,42 @@ audit__R36_tells_of_associations_queries_retrieves_and_refusals(void **state)
 		"study=1.2.3 instances=2 failed=1 end=whole ",
 		" refused what=move status=a801 ",
 	};
-	struct buf keys = BUF_INIT, text = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
+	struct buf text = BUF_INIT;
 	uint64_t oid, line;
 	size_t i;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 100, &oid);
-	assert_int_equal(stored_drop(n.stored.s, oid, NULL), 0);
-	node_put(&n, 1, 2, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	attrs_put(&keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(&keys, TAG_STUDY_UID, "1.2.3", 5);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NOWHERE");
-	viewer_listen(&v);
-	viewer_close(&v);
-	assert_int_equal(audit_verify(n.audit_path, &line, NULL), 0);
+	node_put(&t->n, 0, 1, 100, &oid);
+	assert_int_equal(stored_drop(t->n.stored.s, oid, NULL), 0);
+	node_put(&t->n, 1, 2, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_find(t);
+	visit_get(t);
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	visit_move(t, "NOWHERE");
+	viewer_close(&t->v);
+	assert_int_equal(audit_verify(t->n.audit_path, &line, NULL), 0);
 	assert_int_equal(line, 4);
-	assert_int_equal(file_slurp(n.audit_path, 1 << 20, &text, NULL), 0);
+	assert_int_equal(file_slurp(t->n.audit_path, 1 << 20, &text, NULL), 0);
 	buf_put(&text, "", 1);
 	for (i = 0; i < sizeof(told) / sizeof(told[0]); i++)
 		if (!strstr((const char *)text.data, told[i]))
 			fail_msg("'%s' is not told", told[i]);
-	buf_fini(&keys);
 	buf_fini(&text);
-	node_stop(&n);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(find__R21_a_study_shows_the_worst_of_its_instances),
-		cmocka_unit_test(find__R34_the_newest_then_a700_that_says_how_many),
-		cmocka_unit_test(find__R34_a_peer_may_want_success_at_the_limit),
-		cmocka_unit_test(find__R34_a_cancel_is_seen_within_a_page),
-		cmocka_unit_test(find__R34_ff01_where_a_key_is_not_supported),
-		cmocka_unit_test(
-			find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
-		cmocka_unit_test(audit__R36_tells_of_associations_queries_retrieves_and_refusals),
+		visit_test(find__R21_a_study_shows_the_worst_of_its_instances),
+		visit_test(find__R34_the_newest_then_a700_that_says_how_many),
+		visit_test(find__R34_a_peer_may_want_success_at_the_limit),
+		visit_test(find__R34_a_cancel_is_seen_within_a_page),
+		visit_test(find__R34_ff01_where_a_key_is_not_supported),
+		visit_test(find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
+		visit_test(audit__R36_tells_of_associations_queries_retrieves_and_refusals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,232 +20,145 @@
 
 enum { OBJECTS = 250 };
 
-static void
-study_keys(struct buf *keys)
-{
-	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(keys, TAG_AVAILABILITY, "", 0);
-	attrs_put(keys, TAG_STUDY_UID, "1.2.3", 5);
-	attrs_put(keys, TAG_STUDY_INSTANCES, "", 0);
-}
-
-static void
-retrieve_keys(struct buf *keys)
-{
-	attrs_put(keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(keys, TAG_STUDY_UID, "1.2.3", 5);
-}
-
 /* --- what is promised --- */
 
 static void
 retrieve__R20_what_was_evicted_is_counted_and_failed_never_left_out(void **state)
 {
 	static uint64_t oids[OBJECTS];
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	char text[32];
 	unsigned i;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, OBJECTS, 100, oids);
+	node_put(&t->n, 0, OBJECTS, 100, oids);
 	for (i = 0; i < OBJECTS; i++)
-		assert_int_equal(stored_drop(n.stored.s, oids[i], NULL), 0);
-	node_put(&n, OBJECTS, 1, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	study_keys(&keys);
-	viewer_ask(&v, ON_FIND, MESSAGE_FIND_RQ, FIND, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	viewer_answer(&v, TAG_STUDY_INSTANCES, text, sizeof(text));
+		assert_int_equal(stored_drop(t->n.stored.s, oids[i], NULL), 0);
+	node_put(&t->n, OBJECTS, 1, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_counts(t);
+	visit_find(t);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	viewer_answer(&t->v, TAG_STUDY_INSTANCES, text, sizeof(text));
 	assert_string_equal(text, "251");
-	buf_clear(&keys);
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
-	assert_int_equal(v.last.completed, 1);
-	assert_int_equal(v.last.failed, OBJECTS);
-	assert_int_equal(viewer_failed_uids(&v), OBJECTS);
-	assert_int_equal(n.received, 1);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_int_equal(t->v.last.completed, 1);
+	assert_int_equal(t->v.last.failed, OBJECTS);
+	assert_int_equal(viewer_failed_uids(&t->v), OBJECTS);
+	assert_int_equal(t->n.received, 1);
 }
 
 static void
 retrieve__R20_a702_when_nothing_could_be_sent(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 	uint64_t oid;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 100, &oid);
-	assert_int_equal(stored_drop(n.stored.s, oid, NULL), 0);
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUBOPERATIONS_FAILED);
-	assert_int_equal(v.last.failed, 1);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 1, 100, &oid);
+	assert_int_equal(stored_drop(t->n.stored.s, oid, NULL), 0);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_get(t);
+	assert_int_equal(t->v.last.status, STATUS_SUBOPERATIONS_FAILED);
+	assert_int_equal(t->v.last.failed, 1);
 }
 
 static void
 retrieve_get__counts_in_pendings_and_at_the_end(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 35, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_int_equal(v.last.completed, 35);
-	assert_int_equal(v.stores, 35);
-	assert_in_range(v.pendings, 3, 35);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 35, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_get(t);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.last.completed, 35);
+	assert_int_equal(t->v.stores, 35);
+	assert_in_range(t->v.pendings, 3, 35);
 }
 
 static void
 retrieve_get__a_cancel_ends_with_fe00_and_counts(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 60, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	v.cancel_after = 5;
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_CANCELED);
-	assert_in_range(v.last.completed, 5, 59);
-	assert_int_equal(v.last.completed + v.last.remaining, 60);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 60, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	t->v.cancel_after = 5;
+	visit_study(t);
+	visit_get(t);
+	assert_int_equal(t->v.last.status, STATUS_CANCELED);
+	assert_in_range(t->v.last.completed, 5, 59);
+	assert_int_equal(t->v.last.completed + t->v.last.remaining, 60);
 }
 
 static void
 retrieve_move__an_unknown_destination_keeps_the_association(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NOWHERE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_DESTINATION_UNKNOWN);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 1, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NOWHERE");
+	assert_int_equal(t->v.last.status, STATUS_DESTINATION_UNKNOWN);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 }
 
 static void
 retrieve_move__a_cancel_ends_with_fe00_and_counts(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 120, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	v.cancel_after = 2; /* pendings: one each ten */
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_CANCELED);
-	assert_in_range(v.last.completed, 20, 119);
-	assert_int_equal(v.last.completed + v.last.remaining, 120);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 120, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	t->v.cancel_after = 2; /* pendings: one each ten */
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_CANCELED);
+	assert_in_range(t->v.last.completed, 20, 119);
+	assert_int_equal(t->v.last.completed + t->v.last.remaining, 120);
 }
 
 static void
 retrieve_move__R30_calls_by_the_title_that_was_called(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 100, NULL);
-	viewer_open(&v, &n, "OTHER");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_int_equal(n.called_other, 1);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 1, 100, NULL);
+	viewer_open(&t->v, &t->n, "OTHER");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->n.called_other, 1);
 }
 
 static void
 retrieve_move__a_destination_that_breaks_ends_in_b000_soon(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 30, 100, NULL);
-	n.break_at = 6;
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
-	assert_int_equal(v.last.completed, 5);
-	assert_int_equal(v.last.failed, 25);
-	assert_int_equal(viewer_failed_uids(&v), 25);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 30, 100, NULL);
+	t->n.break_at = 6;
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_int_equal(t->v.last.completed, 5);
+	assert_int_equal(t->v.last.failed, 25);
+	assert_int_equal(viewer_failed_uids(&t->v), 25);
 }
 
 static void
 retrieve_move__more_than_128_contexts_take_several_associations(void **state)
 {
+	struct visit *t = *state;
 	enum { SYNTAXES = 150 };
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
 	unsigned i;
 
-	(void)state;
-	node_start(&n, "");
 	for (i = 0; i < SYNTAXES; i++) {
 		char uid[32], syntax[32];
 		struct recipe r = {"1.2.3", uid, syntax, "c", 1, 100};
@@ -255,47 +168,36 @@ retrieve_move__more_than_128_contexts_take_several_associations(void **state)
 		(void)snprintf(uid, sizeof(uid), "1.2.3.8.%u", i);
 		(void)snprintf(syntax, sizeof(syntax), "1.2.3.7.%u", i);
 		made_init(&m, &r);
-		assert_int_equal(stored_put(n.stored.s, &m, "10.0.0.1", &verdict, NULL), 0);
+		assert_int_equal(stored_put(t->n.stored.s, &m, "10.0.0.1", &verdict, NULL), 0);
 		made_fini(&m);
 	}
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_int_equal(v.last.completed, SYNTAXES);
-	assert_int_equal(n.received, SYNTAXES);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.last.completed, SYNTAXES);
+	assert_int_equal(t->n.received, SYNTAXES);
 }
 
 static void
 retrieve_move__patient_root_wants_the_patient(void **state)
 {
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 2, 100, NULL);
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE_PATIENT, MESSAGE_MOVE_RQ, MOVE_PATIENT, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_IDENTIFIER_MISMATCH);
-	buf_clear(&keys);
-	attrs_put(&keys, TAG_QUERY_LEVEL, "STUDY", 5);
-	attrs_put(&keys, TAG_PATIENT_ID, "SOMEBODY ELSE", 13);
-	attrs_put(&keys, TAG_STUDY_UID, "1.2.3", 5);
-	viewer_ask(&v, ON_MOVE_PATIENT, MESSAGE_MOVE_RQ, MOVE_PATIENT, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_int_equal(n.received, 0);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 2, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	viewer_ask(&t->v, ON_MOVE_PATIENT, MESSAGE_MOVE_RQ, MOVE_PATIENT, &t->keys, "NODE");
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.last.status, STATUS_IDENTIFIER_MISMATCH);
+	buf_clear(&t->keys);
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(&t->keys, TAG_PATIENT_ID, "SOMEBODY ELSE", 13);
+	attrs_put(&t->keys, TAG_STUDY_UID, "1.2.3", 5);
+	viewer_ask(&t->v, ON_MOVE_PATIENT, MESSAGE_MOVE_RQ, MOVE_PATIENT, &t->keys, "NODE");
+	viewer_listen(&t->v);
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->n.received, 0);
 }
 
 /* Each look at it finds it a second later. */
@@ -312,23 +214,15 @@ static void
 retrieve_move__pendings_come_while_one_long_object_goes(void **state)
 {
 	static struct clock clock = {ever_later, ever_later};
-	struct buf keys = BUF_INIT;
-	struct viewer v;
-	struct node n;
+	struct visit *t = *state;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 1, 6 << 20, NULL);
-	n.retrieve.clock = &clock;
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &keys, "NODE");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_SUCCESS);
-	assert_true(v.pendings >= 6);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 1, 6 << 20, NULL);
+	t->n.retrieve.clock = &clock;
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_true(t->v.pendings >= 6);
 }
 
 static int
@@ -356,48 +250,39 @@ change_third_chunk(struct store_tx *tx, void *arg, struct err *e)
 static void
 retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation(void **state)
 {
-	struct buf keys = BUF_INIT;
+	struct visit *t = *state;
 	struct version v0;
 	uint64_t oids[3];
-	struct viewer v;
-	struct node n;
 
-	(void)state;
-	node_start(&n, "");
-	node_put(&n, 0, 3, 4 << 20, oids);
-	v0 = stored_version(n.stored.s, oids[1]);
-	assert_int_equal(store_commit(n.stored.s, change_third_chunk, &v0, NULL), 0);
-	viewer_open(&v, &n, "NODE");
-	retrieve_keys(&keys);
-	viewer_ask(&v, ON_GET, MESSAGE_GET_RQ, GET, &keys, "");
-	viewer_listen(&v);
-	assert_int_equal(v.last.status, STATUS_WARNING_SUBOPERATIONS);
-	assert_int_equal(v.last.completed, 2);
-	assert_int_equal(v.stores, 2);
-	assert_int_equal(viewer_failed_uids(&v), 1);
-	assert_int_equal(n.damaged_oid, oids[1]);
-	viewer_close(&v);
-	buf_fini(&keys);
-	node_stop(&n);
+	node_put(&t->n, 0, 3, 4 << 20, oids);
+	v0 = stored_version(t->n.stored.s, oids[1]);
+	assert_int_equal(store_commit(t->n.stored.s, change_third_chunk, &v0, NULL), 0);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_get(t);
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_int_equal(t->v.last.completed, 2);
+	assert_int_equal(t->v.stores, 2);
+	assert_int_equal(viewer_failed_uids(&t->v), 1);
+	assert_int_equal(t->n.damaged_oid, oids[1]);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			retrieve__R20_what_was_evicted_is_counted_and_failed_never_left_out),
-		cmocka_unit_test(retrieve__R20_a702_when_nothing_could_be_sent),
-		cmocka_unit_test(retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation),
-		cmocka_unit_test(retrieve_get__counts_in_pendings_and_at_the_end),
-		cmocka_unit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
-		cmocka_unit_test(retrieve_move__pendings_come_while_one_long_object_goes),
-		cmocka_unit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
-		cmocka_unit_test(retrieve_move__an_unknown_destination_keeps_the_association),
-		cmocka_unit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
-		cmocka_unit_test(retrieve_move__a_destination_that_breaks_ends_in_b000_soon),
-		cmocka_unit_test(retrieve_move__more_than_128_contexts_take_several_associations),
-		cmocka_unit_test(retrieve_move__patient_root_wants_the_patient),
+		visit_test(retrieve__R20_what_was_evicted_is_counted_and_failed_never_left_out),
+		visit_test(retrieve__R20_a702_when_nothing_could_be_sent),
+		visit_test(retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation),
+		visit_test(retrieve_get__counts_in_pendings_and_at_the_end),
+		visit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
+		visit_test(retrieve_move__pendings_come_while_one_long_object_goes),
+		visit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
+		visit_test(retrieve_move__an_unknown_destination_keeps_the_association),
+		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
+		visit_test(retrieve_move__a_destination_that_breaks_ends_in_b000_soon),
+		visit_test(retrieve_move__more_than_128_contexts_take_several_associations),
+		visit_test(retrieve_move__patient_root_wants_the_patient),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
