@@ -72,7 +72,7 @@ edge_keep_contact(struct edge *e, struct err *err)
 bool
 edge_has_central(const struct edge *e)
 {
-	return conf_string(e->conf, "central", NULL, "url")[0] != '\0';
+	return e->urls[0] != NULL;
 }
 
 static int
@@ -82,7 +82,7 @@ link_to_central(struct edge *e, struct link **out, struct err *err)
 
 	if (!edge_has_central(e))
 		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
-	c.url = conf_string(e->conf, "central", NULL, "url");
+	c.urls = e->urls;
 	c.cert = conf_string(e->conf, "tls", NULL, "cert");
 	c.key = conf_string(e->conf, "tls", NULL, "key");
 	c.ca = conf_string(e->conf, "tls", NULL, "ca");
@@ -347,6 +347,7 @@ open_to_read(struct edge *e, struct err *err)
 int
 edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err *err)
 {
+	size_t i;
 	int rc;
 
 	memset(e, 0, sizeof(*e));
@@ -362,6 +363,8 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	(void)pthread_rwlock_init(&e->use, NULL);
 	e->locks = true;
 	e->site = conf_string(e->conf, "site", NULL, "name");
+	for (i = 0; i < EDGE_URLS; i++)
+		e->urls[i] = conf_list(e->conf, "central", NULL, "url", i);
 	(void)snprintf(e->dir, sizeof(e->dir), "%s", conf_string(e->conf, "data", NULL, "dir"));
 	rc = mode == EDGE_READ ? 0 : mend_swap(e, err);
 	if (!rc)

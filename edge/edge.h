@@ -26,7 +26,7 @@ struct link;
 struct replicate;
 struct store;
 
-enum { EDGE_DIR_MAX = 3000 };
+enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
 
 /* What is known of central. */
 struct contact {
@@ -52,6 +52,7 @@ struct edge {
 	struct clock *clock;
 	char dir[EDGE_DIR_MAX];
 	const char *site;
+	const char *urls[EDGE_URLS + 1]; /* of central, NULL-terminated */
 	int lock;
 	struct identity identity;
 	struct id128 incarnation;

@@ -9,6 +9,7 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 #include "common/http/server.h"
+#include "edge/edge.h"
 
 enum { ROWS_MAX = 64, SITE_NAME_MAX = 64 };
 
@@ -29,8 +30,9 @@ static const struct conf_row own[] = {
 	 "File in which images are durable after one flush, beside the quota; at most a 32nd of "
 	 "it. "
 	 "0: none."},
-	{"central", "url", CONF_STRING, "", 0, 0, NULL,
-	 "https://host:port of central; http on loopback only. Empty: images stay here, owed."},
+	{"central", "url", CONF_LIST, "", 0, 0, NULL,
+	 "https://host:port of central, several in turn; http on loopback only. Empty: images stay "
+	 "here, owed."},
 	{"central", "connect_timeout", CONF_DURATION, "5s", 100, 120000, NULL,
 	 "How long a connection to central may take."},
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
@@ -68,12 +70,9 @@ edge_settings_rows(size_t *n)
 
 /* R24: plain http is for loopback, https needs our certificate. */
 static int
-check_url(const struct conf *c, struct err *e)
+check_url(const char *url, bool tls, struct err *e)
 {
-	const char *url = conf_string(c, "central", NULL, "url");
-	bool tls = conf_string(c, "tls", NULL, "cert")[0] != '\0';
-
-	if (!url[0] || (tls && strncmp(url, "https://", 8) == 0))
+	if (tls && strncmp(url, "https://", 8) == 0)
 		return 0;
 	if (!tls &&
 	    (strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
@@ -84,6 +83,21 @@ check_url(const struct conf *c, struct err *e)
 }
 
 static int
+check_urls(const struct conf *c, struct err *e)
+{
+	bool tls = conf_string(c, "tls", NULL, "cert")[0] != '\0';
+	const char *url;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && (url = conf_list(c, "central", NULL, "url", i)) != NULL; i++)
+		rc = i < EDGE_URLS
+			     ? check_url(url, tls, e)
+			     : err_set(e, ERR_PEER, 0, "[central] url: at most %d", EDGE_URLS);
+	return rc;
+}
+
+static int
 check(const struct conf *c, struct err *e)
 {
 	int rc = 0;
@@ -91,7 +105,7 @@ check(const struct conf *c, struct err *e)
 	if (strlen(conf_string(c, "site", NULL, "name")) > SITE_NAME_MAX)
 		rc = err_set(e, ERR_PEER, 0, "[site] name: at most %d bytes", SITE_NAME_MAX);
 	if (!rc)
-		rc = check_url(c, e);
+		rc = check_urls(c, e);
 	if (!rc)
 		rc = http_check_settings(c, e);
 	return rc ? rc : dimse_check_settings(c, e);

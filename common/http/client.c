@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/http/verify.h"
 
 enum { STALL_SECONDS = 5, URL_SIZE = HTTP_PATH_SIZE + 300, SPARE_MAX = 32, USER_TIMEOUT_MS = 5000 };
 
@@ -24,12 +25,15 @@ struct call { /* one easy handle, used again */
 	uint64_t id, max;
 	curl_off_t moved; /* bytes, both ways, and when that changed last */
 	int64_t moved_at;
+	unsigned url_at; /* of the client's urls */
 	char url[URL_SIZE], why[CURL_ERROR_SIZE];
 	char asked[33], epoch[33];
 };
 
 struct http_client {
 	struct http_client_config c; /* set once; what it points to is borrowed */
+	struct verify verify;
+	unsigned url; /* whose turn it is */
 	CURLM *multi;
 	struct call *spare, *active;
 };
@@ -55,6 +59,8 @@ http_client_open(struct http_client **out, const struct http_client_config *c, s
 		return err_set(e, ERR_LOCAL, 0, "no memory for an HTTP client");
 	}
 	h->c = *c;
+	h->verify.archive = c->archive ? c->archive : "";
+	h->verify.pin = c->pin;
 	(void)curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	*out = h;
 	return 0;
@@ -179,24 +185,41 @@ add_header(struct call *k, const char *name, const char *value)
 	k->headers = curl_slist_append(k->headers, line);
 }
 
-static void
-set_tls(const struct http_client *h, CURL *c)
+static CURLcode
+on_tls(CURL *c, void *ssl_ctx, void *arg)
 {
+	(void)c;
+	verify_by(ssl_ctx, arg);
+	return CURLE_OK;
+}
+
+/* Nothing is remembered from one connection to the next: files and names may have changed. */
+static void
+set_tls(struct http_client *h, CURL *c)
+{
+	(void)curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+	(void)curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, &h->verify);
+	(void)curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	(void)curl_easy_setopt(c, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	(void)curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
-	(void)curl_easy_setopt(c, CURLOPT_SSLCERT, h->c.cert);
-	(void)curl_easy_setopt(c, CURLOPT_SSLKEY, h->c.key);
-	(void)curl_easy_setopt(c, CURLOPT_CAINFO, h->c.ca);
+	if (h->c.cert[0]) {
+		(void)curl_easy_setopt(c, CURLOPT_SSLCERT, h->c.cert);
+		(void)curl_easy_setopt(c, CURLOPT_SSLKEY, h->c.key);
+	}
+	(void)curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+	(void)curl_easy_setopt(c, CURLOPT_CAINFO, h->c.pin ? NULL : h->c.ca);
 	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
 }
 
 static void
-set_call(const struct http_client *h, struct call *k, const struct http_call *call)
+set_call(struct http_client *h, struct call *k, const struct http_call *call)
 {
 	CURL *c = k->easy;
 	char range[64];
 
-	(void)snprintf(k->url, sizeof(k->url), "%s%s", h->c.url, call->path);
+	k->url_at = h->url;
+	(void)snprintf(k->url, sizeof(k->url), "%s%s", h->c.urls[h->url], call->path);
 	k->headers = curl_slist_append(NULL, "Expect:");
 	add_header(k, "Content-Type", "application/octet-stream");
 	add_header(k, "Salamander-Site", h->c.site);
@@ -242,7 +265,7 @@ set_call(const struct http_client *h, struct call *k, const struct http_call *ca
 			       (unsigned long long)(call->range_first + call->range_n - 1));
 		(void)curl_easy_setopt(c, CURLOPT_RANGE, range);
 	}
-	if (h->c.cert[0])
+	if (h->c.ca[0] || h->c.pin)
 		set_tls(h, c);
 }
 
@@ -293,6 +316,17 @@ http_client_submit(struct http_client *h, struct http_call *call, struct err *e)
 	return 0;
 }
 
+/* Nobody took the call: the next address, unless another call has moved on already. */
+static void
+next_url(struct http_client *h, const struct call *k, CURLcode result)
+{
+	curl_off_t begun = 0;
+
+	(void)curl_easy_getinfo(k->easy, CURLINFO_PRETRANSFER_TIME_T, &begun);
+	if (result != CURLE_OK && !begun && k->url_at == h->url)
+		h->url = h->c.urls[h->url + 1] ? h->url + 1 : 0;
+}
+
 static void
 finish(struct http_client *h, struct call *k, CURLcode result, struct http_done *out)
 {
@@ -310,7 +344,11 @@ finish(struct http_client *h, struct call *k, CURLcode result, struct http_done 
 	out->sent = (uint64_t)sent;
 	if (result != CURLE_OK)
 		(void)snprintf(out->what, sizeof(out->what), "%.*s", HTTP_WHAT_SIZE - 1,
-			       k->why[0] ? k->why : curl_easy_strerror(result));
+			       result == CURLE_PEER_FAILED_VERIFICATION && h->verify.why
+				       ? h->verify.why
+			       : k->why[0] ? k->why
+					   : curl_easy_strerror(result));
+	next_url(h, k, result);
 	memcpy(out->asked, k->asked, sizeof(out->asked));
 	memcpy(out->epoch, k->epoch, sizeof(out->epoch));
 	out->body = k->got;

@@ -2,9 +2,10 @@
  * client.h - HTTP calls (libcurl), many at once from one thread.
  *
  * Connections are kept and shared; TCP_NODELAY is on. With TLS: 1.3 only, our
- * certificate shown, the server's signed by the CA; its host name is not looked
- * at, the archive's id is (R25). A call without any byte moved for 5 s is dropped
- * (DESIGN 6) and answered with status 0, as is one that found nobody.
+ * certificate shown, the server's signed by the CA; its host name and its time are
+ * not looked at, the archive's id is (R25). Files are read for each new connection.
+ * A call without any byte moved for 5 s is dropped (DESIGN 6) and answered with
+ * status 0, as is one that found nobody: then the next address has its turn.
  * Threads: one owner; http_client_wake from any.
  */
 #ifndef SALAMANDER_COMMON_HTTP_CLIENT_H
@@ -44,9 +45,13 @@ struct http_done {
 };
 
 struct http_client_config {
-	const char *url;  /* "https://host:port", without a path            */
-	const char *site; /* sent as Salamander-Site                        */
-	const char *cert, *key, *ca;
+	/* All borrowed until http_client_close. */
+	const char *const *urls;  /* "https://host:port", without a path; NULL-terminated */
+	const char *site;	  /* sent as Salamander-Site                        */
+	const char *cert, *key;	  /* PEM files; "": none is shown                   */
+	const char *ca;		  /* PEM file; "" and no pin: plain http            */
+	const char *archive;	  /* 32 hex: the server's name is central.<archive>; or "" */
+	const unsigned char *pin; /* join: in place of ca, the SHA-256 of the CA's key  */
 	unsigned connect_ms;
 	uint64_t max_body; /* of an answer                                   */
 };

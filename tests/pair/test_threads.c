@@ -144,6 +144,7 @@ static void
 replicate__R14_R22_with_all_threads_and_a_restart_of_central(void **state)
 {
 	struct all *a = calloc(1, sizeof(*a));
+	const char *urls[] = {a->url, NULL};
 	struct http_client_config c = {
 		.site = "north", .cert = "", .key = "", .ca = "", .connect_ms = 2000};
 	pthread_t senders[SENDERS], looker;
@@ -158,7 +159,7 @@ replicate__R14_R22_with_all_threads_and_a_restart_of_central(void **state)
 	pair_open_central(&a->p);
 	pair_open_edge(&a->p);
 	choose_address(a);
-	c.url = a->url;
+	c.urls = urls;
 	c.max_body = 32 << 20;
 	serve(a);
 	assert_int_equal(link_http(&link, &c, &e), 0);

@@ -283,7 +283,8 @@ http_client__large_bodies_arrive_whole_in_memory_that_is_used_again(void **state
 {
 	static const size_t sizes[] = {3 << 20, (1 << 20) + 1, 100, LARGE, 2 << 20};
 	char url[64];
-	struct http_client_config c = {.url = url,
+	const char *urls[] = {url, NULL};
+	struct http_client_config c = {.urls = urls,
 				       .site = "north",
 				       .cert = "",
 				       .key = "",
