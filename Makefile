@@ -108,8 +108,9 @@ $(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
 
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
-# Programs with threads of their own: run under ThreadSanitizer as well.
-THREADED := $(wildcard $(addprefix tests/unit/test_,store.c store_commit.c retrieve.c associations.c dimse.c clog.c) tests/pair/test_keep.c tests/pair/test_threads.c tests/pair/test_errand.c)
+# Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all.
+FORKING := $(addprefix tests/,$(addprefix unit/test_store_,sweep.c journal.c changes.c) pair/test_keep_death.c pair/test_pair_death.c)
+THREADED := $(filter-out $(FORKING),$(TEST_C))
 
 check: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools tests
@@ -121,10 +122,8 @@ check-asan:
 		$(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%)
 
 check-tsan:
-ifneq ($(THREADED),)
 	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%)
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
-endif
 
 SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h' -o -name '*.cc')
 CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
@@ -195,7 +194,8 @@ install: all
 		$(PREFIX)/share/doc/salamander $(SYSCONFDIR)/salamander)
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	for n in edge central; do \
-		sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/salamander-$$n.service >$(DESTDIR)$(UNITDIR)/salamander-$$n.service && \
+		sed 's|@BINDIR@|$(PREFIX)/bin|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/salamander-$$n.service | \
+			install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/salamander-$$n.service && \
 		install -m 644 deploy/$$n.conf $(DESTDIR)$(SYSCONFDIR)/salamander/$$n.conf.sample || exit 1; \
 	done
 	install -m 644 deploy/salamander.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/salamander.conf
