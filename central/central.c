@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/birth.h"
 #include "central/catalogue.h"
+#include "central/certificates.h"
 #include "central/clog.h"
 #include "central/central_commands.h"
 #include "central/intake.h"
@@ -49,128 +51,6 @@ central_losses(struct central *c)
 	n = c->losses;
 	(void)pthread_mutex_unlock(&c->mu);
 	return n;
-}
-
-/* --- folders and their ids (R23) --- */
-
-static const char *const parts[] = {"", "vault", "vault/log"};
-static const char *const part_names[] = {"data", "vault", "log"};
-enum { N_PARTS = 3 };
-
-static int
-make_parts(struct central *c, bool by_init, struct err *e)
-{
-	struct identity id = c->identity;
-	char path[PATH_MAX];
-	int i, rc = file_mkdirs(c->dir, "vault/log", e);
-
-	id.by_init = by_init;
-	/* The data folder's id comes last: with it the identity is whole. */
-	for (i = N_PARTS - 1; !rc && i >= 0; i--) {
-		(void)snprintf(id.part, sizeof(id.part), "%s", part_names[i]);
-		id.keyed = i == 0;
-		path_of(c, parts[i], path);
-		rc = identity_write(path, &id, e);
-	}
-	c->identity = id;
-	return rc;
-}
-
-static void
-new_identity(struct central *c)
-{
-	memset(&c->identity, 0, sizeof(c->identity));
-	strcpy(c->identity.role, "central");
-	id128_make(rng_real(), &c->identity.id);
-	rng_fill(rng_real(), c->identity.key, sizeof(c->identity.key));
-	c->identity.keyed = true;
-}
-
-int
-central_check_parts(struct central *c, struct err *e)
-{
-	struct identity want = c->identity;
-	char path[PATH_MAX];
-	int i, rc = 0;
-
-	for (i = 1; !rc && i < N_PARTS; i++) {
-		(void)snprintf(want.part, sizeof(want.part), "%s", part_names[i]);
-		path_of(c, parts[i], path);
-		rc = identity_check(path, &want, e);
-		if (rc == ERR_ABSENT)
-			rc = err_set(e, ERR_ABSENT, 0,
-				     "%s is missing or empty: not mounted? If it is really gone: "
-				     "move %s away and `init` a new central; the edges fill it",
-				     path, c->dir);
-	}
-	return rc;
-}
-
-static int
-find_identity(struct central *c, bool may_make, struct err *e)
-{
-	bool tls = conf_string(c->conf, "tls", NULL, "cert")[0] != '\0';
-	bool made;
-	int rc = identity_read(c->dir, &c->identity, e);
-
-	if (!rc && (strcmp(c->identity.role, "central") != 0 || !c->identity.keyed))
-		rc = err_set(e, ERR_CONFLICT, 0,
-			     "%.120s belongs to another node: is the right disk mounted? `init` "
-			     "makes a new central in an empty folder",
-			     c->dir);
-	if (!rc) {
-		rc = central_check_parts(c, NULL);
-		/* Plain loopback: a node that `serve` made may make its vault again. */
-		if (rc == ERR_ABSENT && may_make && !c->identity.by_init && !tls)
-			return make_parts(c, false, e);
-		return rc ? central_check_parts(c, e) : 0;
-	}
-	if (rc != ERR_ABSENT)
-		return rc;
-	if (!may_make || tls)
-		return err_set(e, ERR_ABSENT, 0,
-			       "%s has no id file: not mounted? `init` makes a new central",
-			       c->dir);
-	if (!identity_empty(c->dir))
-		return err_set(
-			e, ERR_CONFLICT, 0,
-			"%.120s is not empty and has no id file: give [data] dir an empty folder",
-			c->dir);
-	rc = file_mkdir(c->dir, &made, e);
-	if (!rc && made)
-		rc = file_sync_parent(c->dir, e);
-	new_identity(c);
-	return rc ? rc : make_parts(c, false, e);
-}
-
-int
-central_init(const char *conf_path, struct err *e)
-{
-	struct central c;
-	bool made;
-	int rc;
-
-	memset(&c, 0, sizeof(c));
-	rc = central_settings_load(&c.conf, conf_path, e);
-	if (rc)
-		return rc;
-	(void)snprintf(c.dir, sizeof(c.dir), "%s", conf_string(c.conf, "data", NULL, "dir"));
-	if (!identity_empty(c.dir))
-		rc = err_set(e, ERR_CONFLICT, 0, "%s is not empty: `init` makes a new central only",
-			     c.dir);
-	if (!rc)
-		rc = file_mkdir(c.dir, &made, e);
-	if (!rc)
-		rc = file_sync_parent(c.dir, e);
-	new_identity(&c);
-	if (!rc)
-		rc = make_parts(&c, true, e);
-	conf_free(c.conf);
-	if (!rc) /* catalogue and first epoch: `status` works from now on */
-		rc = central_open(&c, conf_path, CENTRAL_LOCAL, e);
-	if (!rc)
-		central_close(&c);
-	return rc;
 }
 
 /* --- opening --- */
@@ -377,6 +257,16 @@ close_archive(struct central *c)
 	buf_fini(&c->pending);
 }
 
+/* R24: an archive that `init` made speaks TLS, with its own CA or the operator's. */
+static int
+open_certificates(struct central *c, struct err *e)
+{
+	if (!c->identity.by_init || conf_string(c->conf, "tls", NULL, "cert")[0])
+		return 0;
+	return certificates_open(&c->certificates, c->dir, &c->identity.id, clock_wall(c->clock),
+				 e);
+}
+
 int
 central_open(struct central *c, const char *conf_path, enum central_mode mode, struct err *e)
 {
@@ -401,12 +291,14 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 			central_close(c);
 		return rc;
 	}
-	rc = find_identity(c, mode == CENTRAL_SERVE || mode == CENTRAL_MISSING, e);
+	rc = birth_find(c, mode == CENTRAL_SERVE || mode == CENTRAL_MISSING, e);
 	if (!rc) {
 		c->lock = mode == CENTRAL_SERVE ? daemon_lock_soon(c->dir, e)
 						: daemon_lock(c->dir, e);
 		rc = c->lock < 0 ? c->lock : 0;
 	}
+	if (!rc)
+		rc = open_certificates(c, e);
 	if (!rc)
 		rc = open_archive(c, mode, e);
 	if (rc)
@@ -418,6 +310,7 @@ void
 central_close(struct central *c)
 {
 	close_archive(c);
+	certificates_close(c->certificates);
 	if (c->lock >= 0)
 		file_close(c->lock);
 	conf_free(c->conf);
@@ -468,8 +361,11 @@ start_services(struct central *c, struct err *e)
 
 	hc.routes = intake_routes(&hc.n_routes);
 	http_configure(&hc, c->conf, listen);
-	if (!rc && c->identity.by_init && hc.listen[0] && !hc.cert[0]) /* R24 */
-		rc = err_set(e, ERR_PEER, 0, "a central made by `init` speaks TLS only: set [tls]");
+	if (c->certificates) {
+		hc.cert = certificates_server(c->certificates);
+		hc.key = certificates_server_key(c->certificates);
+		hc.ca = certificates_ca(c->certificates);
+	}
 	if (!rc)
 		rc = http_start(&c->http, &hc, e);
 	if (!rc)
@@ -477,7 +373,7 @@ start_services(struct central *c, struct err *e)
 	return rc;
 }
 
-/* SIGHUP or `reload`: peers are read again; no association is cut. */
+/* SIGHUP or `reload`: peers and certificates are read again; no association is cut. */
 static void
 reload(void *arg)
 {
@@ -490,6 +386,8 @@ reload(void *arg)
 		rc = dimse_node_reload(&c->dicom, conf, &e);
 		conf_free(conf);
 	}
+	if (!rc)
+		rc = http_reload(c->http, &e);
 	if (rc) {
 		log_err(LOG_ERROR, "reload", &e);
 		atomic_fetch_add(&c->reload_failures, 1);

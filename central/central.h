@@ -21,6 +21,7 @@
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
 
+struct certificates;
 struct clock;
 struct clog;
 struct conf;
@@ -40,6 +41,7 @@ struct central {
 	char dir[CENTRAL_DIR_MAX];
 	int lock;
 	struct identity identity;
+	struct certificates *certificates; /* of an archive with a CA of its own; else NULL */
 	struct store *store;
 	struct vault *vault;
 	struct clog *log;
@@ -76,13 +78,9 @@ enum central_mode {
 /* Data folder, vault, log, catalogue; both ways compared (R23). */
 int central_open(struct central *c, const char *conf_path, enum central_mode mode, struct err *e);
 void central_close(struct central *c);
-/* `init`: refuses a folder that is not empty. */
-int central_init(const char *conf_path, struct err *e);
 /* `serve`: returns when told to stop. */
 int central_serve(struct central *c, struct err *e);
 
-/* The vault and its log are those of this data folder, and there (R23). */
-int central_check_parts(struct central *c, struct err *e);
 void central_epoch(struct central *c, struct id128 *out);
 uint64_t central_losses(struct central *c);
 

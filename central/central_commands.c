@@ -352,10 +352,11 @@ reload(struct asked *a)
 		clock_sleep(STEP_MS);
 	}
 	if (atomic_load(&c->reloads) == before || atomic_load(&c->reload_failures) != failures) {
-		command_complain(a, "the peers were not read again; see the log");
+		command_complain(a, "peers or certificates were not read again; see the log");
 		return COMMAND_FAILED;
 	}
-	return say(a, "the peers are read again; other settings count from the next start\n");
+	return say(a, "peers and certificates are read again; other settings count from the next "
+		      "start\n");
 }
 
 static const struct command commands[] = {

@@ -8,10 +8,13 @@
  *   loss.c        what burnt, and whom to call
  */
 #include <argp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "central/birth.h"
 #include "central/central.h"
 #include "central/central_commands.h"
 #include "central/central_settings.h"
@@ -22,7 +25,18 @@
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 
-enum { EXIT_USAGE = 2, KEY_EXPLAIN = 256, KEY_JSON, KEY_CSV, KEY_SITE, KEY_INSTANCES, KEY_MISSING };
+enum {
+	EXIT_USAGE = 2,
+	KEY_EXPLAIN = 256,
+	KEY_JSON,
+	KEY_CSV,
+	KEY_SITE,
+	KEY_INSTANCES,
+	KEY_MISSING,
+	KEY_KIT,
+	KEY_PASSPHRASE,
+	KEY_RECOVER
+};
 
 const char *argp_program_version = "salamander-central " SALAMANDER_VERSION;
 
@@ -34,6 +48,10 @@ static const struct argp_option options[] = {
 	{"site", KEY_SITE, "NAME", 0, "loss: of this site only", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "loss, conflicts: each instance", 0},
 	{"accept-missing", KEY_MISSING, NULL, 0, "serve: go on without packs that are gone", 0},
+	{"kit", KEY_KIT, "FILE", 0, "init: where the recovery kit goes", 0},
+	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0,
+	 "init: its first line closes or opens the kit", 0},
+	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -41,6 +59,9 @@ struct arguments {
 	const char *words[CTL_WORDS];
 	size_t n;
 	bool explain, missing, commanded;
+	/* of init; as seen from wherever the command runs */
+	bool recover;
+	char kit[PATH_MAX], passphrase[PATH_MAX];
 };
 
 static void
@@ -61,6 +82,18 @@ add_argument(struct arguments *a, const char *word, struct argp_state *state)
 	memmove(a->words + 1, a->words, (a->n - 1) * sizeof(*a->words));
 	a->words[0] = word;
 	a->commanded = true;
+}
+
+/* A running server has another folder than the person. */
+static void
+from_here(char out[PATH_MAX], const char *path, struct argp_state *state)
+{
+	char here[PATH_MAX];
+
+	if (path[0] == '/' || !getcwd(here, sizeof(here)))
+		here[0] = '\0';
+	if (snprintf(out, PATH_MAX, "%s%s%s", here, here[0] ? "/" : "", path) >= PATH_MAX)
+		argp_error(state, "the path is too long");
 }
 
 static error_t
@@ -91,6 +124,14 @@ parse(int key, char *arg, struct argp_state *state)
 		add_word(a, "--site", state);
 		add_word(a, arg, state);
 		return 0;
+	case KEY_KIT:
+	case KEY_RECOVER:
+		a->recover = key == KEY_RECOVER;
+		from_here(a->kit, arg, state);
+		return 0;
+	case KEY_PASSPHRASE:
+		from_here(a->passphrase, arg, state);
+		return 0;
 	case ARGP_KEY_ARG:
 		add_argument(a, arg, state);
 		return 0;
@@ -109,7 +150,8 @@ static const struct argp argp = {
 	"COMMAND",
 	"The central archive of Salamander: takes what the edges send, keeps it, gives it back.\v"
 	"Commands:\n"
-	"  init            make the data folder of a new archive\n"
+	"  init            make the data folder of a new archive, and its recovery kit;\n"
+	"                  --recover KIT: of the archive that burnt\n"
 	"  serve           run in the foreground\n"
 	"  status          what is here; sites: one line per site and incarnation\n"
 	"  loss            what is lost or owed, with the names to call\n"
@@ -117,7 +159,7 @@ static const struct argp argp = {
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
 	"  verify          re-read every pack\n"
 	"  rebuild         make the catalogue anew from packs and log\n"
-	"  reload          read [peer] sections again\n\n"
+	"  reload          read [peer] sections and certificates again\n\n"
 	"All but init and serve speak to a running serve, or work by themselves.\n"
 	"Exit: 0 ok, 1 failed, 2 usage, 3 ran, and something needs a person.",
 	NULL,
@@ -150,14 +192,33 @@ serve(const struct arguments *a)
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int
-init(const char *config)
+static void
+show_passphrase(const struct born *b)
 {
-	struct err e = ERR_INIT;
+	if (b->passphrase[0])
+		printf("passphrase of the kit, shown this once: %s\n", b->passphrase);
+	printf("Keep kit and passphrase outside of this building, apart from each other.\n");
+}
 
-	if (central_init(config, &e))
+static int
+init(const struct arguments *a)
+{
+	struct birth_wish wish = {.recover = a->recover,
+				  .kit = a->kit[0] ? a->kit : NULL,
+				  .passphrase_file = a->passphrase[0] ? a->passphrase : NULL};
+	struct err e = ERR_INIT;
+	struct born b;
+
+	if (birth_init(a->config, &wish, &b, &e))
 		return fail(&e);
-	printf("a new central; `serve` runs it\n");
+	if (a->recover) {
+		printf("archive %s again; `serve` runs it, and its sites fill it\n"
+		       "What was decided about sites burnt with it: suspend again whom you had.\n",
+		       b.archive);
+		return EXIT_SUCCESS;
+	}
+	printf("a new central, archive %s; `serve` runs it\nrecovery kit: %s\n", b.archive, b.kit);
+	show_passphrase(&b);
 	return EXIT_SUCCESS;
 }
 
@@ -184,6 +245,8 @@ command(const struct arguments *a)
 	const char *wrong = central_commands_wrong(a->n, a->words, &reads);
 	int code = EXIT_FAILURE, rc;
 
+	if (!wrong && (a->kit[0] || a->passphrase[0]))
+		wrong = "--kit, --passphrase-file and --recover are for init";
 	if (wrong || a->missing) {
 		fprintf(stderr, "salamander-central: %s\n",
 			wrong ? wrong : "--accept-missing is for serve");
@@ -219,6 +282,6 @@ main(int argc, char **argv)
 	if (a.n == 1 && strcmp(a.words[0], "serve") == 0)
 		return serve(&a);
 	if (a.n == 1 && strcmp(a.words[0], "init") == 0)
-		return init(a.config);
+		return init(&a);
 	return command(&a);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/adopt.h"
+#include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "common/base/buf.h"
@@ -55,7 +56,7 @@ release_damaged(struct central *c, uint64_t oid, struct err *e)
 bool
 release_is_damage(struct central *c, int rc)
 {
-	return rc == ERR_CORRUPT || (rc == ERR_ABSENT && central_check_parts(c, NULL) == 0);
+	return rc == ERR_CORRUPT || (rc == ERR_ABSENT && birth_check_parts(c, NULL) == 0);
 }
 
 struct judging {

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "central/adopt.h"
+#include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/reconcile.h"
@@ -413,7 +414,7 @@ verify_all(struct central *c, struct ctl_reply *r, bool wait, struct verify_resu
 
 	memset(out, 0, sizeof(*out));
 	/* A vault that is not mounted is no fire; packs that are gone are told first (R23). */
-	rc = central_check_parts(c, e);
+	rc = birth_check_parts(c, e);
 	if (!rc)
 		rc = reconcile_missing(c, false, &out->absent, e);
 	if (!rc)

@@ -576,7 +576,6 @@ http_check_settings(const struct conf *c, struct err *e)
 	bool ca = conf_string(c, "tls", NULL, "ca")[0] != '\0';
 	const char *text;
 	struct addrinfo *a;
-	bool far;
 	size_t i;
 
 	if (cert != key || cert != ca)
@@ -587,12 +586,7 @@ http_check_settings(const struct conf *c, struct err *e)
 				       LISTEN_MAX - 1);
 		if (resolve(text, &a, e))
 			return e ? (int)e->code : ERR_PEER;
-		far = !cert && !loopback(a->ai_addr);
 		freeaddrinfo(a);
-		if (far)
-			return err_set(e, ERR_PEER, 0,
-				       "[http] listen %s: plain http is for loopback; set [tls]",
-				       text);
 	}
 	return 0;
 }

@@ -92,7 +92,7 @@ struct http_config {
 
 /* [http] and [tls], for both nodes. */
 const struct conf_row *http_rows(size_t *n);
-/* What they must be together. */
+/* What they must be together; http_start says whether an address is only for loopback. */
 int http_check_settings(const struct conf *c, struct err *e);
 /* Fills what [http] and [tls] say; list: at least 32 entries, owned by the caller. */
 void http_configure(struct http_config *out, const struct conf *c, const char **list);

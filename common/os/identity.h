@@ -33,7 +33,7 @@ int identity_read(const char *dir, struct identity *out, struct err *e);
 /* 0 when dir's id file names this role, part and id; ERR_ABSENT, ERR_CONFLICT: another's. */
 int identity_check(const char *dir, const struct identity *want, struct err *e);
 /* true when the folder is missing, or holds nothing but lost+found and what a birth that was
- * cut short left: folders and id files of parts, none of its own. */
+ * cut short left: folders and id files of parts, tls, no id file of its own. */
 bool identity_empty(const char *dir);
 
 #endif

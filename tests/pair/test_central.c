@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/loss.h"
 #include "central/record.h"
@@ -229,14 +230,16 @@ refused(struct pair *p, enum central_mode mode, const char *word)
 static void
 central_open__R23_a_vault_that_is_not_mounted_is_no_fire(void **state)
 {
+	struct birth_wish wish = {.recover = false};
+	struct born born;
 	struct err e = ERR_INIT;
 	struct pair p;
 	unsigned i;
 
 	(void)state;
 	pair_prepare(&p, "64MiB");
-	assert_int_equal(central_init(p.central_conf, &e), 0);
-	assert_int_not_equal(central_init(p.central_conf, &e), 0); /* not empty */
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, &e), 0);
+	assert_int_not_equal(birth_init(p.central_conf, &wish, &born, &e), 0); /* not empty */
 	pair_open_central(&p);
 	pair_open_edge(&p);
 	for (i = 0; i < 3; i++)

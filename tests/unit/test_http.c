@@ -348,14 +348,13 @@ http_start__bounds_connections_per_address_and_in_total(void **state)
 }
 
 static void
-http_check_settings__wants_tls_whole_and_plain_http_at_home(void **state)
+http_check_settings__wants_tls_whole_and_addresses(void **state)
 {
 	static const struct {
 		const char *text;
 		int rc;
 	} cases[] = {{"[http]\nlisten = 127.0.0.1:80, [::1]:80\n", 0},
-		     {"[http]\nlisten = 127.0.0.1:80, 0.0.0.0:80\n", ERR_PEER},
-		     {"[http]\nlisten = [::]:80\n", ERR_PEER},
+		     {"[http]\nlisten = 127.0.0.1:80, 0.0.0.0:80\n", 0},
 		     {"[http]\nlisten = localhost:80\n", ERR_PEER},
 		     {"[http]\nlisten = 127.0.0.1\n", ERR_PEER},
 		     {"[tls]\ncert = a\nkey = b\n", ERR_PEER},
@@ -379,12 +378,39 @@ http_check_settings__wants_tls_whole_and_plain_http_at_home(void **state)
 	}
 }
 
+static void
+http_start__R24_plain_http_stays_at_home(void **state)
+{
+	static const char *const afar[] = {"0.0.0.0:80", "[::]:80"};
+	struct http_config c = {.cert = "",
+				.key = "",
+				.ca = "",
+				.max_connections = 1,
+				.max_per_address = 1,
+				.header_seconds = 60,
+				.min_rate = 1,
+				.clock = clock_real()};
+	struct http_server *s;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(afar) / sizeof(afar[0]); i++) {
+		const char *listen_on[] = {afar[i], NULL};
+		struct err e = ERR_INIT;
+
+		c.listen = listen_on;
+		assert_int_not_equal(http_start(&s, &c, &e), 0);
+		assert_non_null(strstr(e.what, "loopback"));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(http_gate__R24_lets_in_what_is_plain_and_named,
 						make_server, drop_server),
+		cmocka_unit_test(http_start__R24_plain_http_stays_at_home),
 		cmocka_unit_test_setup_teardown(http_watch__a_late_header_is_cut, make_server,
 						drop_server),
 		cmocka_unit_test_setup_teardown(
@@ -398,7 +424,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			http_client__large_bodies_arrive_whole_in_memory_that_is_used_again,
 			make_server, drop_server),
-		cmocka_unit_test(http_check_settings__wants_tls_whole_and_plain_http_at_home),
+		cmocka_unit_test(http_check_settings__wants_tls_whole_and_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, drop_folder);
