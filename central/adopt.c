@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "common/base/uid.h"
 #include "common/dicom/canon.h"
+#include "common/store/index.h"
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
@@ -292,6 +293,7 @@ announce_member(struct adopting *a, struct store_tx *tx, size_t i, uint64_t *oid
 {
 	const struct object_info *info = a->members[i].info;
 	struct store_verdict verdict;
+	struct index_sets sets;
 	struct version v;
 	int rc;
 
@@ -304,8 +306,10 @@ announce_member(struct adopting *a, struct store_tx *tx, size_t i, uint64_t *oid
 	v.state = VERSION_ELSEWHERE;
 	v.origin = VERSION_TAKEN_IN;
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", pack_site(a->p));
-	rc = store_announce(tx, &v, attrs_of(&info->study_attrs), attrs_of(&info->series_attrs),
-			    attrs_of(&info->instance_attrs), 0, &verdict, e);
+	sets = (struct index_sets){.study = attrs_of(&info->study_attrs),
+				   .series = attrs_of(&info->series_attrs),
+				   .instance = attrs_of(&info->instance_attrs)};
+	rc = store_announce(tx, &v, &sets, 0, &verdict, e);
 	*oid = verdict.oid;
 	return rc;
 }

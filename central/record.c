@@ -26,22 +26,19 @@ static const char applied_key[] = "applied";
 struct applying {
 	struct store_tx *tx;
 	struct site_row site;
-	char study[UID_SIZE]; /* of the record below */
-	struct buf record;    /* the last study record of this batch (R6) */
-	int64_t wall_ms;      /* central's clock when it came             */
+	int64_t wall_ms; /* central's clock when it came */
 };
 
 static int
 apply_study(struct applying *a, const Sync__LedgerEntry *entry, struct err *e)
 {
 	struct attrs set = {entry->study_attributes.data, entry->study_attributes.len};
+	struct tags corrected;
 
 	if (!entry->study[0] || strlen(entry->study) > UID_KEEP || !attrs_valid(set))
 		return 0; /* kept as it came, of no use for the index */
-	(void)snprintf(a->study, sizeof(a->study), "%s", entry->study);
-	buf_clear(&a->record);
-	buf_put(&a->record, set.p, set.n);
-	return index_study(a->tx, a->study, set, e);
+	ledger_corrected(&corrected, entry);
+	return index_study(a->tx, entry->study, set, &corrected, e);
 }
 
 static void
@@ -62,25 +59,24 @@ note_title(struct site_row *site, const char *aet)
 static int
 apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, struct err *e)
 {
-	struct attrs series = {entry->series_attributes.data, entry->series_attributes.len};
-	struct attrs instance = {entry->instance_attributes.data, entry->instance_attributes.len};
-	struct attrs row = {NULL, 0};
+	struct tags dropped;
+	struct index_sets sets = {
+		.series = {entry->series_attributes.data, entry->series_attributes.len},
+		.instance = {entry->instance_attributes.data, entry->instance_attributes.len},
+		.dropped = &dropped};
 	struct store_verdict verdict;
-	struct buf study = BUF_INIT;
 	struct version v;
 	bool withdrawn;
 	int rc;
 
 	if (!ledger_version(&v, entry))
 		return holdings_set(a->tx, &a->site.incarnation, seq, true, e);
-	if (!attrs_valid(series))
-		series.n = 0;
-	if (!attrs_valid(instance))
-		instance.n = 0;
-	if (strcmp(a->study, v.study) == 0)
-		buf_put(&study, a->record.data, a->record.len);
-	else if (v.study[0] && index_study_row(a->tx, v.study, &row, e) == 0)
-		buf_put(&study, row.p, row.n); /* the row moves when it is written */
+	/* What counts of the study its records have said (R6). */
+	if (!attrs_valid(sets.series))
+		sets.series.n = 0;
+	if (!attrs_valid(sets.instance))
+		sets.instance.n = 0;
+	ledger_corrected(&dropped, entry);
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
 	v.arrived_wall_ms = a->wall_ms; /* also in a rebuild, years later */
 	rc = decision_withdrawn(a->tx, v.digest, &withdrawn, e);
@@ -88,8 +84,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	v.hidden = (v.hidden & ~(uint32_t)VERSION_WITHDRAWN) |
 		   (withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);
 	if (!rc)
-		rc = store_announce(a->tx, &v, attrs_of(&study), series, instance, 0, &verdict, e);
-	buf_fini(&study);
+		rc = store_announce(a->tx, &v, &sets, 0, &verdict, e);
 	if (!rc)
 		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);
 	if (!rc)
@@ -161,7 +156,7 @@ static int
 apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
 	Sync__LogLedger *m = message_read(&sync__log_ledger__descriptor, p, n, e);
-	struct applying a = {.tx = tx, .record = BUF_INIT, .wall_ms = m ? m->wall_ms : 0};
+	struct applying a = {.tx = tx, .wall_ms = m ? m->wall_ms : 0};
 	struct id128 incarnation;
 	size_t i;
 	int rc;
@@ -185,7 +180,6 @@ apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 			a.site.contact_ms = m->wall_ms;
 		rc = site_put(tx, &a.site, e);
 	}
-	buf_fini(&a.record);
 	message_free(m);
 	return rc;
 }

@@ -277,6 +277,8 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 	struct store_verdict verdict = {.duplicate = true};
 	Sync__LedgerEntry *entry;
 	struct buf study = BUF_INIT;
+	struct index_sets sets;
+	struct tags dropped;
 	struct version v;
 	int64_t now = clock_wall(h->e->clock);
 	int rc = 0;
@@ -287,12 +289,15 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 	if (entry && ledger_version(&v, entry)) {
 		v.arrived_wall_ms = entry->wall_ms;
 		ledger_record(&study, valid(row)); /* less the counts: they are made anew */
-		rc = store_announce(tx, &v, attrs_of(&study),
-				    valid((struct attrs){entry->series_attributes.data,
-							 entry->series_attributes.len}),
-				    valid((struct attrs){entry->instance_attributes.data,
-							 entry->instance_attributes.len}),
-				    now > entry->wall_ms ? now - entry->wall_ms : 0, &verdict, err);
+		ledger_corrected(&dropped, entry);
+		sets = (struct index_sets){attrs_of(&study),
+					   valid((struct attrs){entry->series_attributes.data,
+								entry->series_attributes.len}),
+					   valid((struct attrs){entry->instance_attributes.data,
+								entry->instance_attributes.len}),
+					   &dropped};
+		rc = store_announce(tx, &v, &sets, now > entry->wall_ms ? now - entry->wall_ms : 0,
+				    &verdict, err);
 		buf_fini(&study);
 	}
 	message_free(entry);

@@ -161,16 +161,20 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 {
 	struct store_verdict verdict;
 	struct buf study = BUF_INIT;
+	struct index_sets sets;
+	struct tags dropped;
 	struct version v;
 	int rc;
 
 	if (!ledger_version(&v, w->entry))
 		return 0;
+	ledger_corrected(&dropped, w->entry);
 	v.origin = VERSION_REFILLED;
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
 	without_counts(&study, study_of(f, v.study));
-	rc = store_announce(tx, &v, attrs_of(&study), set_of(&w->entry->series_attributes),
-			    set_of(&w->entry->instance_attributes), w->item->age_ms, &verdict, err);
+	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
+				   set_of(&w->entry->instance_attributes), &dropped};
+	rc = store_announce(tx, &v, &sets, w->item->age_ms, &verdict, err);
 	buf_fini(&study);
 	w->oid = verdict.oid;
 	w->size = v.size;
@@ -269,7 +273,7 @@ append_study(struct store_tx *tx, struct refilling *f, const struct version *v, 
 	if (!v->study[0] || index_study_row(tx, v->study, &row, NULL))
 		return 0;
 	ledger_record(&record, row);
-	ledger_study(&entry, v->study, attrs_of(&record), "", clock_wall(f->e->clock));
+	ledger_study(&entry, v->study, attrs_of(&record), NULL, "", clock_wall(f->e->clock));
 	rc = ledger_append(tx, &entry, &seq, err);
 	buf_fini(&record);
 	buf_fini(&entry);
@@ -290,6 +294,9 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 {
 	struct arrival *a = arg;
 	struct buf entry = BUF_INIT, side = BUF_INIT;
+	struct index_sets sets = {.series = set_of(&a->w->entry->series_attributes),
+				  .instance = set_of(&a->w->entry->instance_attributes)};
+	struct tags dropped;
 	struct id128 epoch;
 	struct version v;
 	bool first = true;
@@ -306,9 +313,9 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 		rc = append_study(tx, a->f, &v, err);
 	buf_put(&side, a->w->entry->side.data, a->w->entry->side.len);
 	v.origin = VERSION_REFILLED;
-	ledger_instance(&entry, &v, set_of(&a->w->entry->series_attributes),
-			set_of(&a->w->entry->instance_attributes), &side,
-			clock_wall(a->f->e->clock));
+	ledger_corrected(&dropped, a->w->entry);
+	sets.dropped = &dropped;
+	ledger_instance(&entry, &v, &sets, &side, clock_wall(a->f->e->clock));
 	if (!rc)
 		rc = ledger_append(tx, &entry, &seq, err);
 	if (!rc)

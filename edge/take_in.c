@@ -205,7 +205,8 @@ add_side(struct taking *t, const struct object_info *info)
 
 /* R6: before the first instance of a study, and when the record changes. */
 static int
-append_study(struct store_tx *tx, const struct version *v, int64_t now, struct err *e)
+append_study(struct store_tx *tx, const struct version *v, const struct tags *corrected,
+	     int64_t now, struct err *e)
 {
 	struct buf record = BUF_INIT, entry = BUF_INIT;
 	struct attrs row = {NULL, 0};
@@ -215,7 +216,7 @@ append_study(struct store_tx *tx, const struct version *v, int64_t now, struct e
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	ledger_record(&record, row);
-	ledger_study(&entry, v->study, attrs_of(&record), v->source.calling_aet, now);
+	ledger_study(&entry, v->study, attrs_of(&record), corrected, v->source.calling_aet, now);
 	if (buf_failed(&record))
 		entry.failed = true;
 	rc = ledger_append(tx, &entry, &seq, e);
@@ -231,6 +232,8 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 {
 	struct taking *t = arg;
 	const struct object_info *info = t->o.info;
+	struct index_sets sets = {.series = attrs_of(&info->series_attrs),
+				  .instance = attrs_of(&info->instance_attrs)};
 	struct buf entry = BUF_INIT;
 	int64_t now = clock_wall(t->edge->clock);
 	uint64_t old = v->seq; /* *seq may be v's own */
@@ -238,11 +241,12 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	int rc = 0;
 
 	if (verdict->new_study || verdict->study_changed)
-		rc = append_study(tx, v, now, e);
+		rc = append_study(tx, v, &verdict->corrected, now, e);
 	if (rc)
 		return rc;
-	ledger_instance(&entry, v, attrs_of(&info->series_attrs), attrs_of(&info->instance_attrs),
-			&t->side, now);
+	if (verdict->relation == VERSION_REVISION && verdict->current)
+		sets.dropped = &t->o.dropped;
+	ledger_instance(&entry, v, &sets, &t->side, now);
 	rc = ledger_append(tx, &entry, seq, e);
 	buf_fini(&entry);
 	if (!rc && old) /* repaired: the entry before this one is not what is owed */

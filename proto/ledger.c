@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
+#include "common/store/index.h"
 #include "common/store/store.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -183,25 +184,49 @@ ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char 
 	message_pack(out, &entry.base);
 }
 
+/* protobuf-c only reads them, but wants them to be writable. */
+static void
+put_tags(Sync__LedgerEntry *entry, struct tags *copy, const struct tags *tags)
+{
+	if (!tags)
+		return;
+	*copy = *tags;
+	entry->corrected = copy->tag;
+	entry->n_corrected = copy->n;
+}
+
 void
-ledger_study(struct buf *out, const char *study, struct attrs record, const char *aet,
-	     int64_t wall_ms)
+ledger_corrected(struct tags *out, const Sync__LedgerEntry *entry)
+{
+	size_t i;
+
+	out->n = 0;
+	for (i = 0; i < entry->n_corrected; i++)
+		tags_add(out, entry->corrected[i]);
+}
+
+void
+ledger_study(struct buf *out, const char *study, struct attrs record, const struct tags *corrected,
+	     const char *aet, int64_t wall_ms)
 {
 	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	struct tags copy;
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_STUDY;
 	entry.wall_ms = wall_ms;
 	entry.study = message_text(study);
 	entry.study_attributes = message_bytes(record.p, record.n);
 	entry.source_aet = message_text(aet);
+	put_tags(&entry, &copy, corrected);
 	message_pack(out, &entry.base);
 }
 
 void
-ledger_instance(struct buf *out, const struct version *v, struct attrs series,
-		struct attrs instance, const struct buf *side, int64_t wall_ms)
+ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
+		const struct buf *side, int64_t wall_ms)
 {
 	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	struct tags copy;
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
 	entry.wall_ms = wall_ms;
@@ -222,8 +247,9 @@ ledger_instance(struct buf *out, const struct version *v, struct attrs series,
 	entry.source_site = message_text(v->source.site);
 	entry.source_aet = message_text(v->source.calling_aet);
 	entry.source_address = message_text(v->source.peer);
-	entry.series_attributes = message_bytes(series.p, series.n);
-	entry.instance_attributes = message_bytes(instance.p, instance.n);
+	entry.series_attributes = message_bytes(sets->series.p, sets->series.n);
+	entry.instance_attributes = message_bytes(sets->instance.p, sets->instance.n);
+	put_tags(&entry, &copy, sets->dropped);
 	entry.side = message_bytes(side->data, side->len);
 	entry.has_pixels = v->has_pixels;
 	entry.encapsulated = v->encapsulated;

@@ -22,6 +22,7 @@
 
 struct buf;
 struct err;
+struct index_sets;
 struct store_tx;
 struct version;
 struct Sync__LedgerEntry; /* sync.pb-c.h */
@@ -47,11 +48,13 @@ int ledger_verify(struct store_tx *tx, uint64_t *bad, struct err *e);
 /* Entries. Memory that runs out shows as buf_failed. */
 void ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char *site,
 			int64_t wall_ms);
-/* The record that names the people to call (R6); aet: the station that sent. */
-void ledger_study(struct buf *out, const char *study, struct attrs record, const char *aet,
-		  int64_t wall_ms);
-void ledger_instance(struct buf *out, const struct version *v, struct attrs series,
-		     struct attrs instance, const struct buf *side, int64_t wall_ms);
+/* The record that names the people to call (R6); aet: the station that sent. corrected (NULL:
+ * nothing): what of it is not as the records before it said. */
+void ledger_study(struct buf *out, const char *study, struct attrs record,
+		  const struct tags *corrected, const char *aet, int64_t wall_ms);
+/* sets->dropped: what a revision leaves out (R3); sets->study is not told here. */
+void ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
+		     const struct buf *side, int64_t wall_ms);
 /* Its bytes are here no more: LEDGER_EVICTED, LEDGER_EVICTED_DARK, LEDGER_DAMAGED. */
 void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms);
 /* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */
@@ -59,6 +62,7 @@ bool ledger_says_has(int kind);
 bool ledger_says_gone(int kind);
 /* The version that an instance entry tells of; false when its digest is none. */
 bool ledger_version(struct version *out, const struct Sync__LedgerEntry *entry);
+void ledger_corrected(struct tags *out, const struct Sync__LedgerEntry *entry);
 /* H(n) from H(n-1), in place (R5). */
 void ledger_chain(unsigned char hash[SHA256_SIZE], const void *entry, size_t n);
 /* H at seq; ERR_ABSENT behind the head. */

@@ -167,3 +167,43 @@ attrs_of(const struct buf *b)
 
 	return set;
 }
+
+bool
+tags_has(const struct tags *t, uint32_t tag)
+{
+	size_t i;
+
+	for (i = 0; i < t->n; i++)
+		if (t->tag[i] == tag)
+			return true;
+	return false;
+}
+
+void
+tags_add(struct tags *t, uint32_t tag)
+{
+	if (t->n < TAGS_MAX && !tags_has(t, tag))
+		t->tag[t->n++] = tag;
+}
+
+void
+attrs_dropped(struct tags *out, struct attrs old, struct attrs now)
+{
+	struct attr a, b;
+	size_t pos = 0;
+
+	while (attrs_next(old, &pos, &a))
+		if (a.n > 0 && !attrs_get(now, a.tag, &b))
+			tags_add(out, a.tag);
+}
+
+void
+attrs_without(struct buf *out, struct attrs set, const struct tags *t)
+{
+	struct attr a;
+	size_t pos = 0;
+
+	while (attrs_next(set, &pos, &a))
+		if (!tags_has(t, a.tag))
+			append(out, a.tag, a.value, a.n);
+}

@@ -19,6 +19,13 @@
 struct buf;
 
 enum { ATTRS_VALUE_MAX = 1024 }; /* longer values are cut at a character border */
+enum { TAGS_MAX = 96 }; /* more than there are keys in the levels of a study and a series */
+
+/* Some attributes, by name only. */
+struct tags {
+	uint32_t tag[TAGS_MAX];
+	size_t n;
+};
 
 struct attrs {
 	const void *p;
@@ -48,5 +55,12 @@ bool attrs_valid(struct attrs set);
 /* Copies a value, terminated and cut to size; "" when absent. Returns its length. */
 size_t attrs_copy(struct attrs set, uint32_t tag, char *to, size_t size);
 struct attrs attrs_of(const struct buf *b);
+
+void tags_add(struct tags *t, uint32_t tag); /* once; what is too much is left out */
+bool tags_has(const struct tags *t, uint32_t tag);
+/* Adds what old has a value of and now does not name. */
+void attrs_dropped(struct tags *out, struct attrs old, struct attrs now);
+/* The set but these. */
+void attrs_without(struct buf *out, struct attrs set, const struct tags *t);
 
 #endif

@@ -12,7 +12,7 @@
 #include "common/store/persons.h"
 #include "common/store/store.h"
 
-enum { PAGE = 256, TAGS_MAX = 64 };
+enum { PAGE = 256, NAMES_MAX = 64 };
 
 struct instance {
 	struct instance *next;
@@ -27,7 +27,7 @@ struct group {
 	struct version_source source;
 	enum version_relation relation;
 	uint64_t n;
-	uint32_t tags[TAGS_MAX];
+	uint32_t tags[NAMES_MAX];
 	size_t n_tags;
 	bool unknown; /* the bytes of one of the two are not here, or cannot be read */
 	struct instance *instances;
@@ -237,7 +237,7 @@ add_tag(struct group *g, uint32_t tag)
 	for (i = 0; i < g->n_tags; i++)
 		if (g->tags[i] == tag)
 			return;
-	if (g->n_tags < TAGS_MAX)
+	if (g->n_tags < NAMES_MAX)
 		g->tags[g->n_tags++] = tag;
 }
 
@@ -320,7 +320,7 @@ print_names(const struct group *g, struct buf *out)
 		buf_puts(out, t ? ", " : " ");
 		put_name(out, g->tags[t]);
 	}
-	if (g->n_tags == TAGS_MAX)
+	if (g->n_tags == NAMES_MAX)
 		buf_puts(out, ", ...");
 	else if (g->unknown)
 		buf_puts(out, " what cannot be said: one of the two is not here to be read");

@@ -338,27 +338,99 @@ write_study(struct store_tx *tx, const char *study, struct attrs old, const stru
 	return rc ? rc : put_row(tx, "study", make_key(&k, study, NULL, NULL), row, e);
 }
 
-/* What of the row is not computed: does it hold what R6 wants told? */
 static bool
-attributes_changed(struct attrs old, struct attrs row)
+is_counted(uint32_t tag)
 {
-	struct attr a, b;
-	size_t pos = 0;
+	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
+}
 
-	while (attrs_next(row, &pos, &a)) {
-		if (a.tag == TAG_CLASSES || a.tag == TAG_STUDY_SERIES ||
-		    a.tag == TAG_STUDY_INSTANCES)
-			continue;
-		if (!attrs_get(old, a.tag, &b) || a.n != b.n || memcmp(a.value, b.value, a.n) != 0)
+static bool
+is_gathered(uint32_t tag)
+{
+	size_t i;
+
+	for (i = 0; i < N_GATHERED; i++)
+		if (gathered[i].study == tag)
 			return true;
-	}
 	return false;
 }
 
+static bool
+says_the_same(struct attrs set, struct attr a)
+{
+	struct attr b;
+
+	return attrs_get(set, a.tag, &b) && a.n == b.n &&
+	       (a.n == 0 || memcmp(a.value, b.value, a.n) == 0);
+}
+
+/* What R6 wants told: whatever is not counted. */
+static void
+find_changes(struct attrs old, struct attrs row, struct index_change *out)
+{
+	struct attr a;
+	size_t pos = 0;
+
+	while (attrs_next(row, &pos, &a))
+		if (!is_counted(a.tag) && !says_the_same(old, a))
+			out->study_changed = true;
+	for (pos = 0; attrs_next(old, &pos, &a);) {
+		if (is_counted(a.tag) || a.n == 0 || says_the_same(row, a))
+			continue;
+		out->study_changed = true;
+		if (!is_gathered(a.tag))
+			tags_add(&out->corrected, a.tag);
+	}
+}
+
+/* What a correction leaves of a row: its own attributes count, those it dropped are no more. */
+static void
+correct(struct buf *row, struct attrs before, struct attrs now, const struct tags *dropped)
+{
+	struct buf left = BUF_INIT;
+
+	if (dropped)
+		attrs_without(&left, before, dropped);
+	else
+		buf_put(&left, before.p, before.n);
+	attrs_overlay(row, now, attrs_of(&left));
+	if (buf_failed(&left))
+		row->failed = true;
+	buf_fini(&left);
+}
+
+/* Of the series as they are now: a correction may have taken the last of a value away. */
 static int
-update_study(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
-	     struct attrs series, bool new_series, bool new_instance, struct index_change *out,
-	     struct err *e)
+gather_anew(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
+{
+	struct buf left = BUF_INIT;
+	struct tags all = {.n = 0};
+	struct key_bytes key;
+	struct kv_slice want = make_key(&key, study, "", NULL), k, v;
+	struct kv_cursor *c;
+	size_t i;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "series"), e);
+
+	if (rc)
+		return rc;
+	for (i = 0; i < N_GATHERED; i++)
+		tags_add(&all, gathered[i].study);
+	attrs_without(&left, attrs_of(row), &all);
+	buf_fini(row);
+	*row = left;
+	rc = kv_cursor_seek(c, want, &k, &v, e);
+	while (!rc && k.n > want.n && memcmp(k.p, want.p, want.n) == 0) {
+		gather(row, (struct attrs){v.p, v.n}, true);
+		rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+update_study(struct store_tx *tx, const struct version *v, int64_t first,
+	     const struct index_sets *sets, bool new_series, bool new_instance,
+	     struct index_change *out, struct err *e)
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
@@ -368,21 +440,25 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first, struct
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	out->new_study = rc == ERR_ABSENT;
-	buf_put(&before, old.p, old.n);	     /* the value moves when the table is written */
-	if (v->relation == VERSION_REVISION) /* a correction: what it says is what counts now */
-		attrs_overlay(&row, study, attrs_of(&before));
-	else
-		attrs_merge(&row, attrs_of(&before), study);
-	gather(&row, attrs_of(&before), false);
-	gather(&row, study, false); /* a record from elsewhere may name others */
-	gather(&row, series, true);
+	rc = 0;
+	buf_put(&before, old.p, old.n); /* the value moves when the table is written */
+	if (v->relation == VERSION_REVISION) {
+		correct(&row, attrs_of(&before), sets->study, sets->dropped);
+		rc = gather_anew(tx, v->study, &row, e);
+	} else {
+		attrs_merge(&row, attrs_of(&before), sets->study);
+		gather(&row, attrs_of(&before), false);
+		gather(&row, sets->series, true);
+	}
+	gather(&row, sets->study, false); /* a record from elsewhere may name others */
 	add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
 	set_number(&row, TAG_STUDY_SERIES,
 		   get_number(attrs_of(&before), TAG_STUDY_SERIES) + new_series);
 	set_number(&row, TAG_STUDY_INSTANCES,
 		   get_number(attrs_of(&before), TAG_STUDY_INSTANCES) + new_instance);
-	out->study_changed = attributes_changed(attrs_of(&before), attrs_of(&row));
-	rc = write_study(tx, v->study, attrs_of(&before), &row, e);
+	find_changes(attrs_of(&before), attrs_of(&row), out);
+	if (!rc)
+		rc = write_study(tx, v->study, attrs_of(&before), &row, e);
 	/* A row without a count was made of a study record alone (index_study). */
 	if (!rc && !attrs_get(attrs_of(&before), TAG_STUDY_INSTANCES, &counted))
 		rc = note_newest(tx, first, v->arrival, v->study, e);
@@ -392,8 +468,8 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first, struct
 }
 
 static int
-update_series(struct store_tx *tx, const struct version *v, struct attrs series, bool new_instance,
-	      bool *new_series, struct err *e)
+update_series(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
+	      bool new_instance, bool *new_series, struct err *e)
 {
 	struct buf row = BUF_INIT, k = BUF_INIT;
 	struct attrs old = {NULL, 0};
@@ -403,7 +479,10 @@ update_series(struct store_tx *tx, const struct version *v, struct attrs series,
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	*new_series = rc == ERR_ABSENT;
-	attrs_merge(&row, old, series);
+	if (v->relation == VERSION_REVISION)
+		correct(&row, old, sets->series, sets->dropped);
+	else
+		attrs_merge(&row, old, sets->series);
 	set_number(&row, TAG_SERIES_INSTANCES,
 		   get_number(old, TAG_SERIES_INSTANCES) + new_instance);
 	rc = 0;
@@ -461,8 +540,8 @@ has_rows(const struct version *v)
 }
 
 int
-index_put(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
-	  struct attrs series, struct attrs instance, struct index_change *out, struct err *e)
+index_put(struct store_tx *tx, const struct version *v, int64_t first,
+	  const struct index_sets *sets, struct index_change *out, struct err *e)
 {
 	bool new_instance, new_series;
 	int rc;
@@ -470,11 +549,10 @@ index_put(struct store_tx *tx, const struct version *v, int64_t first, struct at
 	memset(out, 0, sizeof(*out));
 	if (!has_rows(v))
 		return 0;
-	rc = update_instance(tx, v, instance, &new_instance, e);
+	rc = update_instance(tx, v, sets->instance, &new_instance, e);
 	if (!rc)
-		rc = update_series(tx, v, series, new_instance, &new_series, e);
-	return rc ? rc
-		  : update_study(tx, v, first, study, series, new_series, new_instance, out, e);
+		rc = update_series(tx, v, sets, new_instance, &new_series, e);
+	return rc ? rc : update_study(tx, v, first, sets, new_series, new_instance, out, e);
 }
 
 static int
@@ -534,18 +612,23 @@ index_remove(struct store_tx *tx, const struct version *v, struct err *e)
 }
 
 int
-index_study(struct store_tx *tx, const char *study, struct attrs attrs, struct err *e)
+index_study(struct store_tx *tx, const char *study, struct attrs attrs,
+	    const struct tags *corrected, struct err *e)
 {
-	struct buf row = BUF_INIT, before = BUF_INIT;
+	struct buf row = BUF_INIT, before = BUF_INIT, left = BUF_INIT;
 	struct attrs old = {NULL, 0};
 	int rc = index_study_row(tx, study, &old, e);
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	buf_put(&before, old.p, old.n);
-	attrs_merge(&row, attrs_of(&before), attrs);
+	attrs_without(&left, attrs_of(&before), corrected);
+	attrs_merge(&row, attrs_of(&left), attrs);
 	gather(&row, attrs, false);
+	if (buf_failed(&left))
+		row.failed = true;
 	rc = write_study(tx, study, attrs_of(&before), &row, e);
+	buf_fini(&left);
 	buf_fini(&before);
 	buf_fini(&row);
 	return rc;

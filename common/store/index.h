@@ -48,7 +48,15 @@ enum index_letter {
 const char *const *index_tables(unsigned *n);
 
 struct index_change {
-	bool new_study, study_changed; /* R6: a study record is due */
+	bool new_study, study_changed; /* R6: a study record is due                          */
+	struct tags corrected;	       /* of the study: values that counted and do no more */
+};
+
+/* What an object says, per level. dropped (NULL: none): attributes of study and series that the
+ * version before it told and this one does not: what the rows say of them counts no more (R3). */
+struct index_sets {
+	struct attrs study, series, instance;
+	const struct tags *dropped;
 };
 
 /*
@@ -57,12 +65,14 @@ struct index_change {
  * those they have stay, unless v is a revision (R3). first: store_time of its
  * first arrival at any node.
  */
-int index_put(struct store_tx *tx, const struct version *v, int64_t first, struct attrs study,
-	      struct attrs series, struct attrs instance, struct index_change *out, struct err *e);
+int index_put(struct store_tx *tx, const struct version *v, int64_t first,
+	      const struct index_sets *sets, struct index_change *out, struct err *e);
 /* v's UID is hidden from now on: takes its row out and counts again. */
 int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
-/* A study that is known by its record only (R6). */
-int index_study(struct store_tx *tx, const char *study, struct attrs attrs, struct err *e);
+/* What a study record says (R6), with or without instances: adds what the row lacks; of
+ * `corrected` its values count alone, and what it does not name is no more. */
+int index_study(struct store_tx *tx, const char *study, struct attrs attrs,
+		const struct tags *corrected, struct err *e);
 
 /* ERR_ABSENT leaves e alone. The sets are borrowed as kv_get's values are. */
 int index_study_row(struct store_tx *tx, const char *study, struct attrs *out, struct err *e);

@@ -48,36 +48,109 @@ check_copy(struct store_tx *tx, const struct version *v, bool *good, struct err 
 	return 0;
 }
 
+static bool
+same(const unsigned char *a, const unsigned char *b)
+{
+	return memcmp(a, b, XXH128_SIZE) == 0;
+}
+
+/* R3: same pixels (none in both are the same), other attributes. */
+static bool
+revises(const struct version *old, const unsigned char *content, const unsigned char *pixels,
+	bool has_pixels)
+{
+	return !same(old->content, content) && same(old->pixels, pixels) &&
+	       old->has_pixels == has_pixels;
+}
+
+/* The version that o revises, if it does and comes from where that one came. */
+static int
+find_revised(struct store_tx *tx, const struct store_object *o, struct version *old, struct err *e)
+{
+	const struct object_info *info = o->info;
+	struct version now = {.source = o->source};
+	int rc = info->sop_instance[0] ? store_current(tx, info->sop_instance, old, e) : ERR_ABSENT;
+
+	if (rc || !revises(old, info->content, info->pixels, info->has_pixels) ||
+	    !version_same_source(&now, old))
+		old->oid = 0;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static struct attrs
+set_or(struct attrs given, const struct buf *own)
+{
+	return given.n ? given : attrs_of(own);
+}
+
+/* Where the version before it cannot be read, nothing is known to be left out. */
+static void
+find_dropped(struct store *s, struct store_object *o, const struct version *old)
+{
+	struct canon_config config = {.form = CANON_FILE};
+	const struct object_info *was;
+	struct store_header h;
+	struct canon *c = NULL;
+	size_t n;
+
+	if (store_header(&h, s, old->oid, NULL))
+		return;
+	n = h.bytes.len;
+	if (old->has_pixels && !(old->flags & OBJECT_DEFLATED) && n > old->header_length)
+		n = (size_t)old->header_length;
+	if (n && canon_bytes(&c, &config, h.bytes.data, n, NULL, &was, NULL) == 0) {
+		attrs_dropped(&o->dropped, attrs_of(&was->study_attrs),
+			      set_or(o->study, &o->info->study_attrs));
+		attrs_dropped(&o->dropped, attrs_of(&was->series_attrs),
+			      set_or(o->series, &o->info->series_attrs));
+	}
+	canon_free(c);
+	store_header_fini(&h);
+}
+
+static int
+check_stored(struct store *s, struct store_object *o, const struct version *v, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (v->state != VERSION_HERE || v->location != VERSION_CHUNKS)
+		return 0;
+	/* Read and hashed as a whole, a short transaction per chunk: it may be large and cold. */
+	rc = store_check(s, v->oid, &why);
+	if (rc == ERR_NONE || rc == ERR_CORRUPT) {
+		o->checked_bytes = v->bytes;
+		o->checked_good = rc == ERR_NONE;
+		return 0;
+	}
+	return rc == ERR_ABSENT ? 0 : err_set(e, why.code, why.sys, "%s", why.what);
+}
+
 int
 store_prepare(struct store *s, struct store_object *o, struct err *e)
 {
+	struct version stored = {.oid = 0}, revised = {.oid = 0};
 	struct store_tx *tx;
-	struct version v;
-	struct err why = ERR_INIT;
 	uint64_t oid;
 	int rc;
 
 	o->prepared_at = atomic_load(&s->next_id);
 	o->checked_bytes = 0;
+	o->dropped.n = 0;
 	rc = store_begin_read(&tx, s, e);
 	if (rc)
 		return rc;
 	rc = store_by_digest(tx, o->info->digest, &oid, e);
 	if (!rc)
-		rc = store_version(tx, oid, &v, e);
+		rc = store_version(tx, oid, &stored, e);
+	else if (rc == ERR_ABSENT)
+		rc = find_revised(tx, o, &revised, e);
 	store_end_read(tx);
-	if (rc)
-		return rc == ERR_ABSENT ? 0 : rc;
-	if (v.state != VERSION_HERE || v.location != VERSION_CHUNKS)
-		return 0;
-	/* Read and hashed as a whole, a short transaction per chunk: it may be large and cold. */
-	rc = store_check(s, oid, &why);
-	if (rc == ERR_NONE || rc == ERR_CORRUPT) {
-		o->checked_bytes = v.bytes;
-		o->checked_good = rc == ERR_NONE;
-		return 0;
-	}
-	return rc == ERR_ABSENT ? 0 : err_set(e, why.code, why.sys, "%s", why.what);
+	if (!rc && revised.oid)
+		find_dropped(s, o, &revised);
+	if (!rc && stored.oid)
+		rc = check_stored(s, o, &stored, e);
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 static int
@@ -105,12 +178,6 @@ struct relating {
 	bool any, had_conflict;
 };
 
-static bool
-same(const unsigned char *a, const unsigned char *b)
-{
-	return memcmp(a, b, XXH128_SIZE) == 0;
-}
-
 /* The mildest relation to any version that is known counts. */
 static int
 relate(void *arg, const struct version *old, struct err *e)
@@ -123,7 +190,7 @@ relate(void *arg, const struct version *old, struct err *e)
 		return 0;
 	if (same(old->content, r->v->content))
 		to = VERSION_VARIANT;
-	else if (same(old->pixels, r->v->pixels) && old->has_pixels == r->v->has_pixels)
+	else if (revises(old, r->v->content, r->v->pixels, r->v->has_pixels))
 		to = VERSION_REVISION;
 	else if (same(old->attributes, r->v->attributes) && old->has_pixels && r->v->has_pixels &&
 		 (old->encapsulated || r->v->encapsulated) &&
@@ -210,23 +277,18 @@ take_over(struct store_tx *tx, const struct version *v, struct version *old, str
 	return rc ? rc : not_current(tx, old, e);
 }
 
-struct sets {
-	struct attrs study, series, instance;
-	int64_t age_ms; /* since the first arrival anywhere */
-};
-
 static int
-index_version(struct store_tx *tx, const struct version *v, const struct sets *sets,
-	      struct store_verdict *out, struct err *e)
+index_version(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
+	      int64_t age_ms, struct store_verdict *out, struct err *e)
 {
-	struct index_change change = {false, false};
+	struct index_change change = {.new_study = false};
 	int rc = 0;
 
 	if (v->current && !v->hidden)
-		rc = index_put(tx, v, store_time(tx->s) - sets->age_ms, sets->study, sets->series,
-			       sets->instance, &change, e);
+		rc = index_put(tx, v, store_time(tx->s) - age_ms, sets, &change, e);
 	out->new_study = change.new_study;
 	out->study_changed = change.study_changed;
+	out->corrected = change.corrected;
 	return rc;
 }
 
@@ -268,7 +330,7 @@ count_bytes(struct store_tx *tx, const struct version *v, int sign, struct err *
 }
 
 static int
-add_version(struct store_tx *tx, struct version *v, const struct sets *sets,
+add_version(struct store_tx *tx, struct version *v, const struct index_sets *sets, int64_t age_ms,
 	    struct store_verdict *out, struct err *e)
 {
 	struct relating r;
@@ -286,19 +348,19 @@ add_version(struct store_tx *tx, struct version *v, const struct sets *sets,
 	if (!rc)
 		rc = put_keys(tx, v, e);
 	if (!rc)
-		rc = index_version(tx, v, sets, out, e);
+		rc = index_version(tx, v, sets, age_ms, out, e);
 	return rc ? rc : count_new(tx, v, r.had_conflict, e);
 }
 
 /* --- store_put --- */
 
 static void
-sets_of(const struct store_object *o, struct sets *s)
+sets_of(const struct store_object *o, struct index_sets *s)
 {
-	s->study = o->study.n ? o->study : attrs_of(&o->info->study_attrs);
-	s->series = o->series.n ? o->series : attrs_of(&o->info->series_attrs);
-	s->instance = o->instance.n ? o->instance : attrs_of(&o->info->instance_attrs);
-	s->age_ms = o->age_ms;
+	s->study = set_or(o->study, &o->info->study_attrs);
+	s->series = set_or(o->series, &o->info->series_attrs);
+	s->instance = set_or(o->instance, &o->info->instance_attrs);
+	s->dropped = &o->dropped;
 }
 
 static int
@@ -342,9 +404,9 @@ show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
 	  struct store_verdict *out, struct err *e)
 {
 	enum version_relation relation;
+	struct index_sets sets;
 	struct relating r;
 	struct version v;
-	struct sets sets;
 	int rc = store_version(tx, oid, &v, e);
 
 	if (rc || !(v.hidden & VERSION_KEPT_ONLY) || (o->hidden & VERSION_KEPT_ONLY))
@@ -358,7 +420,7 @@ show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
 	if (!rc && v.current)
 		rc = take_over(tx, &v, &r.old_current, e);
 	if (!rc)
-		rc = index_version(tx, &v, &sets, out, e);
+		rc = index_version(tx, &v, &sets, o->age_ms, out, e);
 	return rc ? rc : version_write(tx, &v, e);
 }
 
@@ -395,8 +457,8 @@ put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct stor
 int
 store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out, struct err *e)
 {
+	struct index_sets sets;
 	struct version v;
-	struct sets sets;
 	uint64_t oid;
 	int rc = store_by_digest(tx, o->info->digest, &oid, e);
 
@@ -411,7 +473,7 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 		v.origin = o->origin;
 		v.hidden = o->hidden;
 		sets_of(o, &sets);
-		rc = add_version(tx, &v, &sets, out, e);
+		rc = add_version(tx, &v, &sets, o->age_ms, out, e);
 		if (!rc)
 			rc = place(tx, o, &v, out, e);
 	}
@@ -421,10 +483,9 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 /* --- known without bytes --- */
 
 int
-store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
-	       struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e)
+store_announce(struct store_tx *tx, struct version *v, const struct index_sets *sets,
+	       int64_t age_ms, struct store_verdict *out, struct err *e)
 {
-	struct sets sets = {study, series, instance, age_ms};
 	uint64_t oid;
 	int rc = store_by_digest(tx, v->digest, &oid, e);
 
@@ -436,7 +497,7 @@ store_announce(struct store_tx *tx, struct version *v, struct attrs study, struc
 	}
 	if (rc != ERR_ABSENT)
 		return rc;
-	rc = add_version(tx, v, &sets, out, e);
+	rc = add_version(tx, v, sets, age_ms, out, e);
 	if (!rc)
 		rc = version_write(tx, v, e);
 	if (!rc && v->state == VERSION_HERE)
@@ -560,10 +621,9 @@ store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err 
 }
 
 int
-store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct attrs series,
-		  struct attrs instance, struct store_verdict *out, struct err *e)
+store_set_current(struct store_tx *tx, uint64_t oid, const struct index_sets *sets,
+		  struct store_verdict *out, struct err *e)
 {
-	struct sets sets = {study, series, instance, 0};
 	struct version v, old;
 	int rc = store_version(tx, oid, &v, e);
 
@@ -581,6 +641,6 @@ store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	v.current = true;
-	rc = index_version(tx, &v, &sets, out, e);
+	rc = index_version(tx, &v, sets, 0, out, e);
 	return rc ? rc : version_write(tx, &v, e);
 }

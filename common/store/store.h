@@ -27,6 +27,7 @@
 
 struct clock;
 struct err;
+struct index_sets;
 struct kv_txn;
 struct store;	     /* opaque */
 struct store_tx;     /* opaque: a write transaction in a closure, or a read transaction */
@@ -153,6 +154,7 @@ struct store_verdict {
 	bool current;	    /* this version is what viewers get now                            */
 	bool new_study;	    /* no version of this study was known                              */
 	bool study_changed; /* study attributes were added or changed: a new study record (R6) */
+	struct tags corrected; /* of these: what counted before and does no more (R3)          */
 };
 
 struct store_object {
@@ -172,14 +174,16 @@ struct store_object {
 			const struct store_verdict *verdict, uint64_t *seq, struct err *e);
 	void *announce_arg;
 	/* filled by store_prepare */
+	struct tags dropped; /* a revision: what the version before it told and it does not (R3) */
 	uint64_t checked_bytes; /* object id of a stored copy that was just checked */
 	bool checked_good;
 	uint64_t prepared_at; /* first object id that did not exist then */
 };
 
 /*
- * Before store_commit, in the caller's thread: checksums of what is still in memory, and
- * the check of a stored copy that R4 wants. Without it store_put checks inside the transaction.
+ * Before store_commit, in the caller's thread: checksums of what is still in memory, the check of
+ * a stored copy that R4 wants, and what a revision leaves out, as far as the version before it can
+ * be read here. Without it store_put checks inside the transaction.
  */
 int store_prepare(struct store *s, struct store_object *o, struct err *e);
 /* R3, R4; in a closure. The caller's own part of the promise goes in the same closure. */
@@ -206,8 +210,8 @@ void store_spool_close(struct store_spool *p);
  * already known is a duplicate.
  * v->state may be VERSION_HERE with a pack location. The sets are indexed.
  */
-int store_announce(struct store_tx *tx, struct version *v, struct attrs study, struct attrs series,
-		   struct attrs instance, int64_t age_ms, struct store_verdict *out, struct err *e);
+int store_announce(struct store_tx *tx, struct version *v, const struct index_sets *sets,
+		   int64_t age_ms, struct store_verdict *out, struct err *e);
 /* The bytes of a known version are here now: in a pack, or in a spool whose digest the caller
  * has checked; info: what a scan of them found, NULL: they were not scanned. */
 int store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
@@ -224,8 +228,8 @@ int store_set_verified(struct store_tx *tx, uint64_t oid, int64_t wall_ms, struc
 /* Hiding takes the index row away; who shows it again calls index_put too. */
 int store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err *e);
 /* This version of its UID is what viewers get and the index says from now on: its own sets. */
-int store_set_current(struct store_tx *tx, uint64_t oid, struct attrs study, struct attrs series,
-		      struct attrs instance, struct store_verdict *out, struct err *e);
+int store_set_current(struct store_tx *tx, uint64_t oid, const struct index_sets *sets,
+		      struct store_verdict *out, struct err *e);
 
 /* ---- giving out ---- */
 /* ERR_ABSENT when the bytes are not here. */

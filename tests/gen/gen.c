@@ -24,6 +24,7 @@ gen_init(struct gen *g)
 	g->accession = "ACC0001";
 	g->date = "20260101";
 	g->modality = "CT";
+	g->description = "SYNTHETIC STUDY";
 }
 
 void
@@ -111,7 +112,10 @@ gen_dataset(struct buf *b, const struct gen *g)
 	text(b, 0x00080050u, "SH", g->accession);
 	text(b, 0x00080060u, "CS", g->modality);
 	text(b, 0x00080090u, "PN", "REFERRER^R");
-	text(b, 0x00081030u, "LO", "SYNTHETIC STUDY");
+	if (g->description)
+		text(b, 0x00081030u, "LO", g->description);
+	if (g->series_description)
+		text(b, 0x0008103eu, "LO", g->series_description);
 	text(b, 0x00100010u, "PN", g->name);
 	text(b, 0x00100020u, "LO", g->patient_id);
 	text(b, 0x00100030u, "DA", "19700101");

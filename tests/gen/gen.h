@@ -15,6 +15,7 @@ struct gen {
 	unsigned rows, columns, frames;	  /* 16 bit pixels; rows 0: no pixel data */
 	uint64_t seed;			  /* of the pixels */
 	const char *name, *patient_id, *accession, *date, *modality;
+	const char *description, *series_description; /* NULL: not there */
 };
 
 /* A CT slice of a study of its own, to be changed as needed. */

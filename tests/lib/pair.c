@@ -228,6 +228,8 @@ recipe(const struct pair *p, struct gen *g, unsigned number)
 	g->instance = 1 + number;
 	g->rows = g->columns = p->rows ? p->rows : 16;
 	g->seed = number;
+	if (p->change)
+		p->change(g);
 }
 
 void

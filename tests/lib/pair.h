@@ -16,6 +16,7 @@
 #include "edge/edge.h"
 
 struct buf;
+struct gen;
 struct replicate;
 
 struct pair {
@@ -27,8 +28,9 @@ struct pair {
 	struct central central;
 	struct replicate *r;
 	bool edge_open, central_open;
-	const char *site; /* of the edge that is open next */
-	unsigned rows;	  /* and columns of the images; 0: 16            */
+	const char *site;	       /* of the edge that is open next */
+	unsigned rows;		       /* and columns of the images; 0: 16            */
+	void (*change)(struct gen *g); /* what is otherwise in images from now on */
 	/* the link */
 	unsigned messages;	/* requests and answers so far          */
 	unsigned cut_at;	/* 0: never; the number of one of them  */

@@ -105,7 +105,8 @@ made_init(struct made *m, const struct recipe *r)
 	text(&set, 0x00080018, "UI", r->uid);
 	text(&set, 0x00080060, "CS", "OT");
 	text(&set, 0x00100020, "LO", "ID1");
-	text(&set, 0x00104000, "LT", r->comment ? r->comment : "none");
+	if (!r->comment || r->comment[0])
+		text(&set, 0x00104000, "LT", r->comment ? r->comment : "none");
 	text(&set, 0x0020000d, "UI", r->study);
 	text(&set, 0x0020000e, "UI", "1.2.3.9");
 	if (r->pixels)

@@ -38,7 +38,7 @@ struct made { /* a canonical object in memory */
 
 struct recipe {
 	const char *study, *uid, *syntax; /* syntax NULL: explicit little endian */
-	const char *comment;		  /* an attribute that is no pixel       */
+	const char *comment;		  /* an attribute that is no pixel; "": not there */
 	unsigned char pixel;		  /* every byte of the pixel data        */
 	size_t pixels;			  /* how many                            */
 };

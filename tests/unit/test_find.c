@@ -180,7 +180,9 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 static int
 record_only(struct store_tx *tx, void *arg, struct err *e)
 {
-	return index_study(tx, "1.2.4.0", attrs_of(arg), e);
+	static const struct tags none;
+
+	return index_study(tx, "1.2.4.0", attrs_of(arg), &none, e);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
+#include "common/store/index.h"
 #include "common/store/store.h"
 #include "proto/ledger.h"
 #include "proto/sync.pb-c.h"
@@ -237,7 +238,7 @@ ledger_record__R6_names_who_to_call(void **state)
 static void
 ledger_instance__is_read_back_and_keeps_unknown_fields(void **state)
 {
-	static const struct attrs none = {NULL, 0};
+	static const struct index_sets sets = {.dropped = NULL};
 	struct buf entry = BUF_INIT, side = BUF_INIT;
 	Sync__LedgerEntry *back;
 	struct version v;
@@ -249,7 +250,7 @@ ledger_instance__is_read_back_and_keeps_unknown_fields(void **state)
 	memset(v.digest, 7, sizeof(v.digest));
 	v.size = UINT64_C(5) << 32;
 	v.relation = VERSION_REVISION;
-	ledger_instance(&entry, &v, none, none, &side, 1000);
+	ledger_instance(&entry, &v, &sets, &side, 1000);
 	buf_put(&entry, "\xfa\x3f\x01x", 4); /* field 1023 of a later release */
 	back = sync__ledger_entry__unpack(NULL, entry.len, entry.data);
 	assert_non_null(back);

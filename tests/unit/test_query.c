@@ -80,6 +80,7 @@ announce_one(struct store_tx *tx, const struct study *s, const char *modality, u
 {
 	struct buf study = BUF_INIT, series = BUF_INIT, instance = BUF_INIT;
 	struct store_verdict verdict;
+	struct index_sets sets;
 	struct version v;
 	int rc;
 
@@ -100,8 +101,8 @@ announce_one(struct store_tx *tx, const struct study *s, const char *modality, u
 	put(&series, TAG_MODALITY, modality);
 	put(&series, TAG_SERIES_UID, v.series);
 	put(&instance, TAG_SOP_INSTANCE, v.sop_instance);
-	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), attrs_of(&instance),
-			    age_ms, &verdict, e);
+	sets = (struct index_sets){attrs_of(&study), attrs_of(&series), attrs_of(&instance), NULL};
+	rc = store_announce(tx, &v, &sets, age_ms, &verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	buf_fini(&instance);
@@ -397,6 +398,7 @@ announce_arriving(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct buf study = BUF_INIT, series = BUF_INIT;
 	struct arriving *a = arg;
+	struct index_sets sets;
 	struct version v;
 	int rc;
 
@@ -414,8 +416,8 @@ announce_arriving(struct store_tx *tx, void *arg, struct err *e)
 	put(&study, TAG_STUDY_UID, v.study);
 	put(&series, TAG_MODALITY, "CT");
 	put(&series, TAG_STATION, a->station);
-	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), (struct attrs){NULL, 0}, 0,
-			    &a->verdict, e);
+	sets = (struct index_sets){.study = attrs_of(&study), .series = attrs_of(&series)};
+	rc = store_announce(tx, &v, &sets, 0, &a->verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	return rc;
@@ -500,6 +502,7 @@ tell(struct store_tx *tx, void *arg, struct err *e)
 	struct buf study = BUF_INIT, series = BUF_INIT;
 	const struct telling *a = arg;
 	struct store_verdict verdict;
+	struct index_sets sets;
 	struct version v;
 	int rc;
 
@@ -516,8 +519,8 @@ tell(struct store_tx *tx, void *arg, struct err *e)
 	put(&study, TAG_BIRTH_DATE, a->birth_date);
 	put(&study, TAG_STUDY_UID, v.study);
 	put(&series, TAG_MODALITY, "CT");
-	rc = store_announce(tx, &v, attrs_of(&study), attrs_of(&series), (struct attrs){NULL, 0}, 0,
-			    &verdict, e);
+	sets = (struct index_sets){.study = attrs_of(&study), .series = attrs_of(&series)};
+	rc = store_announce(tx, &v, &sets, 0, &verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	return rc;

@@ -13,6 +13,7 @@
 #include "common/dicom/canon.h"
 #include "common/os/file.h"
 #include "common/store/differences.h"
+#include "common/store/index.h"
 #include "common/store/private.h"
 #include "tests/lib/stored.h"
 
@@ -101,11 +102,12 @@ static int
 choose(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct choice *c = arg;
+	struct index_sets sets = {.study = attrs_of(&c->m->info->study_attrs),
+				  .series = attrs_of(&c->m->info->series_attrs),
+				  .instance = attrs_of(&c->m->info->instance_attrs)};
 	struct store_verdict out;
 
-	return store_set_current(tx, c->oid, attrs_of(&c->m->info->study_attrs),
-				 attrs_of(&c->m->info->series_attrs),
-				 attrs_of(&c->m->info->instance_attrs), &out, e);
+	return store_set_current(tx, c->oid, &sets, &out, e);
 }
 
 /* 0 unless the index has a row for m in its study and series. */

@@ -44,14 +44,15 @@ static int
 announce(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct doing *d = arg;
+	struct index_sets sets = {.study = attrs_of(&made_later.info->study_attrs),
+				  .series = attrs_of(&made_later.info->series_attrs),
+				  .instance = attrs_of(&made_later.info->instance_attrs)};
 	struct version v;
 
 	version_of_object(&v, made_later.info);
 	v.state = VERSION_ELSEWHERE;
 	v.origin = VERSION_REFILLED;
-	return store_announce(tx, &v, attrs_of(&made_later.info->study_attrs),
-			      attrs_of(&made_later.info->series_attrs),
-			      attrs_of(&made_later.info->instance_attrs), 1000, &d->verdict, e);
+	return store_announce(tx, &v, &sets, 1000, &d->verdict, e);
 }
 
 static int
@@ -81,10 +82,11 @@ static int
 choose(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct doing *d = arg;
+	struct index_sets sets = {.study = attrs_of(&made_other.info->study_attrs),
+				  .series = attrs_of(&made_other.info->series_attrs),
+				  .instance = attrs_of(&made_other.info->instance_attrs)};
 
-	return store_set_current(tx, d->other, attrs_of(&made_other.info->study_attrs),
-				 attrs_of(&made_other.info->series_attrs),
-				 attrs_of(&made_other.info->instance_attrs), &d->verdict, e);
+	return store_set_current(tx, d->other, &sets, &d->verdict, e);
 }
 
 static int

@@ -14,6 +14,7 @@
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/dicom/canon.h"
+#include "common/store/index.h"
 #include "common/store/private.h"
 #include "tests/lib/stored.h"
 
@@ -204,7 +205,7 @@ announce_many(struct store_tx *tx, void *arg, struct err *e)
 {
 	static const enum version_origin origins[] = {VERSION_TAKEN_IN, VERSION_PREFETCHED,
 						      VERSION_FETCHED, VERSION_REFILLED};
-	struct attrs none = {NULL, 0};
+	struct index_sets none = {.dropped = NULL};
 	struct store_verdict verdict;
 	struct version v;
 	unsigned i;
@@ -221,8 +222,7 @@ announce_many(struct store_tx *tx, void *arg, struct err *e)
 		v.state = VERSION_HERE;
 		v.location = VERSION_PACK;
 		v.origin = origins[i % 4];
-		rc = store_announce(tx, &v, none, none, none, (int64_t)i * DAY_MS / 100, &verdict,
-				    e);
+		rc = store_announce(tx, &v, &none, (int64_t)i * DAY_MS / 100, &verdict, e);
 	}
 	return rc;
 }

@@ -17,6 +17,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/os/file.h"
+#include "common/store/index.h"
 #include "common/store/version.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
@@ -63,6 +64,7 @@ static void
 ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 {
 	unsigned char hash[SHA256_SIZE] = {0};
+	struct index_sets no_sets = {.dropped = NULL};
 	struct attrs none = {NULL, 0};
 	struct buf b = BUF_INIT, side = BUF_INIT;
 	struct version v;
@@ -73,7 +75,7 @@ ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 	expect("ledger.incarnation", b.data, b.len);
 	ledger_chain(hash, b.data, b.len);
 	buf_clear(&b);
-	ledger_study(&b, "1.2.3", none, "CT1", 1790000000001);
+	ledger_study(&b, "1.2.3", none, NULL, "CT1", 1790000000001);
 	expect("ledger.study", b.data, b.len);
 	ledger_chain(hash, b.data, b.len);
 	buf_clear(&b);
@@ -92,7 +94,7 @@ ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 	v.pixel_offset = 1012;
 	v.pixel_length = 523276;
 	buf_puts(&side, "side");
-	ledger_instance(&b, &v, none, none, &side, 1790000000002);
+	ledger_instance(&b, &v, &no_sets, &side, 1790000000002);
 	expect("ledger.instance", b.data, b.len);
 	ledger_chain(hash, b.data, b.len);
 	buf_clear(&b);
