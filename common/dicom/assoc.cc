@@ -28,7 +28,9 @@
 #include <unistd.h>
 
 extern "C" {
+#include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/dicom/pdvs.h"
 }
 
 namespace
@@ -49,7 +51,7 @@ constexpr long PATIENCE_MS = 60000;
 constexpr long GOODBYE_MS = 5000, ABORT_MS = 1000;
 constexpr int CONNECT_SECONDS = 6;
 /* PS3.8 9.3.5: PDU type and length, PDV length, context, message control header. */
-constexpr size_t PDATA_HEAD = 12, READ_AHEAD = 16384;
+constexpr size_t PDU_HEAD = 6, PDATA_HEAD = 12, READ_AHEAD = 16384;
 constexpr char PDATA_TYPE = 4;
 
 /*
@@ -75,19 +77,44 @@ class connection : public DcmTCPConnection
 	{
 		if (from == to && n >= sizeof(ahead))
 			return receive(buf, n);
-		if (from == to) {
-			ssize_t k = receive(ahead, sizeof(ahead));
-
-			if (k <= 0)
-				return k;
-			from = 0;
-			to = static_cast<size_t>(k);
-		}
+		if (from == to && !peek(1))
+			return errno ? -1 : 0;
 		if (n > to - from)
 			n = to - from;
 		memcpy(buf, ahead + from, n);
 		from += n;
 		return static_cast<ssize_t>(n);
+	}
+
+	/* The next n bytes, left where they are; NULL: errno says whether they come too late. */
+	const unsigned char *peek(size_t n)
+	{
+		memmove(ahead, ahead + from, to - from);
+		to -= from;
+		from = 0;
+		while (to < n) {
+			errno = 0;
+			ssize_t k = receive(ahead + to, sizeof(ahead) - to);
+
+			if (k <= 0)
+				return nullptr;
+			to += static_cast<size_t>(k);
+		}
+		return ahead;
+	}
+
+	bool read_all(unsigned char *p, size_t n)
+	{
+		while (n > 0) {
+			errno = 0;
+			ssize_t k = read(p, n);
+
+			if (k <= 0)
+				return false;
+			p += k;
+			n -= static_cast<size_t>(k);
+		}
+		return true;
 	}
 
 	/*
@@ -265,6 +292,9 @@ struct assoc {
 	T_ASC_Association *a = nullptr;
 	layer transport;
 	bool acceptor = false, ended = false;
+	size_t max_pdu = 0;		 /* that we take */
+	std::vector<unsigned char> pdu;	 /* the P-DATA-TF that came last */
+	struct pdvs left = {nullptr, 0}; /* of it, not asked for yet    */
 	std::vector<assoc_context> contexts;
 	std::vector<std::vector<OFString>> proposed;
 	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "";
@@ -396,6 +426,7 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 			return err_set(e, ERR_LOCAL, 0, "no memory for an association");
 		}
 		s->acceptor = true;
+		s->max_pdu = max_pdu;
 		s->transport.deadline = mono_ms() + static_cast<long>(seconds) * 1000;
 		handle_lock.lock();
 		s->transport.held = true;
@@ -533,6 +564,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 
 	if (c.bad())
 		return failed(e, c, "network");
+	s->max_pdu = t->max_pdu;
 	s->transport.deadline = mono_ms() + static_cast<long>(t->seconds) * 1000;
 	s->transport.patience = static_cast<long>(t->seconds) * 1000;
 	s->transport.connected = t->connected;
@@ -629,41 +661,52 @@ assoc_accepted(const struct assoc *s, unsigned char id)
 	return nullptr;
 }
 
+/* A P-DATA-TF is read here (pdvs.h); what else comes, and the end, are DCMTK's. */
+static int
+receive_pdu(struct assoc *s, unsigned seconds, struct err *e)
+{
+	connection *c = s->transport.made;
+	const unsigned char *head = c ? c->peek(PDU_HEAD) : nullptr;
+	size_t n = head ? buf_get_be32(head + 2) : 0;
+	DUL_PDVLIST list = {};
+
+	if (c && !head && errno == ETIMEDOUT)
+		return err_set(e, ERR_AGAIN, 0, "read: nothing came in time");
+	if (!head || head[0] != PDATA_TYPE)
+		return failed(e,
+			      DUL_ReadPDVs(&s->a->DULassociation, &list, DUL_NOBLOCK,
+					   static_cast<int>(seconds)),
+			      "read");
+	if (n == 0 || n > s->max_pdu)
+		return err_set(e, ERR_PEER, 0, "a PDU of %zu bytes, where 1 to %zu may come", n,
+			       s->max_pdu);
+	if (s->pdu.size() < PDU_HEAD + n)
+		s->pdu.resize(PDU_HEAD + n);
+	if (!c->read_all(s->pdu.data(), PDU_HEAD + n))
+		return err_set(e, errno == ETIMEDOUT ? ERR_AGAIN : ERR_PEER, errno,
+			       "read: the rest of a PDU did not come");
+	s->left = {s->pdu.data() + PDU_HEAD, n};
+	return 0;
+}
+
 int
 assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err *e)
 {
 	return gate(e, [&]() -> int {
-		DUL_PDV pdv;
-		OFCondition c;
+		int rc = 0;
 
 		wait_until(s, mono_ms() + static_cast<long>(seconds) * 1000);
-		c = DUL_NextPDV(&s->a->DULassociation, &pdv); /* of the PDU that came last */
-		while (c == DUL_NOPDVS) {
-			DUL_PDVLIST list;
-
-			memset(&list, 0, sizeof(list));
-			c = DUL_ReadPDVs(&s->a->DULassociation, &list, DUL_NOBLOCK,
-					 static_cast<int>(seconds));
-			if (c != DUL_PDATAPDUARRIVED)
-				return failed(e, c, "read");
-			c = DUL_NextPDV(&s->a->DULassociation, &pdv);
-		}
+		if (s->left.n == 0)
+			rc = receive_pdu(s, seconds, e);
 		wait_until(s, 0);
-		if (c.bad())
-			return failed(e, c, "read");
-		out->context = pdv.presentationContextID;
-		out->command = pdv.pdvType == DUL_COMMANDPDV;
-		out->last = pdv.lastPDV;
-		out->data = pdv.data;
-		out->n = pdv.fragmentLength;
-		return 0;
+		return rc ? rc : pdvs_next(&s->left, out, e);
 	});
 }
 
 bool
 assoc_waiting(struct assoc *s)
 {
-	return ASC_dataWaiting(s->a, 0);
+	return s->left.n > 0 || ASC_dataWaiting(s->a, 0);
 }
 
 int

@@ -204,6 +204,86 @@ associations__a_silent_destination_does_not_keep_the_node_from_stopping(void **s
 	viewer_drop(&t->v);
 }
 
+/* A command set in one P-DATA-TF PDU, cut into PDVs: `cuts` bytes each, the last one the rest. */
+static void
+send_in_pdvs(struct assoc *a, const struct buf *command, const size_t *cuts, size_t n_cuts)
+{
+	struct buf pdu = BUF_INIT;
+	size_t i, at = 0, n;
+
+	buf_puts(&pdu, "\x04");
+	buf_put_u8(&pdu, 0);
+	buf_put_be32(&pdu, (uint32_t)(command->len + 6 * (n_cuts + 1)));
+	for (i = 0; i <= n_cuts; i++) {
+		n = i < n_cuts ? cuts[i] : command->len - at;
+		buf_put_be32(&pdu, (uint32_t)n + 2);
+		buf_put_u8(&pdu, ON_FIND);
+		buf_put_u8(&pdu, i < n_cuts ? 1 : 3); /* command; last */
+		buf_put(&pdu, command->data + at, n);
+		at += n;
+	}
+	assert_false(buf_failed(&pdu));
+	assert_int_equal(send(assoc_socket(a), pdu.data, pdu.len, 0), pdu.len);
+	buf_fini(&pdu);
+}
+
+static void
+associations__pdvs_of_one_pdu_have_any_lengths(void **state)
+{
+	static const size_t few[] = {2, 40}, many[] = {1, 7, 0, 21, 2}, large[] = {100, 50000};
+	static const struct {
+		const size_t *cuts;
+		size_t n, more; /* more: bytes in an element that nobody reads */
+	} tries[] = {{NULL, 0, 0}, {few, 2, 0}, {many, 5, 0}, {large, 2, 60000}};
+	struct message echo = {.command = MESSAGE_ECHO_RQ}, answer;
+	struct buf command = BUF_INIT;
+	struct visit *t = *state;
+	size_t i;
+
+	viewer_open(&t->v, &t->n, "NODE");
+	for (i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		echo.id = (unsigned)i + 1;
+		buf_clear(&command);
+		message_build(&command, &echo);
+		buf_put_u32(&command, 0x50010000);
+		buf_put_u32(&command, (uint32_t)tries[i].more);
+		memset(buf_reserve(&command, tries[i].more), 0, tries[i].more);
+		command.len += tries[i].more;
+		send_in_pdvs(t->v.a, &command, tries[i].cuts, tries[i].n);
+		assert_int_equal(message_receive(t->v.a, VIEWER_SECONDS, &answer, NULL), 0);
+		assert_int_equal(answer.command, MESSAGE_ECHO_RSP);
+		assert_int_equal(answer.responded_to, echo.id);
+		assert_int_equal(answer.status, STATUS_SUCCESS);
+	}
+	buf_fini(&command);
+	viewer_close(&t->v);
+}
+
+/* What does not add up ends the association, and nothing else. */
+static void
+associations__pdvs_that_lie_end_it(void **state)
+{
+	static const struct {
+		const char *pdu;
+		size_t n;
+	} lies[] = {{"\x04\0\0\0\0\0", 6},			       /* no PDV */
+		    {"\x04\0\0\0\0\x04\0\0\0\0", 10},		       /* without its head */
+		    {"\x04\0\0\0\0\x06\xff\xff\xff\xff\x01\x03", 12},  /* longer than the PDU */
+		    {"\x04\0\0\0\0\x09\0\0\0\x02\x01\x01\0\0\0", 15},  /* a torn second one */
+		    {"\x04\0\xff\xff\xff\xff\0\0\0\x02\x01\x03", 12}}; /* more than was agreed */
+	struct visit *t = *state;
+	struct assoc_pdv pdv;
+	size_t i;
+
+	for (i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		viewer_open(&t->v, &t->n, "NODE");
+		assert_int_equal(send(assoc_socket(t->v.a), lies[i].pdu, lies[i].n, 0), lies[i].n);
+		assert_int_equal(assoc_read(t->v.a, VIEWER_SECONDS, &pdv, NULL), ERR_PEER);
+		viewer_drop(&t->v);
+		assert_true(alone_in_time(&t->n));
+	}
+}
+
 int
 main(void)
 {
@@ -214,6 +294,8 @@ main(void)
 		visit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
 		visit_test(associations__a_release_is_answered_and_an_abort_ends),
 		visit_test(associations__a_silent_destination_does_not_keep_the_node_from_stopping),
+		visit_test(associations__pdvs_of_one_pdu_have_any_lengths),
+		visit_test(associations__pdvs_that_lie_end_it),
 		visit_test(associations__R29_a_reload_cuts_none),
 		visit_test(associations__R29_what_is_refused_is_counted),
 	};
