@@ -179,7 +179,7 @@ ensure_server(struct certificates *c, int64_t now_ms, struct err *e)
 {
 	struct buf key = BUF_INIT, way = BUF_INIT, der = BUF_INIT, pem = BUF_INIT;
 	char name[NAME_SIZE];
-	struct pki_issue i = {&c->ca, &c->key, name, "", PKI_CENTRAL, now_ms, CENTRAL_DAYS};
+	struct pki_issue i = {&c->ca, &c->key, name, "", PKI_SERVER, now_ms, CENTRAL_DAYS};
 	int rc = server_key(c, &key, e);
 
 	(void)snprintf(name, sizeof(name), "central.%s", c->archive);
@@ -283,7 +283,8 @@ int
 certificates_issue(struct certificates *c, const char *site, const void *csr, size_t n,
 		   int64_t now_ms, struct buf *pem, struct pki_certificate *got, struct err *e)
 {
-	struct pki_issue i = {&c->ca, &c->key, site, c->archive, PKI_SITE, now_ms, SITE_DAYS};
+	/* Shown to central, and by the site's own web server. */
+	struct pki_issue i = {&c->ca, &c->key, site, c->archive, PKI_BOTH, now_ms, SITE_DAYS};
 	int rc;
 
 	(void)pthread_mutex_lock(&c->mu);

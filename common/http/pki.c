@@ -279,7 +279,9 @@ extend_leaf(X509 *x, X509 *issuer, enum pki_use use)
 	return extend(x, issuer, NID_basic_constraints, "critical,CA:FALSE") &&
 	       extend(x, issuer, NID_key_usage, "critical,digitalSignature") &&
 	       extend(x, issuer, NID_ext_key_usage,
-		      use == PKI_CENTRAL ? "serverAuth" : "serverAuth,clientAuth") &&
+		      use == PKI_SERVER	  ? "serverAuth"
+		      : use == PKI_CLIENT ? "clientAuth"
+					  : "serverAuth,clientAuth") &&
 	       extend(x, issuer, NID_subject_key_identifier, "hash") &&
 	       extend(x, issuer, NID_authority_key_identifier, "keyid:always");
 }

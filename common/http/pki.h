@@ -38,8 +38,7 @@ int pki_ca_make(struct buf *pem, const struct buf *key, const char *name, int64_
 int pki_cross_sign(struct buf *pem, const struct buf *ca, const struct buf *old_ca,
 		   const struct buf *old_key, int64_t now_ms, struct err *e);
 
-/* A site's is shown to central and by the site's own web server. */
-enum pki_use { PKI_CENTRAL = 1, PKI_SITE = 2 };
+enum pki_use { PKI_SERVER = 1, PKI_CLIENT = 2, PKI_BOTH = 3 };
 
 struct pki_issue {
 	const struct buf *ca, *ca_key;

@@ -109,12 +109,16 @@ pki_issue__R24_a_leaf_is_for_its_use_and_of_its_ca_only(void **state)
 	(void)state;
 	make_ca(&ca, NOW);
 	make_ca(&other, NOW);
-	make_leaf(&client, &ca, PKI_SITE, NOW, print);
-	make_leaf(&server, &ca, PKI_CENTRAL, NOW, print);
+	make_leaf(&client, &ca, PKI_CLIENT, NOW, print);
+	make_leaf(&server, &ca, PKI_SERVER, NOW, print);
 	assert_true(trusted(&client, &ca.pem, NULL, 0, X509_PURPOSE_SSL_CLIENT, NOW));
-	assert_true(trusted(&client, &ca.pem, NULL, 0, X509_PURPOSE_SSL_SERVER, NOW));
+	assert_false(trusted(&client, &ca.pem, NULL, 0, X509_PURPOSE_SSL_SERVER, NOW));
 	assert_true(trusted(&server, &ca.pem, NULL, 0, X509_PURPOSE_SSL_SERVER, NOW));
 	assert_false(trusted(&server, &ca.pem, NULL, 0, X509_PURPOSE_SSL_CLIENT, NOW));
+	buf_clear(&server);
+	make_leaf(&server, &ca, PKI_BOTH, NOW, print);
+	assert_true(trusted(&server, &ca.pem, NULL, 0, X509_PURPOSE_SSL_SERVER, NOW));
+	assert_true(trusted(&server, &ca.pem, NULL, 0, X509_PURPOSE_SSL_CLIENT, NOW));
 	assert_false(trusted(&client, &other.pem, NULL, 0, X509_PURPOSE_SSL_CLIENT, NOW));
 	assert_false(
 		trusted(&client, &ca.pem, NULL, 0, X509_PURPOSE_SSL_CLIENT, NOW + 731 * DAY_MS));
@@ -142,7 +146,7 @@ pki_read__R25_says_name_print_and_life_at_any_clock(void **state)
 
 		make_ca(&ca, now);
 		buf_clear(&leaf);
-		make_leaf(&leaf, &ca, PKI_SITE, now, print);
+		make_leaf(&leaf, &ca, PKI_CLIENT, now, print);
 		assert_int_equal(pki_read(&c, &leaf, NULL), 0);
 		assert_string_equal(c.name, "north");
 		assert_memory_equal(c.print, print, PKI_PRINT);
@@ -175,7 +179,7 @@ pki_key_print__R24_is_what_gnutls_says(void **state)
 
 	(void)state;
 	make_ca(&ca, NOW);
-	make_leaf(&leaf, &ca, PKI_SITE, NOW, print);
+	make_leaf(&leaf, &ca, PKI_CLIENT, NOW, print);
 	pem.data = leaf.data;
 	pem.size = (unsigned)leaf.len;
 	assert_int_equal(gnutls_x509_crt_init(&crt), 0);
@@ -210,7 +214,7 @@ pki_cross_sign__R25_leads_from_an_old_ca_to_each_later_one(void **state)
 		0);
 	assert_int_equal(pki_read(&c, &two_by_one, NULL), 0);
 	assert_false(c.own);
-	make_leaf(&leaf, &three, PKI_CENTRAL, NOW, print);
+	make_leaf(&leaf, &three, PKI_SERVER, NOW, print);
 	{
 		const struct buf *sent[] = {&three_by_two, &two_by_one, &three.pem, &two.pem,
 					    &one.pem};
