@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/http/client.h"
 
@@ -27,6 +28,7 @@ struct link_ops {
 
 struct link { /* first member of each kind */
 	const struct link_ops *ops;
+	uint64_t asked; /* by link_ask */
 };
 
 static inline int
@@ -54,7 +56,10 @@ link_close(struct link *l)
 		l->ops->close(l);
 }
 
-/* One call, start to end, when nothing else is under way; ERR_AGAIN once *stop is true. */
+/*
+ * One call, start to end, on a link that nothing else uses; ERR_AGAIN once *stop is true. The
+ * answer to one that was given up so is dropped: it is never taken for a later one's.
+ */
 int link_ask(struct link *l, struct http_call *call, struct http_done *out,
 	     const _Atomic bool *stop, struct err *e);
 

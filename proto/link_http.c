@@ -58,10 +58,17 @@ link_ask(struct link *l, struct http_call *call, struct http_done *out, const _A
 	 struct err *e)
 {
 	bool got = false;
-	int rc = link_submit(l, call, e);
+	int rc;
 
+	call->id = ++l->asked;
+	rc = link_submit(l, call, e);
 	while (!rc && !got) {
 		rc = link_wait(l, ASK_STEP_MS, out, &got, e);
+		if (!rc && got && out->id != l->asked) {
+			buf_fini(&out->body);
+			buf_fini(&out->spent);
+			got = false;
+		}
 		if (!rc && !got && atomic_load(stop))
 			rc = err_set(e, ERR_AGAIN, 0, "stopping");
 	}

@@ -137,12 +137,40 @@ link_disk_serve__R24_answers_one_site_only(void **state)
 	free(c);
 }
 
+/* What central said of other digests must not release these. */
+static void
+link_ask__R9_an_answer_to_what_was_given_up_answers_nothing_else(void **state)
+{
+	struct carried *c = calloc(1, sizeof(*c));
+	struct http_call release = {.method = "POST", .path = "/sync/v1/release"};
+	struct http_done done = {.status = 0};
+	const _Atomic bool stop = true;
+	struct link *link;
+
+	(void)state;
+	assert_non_null(c);
+	pair_init(&c->p, "64MiB");
+	(void)snprintf(c->dir, sizeof(c->dir), "%s/disk", c->p.dir);
+	assert_int_equal(file_mkdirs(c->p.dir, "disk", NULL), 0);
+	c->to = (struct link_served){.node = &c->p.central, .site = "north"};
+	c->to.routes = intake_routes(&c->to.n_routes);
+	assert_int_equal(link_disk(&link, c->dir, "north", NULL), 0);
+	assert_int_equal(link_ask(link, &release, &done, &stop, NULL), ERR_AGAIN);
+	assert_int_equal(link_disk_serve(&c->to, c->dir, NULL), 0);
+	/* The first one's answer is here, the second one's is not. */
+	assert_int_equal(link_ask(link, &release, &done, &stop, NULL), ERR_AGAIN);
+	link_close(link);
+	pair_fini(&c->p);
+	free(c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(link_disk__R15_all_of_an_edge_arrives_by_a_disk_that_is_carried),
 		cmocka_unit_test(link_disk_serve__R24_answers_one_site_only),
+		cmocka_unit_test(link_ask__R9_an_answer_to_what_was_given_up_answers_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
