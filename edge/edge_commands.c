@@ -244,10 +244,10 @@ refill(struct asked *a)
 		return command_failed(a, &err);
 	buf_printf(&out,
 		   "%llu images known, %llu were here, %llu came (%llu bytes), %llu are not at "
-		   "central%s\n",
+		   "central, %llu it could not give: see the log, and its `verify`%s\n",
 		   (unsigned long long)result.known, (unsigned long long)result.here,
 		   (unsigned long long)result.came, (unsigned long long)result.bytes,
-		   (unsigned long long)result.absent,
+		   (unsigned long long)result.absent, (unsigned long long)result.failed,
 		   result.stopped ? "; stopped at 70 % of the quota or at --bytes" : "");
 	return command_give(a, &out, result.failed ? COMMAND_FAILED : COMMAND_OK);
 }

@@ -30,8 +30,12 @@ enum {
 	PATIENCE_MS = 600000, /* of silence, or of 5xx: then it is begun again by hand */
 	ALONE_MS = 20000,     /* the same without a server: it holds the lock, and `serve` waits */
 	PAUSE_MS = 1000,
+	TRIES = 5, /* of a range that central fails to read: the others come  */
+	FULL_PAGE = 200,
 	PARTIAL = 206,
-	FULL_PAGE = 200
+	NO_SUCH_PACK = 404,
+	NO_SUCH_RANGE = 416,
+	CANNOT_READ = 500
 };
 
 #define DAY_MS INT64_C(86400000)
@@ -63,6 +67,7 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 {
 	int64_t until = clock_mono(f->e->clock) + (f->e->replicate ? PATIENCE_MS : ALONE_MS);
 	struct contact c;
+	unsigned tries = 0;
 	bool said = false;
 	int rc;
 
@@ -80,6 +85,7 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 			return rc;
 		if (atomic_load(&f->e->stopping) || (done->status == 409 && !f->e->replicate) ||
 		    (done->status >= 400 && done->status < 500 && done->status != 409) ||
+		    (call->ranged && done->status == CANNOT_READ && ++tries == TRIES) ||
 		    clock_mono(f->e->clock) > until || ctl_stopping(f->r))
 			break;
 		if (done->status == 409) /* R22: another epoch */
@@ -365,6 +371,12 @@ get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n
 	call.range_first = offset;
 	call.range_n = n;
 	rc = ask(f, &call, PARTIAL, done, err);
+	if (rc && !atomic_load(&f->e->stopping) &&
+	    (done->status == NO_SUCH_PACK || done->status == NO_SUCH_RANGE ||
+	     done->status == CANNOT_READ)) { /* no reason not to have the others */
+		err_clear(err);
+		return err_set(err, ERR_PEER, 0, "central cannot give a range of pack %s", hex);
+	}
 	if (!rc && done->body.len < n) {
 		buf_fini(&done->body);
 		rc = err_set(err, ERR_PEER, 0, "central gave fewer bytes than were asked for");
@@ -425,7 +437,37 @@ take_member(struct refilling *f, struct wanted *w, const unsigned char *bytes, s
 	return rc;
 }
 
-/* list[from .. from + n) lie near each other in one pack: one request. */
+/* Not this one now: central's verify finds and says it. Anything else ends the refill. */
+static int
+leave_out(struct refilling *f, int rc, struct err *err)
+{
+	if (rc != ERR_CORRUPT && rc != ERR_PEER)
+		return rc;
+	log_err(LOG_ERROR, "refill.left_out", err);
+	err_clear(err);
+	f->out->failed++;
+	return 0;
+}
+
+static int
+fetch_one(struct refilling *f, struct wanted *w, struct err *err)
+{
+	struct http_done done = {.body = BUF_INIT};
+	int rc;
+
+	if (!w->size) /* cannot be: a canonical file has a header */
+		rc = err_set(err, ERR_PEER, 0, "an instance without bytes");
+	else if (w->size > RANGE)
+		rc = fetch_large(f, w, err);
+	else
+		rc = get_range(f, w, w->item->offset, (size_t)w->size, &done, err);
+	if (!rc && w->size <= RANGE)
+		rc = take_member(f, w, done.body.data, err);
+	buf_fini(&done.body);
+	return leave_out(f, rc, err);
+}
+
+/* list[from .. from + n) lie near each other in one pack: one request, if that can be had. */
 static int
 fetch_group(struct refilling *f, struct wanted *from, size_t n, struct err *err)
 {
@@ -434,13 +476,20 @@ fetch_group(struct refilling *f, struct wanted *from, size_t n, struct err *err)
 	size_t i;
 	int rc;
 
-	if (n == 1 && from->size > RANGE)
-		return fetch_large(f, from, err);
-	if (end == first) /* nothing but empty ones cannot be: a canonical file has a header */
-		return err_set(err, ERR_PEER, 0, "an instance without bytes");
+	if (n == 1)
+		return fetch_one(f, from, err);
 	rc = get_range(f, from, first, (size_t)(end - first), &done, err);
+	if (rc == ERR_PEER) {
+		err_clear(err);
+		for (i = 0, rc = 0; !rc && i < n; i++)
+			rc = fetch_one(f, &from[i], err);
+		return rc;
+	}
 	for (i = 0; !rc && i < n; i++)
-		rc = take_member(f, &from[i], done.body.data + (from[i].item->offset - first), err);
+		rc = leave_out(f,
+			       take_member(f, &from[i],
+					   done.body.data + (from[i].item->offset - first), err),
+			       err);
 	buf_fini(&done.body);
 	return rc;
 }
@@ -452,6 +501,18 @@ by_place(const void *a, const void *b)
 	int c = memcmp(x->pack, y->pack, SHA256_SIZE);
 
 	return c ? c : (x->item->offset > y->item->offset) - (x->item->offset < y->item->offset);
+}
+
+/* Behind `last` in the request that begins with `first`: none reaches into another, whatever the
+ * sizes that somebody announced. */
+static bool
+joins(const struct wanted *first, const struct wanted *last, const struct wanted *next)
+{
+	return memcmp(next->pack, first->pack, SHA256_SIZE) == 0 && last->size && next->size &&
+	       last->size <= RANGE && next->size <= RANGE &&
+	       next->item->offset >= last->item->offset + last->size &&
+	       next->item->offset <= last->item->offset + last->size + GAP &&
+	       next->item->offset + next->size - first->item->offset <= RANGE;
 }
 
 static bool
@@ -512,21 +573,10 @@ fetch_page(struct refilling *f, struct err *err)
 	for (i = 0; !rc && i < k && !enough(f) && !ctl_stopping(f->r); i += n) {
 		const struct wanted *w = &f->list[i];
 
-		for (n = 1; i + n < k; n++) {
-			const struct wanted *last = &f->list[i + n - 1], *next = &f->list[i + n];
-
-			if (memcmp(next->pack, w->pack, SHA256_SIZE) != 0 ||
-			    next->item->offset > last->item->offset + last->size + GAP ||
-			    next->item->offset + next->size - w->item->offset > RANGE)
+		for (n = 1; i + n < k; n++)
+			if (!joins(w, &f->list[i + n - 1], &f->list[i + n]))
 				break;
-		}
 		rc = fetch_group(f, &f->list[i], n, err);
-		if (rc == ERR_CORRUPT || rc == ERR_PEER) { /* central's verify finds and says it */
-			log_err(LOG_ERROR, "refill.group", err);
-			err_clear(err);
-			f->out->failed += n;
-			rc = 0;
-		}
 	}
 	show_progress(f);
 	return rc;
