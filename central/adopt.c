@@ -340,7 +340,7 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 	/* R4: a copy that was not checked lately gives way to the bytes that just were. */
 	if (v.state == VERSION_HERE && adopt_is_trusted(a->c, &v))
 		return 0;
-	rc = store_set_pack(tx, oid, id, m->offset, e);
+	rc = store_set_pack(tx, oid, id, m->offset, m->size, e);
 	if (!rc)
 		rc = store_set_verified(tx, oid, a->now, e);
 	return rc ? rc : holdings_set_all(tx, m->digest, true, e); /* R19 */
@@ -463,8 +463,8 @@ octal(const unsigned char *p, size_t n)
 }
 
 /* The manifest is the first member: its ustar header says how long it is. */
-static int
-read_manifest(struct vault *v, const char *place, struct pack **out, struct err *e)
+int
+adopt_manifest(struct vault *v, const char *place, struct pack **out, struct err *e)
 {
 	unsigned char head[TAR_BLOCK], *bytes;
 	uint64_t n;
@@ -552,7 +552,7 @@ adopt_examine(struct vault *v, const char *place, struct pack **out, size_t **ba
 	*out = NULL;
 	*bad = NULL;
 	*n_bad = 0;
-	rc = read_manifest(v, place, out, e);
+	rc = adopt_manifest(v, place, out, e);
 	if (rc)
 		return rc;
 	*bad = calloc(pack_count(*out) + 1, sizeof(**bad));

@@ -38,9 +38,11 @@ int adopt_is_held(struct central *c, const struct pack *p, bool *held, struct er
  * false when it was not (R22). */
 bool adopt_receipt_valid(const struct central *c, const void *receipt, size_t n, const char *site,
 			 const struct id128 *incarnation, uint64_t *number, struct id128 *epoch);
+/* The pack that lies in the vault, by its manifest alone. */
+struct vault;
+int adopt_manifest(struct vault *v, const char *place, struct pack **out, struct err *e);
 /* Reads a pack in the vault from end to end: 0, or ERR_CORRUPT with the bad members.
  * *out: the pack, NULL when not even the manifest can be read; the caller closes it. */
-struct vault;
 int adopt_examine(struct vault *v, const char *place, struct pack **out, size_t **bad,
 		  size_t *n_bad, struct err *e);
 

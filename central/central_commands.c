@@ -300,13 +300,15 @@ verify(struct asked *a)
 	buf_printf(
 		&out,
 		"%llu packs with %llu members read: %llu damaged, %llu healed, %llu in packs that "
-		"are gone; %llu packs with a damaged frame, %llu holdings bits corrected\n",
+		"are gone; %llu packs with a damaged frame, %llu not read, %llu holdings bits "
+		"corrected\n",
 		(unsigned long long)v.packs, (unsigned long long)v.members,
 		(unsigned long long)v.damaged, (unsigned long long)v.healed,
 		(unsigned long long)v.absent, (unsigned long long)v.frames,
-		(unsigned long long)v.wrong_bits);
+		(unsigned long long)v.unread, (unsigned long long)v.wrong_bits);
 	return command_give(a, &out,
-			    v.damaged || v.absent || v.frames ? COMMAND_PERSON : COMMAND_OK);
+			    v.damaged || v.absent || v.frames || v.unread ? COMMAND_PERSON
+									  : COMMAND_OK);
 }
 
 /* A running server makes it in main's thread; here it is waited for. */

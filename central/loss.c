@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/base/uid.h"
 #include "common/dicom/keys.h"
 #include "common/store/index.h"
 
@@ -150,6 +151,18 @@ csv_value(struct buf *out, const char *p, size_t n)
 	buf_put_u8(out, '"');
 }
 
+/* One that is not valid may hold anything (TRAPS 2). */
+static void
+csv_uid(struct buf *out, const char *uid)
+{
+	size_t n = strlen(uid);
+
+	if (uid_valid(uid, n))
+		buf_puts(out, uid);
+	else if (n)
+		csv_value(out, uid, n);
+}
+
 static void
 csv_row(struct buf *out, const struct study *s, const struct item *i)
 {
@@ -164,10 +177,13 @@ csv_row(struct buf *out, const struct study *s, const struct item *i)
 		if (attrs_get(attrs_of(&s->row), columns[c].tag, &a))
 			csv_value(out, a.value, a.n);
 	}
-	buf_printf(out, ",%llu,%s", (unsigned long long)s->instances, s->uid);
+	buf_printf(out, ",%llu,", (unsigned long long)s->instances);
+	csv_uid(out, s->uid);
 	if (i) {
 		hex_of(i->digest, SHA256_SIZE, hex);
-		buf_printf(out, ",%s,%s,%s", i->uid, hex, why_of(s));
+		buf_puts(out, ",");
+		csv_uid(out, i->uid);
+		buf_printf(out, ",%s,%s", hex, why_of(s));
 	}
 	buf_puts(out, "\r\n");
 }

@@ -33,12 +33,19 @@ static int
 apply_study(struct applying *a, const Sync__LedgerEntry *entry, struct err *e)
 {
 	struct attrs set = {entry->study_attributes.data, entry->study_attributes.len};
+	struct buf record = BUF_INIT;
 	struct tags corrected;
+	int rc;
 
 	if (!entry->study[0] || strlen(entry->study) > UID_KEEP || !attrs_valid(set))
 		return 0; /* kept as it came, of no use for the index */
 	ledger_corrected(&corrected, entry);
-	return index_study(a->tx, entry->study, set, &corrected, e);
+	ledger_record(&record, set); /* what is counted is counted here (R20) */
+	rc = buf_failed(&record)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for a study record")
+		     : index_study(a->tx, entry->study, attrs_of(&record), &corrected, e);
+	buf_fini(&record);
+	return rc;
 }
 
 static void

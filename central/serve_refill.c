@@ -55,9 +55,30 @@ note_incarnation(void *arg, const struct site_row *row, struct err *e)
 
 struct asking {
 	const struct listing *l;
-	struct claim found; /* the first claim that says "has it" */
-	bool ours, any;
+	const struct version *v;
+	struct claim found; /* the first claim that says "has it", and the same as the catalogue */
+	bool any, same;
 };
+
+/* What one site says of an image must not hide it, or its length, from another. */
+static bool
+says_the_same(const struct asking *a, const struct claim *c)
+{
+	Sync__LedgerEntry *entry = NULL;
+	const void *bytes;
+	struct version v;
+	bool same = false;
+	size_t n;
+
+	if (announced_get(a->l->tx, &c->incarnation, c->seq, &bytes, &n, NULL) == 0)
+		entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
+	if (entry && ledger_version(&v, entry))
+		same = v.size == a->v->size && strcmp(v.study, a->v->study) == 0 &&
+		       strcmp(v.series, a->v->series) == 0 &&
+		       strcmp(v.sop_instance, a->v->sop_instance) == 0;
+	message_free(entry);
+	return same;
+}
 
 static int
 look_at_claim(void *arg, const struct claim *c, struct err *e)
@@ -69,8 +90,10 @@ look_at_claim(void *arg, const struct claim *c, struct err *e)
 	(void)e;
 	for (i = 0; i < a->l->n_mine && !ours; i++)
 		ours = id128_same(&a->l->mine[i], &c->incarnation);
-	if (c->has && ours && !a->any) {
-		a->found = *c;
+	if (c->has && ours && !a->same) {
+		a->same = says_the_same(a, c);
+		if (a->same || !a->any)
+			a->found = *c;
 		a->any = true;
 	}
 	return 0;
@@ -164,7 +187,7 @@ add_item(struct listing *l, const struct version *v, const struct claim *claim, 
 static int
 look_at_version(struct listing *l, const struct version *v, struct err *e)
 {
-	struct asking a = {.l = l};
+	struct asking a = {.l = l, .v = v};
 	int rc;
 
 	if (v->hidden & VERSION_WITHDRAWN)

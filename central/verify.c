@@ -117,7 +117,7 @@ stamp_member(struct store_tx *tx, const struct stamping *s, size_t i, struct err
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	if (v.state != VERSION_HERE) {
-		rc = store_set_pack(tx, oid, s->row->id, m->offset, e);
+		rc = store_set_pack(tx, oid, s->row->id, m->offset, m->size, e);
 		if (!rc)
 			rc = holdings_set_all(tx, m->digest, true, e);
 	} else if (memcmp(v.pack, s->row->id, SHA256_SIZE) != 0) {
@@ -203,6 +203,19 @@ verify_members(struct verifying *v, const struct pack_row *row, struct err *e)
 	return rc;
 }
 
+/* One bad sector must not keep the packs behind it from being looked at; a vault that went does. */
+static int
+not_read(struct verifying *v, const struct pack_row *row, const struct err *why, struct err *e)
+{
+	char line[160];
+	int n = snprintf(line, sizeof(line), "not read: pack %s\n", row->place);
+
+	log_err(LOG_ERROR, "pack.unread", why);
+	(void)ctl_out(v->r, line, (size_t)n);
+	v->out->unread++;
+	return birth_check_parts(v->c, e);
+}
+
 static int
 verify_pack(struct verifying *v, const struct pack_row *row, struct err *e)
 {
@@ -215,7 +228,7 @@ verify_pack(struct verifying *v, const struct pack_row *row, struct err *e)
 	if (rc && rc != ERR_CORRUPT) { /* could not look: says nothing about the bytes (R23) */
 		free(bad);
 		pack_close(p);
-		return err_set(e, why.code, why.sys, "%s", why.what);
+		return not_read(v, row, &why, e);
 	}
 	v->out->packs++;
 	v->out->members += row->members;
@@ -240,10 +253,10 @@ verify_pack(struct verifying *v, const struct pack_row *row, struct err *e)
 }
 
 static int
-verify_packs(struct verifying *v, struct err *e)
+each_pack(struct verifying *v,
+	  int (*fn)(struct verifying *v, const struct pack_row *row, struct err *e), struct err *e)
 {
 	unsigned char after[SHA256_SIZE];
-	char line[80];
 	struct pack_row row;
 	struct store_tx *tx;
 	bool first = true;
@@ -256,17 +269,77 @@ verify_packs(struct verifying *v, struct err *e)
 		rc = pack_row_next(tx, first ? NULL : after, &row, e);
 		store_end_read(tx);
 		if (rc)
-			break;
+			return rc == ERR_ABSENT ? 0 : rc;
 		first = false;
 		memcpy(after, row.id, sizeof(after));
-		rc = verify_pack(v, &row, e);
-		if (!rc && v->out->packs % 100 == 0 && v->out->packs) {
-			(void)snprintf(line, sizeof(line), "%llu packs\n",
-				       (unsigned long long)v->out->packs);
-			(void)ctl_progress(v->r, line);
-		}
+		rc = fn(v, &row, e);
 	}
-	return rc == ERR_ABSENT ? 0 : rc;
+	return rc;
+}
+
+static int
+verify_one(struct verifying *v, const struct pack_row *row, struct err *e)
+{
+	char line[80];
+	int rc = verify_pack(v, row, e);
+
+	if (!rc && v->out->packs % 100 == 0 && v->out->packs) {
+		(void)snprintf(line, sizeof(line), "%llu packs\n",
+			       (unsigned long long)v->out->packs);
+		(void)ctl_progress(v->r, line);
+	}
+	return rc;
+}
+
+/* --- what another pack holds as well --- */
+
+static int
+any_missing(struct verifying *v, const struct pack *p, bool *any, struct err *e)
+{
+	struct store_tx *tx;
+	struct version ver;
+	uint64_t oid;
+	size_t i;
+	int rc = store_begin_read(&tx, v->c->store, e);
+
+	*any = false;
+	if (rc)
+		return rc;
+	for (i = 0; !rc && !*any && i < pack_count(p); i++) {
+		rc = store_by_digest(tx, pack_member(p, i)->digest, &oid, e);
+		if (!rc)
+			rc = store_version(tx, oid, &ver, e);
+		*any = !rc && ver.state != VERSION_HERE;
+		rc = rc == ERR_ABSENT ? 0 : rc;
+	}
+	store_end_read(tx);
+	return rc;
+}
+
+/* It may have been read before the damage was found: then its copy did not count yet. */
+static int
+look_for_missing(struct verifying *v, const struct pack_row *row, struct err *e)
+{
+	struct stamping s = {row, NULL, NULL, 0, clock_wall(v->c->clock)};
+	struct pack *p = NULL;
+	size_t *bad = NULL;
+	bool any;
+	int rc = 0;
+
+	if (adopt_manifest(v->c->vault, row->place, &p, NULL))
+		return 0; /* verify_pack has said so */
+	rc = any_missing(v, p, &any, e);
+	pack_close(p);
+	p = NULL;
+	if (rc || !any)
+		return rc;
+	rc = adopt_examine(v->c->vault, row->place, &p, &bad, &s.n_bad, NULL);
+	s.p = p;
+	s.bad = bad;
+	rc = p && (!rc || rc == ERR_CORRUPT) ? store_commit(v->c->store, stamp, &s, e) : 0;
+	free(bad);
+	pack_close(p);
+	return rc;
 }
 
 /* --- holdings: recomputed and compared (R19) --- */
@@ -418,7 +491,9 @@ verify_all(struct central *c, struct ctl_reply *r, bool wait, struct verify_resu
 	if (!rc)
 		rc = reconcile_missing(c, false, &out->absent, e);
 	if (!rc)
-		rc = verify_packs(&v, e);
+		rc = each_pack(&v, verify_one, e);
+	if (!rc && v.n)
+		rc = each_pack(&v, look_for_missing, e);
 	if (!rc)
 		rc = recount(&v, e);
 	if (!rc)

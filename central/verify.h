@@ -1,8 +1,9 @@
 /*
  * verify.h - re-reads every pack, whatever its last check, and recounts holdings (R19).
  *
- * What is damaged loses its bits; an edge that still has it sends it again, which
- * verify waits for a while. What nobody has is lost, and listed.
+ * What is damaged loses its bits; another pack that holds it whole counts from then on; else
+ * an edge that still has it sends it again, which verify waits for a while. What nobody has is
+ * lost, and listed.
  * Threads: beside everything else.
  */
 #ifndef SALAMANDER_CENTRAL_VERIFY_H
@@ -19,6 +20,7 @@ struct verify_result {
 	uint64_t packs, members, damaged, healed, wrong_bits;
 	uint64_t absent; /* members of packs whose files are gone */
 	uint64_t frames; /* packs whose members are whole, but not what lies between them */
+	uint64_t unread; /* packs that could not be looked at: nothing is said of their members */
 };
 
 /* wait: for edges to heal what was found, when central serves. */

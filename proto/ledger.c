@@ -184,6 +184,13 @@ ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char 
 	message_pack(out, &entry.base);
 }
 
+/* Counts and classes are computed anew wherever the instances are known. */
+static bool
+is_computed(uint32_t tag)
+{
+	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
+}
+
 /* protobuf-c only reads them, but wants them to be writable. */
 static void
 put_tags(Sync__LedgerEntry *entry, struct tags *copy, const struct tags *tags)
@@ -202,7 +209,8 @@ ledger_corrected(struct tags *out, const Sync__LedgerEntry *entry)
 
 	out->n = 0;
 	for (i = 0; i < entry->n_corrected; i++)
-		tags_add(out, entry->corrected[i]);
+		if (!is_computed(entry->corrected[i]))
+			tags_add(out, entry->corrected[i]);
 }
 
 void
@@ -330,13 +338,6 @@ ledger_version(struct version *v, const Sync__LedgerEntry *entry)
 	copy_text(v->source.peer, sizeof(v->source.peer), entry->source_address);
 	v->arrived_wall_ms = entry->wall_ms;
 	return true;
-}
-
-/* Counts and classes are computed anew wherever the instances are known. */
-static bool
-is_computed(uint32_t tag)
-{
-	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
 }
 
 void

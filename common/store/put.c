@@ -509,24 +509,25 @@ store_announce(struct store_tx *tx, struct version *v, const struct index_sets *
 
 int
 store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
-	       uint64_t offset, struct err *e)
+	       uint64_t offset, uint64_t size, struct err *e)
 {
 	struct version v;
-	bool new_bytes;
 	int rc = store_version(tx, oid, &v, e);
 
 	if (rc)
 		return rc;
-	new_bytes = v.state != VERSION_HERE;
 	if (v.location == VERSION_CHUNKS)
 		rc = space_drop(tx, v.bytes, v.size, e);
+	if (!rc && v.state == VERSION_HERE)
+		rc = count_bytes(tx, &v, -1, e);
 	v.state = VERSION_HERE;
 	v.location = VERSION_PACK;
 	memcpy(v.pack, pack, sizeof(v.pack));
 	v.offset = offset;
+	v.size = size;
 	if (!rc)
 		rc = version_write(tx, &v, e);
-	return rc || !new_bytes ? rc : count_bytes(tx, &v, 1, e);
+	return rc ? rc : count_bytes(tx, &v, 1, e);
 }
 
 int

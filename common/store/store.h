@@ -212,10 +212,11 @@ void store_spool_close(struct store_spool *p);
  */
 int store_announce(struct store_tx *tx, struct version *v, const struct index_sets *sets,
 		   int64_t age_ms, struct store_verdict *out, struct err *e);
-/* The bytes of a known version are here now: in a pack, or in a spool whose digest the caller
- * has checked; info: what a scan of them found, NULL: they were not scanned. */
+/* The bytes of a known version are here now: in a pack (size: as checked, whatever had been
+ * announced), or in a spool; the caller has checked the digest of either. info: what a scan of
+ * them found, NULL: they were not scanned. */
 int store_set_pack(struct store_tx *tx, uint64_t oid, const unsigned char pack[SHA256_SIZE],
-		   uint64_t offset, struct err *e);
+		   uint64_t offset, uint64_t size, struct err *e);
 int store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool,
 		    const struct object_info *info, struct err *e);
 /* Frees the bytes; the record stays (R20). The chunks go in this and later transactions of at

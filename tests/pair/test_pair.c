@@ -1,4 +1,5 @@
 /* An edge and a central over a link that is cut at every message (R5, R7, R14, R19, R22). */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
 #include "common/store/private.h"
@@ -415,6 +417,36 @@ verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file(void **state)
 	pair_fini(&p);
 }
 
+/* A sector that cannot be read is no reason to look at nothing behind it. */
+static void
+verify__R19_what_cannot_be_read_is_said_and_the_rest_is_looked_at(void **state)
+{
+	struct verify_result v = {.unread = 0};
+	const char *words[1];
+	bool met = false;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(pair_send(&p, i), 0);
+		assert_true(pair_settle(&p, TURNS)); /* a pack each */
+	}
+	words[0] = (const char *)(void *)&v;
+	for (i = 1; i < 30 && !met; i++) {
+		fault_arm_named("file.read", i, FAULT_ERRNO, EIO);
+		met = ctl_local(quiet, &p.central, 1, words) == 0 && v.unread == 1;
+		(void)fault_disarm();
+	}
+	assert_true(met);
+	assert_int_equal(v.packs, 2);
+	assert_int_equal(v.damaged, 0);
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.packs, 3);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -429,6 +461,7 @@ main(void)
 		cmocka_unit_test(damage_found__R18_what_nobody_else_has_is_lost),
 		cmocka_unit_test(verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file),
 		cmocka_unit_test(verify__R19_damage_clears_the_bit_and_the_edge_heals_it),
+		cmocka_unit_test(verify__R19_what_cannot_be_read_is_said_and_the_rest_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

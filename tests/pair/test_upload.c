@@ -16,11 +16,13 @@
 #include "central/catalogue.h"
 #include "central/intake.h"
 #include "central/upload.h"
+#include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/http/server.h"
 #include "common/kv/kv.h"
+#include "common/os/ctl.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "proto/frame.h"
@@ -541,6 +543,52 @@ upload__R12_a_catalogue_at_97_percent_stops_bytes_alone(void **state)
 	pair_fini(&p);
 }
 
+static int
+quiet(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct verify_result *out = (struct verify_result *)(void *)(uintptr_t)words[0];
+
+	(void)n;
+	return verify_all(node, r, false, out, NULL);
+}
+
+/* The archive has a second copy, in a pack that is looked at before the damaged one is. */
+static void
+verify__R19_a_copy_in_another_pack_counts_at_once(void **state)
+{
+	struct upload_result r;
+	struct verify_result v;
+	struct other first, second;
+	const char *words[1];
+	char side[2] = "a";
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 2);
+	make(&first, &p, 0, 1, NULL, "first");
+	make(&second, &p, 0, 2, NULL, side);
+	while (memcmp(second.id, first.id, SHA256_SIZE) > 0) {
+		other_fini(&second);
+		side[0]++;
+		make(&second, &p, 0, 2, NULL, side);
+	}
+	assert_int_equal(send(&first, true, 0, pack_size(first.pack), 1 << 20, &r), 0);
+	upload_result_fini(&r);
+	assert_int_equal(send(&second, true, 0, pack_size(second.pack), 1 << 20, &r), 0);
+	upload_result_fini(&r);
+	assert_int_equal(packs(&p), 2);
+	pair_spoil(&p, 0);
+	words[0] = (const char *)(void *)&v;
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 1);
+	assert_int_equal(v.healed, 1);
+	assert_true(pair_central_has(&p, 0));
+	other_fini(&first);
+	other_fini(&second);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -556,6 +604,7 @@ main(void)
 		cmocka_unit_test(upload__R7_members_that_were_not_announced_are_not_taken),
 		cmocka_unit_test(upload__R12_a_disk_at_97_percent_stops_bytes_alone),
 		cmocka_unit_test(upload__R12_a_catalogue_at_97_percent_stops_bytes_alone),
+		cmocka_unit_test(verify__R19_a_copy_in_another_pack_counts_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
