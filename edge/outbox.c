@@ -293,8 +293,9 @@ packing_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err
 
 int
 packing_each(struct store_tx *tx,
-	     int (*fn)(void *arg, const void *manifest, size_t n, struct err *e), void *arg,
-	     struct err *e)
+	     int (*fn)(void *arg, const unsigned char id[SHA256_SIZE], const void *manifest,
+		       size_t n, struct err *e),
+	     void *arg, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
@@ -304,7 +305,7 @@ packing_each(struct store_tx *tx,
 		return rc;
 	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
 	while (!rc) {
-		rc = fn(arg, v.p, v.n, e);
+		rc = k.n == SHA256_SIZE ? fn(arg, k.p, v.p, v.n, e) : 0;
 		if (!rc)
 			rc = kv_cursor_next(c, &k, &v, e);
 	}

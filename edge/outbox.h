@@ -67,10 +67,11 @@ int outbox_try_now(struct store *s, size_t *n, struct err *e);
 int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE],
 		const struct buf *manifest, struct err *e);
 int packing_del(struct store_tx *tx, const unsigned char id[SHA256_SIZE], struct err *e);
-/* All manifests, borrowed. */
+/* All of them, borrowed; id: under which it was put. */
 int packing_each(struct store_tx *tx,
-		 int (*fn)(void *arg, const void *manifest, size_t n, struct err *e), void *arg,
-		 struct err *e);
+		 int (*fn)(void *arg, const unsigned char id[SHA256_SIZE], const void *manifest,
+			   size_t n, struct err *e),
+		 void *arg, struct err *e);
 
 /* Small values by name; absent: n 0, or zero. */
 int sync_get(struct store_tx *tx, const char *name, struct buf *out, struct err *e);

@@ -594,3 +594,109 @@ packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t 
 		packing_fini(p);
 	return rc;
 }
+
+/* --- packs that no slot knows --- */
+
+struct dropping {
+	const struct packing *slots;
+	size_t n_slots;
+	unsigned char (*ids)[SHA256_SIZE]; /* to go */
+	uint64_t *seqs;
+	size_t n_ids, n_seqs;
+};
+
+/* Room for one more; it doubles at each power of two. */
+static void *
+more(void *p, size_t n, size_t one, struct err *e)
+{
+	void *larger = n & (n - 1) ? p : realloc(p, (n ? 2 * n : 1) * one);
+
+	if (!larger)
+		(void)err_set(e, ERR_LOCAL, 0, "no memory for packs");
+	return larger;
+}
+
+static int
+note_stray(void *arg, const unsigned char id[SHA256_SIZE], const void *manifest, size_t n,
+	   struct err *e)
+{
+	struct dropping *d = arg;
+	void *room;
+	size_t i;
+
+	(void)manifest;
+	(void)n;
+	for (i = 0; i < d->n_slots; i++)
+		if (d->slots[i].pack && memcmp(d->slots[i].id, id, SHA256_SIZE) == 0)
+			return 0;
+	room = more(d->ids, d->n_ids, SHA256_SIZE, e);
+	if (!room)
+		return ERR_LOCAL;
+	d->ids = room;
+	memcpy(d->ids[d->n_ids++], id, SHA256_SIZE);
+	return 0;
+}
+
+static bool
+in_slots(const struct dropping *d, uint64_t seq)
+{
+	size_t i, k;
+
+	for (i = 0; i < d->n_slots; i++)
+		for (k = 0; d->slots[i].pack && k < pack_count(d->slots[i].pack); k++)
+			if (pack_member(d->slots[i].pack, k)->seq == seq)
+				return true;
+	return false;
+}
+
+static int
+note_pinned(void *arg, const struct outbox_row *row, struct err *e)
+{
+	struct dropping *d = arg;
+	void *room;
+
+	if (!row->packed || in_slots(d, row->seq))
+		return 0;
+	room = more(d->seqs, d->n_seqs, sizeof(*d->seqs), e);
+	if (!room)
+		return ERR_LOCAL;
+	d->seqs = room;
+	d->seqs[d->n_seqs++] = row->seq;
+	return 0;
+}
+
+static int
+drop_others(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct dropping *d = arg;
+	struct outbox_row row;
+	size_t i;
+	int rc;
+
+	d->n_ids = d->n_seqs = 0;
+	rc = packing_each(tx, note_stray, d, e);
+	for (i = 0; !rc && i < d->n_ids; i++)
+		rc = packing_del(tx, d->ids[i], e);
+	if (!rc)
+		rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_pinned, d, e);
+	for (i = 0; !rc && i < d->n_seqs; i++) {
+		rc = outbox_get(tx, OUTBOX_CENTRAL, d->seqs[i], &row, e);
+		row.packed = false;
+		if (!rc)
+			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
+	}
+	return rc;
+}
+
+int
+packing_drop_others(const struct packing *slots, size_t n, struct edge *e, struct err *err)
+{
+	struct dropping d = {.slots = slots, .n_slots = n};
+	int rc = store_commit(e->store, drop_others, &d, err);
+
+	if (!rc)
+		log_line(LOG_WARN, "pack.dropped", "packs=%zu members=%zu", d.n_ids, d.n_seqs);
+	free(d.ids);
+	free(d.seqs);
+	return rc;
+}

@@ -35,7 +35,7 @@ int packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t ann
 		 struct err *err);
 /* The highest seq in it; 0: empty. */
 uint64_t packing_last(const struct packing *p);
-/* Takes up a manifest of before a restart. */
+/* Takes up a manifest of before a restart. ERR_PEER: it cannot be read. */
 int packing_open(struct packing *p, const void *manifest, size_t n, struct err *err);
 /* n bytes of the pack from offset on, appended; ERR_CORRUPT: bad_seq says whose. */
 int packing_read(struct packing *p, struct edge *e, uint64_t offset, size_t n, struct buf *out,
@@ -49,6 +49,8 @@ int packing_receipt(struct packing *p, struct edge *e, const void *receipt, size
  */
 int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n,
 		     struct err *err);
+/* All packs but those of the slots are no more: their members are packed anew. */
+int packing_drop_others(const struct packing *slots, size_t n, struct edge *e, struct err *err);
 void packing_fini(struct packing *p); /* leaves it empty, but for the memory */
 void packing_free_memory(struct packing *p);
 

@@ -290,7 +290,9 @@ end_errand(struct replicate *r, struct errand *x)
 	/* R22, R7: a request says the epoch in which it was decided, whatever came meanwhile. */
 	if (!rc && x->request)
 		rc = submit_as(r, x->request, x->action.slot, &x->call, &x->epoch, &x->err);
-	if (rc)
+	if (rc && x->tells) /* it is done; only that central should forget the pack was not said */
+		log_err(LOG_WARN, "replicate", &x->err);
+	else if (rc)
 		failed(r, &x->action, &x->err);
 	errand_free(x);
 }
@@ -503,20 +505,32 @@ replicate_turn(struct replicate *r, int timeout_ms)
 
 /* --- start and stop --- */
 
-static int
-take_up(void *arg, const void *manifest, size_t n, struct err *err)
-{
-	struct replicate *r = arg;
-	struct packing p = {.pack = NULL};
-	unsigned slot;
-	int rc = packing_open(&p, manifest, n, err);
+struct taking_up {
+	struct replicate *r;
+	bool strays; /* one that rotted, or is one too many: a commit that failed was kept */
+};
 
-	if (rc)
-		return rc;
-	if (sender_resume(&r->sender, &slot, pack_size(p.pack), packing_last(&p)))
-		r->slots[slot] = p;
-	else
-		packing_fini(&p);
+static int
+take_up(void *arg, const unsigned char id[SHA256_SIZE], const void *manifest, size_t n,
+	struct err *err)
+{
+	struct taking_up *t = arg;
+	struct packing p = {.pack = NULL};
+	unsigned char own[SHA256_SIZE];
+	struct err why = ERR_INIT;
+	unsigned slot;
+	int rc;
+
+	sha256_of(manifest, n, own);
+	rc = memcmp(own, id, sizeof(own)) ? ERR_PEER : packing_open(&p, manifest, n, &why);
+	if (!rc && sender_resume(&t->r->sender, &slot, pack_size(p.pack), packing_last(&p))) {
+		t->r->slots[slot] = p;
+		return 0;
+	}
+	packing_fini(&p);
+	if (rc && rc != ERR_PEER)
+		return err_set(err, why.code, why.sys, "%s", why.what);
+	t->strays = true;
 	return 0;
 }
 
@@ -524,6 +538,7 @@ int
 replicate_new(struct replicate **out, struct edge *e, struct link *link, struct err *err)
 {
 	struct replicate *r = calloc(1, sizeof(*r));
+	struct taking_up t = {r, false};
 	struct store_tx *tx;
 	struct id128 epoch;
 	uint64_t losses;
@@ -536,17 +551,22 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 			rc = sync_number(tx, "losses", &losses, err);
 		if (!rc) {
 			sender_init(&r->sender, &epoch, losses);
-			rc = packing_each(tx, take_up, r, err);
+			rc = packing_each(tx, take_up, &t, err);
 		}
 		store_end_read(tx);
 	}
-	if (rc) {
+	if (!rc && t.strays)
+		rc = packing_drop_others(r->slots, SENDER_SLOTS, e, err);
+	if (!r) {
 		link_close(link);
-		free(r);
 		return rc;
 	}
 	r->e = e;
 	r->link = link;
+	if (rc) {
+		replicate_free(r);
+		return rc;
+	}
 	*out = r;
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/errand.h"
+#include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
@@ -182,12 +183,56 @@ errands_give__one_that_waits_for_the_disk_holds_no_other_up(void **state)
 	fini(&p, &slots[0]);
 }
 
+/* --- packs of before a restart --- */
+
+static int
+rot(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct packing *p = arg;
+	struct buf manifest = BUF_INIT;
+	int rc;
+
+	buf_put(&manifest, p->manifest.data, p->manifest.len);
+	manifest.data[manifest.len / 2] ^= 1;
+	rc = packing_put(tx, p->id, &manifest, e);
+	buf_fini(&manifest);
+	return rc;
+}
+
+/* More packs than there are slots, and one whose manifest rotted: their images travel anew. */
+static void
+replicate_new__R14_what_no_slot_takes_up_is_packed_anew(void **state)
+{
+	struct packing slots[SENDER_SLOTS + 2];
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	memset(slots, 0, sizeof(slots));
+	pair_init(&p, "64MiB");
+	for (i = 0; i < SENDER_SLOTS + 2; i++) {
+		assert_int_equal(pair_send(&p, i), 0);
+		assert_int_equal(packing_make(&slots[i], &p.edge, 0, UINT64_MAX, false, NULL), 0);
+		assert_int_equal(pack_count(slots[i].pack), 1);
+	}
+	assert_int_equal(store_commit(p.edge.store, rot, &slots[0], NULL), 0);
+	for (i = 0; i < SENDER_SLOTS + 2; i++)
+		packing_fini(&slots[i]);
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	assert_true(pair_settle(&p, 400));
+	for (i = 0; i < SENDER_SLOTS + 2; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(errand_run__R7_R14_packs_what_is_announced_and_reads_it),
 		cmocka_unit_test(errands_give__one_that_waits_for_the_disk_holds_no_other_up),
+		cmocka_unit_test(replicate_new__R14_what_no_slot_takes_up_is_packed_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

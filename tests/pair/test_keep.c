@@ -492,9 +492,10 @@ refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *
 {
 	struct refill_config c = {.group = false};
 	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
+	struct err e = ERR_INIT;
 
 	(void)n;
-	return refill_run(node, &c, r, out, NULL);
+	return refill_run(node, &c, r, out, &e);
 }
 
 /* --- rebuild --- */
