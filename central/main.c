@@ -22,6 +22,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 
@@ -153,7 +154,8 @@ static const struct argp argp = {
 	"  init            make the data folder of a new archive, and its recovery kit;\n"
 	"                  --recover KIT: of the archive that burnt\n"
 	"  serve           run in the foreground\n"
-	"  status          what is here; sites: one line per site and incarnation\n"
+	"  status          what is here, of which sites\n"
+	"  sites           one line per site and incarnation\n"
 	"  loss            what is lost or owed, with the names to call\n"
 	"  conflicts       other versions under one UID\n"
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
@@ -169,8 +171,7 @@ static const struct argp argp = {
 static int
 fail(const struct err *e)
 {
-	fprintf(stderr, "salamander-central: %s\n", e->what);
-	return EXIT_FAILURE;
+	return command_die("salamander-central", e);
 }
 
 static int
@@ -247,11 +248,10 @@ command(const struct arguments *a)
 
 	if (!wrong && (a->kit[0] || a->passphrase[0]))
 		wrong = "--kit, --passphrase-file and --recover are for init";
-	if (wrong || a->missing) {
-		fprintf(stderr, "salamander-central: %s\n",
-			wrong ? wrong : "--accept-missing is for serve");
-		return EXIT_USAGE;
-	}
+	if (!wrong && a->missing)
+		wrong = "--accept-missing is for serve";
+	if (wrong)
+		return command_misused("salamander-central", a->words[0], wrong);
 	rc = central_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);

@@ -452,6 +452,7 @@ start_dicom(struct edge *e, struct err *err)
 static int
 start_replication(struct edge *e, struct err *err)
 {
+	struct err why = ERR_INIT;
 	struct link *link;
 	int rc;
 
@@ -460,6 +461,9 @@ start_replication(struct edge *e, struct err *err)
 	if (e->identity.by_init && !conf_string(e->conf, "tls", NULL, "cert")[0]) /* R24 */
 		return err_set(err, ERR_PEER, 0,
 			       "an edge made by `init` speaks TLS only: set [tls]");
+	/* Take-in and viewers go on without; whoever made the mistake sees it now. */
+	if (http_check_files(e->conf, &why))
+		log_err(LOG_ERROR, "tls", &why);
 	rc = e->make_link(e, &link, err);
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }

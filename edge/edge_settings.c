@@ -21,7 +21,7 @@ static const struct conf_row own[] = {
 	{"site", "issuer", CONF_STRING, NULL, 0, 0, NULL,
 	 "Issuer of patient IDs and accession numbers that come without one (R33)."},
 	{"data", "dir", CONF_STRING, NULL, 0, 0, NULL, "The data folder, on a local disk."},
-	{"data", "quota", CONF_SIZE, "64GiB", 64 * MIB, 256 * TIB, NULL,
+	{"data", "quota", CONF_SIZE, "64GiB", 64 * MIB, 64 * TIB, NULL,
 	 "How much the cache may hold."},
 	{"data", "ahead", CONF_SIZE, "256MiB", 0, TIB, NULL,
 	 "How much of the cache's file is made ready ahead while nothing else happens; at most a "
@@ -78,7 +78,7 @@ check_url(const char *url, bool tls, struct err *e)
 	    (strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
 	     strncmp(url, "http://localhost:", 17) == 0))
 		return 0;
-	return err_set(e, ERR_PEER, 0,
+	return err_set(e, ERR_LOCAL, 0,
 		       "[central] url: https with [tls] set; plain http on loopback only");
 }
 
@@ -93,7 +93,7 @@ check_urls(const struct conf *c, struct err *e)
 	for (i = 0; !rc && (url = conf_list(c, "central", NULL, "url", i)) != NULL; i++)
 		rc = i < EDGE_URLS
 			     ? check_url(url, tls, e)
-			     : err_set(e, ERR_PEER, 0, "[central] url: at most %d", EDGE_URLS);
+			     : err_set(e, ERR_LOCAL, 0, "[central] url: at most %d", EDGE_URLS);
 	return rc;
 }
 
@@ -103,7 +103,7 @@ check(const struct conf *c, struct err *e)
 	int rc = 0;
 
 	if (strlen(conf_string(c, "site", NULL, "name")) > SITE_NAME_MAX)
-		rc = err_set(e, ERR_PEER, 0, "[site] name: at most %d bytes", SITE_NAME_MAX);
+		rc = err_set(e, ERR_LOCAL, 0, "[site] name: at most %d bytes", SITE_NAME_MAX);
 	if (!rc)
 		rc = check_urls(c, e);
 	if (!rc)

@@ -17,6 +17,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "edge/edge_commands.h"
@@ -128,7 +129,8 @@ static const struct argp argp = {
 	"  rebuild         make the store anew from the images in its file\n"
 	"  evict           free what central releases\n"
 	"  hold on|off     stop eviction, allow it again\n"
-	"  pin STUDY       keep a study here; unpin STUDY\n"
+	"  pin STUDY       keep a study here\n"
+	"  unpin STUDY     no longer\n"
 	"  retry           try again what was put off or parked\n"
 	"  reload          read [peer] sections again\n\n"
 	"All but init and serve speak to a running serve, or work by themselves.\n"
@@ -140,8 +142,7 @@ static const struct argp argp = {
 static int
 fail(const struct err *e)
 {
-	fprintf(stderr, "salamander-edge: %s\n", e->what);
-	return EXIT_FAILURE;
+	return command_die("salamander-edge", e);
 }
 
 static int
@@ -201,10 +202,8 @@ command(const struct arguments *a)
 	const char *wrong = edge_commands_wrong(a->n, a->words, &reads);
 	int code = EXIT_FAILURE, rc;
 
-	if (wrong) {
-		fprintf(stderr, "salamander-edge: %s\n", wrong);
-		return EXIT_USAGE;
-	}
+	if (wrong)
+		return command_misused("salamander-edge", a->words[0], wrong);
 	rc = edge_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);

@@ -7,6 +7,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/http/server.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/holdings.h"
@@ -16,7 +17,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { SKEW_SHOWN_MS = 60000 };
+enum { SKEW_SHOWN_MS = 60000, FULL_PERCENT = 97 };
 
 #define SKEW_PERSON_MS INT64_C(86400000)
 
@@ -29,6 +30,7 @@ struct status {
 	struct keep_status keep;
 	uint64_t hold, evictable, losses;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
+	struct err tls;	   /* why our certificate cannot be used, or nothing */
 	bool serving;
 };
 
@@ -87,10 +89,19 @@ collect(struct edge *e, struct status *s, struct err *err)
 	s->evictable = s->counts.bytes - s->owed.owed_bytes;
 	if (s->serving || s->counts.bytes < s->owed.owed_bytes)
 		s->evictable = keep_evictable(e, &s->counts, &s->owed);
-	if (s->serving) {
+	if (s->serving)
 		keep_status(e->keep, s->evictable, &s->keep);
-	}
+	if (!s->contact.reachable)
+		(void)http_check_files(e->conf, &s->tls);
 	return rc;
+}
+
+/* Whatever the rate was: nothing more fits, and hardly anything may go. */
+static bool
+full(const struct status *s)
+{
+	return s->space.used > s->space.limit / 100 * FULL_PERCENT &&
+	       s->evictable < s->space.limit / 100 * (100 - FULL_PERCENT);
 }
 
 static bool
@@ -98,9 +109,9 @@ needs_a_person(const struct status *s)
 {
 	int64_t skew = s->contact.skew_ms;
 
-	return s->counts.conflicts || s->owed.parked || s->contact.stepped_back ||
-	       s->contact.closed || s->contact.two_centrals || s->keep.young ||
-	       keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
+	return s->tls.code || full(s) || s->counts.conflicts || s->owed.parked ||
+	       s->contact.stepped_back || s->contact.closed || s->contact.two_centrals ||
+	       s->keep.young || keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
@@ -205,7 +216,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 static void
 text_central(struct buf *out, const struct status *s)
 {
-	char when[CLOCK_RFC3339_SIZE];
+	char when[CLOCK_RFC3339_SIZE], why[sizeof(s->tls.what) + 100];
 
 	clock_rfc3339(s->contact.wall_ms, when);
 	if (!s->serving)
@@ -217,6 +228,9 @@ text_central(struct buf *out, const struct status *s)
 		buf_printf(out, "central does not answer (%s); last contact %s\n",
 			   s->contact.why[0] ? s->contact.why : "no [central] url",
 			   when[0] ? when : "never");
+	err_text(&s->tls, why, sizeof(why));
+	if (why[0])
+		buf_printf(out, "OUR CERTIFICATE cannot be used: %s\n", why);
 	if (s->contact.stepped_back)
 		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
 			      "this disk restored or copied?\n");
@@ -262,6 +276,11 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 		buf_printf(out,
 			   "room for %.0f hours at the last day's rate, %.0f without central%s\n",
 			   s.keep.hours_left, s.keep.hours_left_dark, level[keep_level(&s.keep)]);
+	if (s.space.limit < s.space.quota)
+		buf_printf(out, "the disk has no more room: [data] quota is %llu MiB\n",
+			   (unsigned long long)(s.space.quota >> 20));
+	if (full(&s))
+		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
 	if (s.hold)
 		buf_puts(out, "eviction is on hold\n");
 	if (s.keep.young)

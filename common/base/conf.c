@@ -128,7 +128,7 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 	switch (row->type) {
 	case CONF_STRING:
 		if (!row->initial && !value[0])
-			return err_set(e, ERR_PEER, 0, "[%s] %s wants a value", row->section,
+			return err_set(e, ERR_LOCAL, 0, "[%s] %s wants a value", row->section,
 				       row->key);
 		break;
 	case CONF_LIST:
@@ -157,10 +157,10 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 		break;
 	}
 	if (!ok)
-		return err_set(e, ERR_PEER, 0, "[%s] %s: '%s' is not understood%s%s", row->section,
+		return err_set(e, ERR_LOCAL, 0, "[%s] %s: '%s' is not understood%s%s", row->section,
 			       row->key, value, wanted ? "; one of: " : "", wanted ? wanted : "");
 	if (bounded && (*out < row->min || *out > row->max))
-		return err_set(e, ERR_PEER, 0, "[%s] %s: %s is not within %lld and %lld",
+		return err_set(e, ERR_LOCAL, 0, "[%s] %s: %s is not within %lld and %lld",
 			       row->section, row->key, value, (long long)row->min,
 			       (long long)row->max);
 	return 0;
@@ -174,7 +174,7 @@ add(struct conf *c, const struct conf_row *row, const char *name, const char *va
 	int rc;
 
 	if (c->n >= ENTRIES_MAX)
-		return err_set(e, ERR_PEER, 0, "more than %d settings", ENTRIES_MAX);
+		return err_set(e, ERR_LOCAL, 0, "more than %d settings", ENTRIES_MAX);
 	grown = realloc(c->entries, (c->n + 1) * sizeof(*grown));
 	if (!grown)
 		return err_set(e, ERR_LOCAL, 0, "no memory for settings");
@@ -261,12 +261,12 @@ set(struct conf *c, const char *section, const char *key, const char *value, str
 		if (row->type == CONF_LIST)
 			return add_list(c, row, name, value, e);
 		if (find(c, row, name))
-			return err_set(e, ERR_PEER, 0, "[%s] %s is set twice", section, key);
+			return err_set(e, ERR_LOCAL, 0, "[%s] %s is set twice", section, key);
 		return add(c, row, name, value, strlen(value), e);
 	}
-	return known ? err_set(e, ERR_PEER, 0, "[%s] has no setting '%s' (see --explain-config)",
+	return known ? err_set(e, ERR_LOCAL, 0, "[%s] has no setting '%s' (see --explain-config)",
 			       section, key)
-		     : err_set(e, ERR_PEER, 0, "no section [%s] (see --explain-config)", section);
+		     : err_set(e, ERR_LOCAL, 0, "no section [%s] (see --explain-config)", section);
 }
 
 static bool
@@ -292,19 +292,24 @@ check_line(struct conf *c, char *line, struct err *e)
 	if (line[0] != '[') {
 		for (p = line; *p; p++)
 			if (*p == ';' && p > line && isspace((unsigned char)p[-1]))
-				return err_set(e, ERR_PEER, 0,
+				return err_set(e, ERR_LOCAL, 0,
 					       "a comment wants a line of its own: ' ;' would cut "
 					       "the value");
 		return 0;
 	}
 	if (!end)
-		return err_set(e, ERR_PEER, 0, "a section without ']'");
+		return err_set(e, ERR_LOCAL, 0, "a section without ']'");
 	if (end - line - 1 >= NAME_MAX_BYTES)
-		return err_set(e, ERR_PEER, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
+		return err_set(e, ERR_LOCAL, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
+	for (p = end + 1; *p; p++)
+		if (!isspace((unsigned char)*p))
+			return err_set(e, ERR_LOCAL, 0,
+				       "a setting wants a line of its own: what "
+				       "follows ']' would be lost");
 	*end = '\0';
 	return known_section(c, line + 1)
 		       ? note_name(c, line + 1, e)
-		       : err_set(e, ERR_PEER, 0, "no section [%s] (see --explain-config)",
+		       : err_set(e, ERR_LOCAL, 0, "no section [%s] (see --explain-config)",
 				 line + 1);
 }
 
@@ -332,7 +337,7 @@ read_line(char *to, int size, void *arg)
 	c->line++;
 	n = strlen(line);
 	if ((n && line[n - 1] != '\n' && !feof(c->f)) || n > LINE_MAX_BYTES || (int)n >= size) {
-		(void)err_set(&why, ERR_PEER, 0, "a line of more than %d bytes", LINE_MAX_BYTES);
+		(void)err_set(&why, ERR_LOCAL, 0, "a line of more than %d bytes", LINE_MAX_BYTES);
 		return refuse_line(c, &why);
 	}
 	if (c->line == 1 && strncmp(text, "\xEF\xBB\xBF", 3) == 0)
@@ -351,7 +356,7 @@ on_entry(void *arg, const char *section, const char *key, const char *value)
 	struct err why = ERR_INIT;
 
 	if (strlen(key) >= NAME_MAX_BYTES)
-		(void)err_set(&why, ERR_PEER, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
+		(void)err_set(&why, ERR_LOCAL, 0, "a name of %d bytes or more", NAME_MAX_BYTES);
 	else
 		(void)set(c, section, key, value, &why);
 	if (why.code)
@@ -371,7 +376,7 @@ add_defaults(struct conf *c, struct err *e)
 		if (named(row) || find(c, row, NULL))
 			continue;
 		if (!row->initial)
-			rc = err_set(e, ERR_PEER, 0, "%s: [%s] %s is missing", c->path,
+			rc = err_set(e, ERR_LOCAL, 0, "%s: [%s] %s is missing", c->path,
 				     row->section, row->key);
 		else if (row->type == CONF_LIST)
 			rc = add_list(c, row, NULL, row->initial, e);
@@ -395,7 +400,7 @@ add_named_defaults(struct conf *c, struct err *e)
 			if (!section_fits(row, c->names[j], &name) || find(c, row, name))
 				continue;
 			if (!row->initial)
-				rc = err_set(e, ERR_PEER, 0, "%s: [%s] %s is missing", c->path,
+				rc = err_set(e, ERR_LOCAL, 0, "%s: [%s] %s is missing", c->path,
 					     c->names[j], row->key);
 			else if (row->type == CONF_LIST)
 				rc = add_list(c, row, name, row->initial, e);
@@ -430,7 +435,7 @@ conf_load(struct conf **out, const char *path, const struct conf_row *rows, size
 	(void)fclose(c->f);
 	c->f = NULL;
 	if (bad && !why.code)
-		(void)err_set(&why, ERR_PEER, 0, "%s:%d: not understood", path, bad);
+		(void)err_set(&why, ERR_LOCAL, 0, "%s:%d: not understood", path, bad);
 	if (!why.code)
 		(void)add_defaults(c, &why);
 	if (!why.code)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void
 err_clear(struct err *e)
@@ -25,6 +26,15 @@ err_set(struct err *e, enum err_code code, int sys, const char *fmt, ...)
 	(void)vsnprintf(e->what, sizeof(e->what), fmt, ap);
 	va_end(ap);
 	return code;
+}
+
+void
+err_text(const struct err *e, char *out, size_t size)
+{
+	char reason[100];
+
+	(void)snprintf(out, size, "%s%s%s", e->what, e->sys ? ": " : "",
+		       e->sys ? strerror_r(e->sys, reason, sizeof(reason)) : "");
 }
 
 enum err_code

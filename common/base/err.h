@@ -9,6 +9,8 @@
 #ifndef SALAMANDER_COMMON_BASE_ERR_H
 #define SALAMANDER_COMMON_BASE_ERR_H
 
+#include <stddef.h>
+
 enum err_code {
 	ERR_NONE = 0,
 	ERR_AGAIN = -1,	   /* transient: try the same thing later        */
@@ -40,6 +42,9 @@ int err_set(struct err *e, enum err_code code, int sys, const char *fmt, ...)
 
 /* What an errno of a file call stands for: ERR_FULL, ERR_ABSENT, ERR_AGAIN or ERR_LOCAL. */
 enum err_code err_of_errno(int sys);
+
+/* For a person: what, and the reason that the system gave. */
+void err_text(const struct err *e, char *out, size_t size);
 
 /* "full", "absent", ...: for logs. */
 const char *err_name(enum err_code code);

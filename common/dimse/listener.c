@@ -60,14 +60,14 @@ dimse_address(const char *s, char *host, size_t size, unsigned *port, struct err
 	unsigned long v;
 
 	if (!colon)
-		return err_set(e, ERR_PEER, 0, "'%s' is no address:port", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address:port", s);
 	if (*s == '[' && colon > s && colon[-1] == ']') {
 		from++;
 		to--;
 	}
 	v = strtoul(colon + 1, &end, 10);
 	if (*end || end == colon + 1 || v == 0 || v > 65535 || (size_t)(to - from) >= size)
-		return err_set(e, ERR_PEER, 0, "'%s' is no address:port", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address:port", s);
 	memcpy(host, from, (size_t)(to - from));
 	host[to - from] = '\0';
 	*port = (unsigned)v;
@@ -88,7 +88,7 @@ listen_on(const char *s, int *out, struct err *e)
 		return rc;
 	(void)snprintf(service, sizeof(service), "%u", port);
 	if (getaddrinfo(host[0] ? host : NULL, service, &hints, &a))
-		return err_set(e, ERR_PEER, 0, "listen: '%s' is no address", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address", s);
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && a->ai_family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));

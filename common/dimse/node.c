@@ -100,15 +100,21 @@ int
 dimse_check_settings(const struct conf *c, struct err *e)
 {
 	struct peers *p;
-	const char *title;
+	const char *title, *listen;
+	char host[64];
+	unsigned port;
 	size_t i;
-	int rc;
+	int rc = 0;
 
+	for (i = 0; !rc && (listen = conf_list(c, "dicom", NULL, "listen", i)) != NULL; i++)
+		rc = dimse_address(listen, host, sizeof(host), &port, e);
 	for (i = 0; (title = conf_list(c, "dicom", NULL, "aet", i)) != NULL; i++)
 		if (strlen(title) >= ASSOC_AET_SIZE)
-			return err_set(e, ERR_PEER, 0,
+			return err_set(e, ERR_LOCAL, 0,
 				       "[dicom] aet: %s has more than %d characters", title,
 				       ASSOC_AET_SIZE - 1);
+	if (rc)
+		return rc;
 	rc = peers_load(&p, c, NULL, false, e);
 	if (!rc)
 		peers_unref(p);

@@ -91,7 +91,7 @@ add_host(struct listed *l, const char *name, struct err *e)
 	struct host *h;
 
 	if (l->n_hosts >= HOSTS_MAX)
-		return err_set(e, ERR_PEER, 0, "[peer %s] more than %d addresses", l->peer.name,
+		return err_set(e, ERR_LOCAL, 0, "[peer %s] more than %d addresses", l->peer.name,
 			       HOSTS_MAX);
 	h = &l->hosts[l->n_hosts++];
 	h->name = strdup(name);
@@ -126,7 +126,7 @@ load_lists(struct listed *l, const struct conf *c, const char *name, struct err 
 
 	for (i = 0; (s = conf_list(c, "peer *", name, "may", i)) != NULL; i++) {
 		if (parse_right(s, &bit))
-			return err_set(e, ERR_PEER, 0, "[peer %s] may: '%s' is no right", name, s);
+			return err_set(e, ERR_LOCAL, 0, "[peer %s] may: '%s' is no right", name, s);
 		l->peer.may |= bit;
 	}
 	for (i = 0; (s = conf_list(c, "peer *", name, "syntaxes", i)) != NULL; i++) {
@@ -135,7 +135,7 @@ load_lists(struct listed *l, const struct conf *c, const char *name, struct err 
 			continue;
 		}
 		if (n + 1 >= PEER_SYNTAXES_MAX)
-			return err_set(e, ERR_PEER, 0, "[peer %s] more than %d syntaxes", name,
+			return err_set(e, ERR_LOCAL, 0, "[peer %s] more than %d syntaxes", name,
 				       PEER_SYNTAXES_MAX - 1);
 		l->syntaxes[n] = strdup(s);
 		l->peer.syntaxes[n] = l->syntaxes[n];
@@ -143,7 +143,7 @@ load_lists(struct listed *l, const struct conf *c, const char *name, struct err 
 	}
 	for (i = 0; (s = conf_list(c, "peer *", name, "from", i)) != NULL; i++)
 		if (add_host(l, s, e))
-			return e ? (int)e->code : ERR_PEER;
+			return e ? (int)e->code : ERR_LOCAL;
 	return 0;
 }
 
@@ -163,7 +163,7 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.host = l->strings[2];
 	l->peer.issuer = l->strings[3];
 	if (strlen(l->peer.aet) >= ASSOC_AET_SIZE || !l->peer.aet[0])
-		return err_set(e, ERR_PEER, 0, "[peer %s] aet: 1 to 16 characters", name);
+		return err_set(e, ERR_LOCAL, 0, "[peer %s] aet: 1 to 16 characters", name);
 	l->peer.port = (unsigned)conf_number(c, "peer *", name, "port");
 	l->peer.foreign = conf_bool(c, "peer *", name, "foreign");
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");
@@ -171,9 +171,9 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 		strcmp(conf_string(c, "peer *", name, "on_limit"), "success") == 0;
 	l->from_host = conf_list(c, "peer *", name, "from", 0) == NULL;
 	if (l->peer.host[0] && add_host(l, l->peer.host, e))
-		return e ? (int)e->code : ERR_PEER;
+		return e ? (int)e->code : ERR_LOCAL;
 	if (l->from_host && !l->peer.host[0])
-		return err_set(e, ERR_PEER, 0, "[peer %s] needs host or from", name);
+		return err_set(e, ERR_LOCAL, 0, "[peer %s] needs host or from", name);
 	return load_lists(l, c, name, e);
 }
 

@@ -454,11 +454,11 @@ resolve(const char *text, struct addrinfo **out, struct err *e)
 		n -= 2;
 	}
 	if (!colon || n >= sizeof(host) || strcmp(colon, ":0") == 0)
-		return err_set(e, ERR_PEER, 0, "[http] listen: address:port wanted");
+		return err_set(e, ERR_LOCAL, 0, "[http] listen: address:port wanted");
 	memcpy(host, text, n);
 	host[n] = '\0';
 	if (getaddrinfo(host, colon + 1, &hints, out))
-		return err_set(e, ERR_PEER, 0, "[http] listen: %s:%s is no address", host,
+		return err_set(e, ERR_LOCAL, 0, "[http] listen: %s:%s is no address", host,
 			       colon + 1);
 	return 0;
 }
@@ -473,7 +473,7 @@ listen_on(const char *text, bool plain, struct err *e)
 		return rc;
 	if (plain && !loopback(a->ai_addr)) {
 		freeaddrinfo(a);
-		return err_set(e, ERR_PEER, 0,
+		return err_set(e, ERR_LOCAL, 0,
 			       "[http] listen %s: plain http is for loopback; set [tls]", text);
 	}
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -569,6 +569,19 @@ start_one(struct http_server *s, const char *text, struct err *e)
 }
 
 int
+http_check_files(const struct conf *c, struct err *e)
+{
+	const char *cert = conf_string(c, "tls", NULL, "cert");
+	struct trust *t = NULL;
+	int rc = cert[0] ? trust_load(&t, cert, conf_string(c, "tls", NULL, "key"),
+				      conf_string(c, "tls", NULL, "ca"), e)
+			 : 0;
+
+	trust_unref(t);
+	return rc;
+}
+
+int
 http_check_settings(const struct conf *c, struct err *e)
 {
 	bool cert = conf_string(c, "tls", NULL, "cert")[0] != '\0';
@@ -579,13 +592,13 @@ http_check_settings(const struct conf *c, struct err *e)
 	size_t i;
 
 	if (cert != key || cert != ca)
-		return err_set(e, ERR_PEER, 0, "[tls] wants cert, key and ca together");
+		return err_set(e, ERR_LOCAL, 0, "[tls] wants cert, key and ca together");
 	for (i = 0; (text = conf_list(c, "http", NULL, "listen", i)) != NULL; i++) {
 		if (i + 1 >= LISTEN_MAX)
-			return err_set(e, ERR_PEER, 0, "[http] listen: more than %d addresses",
+			return err_set(e, ERR_LOCAL, 0, "[http] listen: more than %d addresses",
 				       LISTEN_MAX - 1);
 		if (resolve(text, &a, e))
-			return e ? (int)e->code : ERR_PEER;
+			return e ? (int)e->code : ERR_LOCAL;
 		freeaddrinfo(a);
 	}
 	return 0;

@@ -36,7 +36,7 @@ read_pem(struct buf *out, const char *path, struct err *e)
 
 /* Half of a renewal must not be shown. */
 static int
-check_pair(const struct trust *t, const char *path, struct err *e)
+check_pair(const struct trust *t, const char *path, const char *key_path, struct err *e)
 {
 	gnutls_certificate_credentials_t c;
 	gnutls_datum_t cert = datum(&t->cert), key = datum(&t->key);
@@ -46,7 +46,9 @@ check_pair(const struct trust *t, const char *path, struct err *e)
 		return err_set(e, ERR_LOCAL, 0, "no memory for certificates");
 	rc = gnutls_certificate_set_x509_key_mem(c, &cert, &key, GNUTLS_X509_FMT_PEM);
 	gnutls_certificate_free_credentials(c);
-	return rc < 0 ? err_set(e, ERR_LOCAL, 0, "%s: %s", path, gnutls_strerror(rc)) : 0;
+	return rc < 0 ? err_set(e, ERR_LOCAL, 0, "%s and %s are no PEM certificate and its key: %s",
+				path, key_path, gnutls_strerror(rc))
+		      : 0;
 }
 
 static int
@@ -82,7 +84,7 @@ trust_load(struct trust **out, const char *cert, const char *key, const char *ca
 	if (!rc)
 		rc = read_pem(&t->key, key, e);
 	if (!rc)
-		rc = check_pair(t, cert, e);
+		rc = check_pair(t, cert, key, e);
 	if (!rc)
 		rc = believe(t, ca, e);
 	if (rc)

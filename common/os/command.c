@@ -72,17 +72,41 @@ command_option(const struct asked *a, const char *name)
 void
 command_complain(struct asked *a, const char *what)
 {
-	char line[400];
+	char line[480];
 
-	(void)snprintf(line, sizeof(line), "%s: %.330s\n", a->program, what);
+	(void)snprintf(line, sizeof(line), "%s: %.440s\n", a->program, what);
 	(void)ctl_progress(a->r, line);
 }
 
 int
 command_failed(struct asked *a, const struct err *e)
 {
-	command_complain(a, e->what);
+	char text[sizeof(e->what) + 100];
+
+	err_text(e, text, sizeof(text));
+	command_complain(a, text);
 	return COMMAND_FAILED;
+}
+
+int
+command_die(const char *program, const struct err *e)
+{
+	char text[sizeof(e->what) + 100];
+
+	err_text(e, text, sizeof(text));
+	fprintf(stderr, "%s: %s\n", program, text);
+	return COMMAND_FAILED;
+}
+
+/* usage begins with the word, or says what is wrong with it. */
+int
+command_misused(const char *program, const char *word, const char *usage)
+{
+	if (strncmp(usage, word, strlen(word)) == 0)
+		fprintf(stderr, "usage: %s %s\n", program, usage);
+	else
+		fprintf(stderr, "%s %s: %s\n", program, word, usage);
+	return COMMAND_USAGE;
 }
 
 int

@@ -51,6 +51,9 @@ const char *command_option(const struct asked *a, const char *name);
 /* A line on the command's stderr, with the program's name before it. */
 void command_complain(struct asked *a, const char *what);
 int command_failed(struct asked *a, const struct err *e);
+/* The same for a program that has not asked anybody yet: on stderr; returns the exit code. */
+int command_die(const char *program, const struct err *e);
+int command_misused(const char *program, const char *word, const char *usage);
 /* Prints and frees out. */
 int command_give(struct asked *a, struct buf *out, int code);
 

@@ -58,7 +58,7 @@ identity_read(const char *dir, struct identity *out, struct err *e)
 
 	memset(out, 0, sizeof(*out));
 	(void)snprintf(path, sizeof(path), "%s/id", dir);
-	if (!file_exists(path))
+	if (file_missing(path))
 		return ERR_ABSENT;
 	rc = file_slurp(path, ID_FILE_MAX, &text, e);
 	buf_put_u8(&text, 0);

@@ -74,6 +74,20 @@ def install_deps__a_failure_is_not_silent():
         raise nodes.Failed(f"no such group: exit {code}, {said!r}")
 
 
+def make__each_goal_installs_what_it_lacks():
+    for goal, groups in (("all", ["build"]), ("demo", ["build", "demo"]), ("check", ["build", "test"]),
+                         ("lint", ["build", "lint"]), ("install", ["build"])):
+        with tempfile.TemporaryDirectory(prefix="salamander-make-") as empty:
+            _, out = nodes.run("env", "-u", "MAKEFLAGS", "-u", "MFLAGS", "make", "-n", "-C", nodes.TOP, f"B={empty}", goal)
+        for group in groups:
+            first = out.find(f"deploy/install-deps {group}")
+            if first < 0 or 0 <= out.find("gcc") < first:
+                raise nodes.Failed(f"make {goal} does not begin with the packages of {group}")
+    _, out = nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "build", "test")
+    expect("nothing to do, nothing said", out, "")
+    expect("no such group", nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "toys", ok=None)[0], 2)
+
+
 def install__units_run_what_was_installed_with_the_settings_that_were():
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")}
     with tempfile.TemporaryDirectory(prefix="salamander-deploy-") as top:

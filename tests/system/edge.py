@@ -149,6 +149,9 @@ def take_in__R12_a_full_cache_refuses_and_goes_on_serving():
         site.edge.stop()
         site.edge.start()
         site.compare(kept, site.get()[0])
+        code, out = site.edge.command("status", ok=(3,))  # and nothing came in since the start
+        if "FULL" not in out:
+            raise nodes.Failed(f"a full cache is not told: {out}")
         # R32: full, so who proposes only storage is rejected for now; a viewer is not
         site.send(os.path.join(files, "000159.dcm"), ok=(1,))
         with open(site.edge.log, encoding="utf-8") as f:

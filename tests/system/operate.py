@@ -281,6 +281,7 @@ def settings__mistakes_are_named_by_file_and_line():
                              ("[cache]\nkeep_days = 3 ; days\n", "line of its own"),
                              ("[peer A]\naet = A\nhost = h\nmay = find, fly\n", "'fly'"),
                              ("[http]\nmax_connections = 0\n", "not within"),
+                             ("[central] url = https://central:8443\n", "a line of its own"),
                              ("[peer A]\n" + "a" * 60 + " = 1\n", "a name of"),
                              ("[cache]\nkeep_days = " + "1" * 200 + "\n", "a line of more than")):
             with open(edge.conf, "w", encoding="utf-8") as f:
@@ -290,14 +291,72 @@ def settings__mistakes_are_named_by_file_and_line():
                 raise nodes.Failed(f"{more!r}: {code}, {err}")
         for section, row in (("data", {"quota": "1MiB"}), ("http", {"listen": "0.0.0.0"}),
                              ("tls", {"cert": "/x.pem"}), ("central", {"url": "http://192.0.2.1:80"}),
-                             ("site", {"name": "n" * 65}), ("data", {"dir": ""})):
+                             ("site", {"name": "n" * 65}), ("data", {"dir": ""}), ("data", {"quota": "65TiB"}),
+                             ("dicom", {"listen": "104"}), ("dicom", {"listen": "127.0.0.1:http"})):
             kept = edge.config.get(section, {})
             edge.config[section] = {**kept, **row}
             edge.write_config()
             code, _, err = said(edge, "status")
-            if code != 1 or edge.conf not in err:
+            if code != 1 or edge.conf not in err or f"[{section}]" not in err:
                 raise nodes.Failed(f"{section} {row}: {code}, {err}")
             edge.config[section] = kept
+
+
+def mistakes__are_told_with_the_reason_and_what_is_meant():
+    """At 3 a.m.: one line, the file or the word, and why."""
+    with Group(wan=False) as g:
+        edge = g.edges["north"]
+        for words, wanted in ((["fly"], "salamander-edge fly: no such command"),
+                              (["evict", "1.2.3"], "usage: salamander-edge evict [--study UID]")):
+            if wanted not in said(edge, *words)[2]:
+                raise nodes.Failed(f"{words}: {said(edge, *words)[2]!r}")
+        for node in (edge, g.central):
+            done = subprocess.run([node.binary, "--config", "/nowhere.conf", "status"], stderr=subprocess.PIPE, check=False)
+            expect(f"{node.role}, no settings", (done.returncode, done.stderr.decode()),
+                   (1, f"salamander-{node.role}: cannot read /nowhere.conf: No such file or directory\n"))
+            node.stop()
+            os.chmod(node.data, 0)
+            # root may read anything unless it gives that right away
+            may_not = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+            for verb in ("serve", "status"):
+                done = subprocess.run([*may_not, node.binary, "--config", node.conf, verb], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, timeout=30, check=False)
+                if done.returncode != 1 or b"Permission denied" not in done.stdout or b"mounted" in done.stdout:
+                    raise nodes.Failed(f"{node.role} {verb} in a folder of somebody else: {done.stdout}")
+            os.chmod(node.data, 0o700)
+            with socket.socket() as taken:
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind(("127.0.0.1", node.dicom))
+                taken.listen()
+                code, _, err = said(node, "serve")
+            if code != 1 or "Address already in use" not in err or f"127.0.0.1:{node.dicom}" not in err:
+                raise nodes.Failed(f"{node.role} on a port in use: {code}, {err}")
+
+
+def mistakes__with_certificates_keep_no_edge_from_serving_and_are_told():
+    with tempfile.TemporaryDirectory(prefix="salamander-tls-") as top:
+        certs = Certificates(os.path.join(top, "certs"))
+        own = certs.node("north", "ca")
+        edge = nodes.edge(os.path.join(top, "north"), "north", tls=own,
+                          central={"url": f"https://127.0.0.1:{nodes.port()}"})
+        edge.write_config()
+        edge.command("init")
+        for wrong, wanted in (({"key": certs.node("other", "ca")["key"]}, "do not match"), ({"cert": f"{top}/none.pem"}, "none.pem: No such file"),
+                              ({"cert": own["key"]}, own["key"]), ({"ca": own["key"]}, "holds no CA certificate")):
+            edge.config["tls"] = {**own, **wrong}
+            edge.start()
+            try:
+                code, out, _ = said(edge, "status")
+                if code != 3 or "OUR CERTIFICATE" not in out or wanted not in out:
+                    raise nodes.Failed(f"{wrong}: {code}, {out}")
+                if "error tls " not in edge.tail():
+                    raise nodes.Failed(f"{wrong} is not in the log: {edge.tail()}")
+                nodes.run("echoscu", "-aec", edge.aet, "127.0.0.1", edge.dicom)
+            finally:
+                edge.kill()
+        edge.config["tls"] = own
+        edge.write_config()
+        expect("with our own", said(edge, "status")[0], 0)
 
 
 def settings__the_samples_are_configurations():
@@ -308,20 +367,6 @@ def settings__the_samples_are_configurations():
             with open(os.path.join(top, f"{role}.conf"), "w", encoding="utf-8") as f:
                 f.write(text)
             nodes.run(os.path.join(nodes.BUILD, f"salamander-{role}"), "-c", f.name, "init")
-
-
-def make__each_goal_installs_what_it_lacks():
-    for goal, groups in (("all", ["build"]), ("demo", ["build", "demo"]), ("check", ["build", "test"]),
-                         ("lint", ["build", "lint"]), ("install", ["build"])):
-        with tempfile.TemporaryDirectory(prefix="salamander-make-") as empty:
-            _, out = nodes.run("env", "-u", "MAKEFLAGS", "-u", "MFLAGS", "make", "-n", "-C", nodes.TOP, f"B={empty}", goal)
-        for group in groups:
-            first = out.find(f"deploy/install-deps {group}")
-            if first < 0 or 0 <= out.find("gcc") < first:
-                raise nodes.Failed(f"make {goal} does not begin with the packages of {group}")
-    _, out = nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "build", "test")
-    expect("nothing to do, nothing said", out, "")
-    expect("no such group", nodes.run(os.path.join(nodes.TOP, "deploy", "install-deps"), "toys", ok=None)[0], 2)
 
 
 # --- start and stop ---

@@ -293,8 +293,8 @@ static void
 peers_load__names_what_is_wrong(void **state)
 {
 	(void)state;
-	assert_null(load_peers("[peer A]\naet = CT\n", true, ERR_PEER));
-	assert_null(load_peers("[peer A]\naet = SEVENTEENLETTERSS\nhost = a\n", true, ERR_PEER));
+	assert_null(load_peers("[peer A]\naet = CT\n", true, ERR_LOCAL));
+	assert_null(load_peers("[peer A]\naet = SEVENTEENLETTERSS\nhost = a\n", true, ERR_LOCAL));
 }
 
 /* --- audit --- */

@@ -90,7 +90,7 @@ assert_refused(const char *text, const char *why)
 	struct conf *c = load(text, &e);
 
 	assert_null(c);
-	assert_int_equal(e.code, ERR_PEER);
+	assert_int_equal(e.code, ERR_LOCAL);
 	if (!strstr(e.what, why))
 		fail_msg("'%s' does not say '%s'", e.what, why);
 }

@@ -355,10 +355,10 @@ http_check_settings__wants_tls_whole_and_addresses(void **state)
 		int rc;
 	} cases[] = {{"[http]\nlisten = 127.0.0.1:80, [::1]:80\n", 0},
 		     {"[http]\nlisten = 127.0.0.1:80, 0.0.0.0:80\n", 0},
-		     {"[http]\nlisten = localhost:80\n", ERR_PEER},
-		     {"[http]\nlisten = 127.0.0.1\n", ERR_PEER},
-		     {"[tls]\ncert = a\nkey = b\n", ERR_PEER},
-		     {"[tls]\nca = c\n", ERR_PEER},
+		     {"[http]\nlisten = localhost:80\n", ERR_LOCAL},
+		     {"[http]\nlisten = 127.0.0.1\n", ERR_LOCAL},
+		     {"[tls]\ncert = a\nkey = b\n", ERR_LOCAL},
+		     {"[tls]\nca = c\n", ERR_LOCAL},
 		     {"[tls]\ncert = a\nkey = b\nca = c\n[http]\nlisten = 0.0.0.0:80\n", 0}};
 	const struct conf_row *rows;
 	char path[200];
