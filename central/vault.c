@@ -166,10 +166,19 @@ vault_write(struct upload *u, uint64_t offset, const void *p, size_t n, struct e
 	return file_write_at(u->fd, p, n, offset, e);
 }
 
+/*
+ * Packs stream through at disk speed, for hours after a fire; memory is the catalogue's. Nobody
+ * reads them soon (they were hashed on their way), and pages that are given back at once are
+ * warm when the next pack is written.
+ */
 int
 vault_sync(struct upload *u, struct err *e)
 {
-	return file_sync(u->fd, e);
+	int rc = file_sync(u->fd, e);
+
+	if (!rc)
+		file_uncache(u->fd);
+	return rc;
 }
 
 int
@@ -332,7 +341,7 @@ vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
 	path_of(u->v, "packs", day, "", folder);
 	rc = file_truncate(u->fd, size, e); /* bytes behind the last durable offset, if any */
 	if (!rc)
-		rc = file_sync(u->fd, e);
+		rc = vault_sync(u, e);
 	if (!rc)
 		rc = make_day(u->v, day, e);
 	if (!rc && file_missing(to))

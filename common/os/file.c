@@ -174,6 +174,12 @@ file_sync(int fd, struct err *e)
 	return sys ? failed(e, sys, "flush", "a file") : 0;
 }
 
+void
+file_uncache(int fd)
+{
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int
 file_sync_dir(const char *path, struct err *e)
 {

@@ -35,6 +35,8 @@ int file_links(int fd, unsigned *out, struct err *e);
 int file_truncate(int fd, uint64_t size, struct err *e);
 /* fdatasync, counted. */
 int file_sync(int fd, struct err *e);
+/* What is flushed of it leaves the system's memory, for what is written next. A hint. */
+void file_uncache(int fd);
 /* fsync of a folder, counted: makes names in it durable. */
 int file_sync_dir(const char *path, struct err *e);
 /* The folder that holds path: makes path's own name durable. */
