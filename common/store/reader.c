@@ -69,9 +69,21 @@ grow(struct store_reader *r, size_t n, struct err *e)
 	return 0;
 }
 
-/* Copies one chunk, checked, and lets the transaction go before anybody waits on a socket. */
+/* Bytes of a chunk that is as it should be. */
+static uint32_t
+payload_of(const struct store_reader *r, uint32_t number)
+{
+	uint64_t left = r->v.size - (uint64_t)number * r->v.chunk_payload;
+
+	return left < r->v.chunk_payload ? (uint32_t)left : r->v.chunk_payload;
+}
+
+/*
+ * Copies one chunk, checked, and lets the transaction go before anybody waits on a socket.
+ * to: room for payload_of bytes; NULL: it is kept for the next call.
+ */
 static int
-copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, struct err *e)
+copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *to, struct err *e)
 {
 	const void *p;
 	uint32_t n;
@@ -82,11 +94,16 @@ copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, struct 
 		chunk_load(tx, r->v.bytes, number + 1, true);
 	chunk_load(tx, r->v.bytes, number, false);
 	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
-	if (!rc)
+	if (!rc && to && n != payload_of(r, number))
+		rc = err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu has another length",
+			     number, (unsigned long long)r->v.bytes);
+	if (!rc && !to)
 		rc = grow(r, n, e);
 	if (rc)
 		return rc;
-	memcpy(r->chunk, p, n);
+	memcpy(to ? to : r->chunk, p, n);
+	if (to)
+		return 0;
 	r->n = n;
 	r->number = number;
 	r->have = true;
@@ -114,26 +131,24 @@ look_again(struct store_reader *r, struct store_tx *tx, bool *again, struct err 
 	return *again ? 0 : ERR_CORRUPT;
 }
 
+/* to: as copy_chunk. */
 static int
-load(struct store_reader *r, uint32_t number, struct err *e)
+load(struct store_reader *r, uint32_t number, void *to, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct store_tx *tx;
 	bool again = true;
 	int rc;
 
-	if (r->have && r->number == number)
-		return 0;
-	r->have = false;
 	rc = store_begin_read(&tx, r->s, e);
 	if (rc)
 		return rc;
-	rc = copy_chunk(r, tx, number, &why);
+	rc = copy_chunk(r, tx, number, to, &why);
 	if (rc == ERR_CORRUPT) {
 		rc = look_again(r, tx, &again, e);
 		if (!rc && again) {
 			err_clear(&why);
-			rc = copy_chunk(r, tx, number, &why);
+			rc = copy_chunk(r, tx, number, to, &why);
 		}
 	}
 	store_end_read(tx);
@@ -145,7 +160,7 @@ load(struct store_reader *r, uint32_t number, struct err *e)
 int
 store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t *n, struct err *e)
 {
-	uint32_t payload = r->v.chunk_payload;
+	uint32_t payload = r->v.chunk_payload, number;
 	size_t at, got = 0;
 	int rc;
 
@@ -164,9 +179,13 @@ store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t 
 		*n = got;
 		return rc ? rc : got ? 0 : err_set(e, ERR_CORRUPT, 0, "a pack ends too early");
 	}
-	rc = load(r, (uint32_t)(offset / payload), e);
-	if (rc)
-		return rc;
+	number = (uint32_t)(offset / payload);
+	if (!r->have || r->number != number) {
+		r->have = false;
+		rc = load(r, number, NULL, e);
+		if (rc)
+			return rc;
+	}
 	at = (size_t)(offset % payload);
 	if (at >= r->n)
 		return err_set(e, ERR_CORRUPT, 0, "object %llu ends too early",
@@ -174,6 +193,23 @@ store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t 
 	*p = r->chunk + at;
 	*n = r->n - at;
 	return 0;
+}
+
+/* A whole chunk goes straight to where it is wanted. *part 0: it is not wanted whole. */
+static int
+read_whole(struct store_reader *r, uint64_t offset, void *to, size_t n, size_t *part, struct err *e)
+{
+	uint32_t payload = r->v.chunk_payload;
+	uint32_t number;
+
+	*part = 0;
+	if (r->v.location == VERSION_PACK || offset % payload)
+		return 0;
+	number = (uint32_t)(offset / payload);
+	if (payload_of(r, number) > n)
+		return 0;
+	*part = payload_of(r, number);
+	return load(r, number, to, e);
 }
 
 int
@@ -186,6 +222,10 @@ store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, size_t 
 
 	*got = 0;
 	while (!rc && *got < n && offset + *got < r->v.size) {
+		rc = read_whole(r, offset + *got, to + *got, n - *got, &part, e);
+		*got += rc ? 0 : part;
+		if (rc || part)
+			continue;
 		rc = store_read_some(r, offset + *got, &p, &part, e);
 		if (rc)
 			break;

@@ -334,6 +334,47 @@ store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 	stored_fini(&t);
 }
 
+/* Whole chunks go straight to the reader, parts of one through memory of its own: the same bytes. */
+static void
+store_read__R13_gives_any_part_and_nothing_of_a_damaged_chunk(void **state)
+{
+	static const size_t steps[] = {1000, MIB / 2, MIB, MIB + 77777, 3 * MIB};
+	struct recipe r = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 4 * MIB}, small = r;
+	struct store_verdict v;
+	struct store_reader *reader;
+	struct version version;
+	struct stored t;
+	unsigned char *to = malloc(3 * MIB);
+	struct made m;
+	size_t i, at, got;
+
+	(void)state;
+	stored_init(&t, 0);
+	made_init(&m, &r);
+	for (i = m.bytes.len - 4 * MIB; i < m.bytes.len; i++)
+		m.bytes.data[i] = (unsigned char)(i * 31 ^ i >> 8 ^ i >> 16);
+	assert_int_equal(stored_put(t.s, &m, "a", &v, NULL), 0);
+	assert_int_equal(store_read_open(&reader, t.s, v.oid, NULL), 0);
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		for (at = 0; at < m.bytes.len; at += got) {
+			assert_int_equal(store_read(reader, at, to, steps[i], &got, NULL), 0);
+			assert_true(got == steps[i] || at + got == m.bytes.len);
+			assert_memory_equal(to, m.bytes.data + at, got);
+		}
+	store_read_close(reader);
+	made_fini(&m);
+	small.uid = "1.2.3.5";
+	small.pixels = 5000;
+	version = stored_version(t.s, put(t.s, &small, "a").oid);
+	assert_int_equal(store_commit(t.s, damage, &version.bytes, NULL), 0);
+	assert_int_equal(store_read_open(&reader, t.s, version.oid, NULL), 0);
+	assert_int_equal(store_read(reader, 0, to, MIB, &got, NULL), ERR_CORRUPT);
+	assert_int_equal(got, 0);
+	store_read_close(reader);
+	free(to);
+	stored_fini(&t);
+}
+
 static void
 store_put__R4_what_was_evicted_is_stored_again(void **state)
 {
@@ -727,6 +768,7 @@ main(void)
 		cmocka_unit_test(store_put__R32_what_was_refused_and_kept_hides_nothing),
 		cmocka_unit_test(store_put__R4_a_duplicate_changes_nothing),
 		cmocka_unit_test(store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes),
+		cmocka_unit_test(store_read__R13_gives_any_part_and_nothing_of_a_damaged_chunk),
 		cmocka_unit_test(store_put__R4_what_was_evicted_is_stored_again),
 		cmocka_unit_test(store_put__R12_a_full_cache_refuses_and_goes_on_serving),
 		cmocka_unit_test(store_spool__R12_an_abandoned_object_leaves_nothing),
