@@ -29,12 +29,14 @@ static const struct set sets[] = {
 	{"87", "$B", "EUC-JP", false, 2, 0},	  {"159", "$(D", "EUC-JP", false, 2, 0x8f},
 	{"149", "$)C", "EUC-KR", true, 2, 0},	  {"58", "$)A", "GB2312", true, 2, 0},
 };
-enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0 };
+enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0, SET_LATIN_1 = 1, TERM_SIZE = 32 };
 
 struct charset {
 	const char *whole; /* iconv name where no code extension applies: UTF-8, GB18030, GBK */
 	const struct set *g0, *g1; /* at the start and after each delimiter */
-	const char *cached;	   /* what cd converts from                */
+	const struct set
+		*missing;   /* what bytes above 0x7f are taken for that no set is called for */
+	const char *cached; /* what cd converts from                */
 	iconv_t cd;
 };
 
@@ -55,41 +57,84 @@ starts(const char *s, size_t n, const char *with)
 	return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
 }
 
-static void
-first_term(struct charset *c, const char *s, size_t n)
+/* "iso-ir 100" and "ISO_IR_100" are not the defined term, and mean it. */
+static size_t
+plain_term(const char *s, size_t n, char out[TERM_SIZE])
 {
-	const struct set *set = NULL;
+	size_t i, m = 0;
 
-	if (starts(s, n, "ISO_IR 192"))
+	for (i = 0; i < n && m + 1 < TERM_SIZE; i++) {
+		char c = s[i] == '_' || s[i] == '-' ? ' ' : s[i];
+
+		if (c == ' ' && (m == 0 || out[m - 1] == ' '))
+			continue;
+		out[m++] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c);
+	}
+	while (m > 0 && out[m - 1] == ' ')
+		m--;
+	out[m] = '\0';
+	return m;
+}
+
+static const struct set *
+set_of_term(struct charset *c, const char *s, size_t n)
+{
+	char term[TERM_SIZE];
+	size_t m = plain_term(s, n, term);
+
+	if (starts(term, m, "ISO IR 192") || strcmp(term, "UTF 8") == 0)
 		c->whole = "UTF-8";
-	else if (starts(s, n, "GB18030"))
+	else if (starts(term, m, "GB18030"))
 		c->whole = "GB18030";
-	else if (starts(s, n, "GBK"))
+	else if (starts(term, m, "GBK"))
 		c->whole = "GBK";
-	else if (starts(s, n, "ISO_IR "))
-		set = set_by_term(s + 7, n - 7);
-	else if (starts(s, n, "ISO 2022 IR "))
-		set = set_by_term(s + 12, n - 12);
-	if (set && set->g1)
-		c->g1 = set;
-	if (set && set->g1 && set->bytes > 1)
-		c->g1 = NULL; /* multi-byte sets are only ever called by an escape */
+	else if (starts(term, m, "ISO IR "))
+		return set_by_term(term + 7, m - 7);
+	else if (starts(term, m, "ISO 2022 IR "))
+		return set_by_term(term + 12, m - 12);
+	return NULL;
+}
+
+/* The first value says how a text begins, the others what may be called for in it. */
+static void
+take_terms(struct charset *c, const char *s, size_t n)
+{
+	bool first = true;
+
+	for (;;) {
+		const char *bar = n ? memchr(s, '\\', n) : NULL;
+		size_t part = bar ? (size_t)(bar - s) : n;
+		const char *whole = c->whole;
+		const struct set *set = set_of_term(c, s, part);
+
+		if (!first) /* these cannot be called for */
+			c->whole = whole;
+		if (set && set->g1 && set->bytes > 1 && !c->missing)
+			c->missing = set; /* multi-byte sets are only ever called by an escape */
+		else if (first && set && set->g1 && set->bytes == 1)
+			c->g1 = set;
+		if (!bar)
+			return;
+		s += part + 1;
+		n -= part + 1;
+		first = false;
+	}
 }
 
 int
 charset_new(struct charset **out, const char *value, size_t n, struct err *e)
 {
 	struct charset *c = calloc(1, sizeof(*c));
-	const char *bar;
 
 	if (!c)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a character set");
 	while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\0'))
 		n--;
-	bar = n ? memchr(value, '\\', n) : NULL;
 	c->g0 = &sets[SET_ASCII];
 	c->cd = (iconv_t)-1;
-	first_term(c, value, bar ? (size_t)(bar - value) : n);
+	take_terms(c, value, n);
+	if (!c->missing)
+		c->missing = &sets[SET_LATIN_1];
 	*out = c;
 	return 0;
 }
@@ -225,17 +270,28 @@ extended(struct charset *c, enum charset_text kind, const char *s, size_t n, str
 				used = character(c, g0, s, n, out, &whole);
 		} else if (!high) {
 			used = character(c, g0, s, n, out, &whole);
-		} else if (g1) {
-			used = character(c, g1, s, n, out, &whole);
 		} else {
-			replacement(out);
-			whole = false;
-			used = 1;
+			used = character(c, g1 ? g1 : c->missing, s, n, out, &whole);
+			whole = whole && g1;
 		}
 		s += used;
 		n -= used;
 	}
 	return whole;
+}
+
+/* Nobody says what bytes above 0x7f are: are they UTF-8? */
+static bool
+silent_utf8(struct charset *c, const char *s, size_t n, struct buf *out)
+{
+	size_t before = out->len;
+
+	if (c->g1 || c->missing->bytes > 1 || memchr(s, '\033', n))
+		return false;
+	if (convert(c, "UTF-8", s, n, out))
+		return true;
+	out->len = before;
+	return false;
 }
 
 bool
@@ -252,5 +308,7 @@ charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t
 	}
 	if (c->whole)
 		return convert(c, c->whole, s, n, out);
+	if (silent_utf8(c, s, n, out))
+		return false;
 	return extended(c, kind, s, n, out);
 }

@@ -3,8 +3,10 @@
  *
  * Every defined term: ISO_IR 6/100/101/109/110/126/127/138/144/148/166/203/13,
  * ISO_IR 192, GB18030, GBK, and code extensions (ISO 2022 IR ...) with their
- * escape sequences and the resets at delimiters. What cannot be converted
- * becomes U+FFFD; nothing is an error.
+ * escape sequences and the resets at delimiters; terms with other separators or
+ * case too. Bytes above 0x7f for which nothing was declared or called are what they
+ * most likely are: the multi-byte set among the terms, else UTF-8, else Latin-1.
+ * What cannot be converted becomes U+FFFD; nothing is an error.
  * Threads: one owner.
  */
 #ifndef SALAMANDER_COMMON_DICOM_CHARSET_H
@@ -27,7 +29,7 @@ enum charset_text {
 	CHARSET_NAME	/* PN: ^ and = part components and groups too */
 };
 
-/* Appends s as UTF-8. true: all of it could be converted. */
+/* Appends s as UTF-8. true: all of it is what its character set allows. */
 bool charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
 		     struct buf *out);
 

@@ -505,13 +505,16 @@ raw_value(const struct content *c, const struct raw *r)
 	return c->raw_bytes.data ? c->raw_bytes.data + r->offset : none;
 }
 
-/* Values without the pads around each (PS3.5 6.2: leading and trailing spaces mean nothing). */
+/*
+ * Values without the pads around each (PS3.5 6.2: leading and trailing spaces mean nothing),
+ * and without what some senders leave behind a NUL.
+ */
 static void
 put_trimmed(struct buf *out, const char *s, size_t n, bool values)
 {
 	while (n > 0) {
 		const char *bar = values ? memchr(s, '\\', n) : NULL;
-		size_t part = bar ? (size_t)(bar - s) : n, len = part, skip = 0;
+		size_t part = bar ? (size_t)(bar - s) : n, len = strnlen(s, part), skip = 0;
 
 		while (len > 0 && (s[len - 1] == ' ' || s[len - 1] == '\0'))
 			len--;

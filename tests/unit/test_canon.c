@@ -572,6 +572,44 @@ canon_end__gives_fragments_of_encapsulated_pixels(void **state)
 	buf_fini(&b);
 }
 
+/* One patient's name under one Specific Character Set. */
+static void
+assert_read_as(const char *charset, const char *name, size_t n, const char *want, bool flagged)
+{
+	struct buf b = BUF_INIT;
+	struct made m;
+
+	text(&b, EXP, TAG_CHARSET, "CS", charset);
+	text(&b, EXP, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	text(&b, EXP, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	head(&b, EXP, TAG_PATIENT_NAME, "PN", (uint32_t)n);
+	buf_put(&b, name, n);
+	make(&m, CANON_DATASET, EXPLICIT, b.data, b.len);
+	assert_attr(&m.info->study_attrs, TAG_PATIENT_NAME, want);
+	assert_int_equal((m.info->flags & OBJECT_TEXT) != 0, flagged);
+	drop(&m);
+	buf_fini(&b);
+}
+
+/* A list of whom to call back names them, also where a modality is careless. */
+static void
+canon_end__text_of_no_character_set_is_what_it_most_likely_is(void **state)
+{
+	static const char korean[] = "\x1b$)C\xb1\xe8^\xb1\xe6";
+
+	(void)state;
+	assert_read_as("", "M\xfcller", 6, "M\xc3\xbcller", true);
+	assert_read_as("", "M\xc3\xbcller", 7, "M\xc3\xbcller", true);
+	assert_read_as("ISO_IR 99", "M\xfcller", 6, "M\xc3\xbcller", true);
+	assert_read_as("ISO-IR 100", "M\xfcller", 6, "M\xc3\xbcller", false);
+	assert_read_as("iso_ir_192", "M\xc3\xbcller", 7, "M\xc3\xbcller", false);
+	/* After a delimiter the set wants to be called again; many do not. */
+	assert_read_as("\\ISO 2022 IR 149", korean, sizeof(korean) - 1, "\xea\xb9\x80^\xea\xb8\xb8",
+		       true);
+	assert_read_as("ISO 2022 IR 149", "\xb1\xe8", 2, "\xea\xb9\x80", true);
+	assert_read_as("ISO_IR 100", "Caf\xe9\0xyz", 8, "Caf\xc3\xa9", false);
+}
+
 static void
 canon_end__R32_flags_what_is_odd_and_refuses_little(void **state)
 {
@@ -735,6 +773,7 @@ main(void)
 		cmocka_unit_test(canon_end__gives_attributes_in_utf8),
 		cmocka_unit_test(canon_end__R33_other_ids_are_kept_with_their_issuers),
 		cmocka_unit_test(canon_end__gives_fragments_of_encapsulated_pixels),
+		cmocka_unit_test(canon_end__text_of_no_character_set_is_what_it_most_likely_is),
 		cmocka_unit_test(canon_end__R32_flags_what_is_odd_and_refuses_little),
 		cmocka_unit_test(canon__R1_holds_on_mutants_of_a_generated_object),
 		cmocka_unit_test(canon__R1_holds_on_every_file_and_its_mutants),
