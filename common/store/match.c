@@ -72,32 +72,63 @@ trim_carets(struct buf *b)
 		b->len--;
 }
 
-/* A key without component groups may match any one of them, never across two. */
+/* One component group against one. */
 static bool
-names(const char *k, size_t kn, const char *v, size_t vn)
+group(const char *k, size_t kn, const char *v, size_t vn)
 {
 	struct buf key = BUF_INIT, value = BUF_INIT;
-	const char *end = v + vn;
-	bool whole = memchr(k, '=', kn) != NULL, yes = false;
-	size_t key_n;
+	bool yes;
 
 	index_fold(&key, k, kn);
-	key_n = key.len;
-	do {
-		const char *next = whole ? NULL : memchr(v, '=', (size_t)(end - v));
-
-		buf_clear(&value);
-		index_fold(&value, v, (size_t)((next ? next : end) - v));
-		key.len = key_n;
-		yes = match_wild(&key, (const char *)value.data, value.len);
-		trim_carets(&key);
-		trim_carets(&value);
-		yes = yes || match_wild(&key, (const char *)value.data, value.len);
-		v = next ? next + 1 : NULL;
-	} while (!yes && v);
+	index_fold(&value, v, vn);
+	yes = match_wild(&key, (const char *)value.data, value.len);
+	trim_carets(&key);
+	trim_carets(&value);
+	yes = yes || match_wild(&key, (const char *)value.data, value.len);
 	buf_fini(&key);
 	buf_fini(&value);
 	return yes;
+}
+
+static size_t
+group_length(const char *s, size_t n)
+{
+	const char *next = memchr(s, '=', n);
+
+	return next ? (size_t)(next - s) : n;
+}
+
+static void
+behind(const char **s, size_t *n, size_t length)
+{
+	length += length < *n; /* the = */
+	*s += length;
+	*n -= length;
+}
+
+/*
+ * A key without component groups may match any one of them, never across two. Of one
+ * with groups each that says something matches the group in its place ("=YAMADA*").
+ */
+static bool
+names(const char *k, size_t kn, const char *v, size_t vn)
+{
+	bool any = group_length(k, kn) == kn;
+
+	for (;;) {
+		size_t key = group_length(k, kn), value = group_length(v, vn);
+		bool yes = group(k, key, v, value);
+
+		if (any && (yes || value == vn))
+			return yes;
+		if (!any && !yes && !match_universal(k, key))
+			return false;
+		if (!any && key == kn)
+			return true;
+		behind(&v, &vn, value);
+		if (!any)
+			behind(&k, &kn, key);
+	}
 }
 
 /* Digits of a date or time ("2026.01.02", "12:30" are old forms), filled up with `fill`. */
@@ -134,7 +165,7 @@ bounds(const char *key, size_t n, size_t want, char *from, char *to)
 		return false;
 	if (right && !digits(second, right, want, '9', to))
 		return false;
-	return left || right;
+	return left || right || dash; /* "-": whatever has a date */
 }
 
 bool

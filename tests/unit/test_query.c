@@ -550,6 +550,43 @@ index_put__R3_a_revision_can_empty_an_attribute(void **state)
 	stored_fini(&t);
 }
 
+/* One number for many: each person once, through all pages, whatever else has the number. */
+static void
+query_next__R33_many_persons_of_one_id_are_told_apart(void **state)
+{
+	enum { PERSONS = 150, EACH = 4 };
+	struct query_config c = {.level = QUERY_PATIENT, .patient_root = true};
+	char dates[PERSONS][16];
+	struct query_match m;
+	struct query *query;
+	struct buf keys = BUF_INIT;
+	struct stored t;
+	unsigned i, got;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < PERSONS * EACH; i++) {
+		struct telling one = {"0", dates[i % PERSONS], "", 1, i + 1};
+
+		(void)snprintf(dates[i % PERSONS], 16, "1970%04u", i % PERSONS);
+		assert_int_equal(store_commit(t.s, tell, &one, NULL), 0);
+	}
+	for (i = 0; i < 2; i++) {
+		c.keys = attrs_of(&keys);
+		assert_int_equal(query_open(&query, t.s, &c, NULL), 0);
+		for (got = 0; query_next(query, &m, NULL) == 0; got++)
+			assert_int_equal(m.studies, EACH);
+		assert_int_equal(got, i ? 1 : PERSONS);
+		query_close(query);
+		if (i == 0) {
+			put(&keys, TAG_PATIENT_ID, "0");
+			put(&keys, TAG_BIRTH_DATE, dates[77]);
+		}
+	}
+	buf_fini(&keys);
+	stored_fini(&t);
+}
+
 static void
 query_next__R33_patients_without_an_id_are_listed_one_by_one(void **state)
 {
@@ -625,57 +662,6 @@ query_next__R33_finds_by_other_ids(void **state)
 }
 
 static void
-match_items__all_that_is_asked_is_in_one_item(void **state)
-{
-	static const char has[] = "\x1e"
-				  "00400009S1\x1f"
-				  "00401001R1\x1f"
-				  "\x1e"
-				  "00400009S2\x1f"
-				  "00401001R2\x1f";
-	static const struct {
-		const char *key;
-		bool matches;
-	} cases[] = {{"", true},
-		     {"\x1e", true},
-		     {"\x1e"
-		      "00400009S1\x1f",
-		      true},
-		     {"\x1e"
-		      "00400009S?\x1f"
-		      "00401001R2\x1f",
-		      true},
-		     {"\x1e"
-		      "00400009S1\x1f"
-		      "00401001R2\x1f",
-		      false},
-		     {"\x1e"
-		      "00400009S\x1f",
-		      false},
-		     {"\x1e"
-		      "00400009*\x1f",
-		      true},
-		     {"\x1e"
-		      "00400009\x1f",
-		      true},
-		     {"\x1e"
-		      "00400007S1\x1f",
-		      false},
-		     {"\x1e"
-		      "0040zzzzS1\x1f",
-		      true}}; /* no key: it asks nothing */
-	struct attr value = {TAG_REQUEST, has, sizeof(has) - 1}, none = {TAG_REQUEST, "", 0};
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (match_items(cases[i].key, strlen(cases[i].key), value) != cases[i].matches)
-			fail_msg("case %zu", i);
-	assert_false(match_items(cases[2].key, strlen(cases[2].key), none));
-	assert_true(match_items(cases[6].key, strlen(cases[6].key), none));
-}
-
-static void
 query_open__unique_keys_of_upper_levels_are_required(void **state)
 {
 	struct query_config c = {.level = QUERY_SERIES};
@@ -709,42 +695,10 @@ query_open__unique_keys_of_upper_levels_are_required(void **state)
 	world_free(w);
 }
 
-static void
-assert_matches(bool want, const char *vr, const char *key, const char *value)
-{
-	if (one(vr, key, value) != want)
-		fail_msg("%s '%s' on '%s'", vr, key, value);
-}
-
-static void
-match_value__follows_ps3_4_c_2_2_2(void **state)
-{
-	(void)state;
-	assert_matches(true, "LO", "ab*", "abc");
-	assert_matches(false, "LO", "AB*", "abc"); /* case counts but for names */
-	assert_matches(true, "LO", "?b?", "abc");
-	assert_matches(true, "LO", "*c*c", "abcc");
-	assert_matches(false, "LO", "a", "abc");
-	assert_matches(true, "LO", "b", "a\\b");
-	assert_matches(true, "LO", "?", "\xc3\xbc"); /* a character, not a byte */
-	assert_matches(true, "DA", "20260101-20260131", "20260131");
-	assert_matches(false, "DA", "20260101-20260131", "20260201");
-	assert_matches(true, "DA", "-20260131", "19991231");
-	assert_matches(true, "DA", "20260101", "2026.01.01");
-	assert_matches(true, "TM", "10-12", "115959.5");
-	assert_matches(true, "TM", "1000-1200", "120059");
-	assert_matches(false, "TM", "10-12", "130000");
-	assert_matches(true, "UI", "1.2\\1.3", "1.3");
-	assert_matches(false, "UI", "1.2", "1.2.3");
-	assert_matches(true, "PN", "m\xc3\xbcller*", "MULLER^JORG");
-	assert_matches(true, "PN", "doe^jane", "DOE^JANE^^^");
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(match_value__follows_ps3_4_c_2_2_2),
 		cmocka_unit_test(query_next__R34_finds_what_a_plain_loop_finds_newest_first),
 		cmocka_unit_test(query_next__unrestricted_is_newest_first_by_arrival_R28),
 		cmocka_unit_test(
@@ -754,9 +708,9 @@ main(void)
 		cmocka_unit_test(index_put__R6_the_record_changes_with_each_station),
 		cmocka_unit_test(persons__R33_a_contradiction_parts_patients_and_is_listed),
 		cmocka_unit_test(index_put__R3_a_revision_can_empty_an_attribute),
+		cmocka_unit_test(query_next__R33_many_persons_of_one_id_are_told_apart),
 		cmocka_unit_test(query_next__R33_patients_without_an_id_are_listed_one_by_one),
 		cmocka_unit_test(query_next__R33_finds_by_other_ids),
-		cmocka_unit_test(match_items__all_that_is_asked_is_in_one_item),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
 	};
 
