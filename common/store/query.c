@@ -43,6 +43,9 @@ struct query {
 	size_t uid_at;		    /* FROM_UIDS: where in the list */
 	char inner_study[UID_SIZE]; /* SERIES, IMAGE: the study being walked */
 	struct buf inner;	    /* and its last row's key                */
+	struct persons persons;	    /* PATIENT: of the ID being walked, */
+	struct buf id;		    /* which this is (a key's value)    */
+	const struct persons_one *giving; /* those of them still to be given  */
 	struct match page[PAGE_MATCHES];
 	unsigned n_page, at, page_most;
 	struct buf bytes;
@@ -239,6 +242,8 @@ query_close(struct query *q)
 	buf_fini(&q->last);
 	buf_fini(&q->inner);
 	buf_fini(&q->bytes);
+	buf_fini(&q->id);
+	persons_fini(&q->persons);
 	order_fini(&q->order);
 	name_filter_fini(&q->filter);
 	free(q);
@@ -370,99 +375,74 @@ number(struct attrs row, uint32_t tag)
 	return strtoull(text, NULL, 10);
 }
 
-/* One study with the same Patient ID goes to the person whom it does not contradict (R33). */
+/* One study of the Patient ID goes to the person whom it does not contradict (R33). */
 static int
-count_sibling(struct query *q, struct store_tx *tx, const char *uid, struct persons *persons,
-	      struct persons_one **out, struct err *e)
+count_study(struct query *q, struct store_tx *tx, const char *study, struct err *e)
 {
 	enum query_availability worst;
 	struct persons_one *one;
 	struct attrs row;
-	int rc = index_study_row(tx, uid, &row, e);
+	int rc = index_study_row(tx, study, &row, e);
 
-	*out = NULL;
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
-	one = persons_join(persons, uid, row);
+	one = persons_join(&q->persons, study, row);
 	if (!one)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
 	one->studies++;
 	one->series += number(row, TAG_STUDY_SERIES);
 	one->instances += number(row, TAG_STUDY_INSTANCES);
-	rc = worst_of(q, tx, uid, NULL, &worst, e);
+	rc = worst_of(q, tx, study, NULL, &worst, e);
 	if (!rc && worst > one->worst)
 		one->worst = worst;
-	*out = one;
 	return rc;
 }
 
-/* The person of the study: NULL when a study of an earlier key is the same person's. */
+/* The persons of one Patient ID are counted: those who match, by their first studies. */
 static int
-count_patient(struct query *q, struct store_tx *tx, struct attr id, const char *study,
-	      struct persons *persons, const struct persons_one **own, struct err *e)
-{
-	struct kv_cursor *c;
-	struct kv_slice k, v;
-	struct buf prefix = BUF_INIT;
-	struct persons_one *one;
-	char uid[UID_SIZE];
-	int rc;
-
-	*own = NULL;
-	buf_put_u8(&prefix, INDEX_PATIENT_ID);
-	buf_put(&prefix, id.value, id.n < 120 ? id.n : 120);
-	buf_put_u8(&prefix, 0);
-	rc = kv_cursor_open(&c, store_tx_kv(tx), store_table(store_tx_store(tx), "lookup"), e);
-	if (rc)
-		return rc;
-	rc = kv_cursor_seek(c, kv_slice(prefix.data, prefix.len), &k, &v, e);
-	while (!rc && k.n > prefix.len && k.n - prefix.len < UID_SIZE &&
-	       memcmp(k.p, prefix.data, prefix.len) == 0) {
-		memcpy(uid, (const char *)k.p + prefix.len, k.n - prefix.len);
-		uid[k.n - prefix.len] = '\0';
-		rc = count_sibling(q, tx, uid, persons, &one, e);
-		if (one && strcmp(uid, study) == 0) {
-			if (strcmp(one->first, study) != 0)
-				break;
-			*own = one;
-		}
-		if (!rc)
-			rc = kv_cursor_next(c, &k, &v, e);
-	}
-	kv_cursor_close(c);
-	buf_fini(&prefix);
-	return rc == ERR_ABSENT ? 0 : rc;
-}
-
-static int
-try_patient(struct query *q, struct store_tx *tx, const char *study, struct attrs row,
-	    struct err *e)
+give_persons(struct query *q, struct store_tx *tx, struct err *e)
 {
 	static const struct attrs none = {NULL, 0};
-	struct persons persons = {NULL};
-	const struct persons_one *own = NULL;
-	struct persons_one *alone;
-	struct attr id;
+	struct attrs row;
 	struct match *m;
-	int rc;
+	int rc = 0;
 
-	if (!row_matches(q, row, KEY_PATIENT, KEY_PATIENT))
-		return 0;
-	if (attrs_get(row, TAG_PATIENT_ID, &id) && id.n > 0) {
-		rc = count_patient(q, tx, id, study, &persons, &own, e);
-	} else { /* without an ID nobody can say whose other studies are */
-		rc = count_sibling(q, tx, study, &persons, &alone, e);
-		own = alone;
+	while (!rc && q->giving && q->n_page < q->page_most) {
+		const struct persons_one *one = q->giving;
+
+		q->giving = one->next;
+		rc = index_study_row(tx, one->first, &row, e);
+		if (rc == ERR_ABSENT)
+			rc = 0;
+		else if (!rc && row_matches(q, row, KEY_PATIENT, KEY_PATIENT)) {
+			m = add_match(q, row, none, none);
+			m->studies = one->studies;
+			m->series_count = one->series;
+			m->instances = one->instances;
+			m->availability = (enum query_availability)one->worst;
+		}
 	}
-	if (!rc && own) {
-		m = add_match(q, row, none, none);
-		m->studies = own->studies;
-		m->series_count = own->series;
-		m->instances = own->instances;
-		m->availability = (enum query_availability)own->worst;
-	}
-	persons_fini(&persons);
+	if (!q->giving)
+		persons_fini(&q->persons);
 	return rc;
+}
+
+/*
+ * At PATIENT level: the studies of one Patient ID lie together, each is looked at once.
+ * Without an ID nobody can say whose other studies are: each is somebody's. true: give first.
+ */
+static bool
+next_person(struct query *q, struct kv_slice k)
+{
+	size_t n = strnlen(k.p, k.n);
+	bool same = n > 1 && q->id.len == n && memcmp(q->id.data, k.p, n) == 0;
+
+	if (same)
+		return false;
+	q->giving = q->persons.all;
+	buf_clear(&q->id);
+	buf_put(&q->id, k.p, n);
+	return q->giving != NULL;
 }
 
 /* --- studies, and what lies inside --- */
@@ -477,8 +457,6 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
-	if (q->c.level == QUERY_PATIENT)
-		return try_patient(q, tx, study, row, e);
 	if (!row_matches(q, row, KEY_PATIENT, KEY_STUDY))
 		return 0;
 	if (q->c.level == QUERY_STUDY) {
@@ -662,10 +640,14 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 			rc = ERR_ABSENT;
 			break;
 		}
+		if (q->c.level == QUERY_PATIENT && next_person(q, k))
+			break;
 		++*looks;
 		buf_clear(&q->last);
 		buf_put(&q->last, k.p, k.n);
-		if (!q->collecting)
+		if (q->c.level == QUERY_PATIENT)
+			rc = count_study(q, tx, study, e);
+		else if (!q->collecting)
 			rc = try_study(q, tx, study, e);
 		else if (q->low.data[0] != INDEX_NAME ||
 			 name_filter_passes(&q->filter, (const char *)k.p + 1, strlen(k.p) - 1))
@@ -676,6 +658,7 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	kv_cursor_close(c);
 	if (rc == ERR_ABSENT) {
 		q->exhausted = true;
+		q->giving = q->persons.all;
 		rc = 0;
 	}
 	return rc;
@@ -742,9 +725,11 @@ fill_page(struct query *q, struct err *e)
 	if (rc)
 		return rc;
 	while (!rc && q->n_page < q->page_most && looks < PAGE_LOOKS &&
-	       (q->inner_study[0] || !q->exhausted)) {
+	       (q->inner_study[0] || q->giving || !q->exhausted)) {
 		if (q->inner_study[0])
 			rc = walk_inner(q, tx, &looks, e);
+		else if (q->giving)
+			rc = give_persons(q, tx, e);
 		else if (q->source == FROM_UIDS || q->source == FROM_ORDER)
 			rc = walk_uids(q, tx, &looks, e);
 		else
@@ -764,7 +749,7 @@ query_next(struct query *q, struct query_match *out, struct err *e)
 	int rc;
 
 	while (q->at >= q->n_page) {
-		if (q->exhausted && !q->inner_study[0])
+		if (q->exhausted && !q->inner_study[0] && !q->giving)
 			return ERR_ABSENT;
 		if (q->c.interrupted && q->c.interrupted(q->c.arg))
 			return err_set(e, ERR_AGAIN, 0, "interrupted");
