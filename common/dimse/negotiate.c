@@ -22,30 +22,43 @@ static const struct known_class classes[] = {
 
 /* Families of UIDs that other services own (PS3.4): not offered here. */
 static const char *const others[] = {
-	"1.2.840.10008.1.20.",	       /* storage commitment                    */
-	"1.2.840.10008.1.40",	       /* procedural event logging              */
-	"1.2.840.10008.1.42",	       /* substance administration logging      */
-	"1.2.840.10008.1.9",	       /* basic study content notification      */
-	"1.2.840.10008.3.1.",	       /* retired and MPPS                      */
-	"1.2.840.10008.5.1.1.",	       /* print, queues                         */
-	"1.2.840.10008.5.1.4.1.1.201", /* storage management                  */
-	"1.2.840.10008.5.1.4.1.2.",    /* query and retrieve of other kinds     */
-	"1.2.840.10008.5.1.4.31",      /* worklist                              */
-	"1.2.840.10008.5.1.4.32.",     /* general purpose worklist              */
-	"1.2.840.10008.5.1.4.33",      /* instance availability notification    */
-	"1.2.840.10008.5.1.4.34.4.",   /* unified procedure step                */
-	"1.2.840.10008.5.1.4.34.6.",   "1.2.840.10008.5.1.4.37.",
-	"1.2.840.10008.5.1.4.38.",     "1.2.840.10008.5.1.4.39.",
-	"1.2.840.10008.5.1.4.41",      "1.2.840.10008.5.1.4.43.",
-	"1.2.840.10008.5.1.4.44.",     "1.2.840.10008.5.1.4.45.",
-	"1.2.840.10008.5.1.4.20.", /* colour palettes                       */
+	"1.2.840.10008.1.20.",		 /* storage commitment                    */
+	"1.2.840.10008.1.40",		 /* procedural event logging              */
+	"1.2.840.10008.1.42",		 /* substance administration logging      */
+	"1.2.840.10008.1.9",		 /* basic study content notification      */
+	"1.2.840.10008.3.1.",		 /* retired and MPPS                      */
+	"1.2.840.10008.5.1.1.",		 /* print, queues                         */
+	"1.2.840.10008.5.1.4.1.1.200.4", /* protocol approval                 */
+	"1.2.840.10008.5.1.4.1.1.200.5",
+	"1.2.840.10008.5.1.4.1.1.200.6",
+	"1.2.840.10008.5.1.4.1.1.201.", /* inventories                        */
+	"1.2.840.10008.5.1.4.1.2.",	/* query and retrieve of other kinds     */
+	"1.2.840.10008.5.1.4.31",	/* worklist                              */
+	"1.2.840.10008.5.1.4.32.",	/* general purpose worklist              */
+	"1.2.840.10008.5.1.4.33",	/* instance availability notification    */
+	"1.2.840.10008.5.1.4.34.4.",	/* unified procedure step                */
+	"1.2.840.10008.5.1.4.34.6.",
+	"1.2.840.10008.5.1.4.34.8", /* machine verification */
+	"1.2.840.10008.5.1.4.34.9",
+	"1.2.840.10008.5.1.4.37.",
+	"1.2.840.10008.5.1.4.38.",
+	"1.2.840.10008.5.1.4.39.",
+	"1.2.840.10008.5.1.4.41",
+	"1.2.840.10008.5.1.4.42",
+	"1.2.840.10008.5.1.4.43.",
+	"1.2.840.10008.5.1.4.44.",
+	"1.2.840.10008.5.1.4.45.",
+	"1.2.840.10008.5.1.4.20.", /* defined procedure protocols           */
 };
 
 /* Objects that are stored although their UIDs lie in such a family. */
 static const char *const stored[] = {
-	"1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10", "1.2.840.10008.5.1.4.38.1",
-	"1.2.840.10008.5.1.4.39.1", "1.2.840.10008.5.1.4.43.1",	 "1.2.840.10008.5.1.4.44.1",
-	"1.2.840.10008.5.1.4.45.1",
+	"1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10",
+	"1.2.840.10008.5.1.4.38.1", "1.2.840.10008.5.1.4.39.1",
+	"1.2.840.10008.5.1.4.43.1", "1.2.840.10008.5.1.4.44.1",
+	"1.2.840.10008.5.1.4.45.1", "1.2.840.10008.5.1.4.1.1.201.1",
+	"1.2.840.10008.5.1.1.27", /* retired: stored print, hardcopy images */
+	"1.2.840.10008.5.1.1.29",   "1.2.840.10008.5.1.1.30",
 };
 
 enum service_class
@@ -153,6 +166,7 @@ bool
 negotiate_only_storage(const struct assoc *a)
 {
 	struct assoc_context c;
+	bool any = false;
 	unsigned i;
 
 	for (i = 0; assoc_context_at(a, i, &c); i++) {
@@ -162,6 +176,7 @@ negotiate_only_storage(const struct assoc *a)
 			return false;
 		if (c.role != ASSOC_ROLE_DEFAULT)
 			return false;
+		any = any || service == SERVICE_STORAGE;
 	}
-	return true;
+	return any;
 }

@@ -34,7 +34,7 @@ int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer 
 		     bool storage);
 /* Answers every context of a. */
 int negotiate(struct assoc *a, const struct peer *peer, struct err *e);
-/* true: nothing is proposed but storage as SCU and echo (R32: may be rejected when full). */
+/* true: storage as SCU, and nothing else but echo (R32: may be rejected when full). */
 bool negotiate_only_storage(const struct assoc *a);
 
 #endif

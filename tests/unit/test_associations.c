@@ -204,6 +204,45 @@ associations__a_silent_destination_does_not_keep_the_node_from_stopping(void **s
 	viewer_drop(&t->v);
 }
 
+static bool
+full(void *node)
+{
+	(void)node;
+	return false;
+}
+
+/* An association of one class, asked for and given up again: did it stand? */
+static bool
+stands(const struct node *n, const char *sop_class, enum assoc_role role)
+{
+	static const char *const plain[] = {EXPLICIT};
+	struct assoc_proposal p = {sop_class, plain, 1, role};
+	struct assoc_target to = {"127.0.0.1",	 n->port,	 "MODALITY", "NODE",
+				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL,	     NULL};
+	struct assoc *a = NULL;
+
+	if (assoc_request(&a, &to, &p, 1, NULL))
+		return false;
+	assoc_release(a);
+	assoc_free(a);
+	return true;
+}
+
+static void
+associations__R32_a_full_cache_turns_away_who_only_stores(void **state)
+{
+	static const char ct[] = "1.2.840.10008.5.1.4.1.1.2", echo[] = "1.2.840.10008.1.1";
+	struct visit *t = *state;
+
+	assert_true(stands(&t->n, ct, ASSOC_ROLE_DEFAULT));
+	t->n.config.handlers.admit = full;
+	restart(&t->n, 0, VIEWER_SECONDS);
+	assert_false(stands(&t->n, ct, ASSOC_ROLE_DEFAULT));
+	assert_true(stands(&t->n, ct, ASSOC_ROLE_SCP)); /* C-GET never */
+	assert_true(stands(&t->n, FIND, ASSOC_ROLE_DEFAULT));
+	assert_true(stands(&t->n, echo, ASSOC_ROLE_DEFAULT)); /* R29: the node lives */
+}
+
 /* A command set in one P-DATA-TF PDU, cut into PDVs: `cuts` bytes each, the last one the rest. */
 static void
 send_in_pdvs(struct assoc *a, const struct buf *command, const size_t *cuts, size_t n_cuts)
@@ -294,6 +333,7 @@ main(void)
 		visit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
 		visit_test(associations__a_release_is_answered_and_an_abort_ends),
 		visit_test(associations__a_silent_destination_does_not_keep_the_node_from_stopping),
+		visit_test(associations__R32_a_full_cache_turns_away_who_only_stores),
 		visit_test(associations__pdvs_of_one_pdu_have_any_lengths),
 		visit_test(associations__pdvs_that_lie_end_it),
 		visit_test(associations__R29_a_reload_cuts_none),

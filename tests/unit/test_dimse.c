@@ -172,6 +172,14 @@ service_of__unknown_classes_are_storage(void **state)
 	assert_int_equal(service_of("1.3.46.670589.5.0.1.1"), SERVICE_STORAGE);
 	assert_int_equal(service_of("1.2.840.10008.1.20.1"), SERVICE_NONE);
 	assert_int_equal(service_of("1.2.840.10008.5.1.4.31"), SERVICE_NONE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.4.42"), SERVICE_NONE);
+	/* Storage and queries side by side in one family of UIDs. */
+	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.1.200.3"), SERVICE_STORAGE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.1.200.4"), SERVICE_NONE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.1.201.1"), SERVICE_STORAGE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.1.201.2"), SERVICE_NONE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.1.16"), SERVICE_NONE);
+	assert_int_equal(service_of("1.2.840.10008.5.1.1.29"), SERVICE_STORAGE);
 }
 
 /* --- peers --- */
