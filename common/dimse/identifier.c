@@ -184,6 +184,16 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 	((struct reading *)arg)->capture = false;
 }
 
+/* US: decimal text, as the index keeps it. */
+static void
+put_shorts(struct buf *text, const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i + 2 <= n; i += 2)
+		buf_printf(text, "%s%u", i ? "\\" : "", (unsigned)buf_get_u16(s + i));
+}
+
 /* A key without the pads around it; lists of UIDs can be longer than an index value. */
 static int
 put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, size_t n,
@@ -197,7 +207,10 @@ put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, s
 	const char *p;
 	int rc = 0;
 
-	(void)charset_to_utf8(charset, kind, s, n, &text);
+	if (strcmp(vr, "US") == 0)
+		put_shorts(&text, s, n);
+	else
+		(void)charset_to_utf8(charset, kind, s, n, &text);
 	p = (const char *)text.data;
 	n = text.len;
 	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))

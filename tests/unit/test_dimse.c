@@ -463,6 +463,23 @@ identifier_parse__keys_are_in_the_character_set_of_the_identifier(void **state)
 }
 
 static void
+identifier_parse__numbers_are_keys_as_the_index_keeps_them(void **state)
+{
+	static const char rows[] = "\x28\x00\x10\x00\x02\0\0\0\x00\x02"
+				   "\x28\x00\x11\x00\0\0\0\0";
+	struct identifier id;
+	char text[64];
+
+	(void)state;
+	assert_int_equal(identifier_parse(&id, IMPLICIT, rows, sizeof(rows) - 1, NULL), 0);
+	(void)attrs_copy(attrs_of(&id.keys), 0x00280010u, text, sizeof(text));
+	assert_string_equal(text, "512");
+	(void)attrs_copy(attrs_of(&id.keys), 0x00280011u, text, sizeof(text));
+	assert_string_equal(text, "");
+	identifier_fini(&id);
+}
+
+static void
 identifier_parse__loses_no_key_and_cuts_none(void **state)
 {
 	static const char out_of_order[] = "\x20\x00\x0d\x00\x06\0\0\0"
@@ -543,6 +560,7 @@ main(void)
 		cmocka_unit_test(identifier_parse__a_sequence_is_a_key_and_an_answer),
 		cmocka_unit_test(identifier_build_list__R20_no_uid_of_a_long_list_is_left_out),
 		cmocka_unit_test(identifier_parse__keys_are_in_the_character_set_of_the_identifier),
+		cmocka_unit_test(identifier_parse__numbers_are_keys_as_the_index_keeps_them),
 		cmocka_unit_test(identifier_parse__loses_no_key_and_cuts_none),
 		cmocka_unit_test(identifier_parse__survives_chance_and_depth),
 	};
