@@ -113,9 +113,19 @@ of_study(struct collecting *c, struct store *s, const char *study, struct err *e
 	return rc;
 }
 
+/* Was the value before `at` named already? A list that repeats itself asks for no more. */
+static bool
+named_before(struct attr list, size_t at, const char *uid)
+{
+	struct attr value = {0, uid, strlen(uid)};
+
+	return at > 0 && match_value("UI", list.value, at - 1, value);
+}
+
 static int
 of_list(struct collecting *c, struct store *s, struct attr studies, struct err *e)
 {
+	const struct attr list = studies;
 	char uid[UID_SIZE];
 	int rc = 0;
 
@@ -126,7 +136,8 @@ of_list(struct collecting *c, struct store *s, struct attr studies, struct err *
 		if (n > 0 && n < UID_SIZE) {
 			memcpy(uid, studies.value, n);
 			uid[n] = '\0';
-			rc = of_study(c, s, uid, e);
+			if (!named_before(list, list.n - studies.n, uid))
+				rc = of_study(c, s, uid, e);
 		}
 		n += bar != NULL;
 		studies.value += n;
@@ -148,17 +159,16 @@ of_patient(struct collecting *c, struct store *s, struct attr id, struct err *e)
 	attrs_put(&keys, TAG_PATIENT_ID, id.value, id.n);
 	qc.keys = attrs_of(&keys);
 	rc = query_open(&q, s, &qc, e);
+	buf_fini(&keys);
+	if (rc)
+		return rc;
 	while (!rc) {
 		rc = query_next(q, &m, e);
 		if (!rc && attrs_copy(m.study, TAG_STUDY_UID, uid, sizeof(uid)))
 			rc = of_study(c, s, uid, e);
 	}
-	if (rc == ERR_ABSENT) {
-		query_close(q);
-		rc = 0;
-	}
-	buf_fini(&keys);
-	return rc;
+	query_close(q);
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 static bool

@@ -180,6 +180,22 @@ retrieve_move__more_than_128_contexts_take_several_associations(void **state)
 }
 
 static void
+retrieve_move__a_list_that_repeats_itself_asks_for_no_more(void **state)
+{
+	static const char list[] = "1.2.3\\1.2.4\\1.2.3\\1.2.3";
+	struct visit *t = *state;
+
+	node_put(&t->n, 0, 2, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+	attrs_put(&t->keys, TAG_STUDY_UID, list, sizeof(list) - 1);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.last.completed, 2);
+	assert_int_equal(t->n.received, 2);
+}
+
+static void
 retrieve_move__patient_root_wants_the_patient(void **state)
 {
 	struct visit *t = *state;
@@ -282,6 +298,7 @@ main(void)
 		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
 		visit_test(retrieve_move__a_destination_that_breaks_ends_in_b000_soon),
 		visit_test(retrieve_move__more_than_128_contexts_take_several_associations),
+		visit_test(retrieve_move__a_list_that_repeats_itself_asks_for_no_more),
 		visit_test(retrieve_move__patient_root_wants_the_patient),
 	};
 
