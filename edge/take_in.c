@@ -306,6 +306,17 @@ status_of(int rc, bool refused)
 	return refused ? STATUS_CANNOT_UNDERSTAND : STATUS_SUCCESS;
 }
 
+/* For the person at the modality: what is wrong with the object. */
+static const char *
+why_refused(uint32_t flags)
+{
+	if (flags & OBJECT_LIMIT)
+		return "too deep or too large, or not to be inflated";
+	if (flags & OBJECT_REFUSED)
+		return "it cannot be identified";
+	return "it is odd, and this peer strict";
+}
+
 static void
 log_outcome(const struct taking *t, const struct object_info *info, unsigned status)
 {
@@ -344,8 +355,8 @@ end(void *sink, struct message *rsp)
 	if (rsp->status == STATUS_OUT_OF_RESOURCES)
 		(void)snprintf(rsp->comment, sizeof(rsp->comment), "the cache is full");
 	else if (refused)
-		(void)snprintf(rsp->comment, sizeof(rsp->comment),
-			       "kept, not shown: it cannot be identified");
+		(void)snprintf(rsp->comment, sizeof(rsp->comment), "kept, not shown: %s",
+			       why_refused(info.flags));
 	log_outcome(t, rc ? NULL : &info, rsp->status);
 	abandon(t);
 }
