@@ -10,6 +10,7 @@
 #include "common/http/client.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/joined.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/frame.h"
@@ -41,6 +42,7 @@ calls_hello(struct http_call *out, struct edge *e, struct err *err)
 {
 	static uint32_t versions[] = {PROTOCOL_VERSION}; /* read only; protobuf-c wants it so */
 	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
+	unsigned char ca[SHA256_SIZE];
 	struct buf receipt = BUF_INIT;
 	struct ledger_head head;
 	struct id128 archive;
@@ -67,6 +69,8 @@ calls_hello(struct http_call *out, struct edge *e, struct err *err)
 	m.hash = message_bytes(head.hash, SHA256_SIZE);
 	m.receipt = message_bytes(receipt.data, receipt.len);
 	m.wall_ms = clock_wall(e->clock);
+	if (joined_ca_hash(e->dir, ca)) /* R25: another bundle is worth a renewal */
+		m.ca = message_bytes(ca, sizeof(ca));
 	if (!rc)
 		message_pack(&out->body, &m.base);
 	buf_fini(&receipt);

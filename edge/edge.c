@@ -10,13 +10,13 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/http/server.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/damage.h"
 #include "edge/edge_commands.h"
+#include "edge/home.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
@@ -30,8 +30,7 @@
 #include "proto/sync.pb-c.h"
 
 enum {
-	QUOTA_PART = 32, /* of the quota at most is made ready ahead, and is the journal */
-	CLIENT_BODY_MAX = 40 << 20
+	QUOTA_PART = 32 /* of the quota at most is made ready ahead, and is the journal */
 };
 
 const char *const *
@@ -70,24 +69,9 @@ edge_keep_contact(struct edge *e, struct err *err)
 }
 
 bool
-edge_has_central(const struct edge *e)
+edge_has_central(struct edge *e)
 {
-	return e->urls[0] != NULL;
-}
-
-static int
-link_to_central(struct edge *e, struct link **out, struct err *err)
-{
-	struct http_client_config c = {.site = e->site, .max_body = CLIENT_BODY_MAX};
-
-	if (!edge_has_central(e))
-		return err_set(err, ERR_LOCAL, 0, "[central] url is not set");
-	c.urls = e->urls;
-	c.cert = conf_string(e->conf, "tls", NULL, "cert");
-	c.key = conf_string(e->conf, "tls", NULL, "key");
-	c.ca = conf_string(e->conf, "tls", NULL, "ca");
-	c.connect_ms = (unsigned)conf_number(e->conf, "central", NULL, "connect_timeout");
-	return link_http(out, &c, err);
+	return home_kind(e) != HOME_NONE;
 }
 
 /* --- folders and their ids (R23) --- */
@@ -199,6 +183,20 @@ edge_init(const char *conf_path, struct err *err)
 	if (!rc)
 		edge_close(&e);
 	return rc;
+}
+
+int
+edge_init_if_new(const char *conf_path, struct err *err)
+{
+	struct conf *conf;
+	bool fresh;
+	int rc = edge_settings_load(&conf, conf_path, err);
+
+	if (rc)
+		return rc;
+	fresh = identity_empty(conf_string(conf, "data", NULL, "dir"));
+	conf_free(conf);
+	return fresh ? edge_init(conf_path, err) : 0;
 }
 
 /* --- opening --- */
@@ -353,7 +351,7 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	memset(e, 0, sizeof(*e));
 	e->lock = -1;
 	e->clock = clock_real();
-	e->make_link = link_to_central;
+	e->make_link = home_link;
 	e->conf_path = conf_path;
 	rc = edge_settings_load(&e->conf, conf_path, err);
 	if (rc)
@@ -401,7 +399,7 @@ edge_close(struct edge *e)
 
 /* --- serving --- */
 
-/* SIGHUP or `reload`: peers are read again; no association is cut. */
+/* SIGHUP, `reload` or `join`: peers and certificates are read again; no association is cut. */
 static void
 reload(void *arg)
 {
@@ -414,6 +412,8 @@ reload(void *arg)
 		rc = dimse_node_reload(&e->dicom, c, &err);
 		conf_free(c);
 	}
+	if (!rc)
+		rc = web_reload(e->web, &err);
 	if (rc) {
 		log_err(LOG_ERROR, "reload", &err);
 		atomic_fetch_add(&e->reload_failures, 1);
@@ -452,19 +452,21 @@ start_dicom(struct edge *e, struct err *err)
 static int
 start_replication(struct edge *e, struct err *err)
 {
+	enum home_kind kind = home_kind(e);
 	struct err why = ERR_INIT;
 	struct link *link;
+	size_t i;
 	int rc;
 
-	if (!edge_has_central(e))
-		return 0;
-	if (e->identity.by_init && !conf_string(e->conf, "tls", NULL, "cert")[0]) /* R24 */
-		return err_set(err, ERR_PEER, 0,
-			       "an edge made by `init` speaks TLS only: set [tls]");
+	for (i = 0; (kind == HOME_JOINED || kind == HOME_STRANGER) && e->urls[i]; i++)
+		if (strncmp(e->urls[i], "http://", 7) == 0) /* R24 */
+			return err_set(err, ERR_PEER, 0,
+				       "[central] url: an edge made by `init` or `join` speaks TLS "
+				       "only: https, or none for the one it joined at");
 	/* Take-in and viewers go on without; whoever made the mistake sees it now. */
-	if (http_check_files(e->conf, &why))
+	if (home_check_files(e, &why))
 		log_err(LOG_ERROR, "tls", &why);
-	rc = e->make_link(e, &link, err);
+	rc = e->make_link(&link, e, err);
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }
 
@@ -474,8 +476,8 @@ stop_services(struct edge *e)
 	atomic_store(&e->stopping, true);
 	keep_hurry(e->keep);
 	dimse_node_stop(&e->dicom);
-	http_stop(e->http);
-	e->http = NULL;
+	web_stop(e->web);
+	e->web = NULL;
 }
 
 /* What commands use as well: they have ended, or wait. */
@@ -504,7 +506,7 @@ start_duties(struct edge *e, struct err *err)
 static int
 start_services(struct edge *e, struct err *err)
 {
-	int rc = web_start(&e->http, e, err);
+	int rc = web_start(&e->web, e, err);
 
 	return rc ? rc : start_dicom(e, err);
 }

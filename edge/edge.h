@@ -20,11 +20,11 @@ struct clock;
 struct conf;
 struct ctl;
 struct err;
-struct http_server;
 struct keep;
 struct link;
 struct replicate;
 struct store;
+struct web;
 
 enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
 
@@ -43,6 +43,7 @@ struct contact {
 	bool closed;	     /* central counts this incarnation as lost or replaced (R18) */
 	bool stepped_back;   /* R8: a person                             */
 	bool two_centrals;   /* R22: two epochs alternate                */
+	bool turned_away;    /* by central's gate, at the last hello (R24) */
 	char why[128];	     /* it was not reached, at the last try      */
 };
 
@@ -64,15 +65,17 @@ struct edge {
 	/* guarded by mu */
 	struct contact contact;
 
-	/* A way to central; link_http unless a test gives another. ERR_LOCAL: no [central] url. */
-	int (*make_link)(struct edge *e, struct link **out, struct err *err);
+	_Atomic unsigned joins; /* counts up when certificates changed: home.h looks */
+
+	/* A way to central; home_link unless a test gives another. */
+	int (*make_link)(struct link **out, struct edge *e, struct err *err);
 
 	/* serving */
 	_Atomic bool stopping; /* whoever waits for central ends soon */
 	struct dimse_node dicom;
-	struct replicate *replicate; /* NULL: [central] url is not set */
+	struct replicate *replicate;
 	struct keep *keep;
-	struct http_server *http;
+	struct web *web;
 	struct ctl *ctl;
 	_Atomic unsigned reloads, reload_failures;
 	_Atomic bool rebuild_wanted;
@@ -99,12 +102,14 @@ int edge_open_new_store(struct edge *e, const char *name, uint64_t map_bytes, st
 void edge_close_store(struct edge *e);
 /* `init`: refuses a folder that is not empty. */
 int edge_init(const char *conf_path, struct err *err);
+/* The same where there is nothing yet; else nothing. */
+int edge_init_if_new(const char *conf_path, struct err *err);
 /* `serve`: returns when told to stop. */
 int edge_serve(struct edge *e, struct err *err);
 
 /* Of "announced" and "contact_ms" in the sync table: what `status` knows while nobody serves. */
 int edge_keep_contact(struct edge *e, struct err *err);
 void edge_contact(struct edge *e, struct contact *out);
-bool edge_has_central(const struct edge *e); /* [central] url is set */
+bool edge_has_central(struct edge *e); /* there is one to call, or to join */
 
 #endif

@@ -18,6 +18,8 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/edge_settings.h"
+#include "edge/join.h"
+#include "edge/joined.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
@@ -290,6 +292,26 @@ rebuild(struct asked *a)
 	return command_give(a, &out, result.torn ? COMMAND_PERSON : COMMAND_OK);
 }
 
+/* Certificates on the way to central are read again by themselves; main's thread does the rest. */
+static int
+join(struct asked *a)
+{
+	struct edge *e = a->node;
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	struct joined j;
+	int rc = join_run(e, a->words[1], a->words[2], &err);
+
+	if (!rc)
+		rc = joined_read(&j, e->dir, &err);
+	if (rc)
+		return command_failed(a, &err);
+	if (e->ctl)
+		daemon_reload();
+	buf_printf(&out, "%s is a site of archive %s\n", e->site, j.archive);
+	return command_give(a, &out, COMMAND_OK);
+}
+
 /* What is wrong with the file is said here; then main's thread reads it. */
 static int
 reload(struct asked *a)
@@ -313,10 +335,11 @@ reload(struct asked *a)
 		clock_sleep(STEP_MS);
 	}
 	if (atomic_load(&e->reloads) == before || atomic_load(&e->reload_failures) != failures) {
-		command_complain(a, "the peers were not read again; see the log");
+		command_complain(a, "peers or certificates were not read again; see the log");
 		return COMMAND_FAILED;
 	}
-	return say(a, "the peers are read again; other settings count from the next start\n");
+	return say(a, "peers and certificates are read again; other settings count from the next "
+		      "start\n");
 }
 
 static const struct command commands[] = {
@@ -331,6 +354,7 @@ static const struct command commands[] = {
 	{"refill", 1, 1, " --group --days= --bytes= ", "refill [--group] [--days N] [--bytes SIZE]",
 	 false, false, refill},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
+	{"join", 3, 3, " ", "join URL CODE", false, false, join},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

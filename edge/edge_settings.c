@@ -31,8 +31,8 @@ static const struct conf_row own[] = {
 	 "it. "
 	 "0: none."},
 	{"central", "url", CONF_LIST, "", 0, 0, NULL,
-	 "https://host:port of central, several in turn; http on loopback only. Empty: images stay "
-	 "here, owed."},
+	 "https://host:port of central, several in turn; http on loopback only. Empty: the one it "
+	 "joined at."},
 	{"central", "connect_timeout", CONF_DURATION, "5s", 100, 120000, NULL,
 	 "How long a connection to central may take."},
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
@@ -68,18 +68,18 @@ edge_settings_rows(size_t *n)
 	return all;
 }
 
-/* R24: plain http is for loopback, https needs our certificate. */
+/* R24: plain http is for loopback, on a node without certificates. */
 static int
 check_url(const char *url, bool tls, struct err *e)
 {
-	if (tls && strncmp(url, "https://", 8) == 0)
+	if (strncmp(url, "https://", 8) == 0)
 		return 0;
 	if (!tls &&
 	    (strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
 	     strncmp(url, "http://localhost:", 17) == 0))
 		return 0;
 	return err_set(e, ERR_LOCAL, 0,
-		       "[central] url: https with [tls] set; plain http on loopback only");
+		       "[central] url: https; plain http on loopback only, without [tls]");
 }
 
 static int

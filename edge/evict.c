@@ -56,7 +56,7 @@ evict_new(struct evict **out, struct edge *e, struct err *err)
 		return err_set(err, ERR_LOCAL, 0, "no memory for eviction");
 	v->e = e;
 	if (edge_has_central(e))
-		rc = e->make_link(e, &v->link, err);
+		rc = e->make_link(&v->link, e, err);
 	if (rc) {
 		free(v);
 		return rc;

@@ -6,6 +6,7 @@
  *   replicate.c  the duty that sends them; holdings.c: what central says it has
  *   keep.c       what may go when the cache fills; evict.c: how it goes
  *   refill.c     a new edge gets back what its site had
+ *   join.c       how it becomes a site; joined.c: what it has of that; home.c: the way to central
  *   status.c     what an operator sees; edge_commands.c: what he may ask
  */
 #include <argp.h>
@@ -122,6 +123,7 @@ static const struct argp argp = {
 	"The edge of Salamander: takes in DICOM, keeps it, serves viewers, sends it to central.\v"
 	"Commands:\n"
 	"  init            make the data folder of a new edge\n"
+	"  join URL CODE   become a site of an archive; makes the data folder if it is missing\n"
 	"  serve           run in the foreground\n"
 	"  status          what is here and what is owed\n"
 	"  conflicts       other versions under one UID\n"
@@ -132,7 +134,7 @@ static const struct argp argp = {
 	"  pin STUDY       keep a study here\n"
 	"  unpin STUDY     no longer\n"
 	"  retry           try again what was put off or parked\n"
-	"  reload          read [peer] sections again\n\n"
+	"  reload          read [peer] sections and certificates again\n\n"
 	"All but init and serve speak to a running serve, or work by themselves.\n"
 	"Exit: 0 ok, 1 failed, 2 usage, 3 ran, and something needs a person.",
 	NULL,
@@ -186,6 +188,8 @@ alone(const struct arguments *a, bool reads)
 	struct edge edge;
 	int code;
 
+	if (strcmp(a->words[0], "join") == 0 && edge_init_if_new(a->config, &e))
+		return fail(&e);
 	if (edge_open(&edge, a->config, mode, &e))
 		return fail(&e);
 	code = ctl_local(edge_commands_run, &edge, a->n, a->words);

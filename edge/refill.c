@@ -631,7 +631,7 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	memset(out, 0, sizeof(*out));
 	rc = replicate_reach(e, err);
 	if (!rc)
-		rc = e->make_link(e, &f.link, err);
+		rc = e->make_link(&f.link, e, err);
 	if (rc)
 		return rc;
 	rc = pass(&f, false, err);

@@ -14,6 +14,7 @@
 #include "edge/edge.h"
 #include "edge/errand.h"
 #include "edge/holdings.h"
+#include "edge/join.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/ledger.h"
@@ -24,6 +25,9 @@
 #include "proto/sync.pb-c.h"
 
 enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
+enum { WHY_MAX = 80 };
+
+#define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
 struct replicate {
 	struct edge *e;
@@ -33,6 +37,7 @@ struct replicate {
 	struct errands *errands; /* NULL: turned by hand; they run here and now */
 	_Atomic bool stopping, hello_wanted;
 	/* replicate's thread only */
+	bool renewing;
 	struct sender sender;
 	struct packing slots[SENDER_SLOTS]; /* an errand's while it is under way */
 	struct sender_event queue[EVENTS_MAX];
@@ -107,6 +112,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	if (answers) {
 		c->ever = true;
 		c->mono_ms = clock_mono(r->e->clock);
+		c->turned_away = false;
 		c->why[0] = '\0';
 	}
 	(void)pthread_mutex_unlock(&r->e->mu);
@@ -114,9 +120,19 @@ show_contact(struct replicate *r, bool answered_hello)
 		log_line(LOG_INFO, "central.answers", "%s", "");
 }
 
+static int
+first_line(const struct buf *b)
+{
+	size_t n = 0;
+
+	while (n < b->len && n < WHY_MAX && b->data[n] >= ' ' && b->data[n] < 127)
+		n++;
+	return (int)n;
+}
+
 /* Why central was not reached, for who asks; the first time since it answered, in the log. */
 static void
-note_why(struct edge *e, const struct http_done *done)
+note_why(struct edge *e, const struct http_done *done, bool hello)
 {
 	struct contact *c = &e->contact;
 	char why[sizeof(c->why)];
@@ -124,13 +140,18 @@ note_why(struct edge *e, const struct http_done *done)
 
 	if (done->status == 0)
 		(void)snprintf(why, sizeof(why), "%s", done->what);
-	else if (done->status == 403 || done->status >= 500)
+	else if (done->status == 403) /* R24: its gate says why */
+		(void)snprintf(why, sizeof(why), "it turns this edge away: %.*s",
+			       first_line(&done->body), (const char *)done->body.data);
+	else if (done->status >= 500)
 		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
 	else
 		return;
 	(void)pthread_mutex_lock(&e->mu);
-	first = !c->why[0];
+	first = !c->why[0] || (hello && c->turned_away != (done->status == 403));
 	memcpy(c->why, why, sizeof(why));
+	if (hello)
+		c->turned_away = done->status == 403;
 	(void)pthread_mutex_unlock(&e->mu);
 	if (first)
 		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);
@@ -169,15 +190,13 @@ put_software(struct store_tx *tx, void *arg, struct err *e)
 
 /* R17: another version of central may take what the last one refused. */
 static int
-note_software(struct replicate *r, struct err *err)
+note_software(struct replicate *r, const char *software, struct err *err)
 {
-	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
-					    r->answer->body.len, err);
-	struct software now = {m ? m->software : ""};
+	struct software now = {software};
 	struct buf before = BUF_INIT;
 	struct store_tx *tx;
 	size_t n = 0;
-	int rc = m ? store_begin_read(&tx, r->e->store, err) : ERR_PEER;
+	int rc = store_begin_read(&tx, r->e->store, err);
 
 	if (!rc) {
 		rc = sync_get(tx, "software", &before, err);
@@ -191,6 +210,44 @@ note_software(struct replicate *r, struct err *err)
 		log_line(LOG_INFO, "central.version", "tried_again=%zu", n);
 	}
 	buf_fini(&before);
+	return rc;
+}
+
+/* R25: half of the certificate's life is over, or the archive has another CA. */
+static int
+renew(struct replicate *r, struct err *err)
+{
+	struct http_call call;
+	int rc = join_renewal(&call, r->e, err);
+
+	call.id = RENEWAL;
+	if (!rc)
+		rc = link_submit(r->link, &call, err);
+	r->renewing = !rc;
+	return rc;
+}
+
+static void
+renewed(struct replicate *r, struct http_done *done)
+{
+	struct err err = ERR_INIT;
+
+	r->renewing = false; /* a failure: the next hello asks again */
+	if (join_renewed(r->e, done, &err))
+		log_err(LOG_WARN, "certificate.renewal", &err);
+	buf_fini(&done->body);
+}
+
+/* What an answered hello says beside what the sender is told. */
+static int
+hello_said(struct replicate *r, struct err *err)
+{
+	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
+					    r->answer->body.len, err);
+	int rc = m ? note_software(r, m->software, err) : ERR_PEER;
+
+	if (!rc && m->renew && !r->renewing)
+		rc = renew(r, err);
 	message_free(m);
 	return rc;
 }
@@ -403,8 +460,8 @@ step(struct replicate *r, struct sender_event *ev)
 	sender_step(&r->sender, ev, &actions);
 	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable) {
 		note_epoch(r->e, &r->sender.epoch);
-		if (r->answer && note_software(r, &err))
-			log_err(LOG_WARN, "central.version", &err); /* the next hello tries again */
+		if (r->answer && hello_said(r, &err))
+			log_err(LOG_WARN, "central.hello", &err); /* the next one tries again */
 		err_clear(&err);
 	}
 	show_contact(r, ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && ev->status);
@@ -434,6 +491,10 @@ on_answer(struct replicate *r, struct http_done *done)
 {
 	struct sender_event ev = {.kind = SENDER_ANSWERED};
 
+	if (done->id == RENEWAL) {
+		renewed(r, done);
+		return;
+	}
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	if (ev.request == SENDER_PIECE) { /* before the next one is begun */
@@ -442,7 +503,7 @@ on_answer(struct replicate *r, struct http_done *done)
 		buf_init(&done->spent);
 	}
 	calls_answer(&ev, done, r->e);
-	note_why(r->e, done);
+	note_why(r->e, done, ev.request == SENDER_HELLO);
 	r->answer = done;
 	step(r, &ev);
 	r->answer = NULL;
@@ -675,7 +736,7 @@ replicate_reach(struct edge *e, struct err *err)
 	int rc = 0;
 
 	if (!e->replicate) {
-		rc = e->make_link(e, &link, err);
+		rc = e->make_link(&link, e, err);
 		if (!rc)
 			rc = replicate_new(&own, e, link, err);
 	}

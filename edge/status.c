@@ -7,17 +7,20 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
-#include "common/http/server.h"
+#include "common/http/pki.h"
+#include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/holdings.h"
+#include "edge/home.h"
+#include "edge/joined.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { SKEW_SHOWN_MS = 60000, FULL_PERCENT = 97 };
+enum { SKEW_SHOWN_MS = 60000, FULL_PERCENT = 97, PEM_MAX = 1 << 20 };
 
 #define SKEW_PERSON_MS INT64_C(86400000)
 
@@ -28,6 +31,9 @@ struct status {
 	struct outbox_counts owed;
 	struct ledger_head ledger;
 	struct keep_status keep;
+	enum home_kind kind;
+	struct joined joined; /* of HOME_JOINED */
+	struct pki_certificate certificate;
 	uint64_t hold, evictable, losses;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
 	struct err tls;	   /* why our certificate cannot be used, or nothing */
@@ -61,6 +67,18 @@ find_oldest(struct store_tx *tx, struct status *s, struct err *err)
 	return 0;
 }
 
+static void
+collect_identity(struct edge *e, struct status *s)
+{
+	struct buf pem = BUF_INIT;
+
+	s->kind = home_kind(e);
+	if (s->kind == HOME_JOINED && !joined_read(&s->joined, e->dir, NULL) &&
+	    !file_slurp(s->joined.cert, PEM_MAX, &pem, NULL))
+		(void)pki_read(&s->certificate, &pem, NULL);
+	buf_fini(&pem);
+}
+
 static int
 collect(struct edge *e, struct status *s, struct err *err)
 {
@@ -84,6 +102,7 @@ collect(struct edge *e, struct status *s, struct err *err)
 	store_end_read(tx);
 	store_space(e->store, &s->space);
 	edge_contact(e, &s->contact);
+	collect_identity(e, s);
 	s->serving = e->keep != NULL;
 	/* Without a server it is not known whether anybody is in the dark. */
 	s->evictable = s->counts.bytes - s->owed.owed_bytes;
@@ -92,7 +111,7 @@ collect(struct edge *e, struct status *s, struct err *err)
 	if (s->serving)
 		keep_status(e->keep, s->evictable, &s->keep);
 	if (!s->contact.reachable)
-		(void)http_check_files(e->conf, &s->tls);
+		(void)home_check_files(e, &s->tls);
 	return rc;
 }
 
@@ -111,7 +130,8 @@ needs_a_person(const struct status *s)
 
 	return s->tls.code || full(s) || s->counts.conflicts || s->owed.parked ||
 	       s->contact.stepped_back || s->contact.closed || s->contact.two_centrals ||
-	       s->keep.young || keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
+	       s->keep.young || s->kind == HOME_STRANGER || s->contact.turned_away ||
+	       keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
@@ -124,10 +144,34 @@ oldest_seconds(struct edge *e, const struct status *s)
 }
 
 static void
+json_identity(struct json *j, const struct status *s)
+{
+	static const char *const kinds[] = {[HOME_NONE] = "none",
+					    [HOME_PLAIN] = "plain",
+					    [HOME_OWN] = "own",
+					    [HOME_JOINED] = "joined",
+					    [HOME_STRANGER] = "not joined"};
+	char print[2 * PKI_PRINT + 1];
+
+	json_open(j, "identity", '{');
+	json_text(j, "state", kinds[s->kind]);
+	if (s->kind == HOME_JOINED) {
+		hex_of(s->certificate.print, PKI_PRINT, print);
+		json_text(j, "archive", s->joined.archive);
+		json_text(j, "url", s->joined.url);
+		json_text(j, "key", print);
+		json_time(j, "certificate_until", s->certificate.until_ms);
+	}
+	json_close(j, '}');
+}
+
+static void
 json_central(struct json *j, const struct status *s)
 {
 	json_open(j, "central", '{');
 	json_bool(j, "reachable", s->contact.reachable);
+	json_bool(j, "turned_away", s->contact.turned_away);
+	json_text(j, "why", s->contact.why);
 	json_id(j, "epoch", &s->contact.epoch);
 	json_time(j, "last_contact", s->contact.wall_ms);
 	json_number(j, "clock_skew_seconds", s->contact.skew_ms / 1000);
@@ -192,6 +236,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_text(&j, "role", "edge");
 	json_text(&j, "site", e->site);
 	json_id(&j, "incarnation", &e->incarnation);
+	json_identity(&j, &s);
 	json_central(&j, &s);
 	json_open(&j, "ledger", '{');
 	json_count(&j, "last_seq", s.ledger.seq);
@@ -218,6 +263,12 @@ text_central(struct buf *out, const struct status *s)
 {
 	char when[CLOCK_RFC3339_SIZE], why[sizeof(s->tls.what) + 100];
 
+	clock_rfc3339(s->certificate.until_ms, when);
+	if (s->kind == HOME_JOINED)
+		buf_printf(out, "site of archive %s, certificate until %s\n", s->joined.archive,
+			   when);
+	else if (s->kind == HOME_STRANGER)
+		buf_puts(out, "NOT JOINED: `join URL CODE` with a code of central's `site add`\n");
 	clock_rfc3339(s->contact.wall_ms, when);
 	if (!s->serving)
 		buf_printf(out, "serve is not running; last contact with central %s\n",

@@ -1,11 +1,22 @@
 #include "edge/web.h"
 
+#include <stdlib.h>
+
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/http/server.h"
 #include "edge/edge.h"
+#include "edge/joined.h"
 #include "edge/status.h"
 
 enum { LISTEN_MAX = 32, RIGHT_STATUS = 1 };
+
+struct web {
+	struct edge *e;
+	struct http_server *http; /* NULL: nothing is listened on */
+	struct joined joined;	  /* the strings of its configuration */
+	bool tls;
+};
 
 static int
 get_status(void *node, struct http_request *rq, struct http_answer *out, struct err *err)
@@ -26,10 +37,12 @@ allowed(void *node, const struct http_request *rq, unsigned right, const char **
 	return !rq->late && right == RIGHT_STATUS;
 }
 
-int
-web_start(struct http_server **out, struct edge *e, struct err *err)
+/* As it may be now; NULL where it may not listen. */
+static int
+start(struct web *w, struct err *err)
 {
 	static const struct http_route routes[] = {{"GET", "/status", RIGHT_STATUS, 0, get_status}};
+	struct edge *e = w->e;
 	struct http_config hc = {.node = e,
 				 .routes = routes,
 				 .n_routes = sizeof(routes) / sizeof(routes[0]),
@@ -38,8 +51,55 @@ web_start(struct http_server **out, struct edge *e, struct err *err)
 	const char *listen[LISTEN_MAX];
 
 	http_configure(&hc, e->conf, listen);
-	if (e->identity.by_init && listen[0] && !hc.cert[0]) /* R24 */
-		return err_set(err, ERR_PEER, 0,
-			       "an edge made by `init` speaks TLS only: set [tls]");
-	return listen[0] ? http_start(out, &hc, err) : 0;
+	if (!hc.cert[0] && !joined_read(&w->joined, e->dir, NULL)) {
+		hc.cert = w->joined.cert;
+		hc.key = w->joined.key;
+		hc.ca = w->joined.ca;
+	}
+	w->tls = hc.cert[0] != '\0';
+	if (!listen[0])
+		return 0;
+	if (e->identity.by_init && !w->tls) {
+		log_line(LOG_WARN, "http.not_yet", "%s", "what=\"not joined\"");
+		return 0;
+	}
+	return http_start(&w->http, &hc, err);
+}
+
+int
+web_start(struct web **out, struct edge *e, struct err *err)
+{
+	struct web *w = calloc(1, sizeof(*w));
+	int rc;
+
+	if (!w)
+		return err_set(err, ERR_LOCAL, 0, "no memory for the HTTP server");
+	w->e = e;
+	rc = start(w, err);
+	if (rc)
+		web_stop(w);
+	else
+		*out = w;
+	return rc;
+}
+
+void
+web_stop(struct web *w)
+{
+	if (!w)
+		return;
+	http_stop(w->http);
+	free(w);
+}
+
+int
+web_reload(struct web *w, struct err *err)
+{
+	if (!w)
+		return 0;
+	if (w->http && w->tls)
+		return http_reload(w->http, err);
+	http_stop(w->http); /* plain, or not listening: it may have joined */
+	w->http = NULL;
+	return start(w, err);
 }

@@ -569,13 +569,10 @@ start_one(struct http_server *s, const char *text, struct err *e)
 }
 
 int
-http_check_files(const struct conf *c, struct err *e)
+http_check_files(const char *cert, const char *key, const char *ca, struct err *e)
 {
-	const char *cert = conf_string(c, "tls", NULL, "cert");
 	struct trust *t = NULL;
-	int rc = cert[0] ? trust_load(&t, cert, conf_string(c, "tls", NULL, "key"),
-				      conf_string(c, "tls", NULL, "ca"), e)
-			 : 0;
+	int rc = trust_load(&t, cert, key, ca, e);
 
 	trust_unref(t);
 	return rc;

@@ -93,7 +93,7 @@ struct http_config {
 /* [http] and [tls], for both nodes. */
 const struct conf_row *http_rows(size_t *n);
 /* [tls]: its files, if there are any, can be read and belong together. */
-int http_check_files(const struct conf *c, struct err *e);
+int http_check_files(const char *cert, const char *key, const char *ca, struct err *e);
 /* What they must be together; http_start says whether an address is only for loopback. */
 int http_check_settings(const struct conf *c, struct err *e);
 /* Fills what [http] and [tls] say; list: at least 32 entries, owned by the caller. */

@@ -119,7 +119,7 @@ cut(void *arg, const struct http_call *call, bool answer)
 }
 
 static int
-make_link(struct edge *e, struct link **out, struct err *err)
+make_link(struct link **out, struct edge *e, struct err *err)
 {
 	struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, edge));
 	struct link_loop_config c = {
@@ -141,7 +141,7 @@ pair_open_edge(struct pair *p)
 	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
 	p->edge_open = true;
-	assert_int_equal(make_link(&p->edge, &link, &e), 0);
+	assert_int_equal(make_link(&link, &p->edge, &e), 0);
 	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
 }
 

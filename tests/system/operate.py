@@ -472,6 +472,7 @@ def serve__R23_an_empty_or_foreign_folder_is_refused_with_the_way_out():
             node.stop()
             code, _, err = said(node, "init")
             expect("init of a node that is there", code, 1)
+        edge.config["central"] = {"url": f"http://127.0.0.1:{nodes.port()}"}
         for node, why in ((central, "no CA"), (edge, "TLS only")):  # R24: an identity never speaks plainly
             node.config["tls"] = {}
             node.config["http"] = {"listen": f"127.0.0.1:{nodes.port()}"}
