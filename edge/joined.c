@@ -101,12 +101,20 @@ joined_own_key(struct buf *key, const char *dir, struct err *e)
 int
 joined_key(struct buf *key, const char *dir, const unsigned char code[SHA256_SIZE], struct err *e)
 {
+	struct err why = ERR_INIT;
 	struct joined j;
 	int rc = slurp_key(key, dir, "edge.key.new", e);
 
-	if (rc == ERR_ABSENT && !joined_read(&j, dir, NULL) &&
-	    memcmp(j.code, code, sizeof(j.code)) == 0)
-		rc = joined_own_key(key, dir, e);
+	if (rc == ERR_ABSENT) {
+		rc = joined_read(&j, dir, &why);
+		if (rc == ERR_CORRUPT) /* a join mends it */
+			rc = ERR_ABSENT;
+		else if (rc && rc != ERR_ABSENT)
+			rc = err_set(e, why.code, why.sys, "%s", why.what);
+		else if (!rc)
+			rc = memcmp(j.code, code, sizeof(j.code)) == 0 ? joined_own_key(key, dir, e)
+								       : ERR_ABSENT;
+	}
 	if (rc != ERR_ABSENT)
 		return rc;
 	rc = file_mkdirs(dir, "tls", e);

@@ -1,4 +1,4 @@
-/* An edge joins an archive, renews, and goes home by what it has (R24-R26). Central's part is a stand-in. */
+/* An edge joins, renews, and goes home by what it has (R24-R26). Central is a stand-in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
