@@ -65,7 +65,7 @@ issue(struct buf *pem, const struct buf *key, const char *name, enum pki_use use
 static int
 answer(const ProtobufCBinaryData *csr, const char *site, struct http_answer *out, struct err *e)
 {
-	struct pki_issue i = {&central.ca, &central.ca_key, site, "", PKI_SITE, NOW, DAYS};
+	struct pki_issue i = {&central.ca, &central.ca_key, site, "", PKI_BOTH, NOW, DAYS};
 	Sync__JoinAnswer m = SYNC__JOIN_ANSWER__INIT;
 	struct buf pem = BUF_INIT;
 	char name[PKI_NAME_SIZE];
@@ -74,7 +74,7 @@ answer(const ProtobufCBinaryData *csr, const char *site, struct http_answer *out
 	if (central.issued_to[0])
 		i.name = central.issued_to;
 	if (!rc && central.key)
-		issue(&pem, central.key, site, PKI_SITE);
+		issue(&pem, central.key, site, PKI_BOTH);
 	else if (!rc)
 		rc = pki_issue(&pem, &i, csr->data, csr->len, e);
 	m.archive = message_bytes(central.archive, central.short_archive ? 3 : ID128_SIZE);
@@ -179,7 +179,7 @@ start_central(void)
 	assert_int_equal(pki_key_make(&other, NULL), 0);
 	assert_int_equal(pki_ca_make(&central.other_ca, &other, "b", NOW, DAYS, NULL), 0);
 	assert_int_equal(pki_key_make(&key, NULL), 0);
-	issue(&pem, &key, name, PKI_CENTRAL);
+	issue(&pem, &key, name, PKI_SERVER);
 	buf_put(&pem, central.ca.data, central.ca.len);
 	put("server.pem", &pem, cert);
 	put("server.key", &key, key_file);
@@ -483,7 +483,7 @@ home_link__R24_begins_anew_when_it_was_turned_away(void **state)
 	/* A person puts other files there; nobody tells the edge. */
 	assert_int_equal(pki_key_make(&key, NULL), 0);
 	assert_int_equal(pki_key_print(&key, want, NULL), 0);
-	issue(&pem, &key, "north", PKI_SITE);
+	issue(&pem, &key, "north", PKI_BOTH);
 	(void)snprintf(tls, sizeof(tls), "%s/tls", edge.dir);
 	assert_int_equal(file_replace(tls, "edge.key", key.data, key.len, NULL), 0);
 	assert_int_equal(file_replace(tls, "edge.pem", pem.data, pem.len, NULL), 0);

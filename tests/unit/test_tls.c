@@ -161,8 +161,8 @@ make_server(void **state)
 	make_ca(&ours, "salamander " ARCHIVE);
 	make_ca(&theirs, "salamander " OTHER);
 	put("ca.pem", &ours.pem);
-	make_leaf("server", &ours, "central." ARCHIVE, PKI_CENTRAL, NOW, &ours.pem);
-	make_leaf("north", &ours, "north", PKI_SITE, NOW, NULL);
+	make_leaf("server", &ours, "central." ARCHIVE, PKI_SERVER, NOW, &ours.pem);
+	make_leaf("north", &ours, "north", PKI_BOTH, NOW, NULL);
 	start();
 	return 0;
 }
@@ -262,12 +262,12 @@ http_gate__R24_tells_the_node_name_and_key_and_turns_others_away(void **state)
 	assert_int_equal(once(&c, "/nothing", text), 403);
 	assert_int_equal(once(&c, "/join", text), 200);
 	assert_int_equal(strncmp(text, "nobody in time 000000", 21), 0);
-	make_leaf("foreign", &theirs, "north", PKI_SITE, NOW, NULL);
+	make_leaf("foreign", &theirs, "north", PKI_BOTH, NOW, NULL);
 	c = config("foreign");
 	assert_int_equal(once(&c, "/who", text), 403);
 	assert_int_equal(once(&c, "/join", text), 200);
 	assert_int_equal(strncmp(text, "nobody", 6), 0);
-	make_leaf("server2", &ours, "north", PKI_CENTRAL, NOW, NULL); /* not meant for a client */
+	make_leaf("server2", &ours, "north", PKI_SERVER, NOW, NULL); /* not meant for a client */
 	c = config("server2");
 	assert_int_equal(once(&c, "/who", text), 403);
 }
@@ -329,12 +329,12 @@ http_reload__R25_takes_new_files_whole_or_keeps_the_old_ones(void **state)
 
 	(void)state;
 	assert_int_equal(file_slurp(path("server.key"), 10000, &key, NULL), 0);
-	make_leaf("server", &ours, "central." OTHER, PKI_CENTRAL, NOW, &ours.pem);
+	make_leaf("server", &ours, "central." OTHER, PKI_SERVER, NOW, &ours.pem);
 	assert_int_equal(once(&c, "/who", text), 200); /* not yet */
 	put("server.key", &key);		       /* not the certificate's */
 	assert_int_not_equal(http_reload(server, NULL), 0);
 	assert_int_equal(once(&c, "/who", text), 200);
-	make_leaf("server", &ours, "central." OTHER, PKI_CENTRAL, NOW, &ours.pem);
+	make_leaf("server", &ours, "central." OTHER, PKI_SERVER, NOW, &ours.pem);
 	assert_int_equal(http_reload(server, NULL), 0);
 	assert_int_equal(once(&c, "/who", text), 0);
 	c.archive = OTHER;
@@ -359,10 +359,10 @@ http_client__R25_goes_by_the_archive_and_not_by_host_or_time(void **state)
 	char text[200];
 
 	(void)state;
-	restart_as(&ours, "central." ARCHIVE, PKI_CENTRAL, IN_1970);
+	restart_as(&ours, "central." ARCHIVE, PKI_SERVER, IN_1970);
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 200);
-	restart_as(&ours, "central." ARCHIVE, PKI_CENTRAL, IN_2100);
+	restart_as(&ours, "central." ARCHIVE, PKI_SERVER, IN_2100);
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 200);
 	c.archive = OTHER;
@@ -370,10 +370,10 @@ http_client__R25_goes_by_the_archive_and_not_by_host_or_time(void **state)
 	assert_string_equal(text, "it is not the central of this archive");
 	c.archive = ""; /* own certificates: any name that the CA signed */
 	assert_int_equal(once(&c, "/who", text), 200);
-	restart_as(&ours, "north", PKI_SITE, NOW); /* a site with a server of its own */
+	restart_as(&ours, "north", PKI_BOTH, NOW); /* a site with a server of its own */
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 0);
-	restart_as(&theirs, "central." ARCHIVE, PKI_CENTRAL, NOW);
+	restart_as(&theirs, "central." ARCHIVE, PKI_SERVER, NOW);
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 0);
 }
@@ -395,14 +395,14 @@ http_client__R26_before_a_join_only_what_the_code_names_is_believed(void **state
 	c.pin = other;
 	assert_int_equal(once(&c, "/join", text), 0);
 	assert_string_equal(text, "it is not the central of this code");
-	restart_as(&ours, "north", PKI_CENTRAL, NOW); /* of the archive, and not its central */
+	restart_as(&ours, "north", PKI_SERVER, NOW); /* of the archive, and not its central */
 	c = config("");
 	c.archive = c.ca = "";
 	c.pin = pin;
 	assert_int_equal(once(&c, "/join", text), 0);
 	/* The name is right and the root is sent along, but another key signed. */
 	http_stop(server);
-	make_leaf("server", &theirs, "central." ARCHIVE, PKI_CENTRAL, NOW, &ours.pem);
+	make_leaf("server", &theirs, "central." ARCHIVE, PKI_SERVER, NOW, &ours.pem);
 	start();
 	c = config("");
 	c.archive = c.ca = "";
@@ -429,14 +429,14 @@ http_client__R25_a_change_of_the_ca_cuts_nobody_off(void **state)
 	buf_put(&both, ours.pem.data, ours.pem.len);
 	put("ca.pem", &both);
 	buf_put(&cross, new_ca.pem.data, new_ca.pem.len);
-	make_leaf("server", &new_ca, "central." ARCHIVE, PKI_CENTRAL, NOW, &cross);
+	make_leaf("server", &new_ca, "central." ARCHIVE, PKI_SERVER, NOW, &cross);
 	assert_int_equal(http_reload(server, NULL), 0);
 	c = config("north");
 	c.ca = path("old.pem");
 	assert_int_equal(once(&c, "/who", text), 200);
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 200);
-	make_leaf("south", &new_ca, "south", PKI_SITE, NOW, NULL);
+	make_leaf("south", &new_ca, "south", PKI_BOTH, NOW, NULL);
 	c = config("south");
 	c.site = "south";
 	assert_int_equal(once(&c, "/who", text), 200);
@@ -456,7 +456,7 @@ http_client__R25_reads_its_files_for_each_new_connection(void **state)
 	(void)state;
 	assert_int_equal(http_client_open(&client, &c, NULL), 0);
 	assert_int_equal(ask(client, "/who", text), 200);
-	make_leaf("north", &ours, "north", PKI_SITE, NOW, NULL);
+	make_leaf("north", &ours, "north", PKI_BOTH, NOW, NULL);
 	print_of("north.pem", hex);
 	assert_null(strstr(text, hex));
 	http_stop(server); /* ends its connection */
