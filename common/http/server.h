@@ -92,7 +92,7 @@ struct http_config {
 
 /* [http] and [tls], for both nodes. */
 const struct conf_row *http_rows(size_t *n);
-/* [tls]: its files, if there are any, can be read and belong together. */
+/* Certificate, key and CA can be read and belong together. */
 int http_check_files(const char *cert, const char *key, const char *ca, struct err *e);
 /* What they must be together; http_start says whether an address is only for loopback. */
 int http_check_settings(const struct conf *c, struct err *e);
