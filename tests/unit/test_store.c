@@ -334,7 +334,7 @@ store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 	stored_fini(&t);
 }
 
-/* Whole chunks go straight to the reader, parts of one through memory of its own: the same bytes. */
+/* Whole chunks go straight to the reader, parts of one through memory of its own: same bytes. */
 static void
 store_read__R13_gives_any_part_and_nothing_of_a_damaged_chunk(void **state)
 {
