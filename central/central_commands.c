@@ -129,11 +129,10 @@ text_status(struct buf *out, const struct snapshot *s)
 	char hex[ID128_HEX];
 
 	hex_of(s->epoch.b, ID128_SIZE, hex);
-	buf_printf(out,
-		   "central, epoch %s\n%llu images of %llu studies, %llu bytes, in %llu packs\n"
-		   "%llu variants, %llu revisions, %llu UIDs in conflict\n",
-		   hex, (unsigned long long)s->counts.instances,
-		   (unsigned long long)s->counts.studies, (unsigned long long)s->counts.bytes,
+	buf_printf(out, "central, epoch %s\n%llu images of %llu studies, ", hex,
+		   (unsigned long long)s->counts.instances, (unsigned long long)s->counts.studies);
+	buf_put_size(out, s->counts.bytes);
+	buf_printf(out, ", in %llu packs\n%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s->packs, (unsigned long long)s->counts.variants,
 		   (unsigned long long)s->counts.revisions,
 		   (unsigned long long)s->counts.conflicts);

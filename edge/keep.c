@@ -184,7 +184,8 @@ run_round(struct keep *k, unsigned down_to, uint64_t need, bool dark, struct rou
 	rc = free_studies(&r, err);
 	(void)pthread_mutex_unlock(&k->work_mu);
 	(void)pthread_mutex_lock(&k->mu);
-	k->young = r.n ? r.young : k->young;
+	if (r.n) /* by hand nothing had to go */
+		k->young = r.young && down_to;
 	(void)pthread_cond_broadcast(&k->freed);
 	(void)pthread_mutex_unlock(&k->mu);
 	if (r.n) {

@@ -295,10 +295,68 @@ text_central(struct buf *out, const struct status *s)
 			   (long long)(s->contact.skew_ms / 1000));
 }
 
+static void
+put_age(struct buf *out, uint64_t seconds)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *name;
+	} units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}, {1, "seconds"}};
+	size_t i = 0;
+
+	while (i < 3 && seconds < 3 * units[i].seconds)
+		i++;
+	buf_printf(out, "%llu %s", (unsigned long long)(seconds / units[i].seconds), units[i].name);
+}
+
+static void
+text_owed(struct buf *out, struct edge *e, const struct status *s)
+{
+	uint64_t last = s->ledger.seq, announced = s->contact.announced;
+
+	buf_printf(out, "owed: %llu images, ", (unsigned long long)s->owed.owed);
+	buf_put_size(out, s->owed.owed_bytes);
+	if (s->owed.owed) {
+		buf_puts(out, ", the oldest for ");
+		put_age(out, oldest_seconds(e, s));
+	}
+	buf_printf(out, "; parked: %llu; %llu ledger entries not acknowledged\n",
+		   (unsigned long long)s->owed.parked,
+		   (unsigned long long)(last > announced ? last - announced : 0));
+}
+
+static void
+text_cache(struct buf *out, const struct status *s)
+{
+	static const char *const level[] = {"", ": warning", ": ALARM"};
+
+	buf_printf(out, "%llu images of %llu studies, ", (unsigned long long)s->counts.instances,
+		   (unsigned long long)s->counts.studies);
+	buf_put_size(out, s->counts.bytes);
+	buf_printf(out, "; cache %llu %% of ",
+		   (unsigned long long)(s->space.limit ? s->space.used * 100 / s->space.limit : 0));
+	buf_put_size(out, s->space.limit);
+	buf_puts(out, " full");
+	if (s->space.limit < s->space.quota) {
+		buf_puts(out, ": the disk has no more, [data] quota is ");
+		buf_put_size(out, s->space.quota);
+	}
+	buf_puts(out, "\n");
+	if (s->keep.rate_known)
+		buf_printf(
+			out, "room for %.0f hours at the last day's rate, %.0f without central%s\n",
+			s->keep.hours_left, s->keep.hours_left_dark, level[keep_level(&s->keep)]);
+	if (full(s))
+		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
+	if (s->hold)
+		buf_puts(out, "eviction is on hold\n");
+	if (s->keep.young)
+		buf_puts(out, "own young studies had to go: the cache is too small\n");
+}
+
 int
 status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 {
-	static const char *const level[] = {"", ": warning", ": ALARM"};
 	struct status s;
 	int rc = collect(e, &s, err);
 
@@ -307,34 +365,10 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	*person = needs_a_person(&s);
 	buf_printf(out, "edge %s\n", e->site);
 	text_central(out, &s);
-	buf_printf(out,
-		   "%llu images of %llu studies, %llu bytes; cache %llu %% of %llu MiB full\n"
-		   "owed: %llu images, %llu bytes, the oldest for %llu s; parked: %llu; "
-		   "%llu ledger entries not acknowledged\n"
-		   "%llu variants, %llu revisions, %llu UIDs in conflict\n",
-		   (unsigned long long)s.counts.instances, (unsigned long long)s.counts.studies,
-		   (unsigned long long)s.counts.bytes,
-		   (unsigned long long)(s.space.limit ? s.space.used * 100 / s.space.limit : 0),
-		   (unsigned long long)(s.space.limit >> 20), (unsigned long long)s.owed.owed,
-		   (unsigned long long)s.owed.owed_bytes, (unsigned long long)oldest_seconds(e, &s),
-		   (unsigned long long)s.owed.parked,
-		   (unsigned long long)(s.ledger.seq > s.contact.announced
-						? s.ledger.seq - s.contact.announced
-						: 0),
+	text_cache(out, &s);
+	text_owed(out, e, &s);
+	buf_printf(out, "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
 		   (unsigned long long)s.counts.conflicts);
-	if (s.keep.rate_known)
-		buf_printf(out,
-			   "room for %.0f hours at the last day's rate, %.0f without central%s\n",
-			   s.keep.hours_left, s.keep.hours_left_dark, level[keep_level(&s.keep)]);
-	if (s.space.limit < s.space.quota)
-		buf_printf(out, "the disk has no more room: [data] quota is %llu MiB\n",
-			   (unsigned long long)(s.space.quota >> 20));
-	if (full(&s))
-		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
-	if (s.hold)
-		buf_puts(out, "eviction is on hold\n");
-	if (s.keep.young)
-		buf_puts(out, "own young studies had to go: the cache is too small\n");
 	return 0;
 }

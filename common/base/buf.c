@@ -97,6 +97,22 @@ buf_printf(struct buf *b, const char *fmt, ...)
 }
 
 void
+buf_put_size(struct buf *b, uint64_t bytes)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+	double v = (double)bytes / 1024;
+	size_t i = 0;
+
+	if (bytes < 1024) {
+		buf_printf(b, "%llu bytes", (unsigned long long)bytes);
+		return;
+	}
+	for (; v >= 1023.95 && i < 3; i++)
+		v /= 1024;
+	buf_printf(b, "%.1f %s", v, units[i]);
+}
+
+void
 buf_put_u8(struct buf *b, unsigned v)
 {
 	unsigned char c = (unsigned char)v;

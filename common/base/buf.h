@@ -33,6 +33,8 @@ unsigned char *buf_reserve(struct buf *b, size_t n);
 void buf_put(struct buf *b, const void *p, size_t n);
 void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* For a person: 812 bytes, 3.4 MiB, 1.2 TiB. */
+void buf_put_size(struct buf *b, uint64_t bytes);
 void buf_put_u8(struct buf *b, unsigned v);
 /* little endian */
 void buf_put_u16(struct buf *b, unsigned v);

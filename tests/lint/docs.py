@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What the documents name exists: tests in README's table of promises, files behind links, a README per folder."""
+import errno
 import os
 import re
 import sys
@@ -50,6 +51,20 @@ def promises(wrong):
     return len(table)
 
 
+def said(wrong):
+    """What RECOVERY.md lets a program say, a program says (or the system: what is no sentence of ours)."""
+    spoken = ""
+    for path in files("*.c"):
+        with open(path, encoding="utf-8") as f:
+            spoken += re.sub(r'"\s*"', "", f.read())
+    with open("deploy/RECOVERY.md", encoding="utf-8") as f:
+        rows = f.read().split("\n| it says | it means |\n")[1].split("\n\n")[0].splitlines()[1:]
+    for row in rows:
+        text = row.split("|")[1].strip()
+        if text not in spoken and text != os.strerror(errno.EACCES):
+            wrong.append(f"deploy/RECOVERY.md: nobody says '{text}'")
+
+
 def paths_named(wrong):
     """Whatever a document names by a path with a slash and a known ending is there."""
     for path in files("*.md"):
@@ -75,6 +90,7 @@ def main():
     wrong = []
     count = promises(wrong)
     paths_named(wrong)
+    said(wrong)
     folders(wrong)
     for line in wrong:
         print(line)

@@ -239,6 +239,9 @@ def keep__hold_pin_and_evict_by_hand():
             raise nodes.Failed(f"R20: {out[-200:]}")
         edge.command("refill")
         g.served(edge, a)
+        edge.command("evict")
+        expect("here", edge.status()["cache"]["instances"], 0)
+        expect("nothing had to go", edge.command("status", ok=None)[0], 0)
         edge.command("retry")
         edge.command("reload")
 

@@ -80,6 +80,29 @@ fault_hit__ends_the_process_when_told(void **state)
 }
 
 static void
+buf_put_size__is_short_and_has_its_unit(void **state)
+{
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	buf_put_size(&b, 0);
+	buf_puts(&b, ", ");
+	buf_put_size(&b, 1023);
+	buf_puts(&b, ", ");
+	buf_put_size(&b, 1024);
+	buf_puts(&b, ", ");
+	buf_put_size(&b, (UINT64_C(1) << 20) - 1); /* never 1024.0 of the smaller one */
+	buf_puts(&b, ", ");
+	buf_put_size(&b, UINT64_C(5) << 39);
+	buf_puts(&b, ", ");
+	buf_put_size(&b, UINT64_C(3) << 50);
+	buf_put_u8(&b, 0);
+	assert_string_equal((const char *)b.data, "0 bytes, 1023 bytes, 1.0 KiB, 1.0 MiB, 2.5 TiB, "
+						  "3072.0 TiB");
+	buf_fini(&b);
+}
+
+static void
 buf_put__reads_back_in_both_orders(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -250,6 +273,7 @@ main(void)
 		cmocka_unit_test(fault_hit__fails_the_nth_time_only),
 		cmocka_unit_test(fault_hit__ends_the_process_when_told),
 		cmocka_unit_test(buf_put__reads_back_in_both_orders),
+		cmocka_unit_test(buf_put_size__is_short_and_has_its_unit),
 		cmocka_unit_test(sha256__is_sha256_however_it_is_fed),
 		cmocka_unit_test(clock_rfc3339__is_utc_and_empty_when_unknown),
 		cmocka_unit_test(rng_seeded__repeats_itself),
