@@ -233,6 +233,9 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 		note_failed(r, t);
 		return 0;
 	}
+	/* While this one is sent, the disk reads the next. */
+	if (t + 1 < r->t.all + r->t.n && t[1].here)
+		store_read_expect(r->c->store, t[1].oid);
 	memset(&o, 0, sizeof(o));
 	o.sop_class = t->sop_class;
 	o.sop_instance = t->sop_instance;

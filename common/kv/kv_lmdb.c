@@ -17,7 +17,13 @@
 #include "common/kv/changes.h"
 #include "common/os/file.h"
 
-enum { MAX_TABLES = 64, PAGE = 4096, STILLBORN_PAGE = 4096, STILLBORN_MAX = 65536 };
+enum {
+	MAX_TABLES = 64,
+	PAGE = 4096,
+	STILLBORN_PAGE = 4096,
+	STILLBORN_MAX = 65536,
+	LOOK_PAGES = 512 /* whose presence is asked for at once */
+};
 
 struct kv {
 	MDB_env *env;
@@ -142,9 +148,14 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		kv_close(kv);
 		return ERR_LOCAL;
 	}
-	/* NOTLS: a read transaction belongs to the work, not to the thread that began it. */
+	/*
+	 * NOTLS: a read transaction belongs to the work, not to the thread that began it.
+	 * NORDAHEAD: index pages lie scattered among the bytes of images; else the kernel reads
+	 * megabytes around each one. Large values are asked for as a whole (kv_load).
+	 */
 	if (!rc)
-		rc = mdb_env_open(kv->env, c->dir, MDB_NOTLS | (c->read_only ? MDB_RDONLY : 0),
+		rc = mdb_env_open(kv->env, c->dir,
+				  MDB_NOTLS | MDB_NORDAHEAD | (c->read_only ? MDB_RDONLY : 0),
 				  0600);
 	if (rc) {
 		rc = failed(e, rc, "mdb_env_open");
@@ -275,14 +286,32 @@ kv_get(struct kv_txn *t, unsigned table, struct kv_slice key, struct kv_slice *v
 	return 0;
 }
 
+static bool
+in_memory(void *first, size_t n)
+{
+	unsigned char there[LOOK_PAGES];
+	size_t pages = (n + PAGE - 1) / PAGE;
+
+	/* Only the lowest bit has a meaning. */
+	if (pages > LOOK_PAGES || mincore(first, n, there))
+		return false;
+	while (pages > 0 && there[pages - 1] & 1)
+		pages--;
+	return pages == 0;
+}
+
 void
 kv_load(struct kv_slice value, bool later)
 {
-	uintptr_t first = (uintptr_t)value.p / PAGE * PAGE;
+	uintptr_t start = (uintptr_t)value.p / PAGE * PAGE;
+	size_t n = (uintptr_t)value.p + value.n - start;
+	void *first = (void *)start;
 
-	/* A hint: what it did not bring, or cannot on an old kernel, comes as it is read. */
-	(void)madvise((void *)first, (uintptr_t)value.p + value.n - first,
-		      later ? MADV_WILLNEED : MADV_POPULATE_READ);
+	/* Hints: what they did not bring, or cannot on an old kernel, comes as it is read. */
+	if (!in_memory(first, n))
+		(void)madvise(first, n, MADV_WILLNEED);
+	if (!later)
+		(void)madvise(first, n, MADV_POPULATE_READ);
 }
 
 static int

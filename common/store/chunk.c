@@ -153,6 +153,7 @@ chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uin
 			       (unsigned long long)id);
 	if (rc)
 		return rc;
+	kv_load(v, false);
 	if (!chunk_parse(v.p, v.n, &c) || c.id != id || c.number != number)
 		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu fails its check", number,
 			       (unsigned long long)id);
@@ -176,13 +177,13 @@ chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struc
 }
 
 void
-chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later)
+chunk_expect(struct store_tx *tx, uint64_t id, uint32_t number)
 {
 	unsigned char key[12];
 	struct kv_slice v;
 
 	if (!kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), &v, NULL))
-		kv_load(v, later);
+		kv_load(v, true);
 }
 
 int

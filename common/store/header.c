@@ -249,6 +249,8 @@ read_record(struct store_header *out, struct store *s, uint64_t oid, bool *found
 		rc = ERR_ABSENT;
 	if (!rc && out->version.location == VERSION_CHUNKS) {
 		rc = kv_get(tx->txn, T_HEADER, be64_key(key, out->version.bytes), &value, e);
+		if (!rc)
+			kv_load(value, false);
 		*found = !rc && decode(out, value.p, value.n);
 		rc = rc == ERR_ABSENT ? 0 : rc;
 	}

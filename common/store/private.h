@@ -113,8 +113,8 @@ int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p,
 	      struct err *e);
 /* The first chunk, just written in this very transaction: nothing is checked. */
 int chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e);
-/* This chunk is read now, or soon: brings it into memory. None there: nothing happens. */
-void chunk_load(struct store_tx *tx, uint64_t id, uint32_t number, bool later);
+/* This chunk is read soon: the disk may begin. None there: nothing happens. */
+void chunk_expect(struct store_tx *tx, uint64_t id, uint32_t number);
 /* Deletes chunks of id, at most `most` bytes; *freed of them; *done when none is left. */
 int chunk_delete(struct store_tx *tx, uint64_t id, uint64_t most, uint64_t *freed, bool *done,
 		 struct err *e);

@@ -48,6 +48,20 @@ store_read_close(struct store_reader *r)
 	free(r);
 }
 
+void
+store_read_expect(struct store *s, uint64_t oid)
+{
+	struct store_tx *tx;
+	struct version v;
+
+	if (store_begin_read(&tx, s, NULL))
+		return;
+	if (!store_version(tx, oid, &v, NULL) && v.state == VERSION_HERE &&
+	    v.location == VERSION_CHUNKS)
+		chunk_expect(tx, v.bytes, 0);
+	store_end_read(tx);
+}
+
 const struct version *
 store_read_version(const struct store_reader *r)
 {
@@ -91,8 +105,7 @@ copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *t
 
 	/* While this one is checked and sent, the disk reads the next. */
 	if ((number + 1) * (uint64_t)r->v.chunk_payload < r->v.size)
-		chunk_load(tx, r->v.bytes, number + 1, true);
-	chunk_load(tx, r->v.bytes, number, false);
+		chunk_expect(tx, r->v.bytes, number + 1);
 	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
 	if (!rc && to && n != payload_of(r, number))
 		rc = err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu has another length",

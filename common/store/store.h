@@ -236,6 +236,8 @@ int store_set_current(struct store_tx *tx, uint64_t oid, const struct index_sets
 /* ERR_ABSENT when the bytes are not here. */
 int store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct err *e);
 void store_read_close(struct store_reader *r); /* NULL is fine */
+/* A hint: this version is read next. The disk begins with it, nobody waits. */
+void store_read_expect(struct store *s, uint64_t oid);
 /* Bytes of the canonical file; checked before they are handed out (R13), no transaction is
  * open afterwards. *got < n only at the end of the object. */
 int store_read(struct store_reader *r, uint64_t offset, void *buf, size_t n, size_t *got,
