@@ -40,6 +40,7 @@ enum {
 	/* The file is made longer in steps, while nobody wants anything: */
 	GROW_STEP = 4 * 1024 * 1024,
 	GROW_PAUSE_US = 10000,
+	FULL_PERCENT = 80,	 /* of the quota in use: all of the file is made ready */
 	SETTLE_AGAIN_US = 100000 /* after a commit that failed      */
 };
 
@@ -550,18 +551,24 @@ chores(struct committer *c)
 	}
 }
 
-/* Between two transactions, while nothing waits: writing into new blocks is slow, and a disk that
- * fills up meanwhile is found out here and not in a commit. */
+/*
+ * Between two transactions, while nothing waits: writing into new blocks is slow, and a disk that
+ * fills up meanwhile is found out here and not in a commit. A cache that begins to be full gets
+ * the whole of its file: pages that become free are of other sizes than what comes, so that the
+ * file would go on growing for many turnovers, by a tenth in all.
+ */
 static void
 grow(struct committer *c)
 {
 	struct err e = ERR_INIT;
-	uint64_t limit = c->s->c.quota;
+	uint64_t limit = c->s->c.quota, ahead = c->s->c.ahead;
 
 	c->growing = false;
-	if (!c->s->c.ahead || !limit || store_admit(c->s, 2 * (uint64_t)GROW_STEP, NULL))
+	if (!ahead || !limit || !space_grows(c->s, GROW_STEP))
 		return;
-	if (kv_grow(c->s->kv, c->s->c.ahead, limit, GROW_STEP, &c->growing, &e))
+	if (atomic_load(&c->s->used) >= limit / 100 * FULL_PERCENT)
+		ahead = limit;
+	if (kv_grow(c->s->kv, ahead, limit, GROW_STEP, &c->growing, &e))
 		log_err(LOG_WARN, "store.grow", &e);
 }
 

@@ -138,6 +138,8 @@ int header_delete(struct store_tx *tx, uint64_t id, struct err *e);
 /* --- room (space.c) --- */
 /* Reads how many bytes of the map are in use, after a commit. */
 void space_measure(struct store *s, struct kv_txn *txn);
+/* May the file become so much longer? The reserve of the disk stays free. */
+bool space_grows(struct store *s, uint64_t bytes);
 /* The chunks of id are to be deleted: part of the caller's transaction (R12). */
 int space_drop(struct store_tx *tx, uint64_t id, uint64_t bytes, struct err *e);
 /* One step of the clean-up of dropped and orphaned chunks; false: nothing left to do. */

@@ -92,6 +92,14 @@ store_admit(struct store *s, uint64_t bytes, struct err *e)
 	return 0;
 }
 
+bool
+space_grows(struct store *s, uint64_t bytes)
+{
+	uint64_t limit = disk_limit(s), file = kv_file_bytes(s->kv);
+
+	return limit > file && limit - file >= bytes + STORE_DISK_RESERVE;
+}
+
 int
 space_drop(struct store_tx *tx, uint64_t id, uint64_t bytes, struct err *e)
 {

@@ -33,6 +33,7 @@ stored_open(struct stored *t, struct err *e)
 	c.quota = t->quota;
 	c.buffers = t->buffers;
 	c.journal = t->journal;
+	c.ahead = t->ahead;
 	c.map_bytes = (uint64_t)1 << 30;
 	c.clock = &t->clock.c;
 	return store_open(&t->s, &c, e);

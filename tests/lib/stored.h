@@ -21,6 +21,7 @@ struct stored {
 	uint64_t quota;
 	uint64_t buffers; /* 0: the default; taken by stored_open */
 	uint64_t journal; /* 0: none; the same                    */
+	uint64_t ahead;	  /* 0: none; the same                    */
 	struct clock_manual clock;
 	struct store *s;
 };

@@ -164,6 +164,60 @@ put_refilled(struct store *s, const char *study, const char *uid, int64_t age_ms
 }
 
 /* A new edge is younger than what it gets back: the oldest goes first all the same. */
+/* Object number n: 1 to 5 MiB, of no two sizes alike. */
+static uint64_t
+put_number(struct stored *t, unsigned n)
+{
+	char uid[24];
+	struct recipe r = {"1.2.3", uid, NULL, NULL, 7, (n % 5 + 1) * MIB - n * 10007 % 900000};
+	struct store_verdict v;
+	struct err e = ERR_INIT;
+	struct made m;
+
+	(void)snprintf(uid, sizeof(uid), "1.2.3.%u", n);
+	made_init(&m, &r);
+	assert_int_equal(stored_put(t->s, &m, "a", &v, &e), 0);
+	made_fini(&m);
+	return v.oid;
+}
+
+/* Where free pages are of other sizes than what comes, the file is long enough already. */
+static void
+store_commit__R12_a_cache_that_is_full_has_all_of_its_file(void **state)
+{
+	enum { FILL = 20, TURN = 40 };
+	const struct timespec tick = {0, 1000000};
+	uint64_t oids[FILL + TURN];
+	struct recipe small = {"1.2.3", "1.2.4", NULL, NULL, 7, 100};
+	struct store_verdict v;
+	struct err e = ERR_INIT;
+	struct stored t;
+	struct made m;
+	unsigned n;
+
+	(void)state;
+	stored_init(&t, 64 * MIB);
+	store_close(t.s);
+	t.ahead = 2 * MIB;
+	t.journal = 2 * MIB;
+	assert_int_equal(stored_open(&t, &e), 0);
+	for (n = 0; n < FILL; n++)
+		oids[n] = put_number(&t, n);
+	made_init(&m, &small);
+	assert_int_equal(stored_put(t.s, &m, "a", &v, &e), 0);
+	made_fini(&m);
+	for (n = 0; n < 20000 && kv_file_bytes(t.s->kv) < 64 * MIB; n++)
+		(void)nanosleep(&tick, NULL);
+	assert_int_equal(kv_file_bytes(t.s->kv), 64 * MIB);
+	for (n = FILL; n < FILL + TURN; n++) {
+		assert_int_equal(stored_drop(t.s, oids[n - FILL], &e), 0);
+		stored_settle(t.s);
+		oids[n] = put_number(&t, n);
+		assert_int_equal(kv_file_bytes(t.s->kv), 64 * MIB);
+	}
+	stored_fini(&t);
+}
+
 static void
 store_candidates__R11_refilled_studies_rank_by_their_first_receipt(void **state)
 {
@@ -270,6 +324,7 @@ main(void)
 		cmocka_unit_test(store_spool__R12_what_could_not_be_dropped_goes_within_seconds),
 		cmocka_unit_test(store_admit__R12_asks_the_disk_after_its_opener_has_gone),
 		cmocka_unit_test(store_open__R12_a_lowered_quota_has_its_reserve_still),
+		cmocka_unit_test(store_commit__R12_a_cache_that_is_full_has_all_of_its_file),
 		cmocka_unit_test(
 			store_candidates__R11_refilled_studies_rank_by_their_first_receipt),
 		cmocka_unit_test(
