@@ -14,8 +14,8 @@ enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 const char *const *
 catalogue_tables(unsigned *n)
 {
-	static const char *const tables[] = {"state",	 "site", "announced", "claim",
-					     "holdings", "pack", "upload",    "decision"};
+	static const char *const tables[] = {"state", "site",	"announced", "claim", "holdings",
+					     "pack",  "upload", "decision",  "member"};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

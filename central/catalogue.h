@@ -10,6 +10,7 @@
  *	pack      pack id (32)               sync.PackRow
  *	upload    pack id (32)               durable bytes (u64 LE)
  *	decision  digest (32)                1: withdrawn (R15)
+ *	member    name                       sync.MemberRow (members.h)
  *
  * Everything here follows from the log's records, applied in their order, and the
  * packs that lie in the vault: `rebuild` does just that.

@@ -9,7 +9,9 @@
 #include "central/certificates.h"
 #include "central/clog.h"
 #include "central/central_commands.h"
+#include "central/gate.h"
 #include "central/intake.h"
+#include "central/join.h"
 #include "central/reconcile.h"
 #include "central/release.h"
 #include "central/record.h"
@@ -261,10 +263,14 @@ close_archive(struct central *c)
 static int
 open_certificates(struct central *c, struct err *e)
 {
+	int rc;
+
 	if (!c->identity.by_init || conf_string(c->conf, "tls", NULL, "cert")[0])
 		return 0;
-	return certificates_open(&c->certificates, c->dir, &c->identity.id, clock_wall(c->clock),
-				 e);
+	rc = joins_new(&c->joins, c->conf, e);
+	return rc ? rc
+		  : certificates_open(&c->certificates, c->dir, &c->identity.id,
+				      clock_wall(c->clock), e);
 }
 
 int
@@ -311,6 +317,7 @@ central_close(struct central *c)
 {
 	close_archive(c);
 	certificates_close(c->certificates);
+	joins_free(c->joins);
 	if (c->lock >= 0)
 		file_close(c->lock);
 	conf_free(c->conf);
@@ -328,9 +335,9 @@ central_close(struct central *c)
 static void
 stop_services(struct central *c)
 {
-	dimse_node_stop(&c->dicom);
-	http_stop(c->http);
+	http_stop(c->http); /* first: its handlers write to the audit log of the DICOM side */
 	c->http = NULL;
+	dimse_node_stop(&c->dicom);
 	uploads_free(c->uploads);
 	c->uploads = NULL;
 }
@@ -345,12 +352,12 @@ copy_damaged(void *arg, uint64_t oid)
 		log_err(LOG_ERROR, "retrieve.damaged", &e);
 }
 
-/* HTTP, then DICOM; ctl is open already. */
+/* DICOM, then HTTP; ctl is open already. */
 static int
 start_services(struct central *c, struct err *e)
 {
 	const char *listen[LISTEN_MAX];
-	struct http_config hc = {.node = c, .allowed = intake_allowed, .clock = c->clock};
+	struct http_config hc = {.node = c, .allowed = gate_allowed, .clock = c->clock};
 	struct dimse_node_config dc = {.conf = c->conf,
 				       .dir = c->dir,
 				       .store = c->store,
@@ -367,9 +374,9 @@ start_services(struct central *c, struct err *e)
 		hc.ca = certificates_ca(c->certificates);
 	}
 	if (!rc)
-		rc = http_start(&c->http, &hc, e);
-	if (!rc)
 		rc = dimse_node_start(&c->dicom, &dc, e);
+	if (!rc)
+		rc = http_start(&c->http, &hc, e);
 	return rc;
 }
 

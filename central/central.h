@@ -28,6 +28,7 @@ struct conf;
 struct ctl;
 struct err;
 struct http_server;
+struct joins;
 struct store;
 struct uploads;
 struct vault;
@@ -42,6 +43,7 @@ struct central {
 	int lock;
 	struct identity identity;
 	struct certificates *certificates; /* of an archive with a CA of its own; else NULL */
+	struct joins *joins;		   /* likewise */
 	struct store *store;
 	struct vault *vault;
 	struct clog *log;

@@ -6,9 +6,10 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/central_settings.h"
+#include "central/join.h"
 #include "central/loss.h"
-#include "central/record.h"
-#include "central/tally.h"
+#include "central/site_commands.h"
+#include "central/sites.h"
 #include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -20,7 +21,6 @@
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/store/differences.h"
-#include "proto/sync.pb-c.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20 };
 
@@ -42,8 +42,8 @@ say(struct asked *a, const char *text)
 struct snapshot {
 	struct id128 epoch;
 	struct store_counts counts;
-	uint64_t packs;
-	struct tally sites;
+	uint64_t packs, failed_joins;
+	struct sites sites;
 };
 
 static int
@@ -61,8 +61,9 @@ snapshot(struct central *c, struct snapshot *s, struct err *e)
 	if (!rc)
 		rc = pack_row_count(tx, &s->packs, e);
 	if (!rc)
-		rc = tally_make(&s->sites, tx, e);
+		rc = sites_make(&s->sites, tx, e);
 	store_end_read(tx);
+	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
 	return rc;
 }
 
@@ -71,56 +72,10 @@ needs_a_person(const struct snapshot *s)
 {
 	size_t i;
 
-	for (i = 0; i < s->sites.n; i++)
-		if (s->sites.rows[i].of[TALLY_LOST])
+	for (i = 0; i < s->sites.tally.n; i++)
+		if (s->sites.tally.rows[i].of[TALLY_LOST])
 			return true;
-	return s->counts.conflicts > 0;
-}
-
-static void
-json_sites(struct json *j, const char *key, const struct tally *t)
-{
-	size_t i, k;
-
-	json_open(j, key, '[');
-	for (i = 0; i < t->n; i++) {
-		const struct tally_row *r = &t->rows[i];
-
-		json_open(j, NULL, '{');
-		json_text(j, "name", r->site.site);
-		json_id(j, "incarnation", &r->site.incarnation);
-		json_bool(j, "closed", r->site.closed);
-		json_count(j, "known", r->known);
-		for (k = 0; k < TALLY_STATES; k++)
-			json_count(j, tally_name((enum tally_state)k), r->of[k]);
-		json_count(j, "ledger_seq", r->site.head.seq);
-		json_time(j, "last_contact", r->site.contact_ms);
-		json_close(j, '}');
-	}
-	json_close(j, ']');
-}
-
-static void
-text_sites(struct buf *out, const struct tally *t)
-{
-	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
-	size_t i;
-
-	buf_printf(out, "%-16s %-32s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarnation",
-		   "state", "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
-	for (i = 0; i < t->n; i++) {
-		const struct tally_row *r = &t->rows[i];
-
-		hex_of(r->site.incarnation.b, ID128_SIZE, hex);
-		clock_rfc3339(r->site.contact_ms, when);
-		buf_printf(out, "%-16s %s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
-			   r->site.site, hex, r->site.closed ? "closed" : "live",
-			   (unsigned long long)r->known, (unsigned long long)r->of[TALLY_HELD],
-			   (unsigned long long)r->of[TALLY_OWED],
-			   (unsigned long long)r->of[TALLY_LOST],
-			   (unsigned long long)r->of[TALLY_WITHDRAWN],
-			   (unsigned long long)r->site.head.seq, when);
-	}
+	return s->counts.conflicts > 0 || sites_need_a_person(&s->sites);
 }
 
 static void
@@ -136,7 +91,10 @@ text_status(struct buf *out, const struct snapshot *s)
 		   (unsigned long long)s->packs, (unsigned long long)s->counts.variants,
 		   (unsigned long long)s->counts.revisions,
 		   (unsigned long long)s->counts.conflicts);
-	text_sites(out, &s->sites);
+	if (s->failed_joins)
+		buf_printf(out, "%llu failed tries to join since the start\n",
+			   (unsigned long long)s->failed_joins);
+	sites_text_numbers(out, &s->sites);
 }
 
 static void
@@ -155,7 +113,8 @@ json_status(struct buf *out, const struct snapshot *s)
 	json_count(&j, "variants", s->counts.variants);
 	json_count(&j, "revisions", s->counts.revisions);
 	json_count(&j, "conflicts", s->counts.conflicts);
-	json_sites(&j, "sites", &s->sites);
+	json_count(&j, "failed_joins", s->failed_joins);
+	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
 }
@@ -175,7 +134,7 @@ status(struct asked *a)
 	else
 		text_status(&out, &s);
 	code = needs_a_person(&s) ? COMMAND_PERSON : COMMAND_OK;
-	tally_free(&s.sites);
+	sites_free(&s.sites);
 	return command_give(a, &out, code);
 }
 
@@ -186,42 +145,38 @@ sites(struct asked *a)
 	struct err e = ERR_INIT;
 	struct snapshot s;
 	struct json j;
+	int code;
 
 	if (snapshot(a->node, &s, &e))
 		return command_failed(a, &e);
 	if (given(a, "--json")) {
 		json_init(&j, &out);
-		json_sites(&j, NULL, &s.sites);
+		sites_json(&j, NULL, &s.sites);
 		buf_puts(&out, "\n");
 	} else {
-		text_sites(&out, &s.sites);
+		sites_text(&out, &s.sites);
 	}
-	tally_free(&s.sites);
-	return command_give(a, &out, COMMAND_OK);
+	code = sites_need_a_person(&s.sites) ? COMMAND_PERSON : COMMAND_OK;
+	sites_free(&s.sites);
+	return command_give(a, &out, code);
 }
 
 /* --- the others --- */
 
-/* 0 when the site ever came. */
+/* 0 when the site ever came, or somebody decided about it. */
 static int
 known_site(struct asked *a, const char *name, struct err *e)
 {
 	struct central *c = a->node;
 	struct store_tx *tx;
-	struct tally t;
 	bool known = false;
-	size_t i;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
 		return rc;
-	rc = tally_sites(&t, tx, e);
+	rc = sites_know(tx, name, &known, e);
 	store_end_read(tx);
-	for (i = 0; !rc && i < t.n; i++)
-		known = known || strcmp(t.rows[i].site.site, name) == 0;
-	if (!rc)
-		tally_free(&t);
-	return rc || known ? rc : err_set(e, ERR_ABSENT, 0, "no site %s; see `sites`", name);
+	return rc || known ? rc : err_set(e, ERR_ABSENT, 0, "no site %.64s; see `sites`", name);
 }
 
 static int
@@ -265,25 +220,6 @@ conflicts(struct asked *a)
 		return command_failed(a, &e);
 	}
 	return command_give(a, &out, n ? COMMAND_PERSON : COMMAND_OK);
-}
-
-static int
-site_lost(struct asked *a)
-{
-	struct err e = ERR_INIT;
-	struct buf out = BUF_INIT;
-
-	if (strcmp(a->words[1], "lost") != 0) {
-		command_complain(a, "site lost NAME");
-		return COMMAND_USAGE;
-	}
-	if (known_site(a, a->words[2], &e) ||
-	    record_decision(a->node, SYNC__DECISION_KIND__DECISION_CLOSE, a->words[2], NULL,
-			    "site lost", &e))
-		return command_failed(a, &e);
-	buf_printf(&out, "%s is closed; `loss --site %s` lists what it had not sent\n", a->words[2],
-		   a->words[2]);
-	return command_give(a, &out, COMMAND_OK);
 }
 
 static int
@@ -367,7 +303,10 @@ static const struct command commands[] = {
 	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
 	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
 	 conflicts},
-	{"site", 3, 3, " ", "site lost NAME", false, false, site_lost},
+	{"site", 3, 4, " --rejoin --abandon ", site_commands_usage, false, false,
+	 site_commands_site},
+	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
+	 false, false, site_commands_ca},
 	{"verify", 1, 1, " ", "verify", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

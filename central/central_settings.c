@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "central/join.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dimse/node.h"
@@ -45,6 +46,8 @@ central_settings_rows(size_t *n)
 	rows = dimse_rows(&more);
 	add(all, n, rows, more);
 	rows = http_rows(&more);
+	add(all, n, rows, more);
+	rows = join_rows(&more);
 	add(all, n, rows, more);
 	rows = peers_rows(&more);
 	add(all, n, rows, more);

@@ -6,11 +6,14 @@
 #include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/certificates.h"
+#include "central/members.h"
 #include "central/record.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/http/server.h"
 #include "proto/message.h"
 #include "proto/receiver.h"
 #include "proto/sync.pb-c.h"
@@ -100,6 +103,35 @@ find_site(struct central *c, const char *site, const struct id128 *incarnation,
 	return rc;
 }
 
+/* R25: past half its life by central's clock, or the bundle is not the one that the edge has. */
+static int
+should_renew(struct central *c, const struct http_request *rq, const Sync__HelloRequest *m,
+	     bool *out, struct err *e)
+{
+	struct pki_certificate life = {.name = ""};
+	unsigned char digest[SHA256_SIZE];
+	struct member row;
+	struct store_tx *tx;
+	int rc;
+
+	*out = false;
+	if (!c->certificates || !rq->certified)
+		return 0;
+	rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = member_get(tx, rq->site, &row, e);
+	store_end_read(tx);
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	life.from_ms = row.from_ms;
+	life.until_ms = row.until_ms;
+	certificates_bundle(c->certificates, NULL, digest);
+	*out = rq->late || pki_half_over(&life, clock_wall(c->clock)) ||
+	       (m->ca.len == SHA256_SIZE && memcmp(m->ca.data, digest, SHA256_SIZE) != 0);
+	return 0;
+}
+
 static void
 fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct id128 *epoch)
 {
@@ -116,13 +148,15 @@ fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct i
 }
 
 int
-hello_answer(struct central *c, const char *site, const void *body, size_t n, struct buf *out,
-	     struct err *e)
+hello_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e)
 {
-	Sync__HelloRequest *m = message_read(&sync__hello_request__descriptor, body, n, e);
+	Sync__HelloRequest *m =
+		message_read(&sync__hello_request__descriptor, rq->body, rq->body_n, e);
+	const char *site = rq->site;
 	Sync__HelloAnswer a = SYNC__HELLO_ANSWER__INIT;
 	struct touching t = {c, {.site = ""}, 0};
 	struct id128 incarnation, epoch;
+	bool renew = false;
 	int rc = 0;
 
 	if (!m)
@@ -139,8 +173,11 @@ hello_answer(struct central *c, const char *site, const void *body, size_t n, st
 		rc = check_receipt(c, m, &t.row, &t.receipts, e);
 	if (!rc)
 		rc = store_commit(c->store, touch, &t, e);
+	if (!rc)
+		rc = should_renew(c, rq, m, &renew, e);
 	if (!rc) {
 		fill(c, &a, &t, &epoch);
+		a.renew = renew;
 		message_pack(out, &a.base);
 	}
 	message_free(m);

@@ -6,13 +6,11 @@
 #ifndef SALAMANDER_CENTRAL_HELLO_H
 #define SALAMANDER_CENTRAL_HELLO_H
 
-#include <stddef.h>
-
 struct buf;
 struct central;
 struct err;
+struct http_request;
 
-int hello_answer(struct central *c, const char *site, const void *body, size_t n, struct buf *out,
-		 struct err *e);
+int hello_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e);
 
 #endif

@@ -7,7 +7,9 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/gate.h"
 #include "central/hello.h"
+#include "central/join.h"
 #include "central/record.h"
 #include "central/release.h"
 #include "central/serve_refill.h"
@@ -31,7 +33,6 @@ enum {
 	HOLDINGS_MAX = 16 << 20,
 	ENTRIES_MAX = 4096, /* of a ledger, per request */
 	PLACES_MAX = 64,    /* packs in one HEAD */
-	RIGHT_SYNC = 1
 };
 
 static void
@@ -226,6 +227,8 @@ holdings(void *node, struct http_request *rq, struct http_answer *out, struct er
 			m.count = 0;
 		else if (!rc && m.count > site.head.seq - ask->first + 1)
 			m.count = site.head.seq - ask->first + 1;
+		if (!rc && strcmp(site.site, rq->site) != 0)
+			rc = err_set(e, ERR_PEER, 0, "another site's ledger");
 		if (!rc)
 			rc = holdings_read(tx, &incarnation, m.first, m.count, &bits, e);
 		store_end_read(tx);
@@ -348,7 +351,7 @@ drop(void *node, struct http_request *rq, struct http_answer *out, struct err *e
 static int
 hello(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	int rc = hello_answer(node, rq->site, rq->body, rq->body_n, &out->body, e);
+	int rc = hello_answer(node, rq, &out->body, e);
 
 	say_epoch(node, out);
 	return rc;
@@ -365,9 +368,7 @@ release(void *node, struct http_request *rq, struct http_answer *out, struct err
 static int
 refill(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	return other_epoch(node, rq, out)
-		       ? 0
-		       : refill_answer(node, rq->body, rq->body_n, &out->body, e);
+	return other_epoch(node, rq, out) ? 0 : refill_answer(node, rq, out, e);
 }
 
 static int
@@ -386,32 +387,37 @@ pack_bytes(void *node, struct http_request *rq, struct http_answer *out, struct 
 	return refill_pack(node, rq, out, e);
 }
 
+static int
+enrol(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return join_enrol(node, rq, out, e);
+}
+
+static int
+renew(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	say_epoch(node, out);
+	return join_renew(node, rq, out, e);
+}
+
 const struct http_route *
 intake_routes(size_t *n)
 {
 	static const struct http_route routes[] = {
-		{"POST", "/sync/v1/hello", RIGHT_SYNC, SMALL_BODY, hello},
-		{"POST", "/sync/v1/ledger", RIGHT_SYNC, LEDGER_BODY, ledger},
-		{"POST", "/sync/v1/holdings", RIGHT_SYNC, SMALL_BODY, holdings},
-		{"POST", "/sync/v1/release", RIGHT_SYNC, SMALL_BODY, release},
-		{"HEAD", "/sync/v1/packs/", RIGHT_SYNC, 0, places},
-		{"PATCH", "/sync/v1/packs/", RIGHT_SYNC, PATCH_BODY, patch},
-		{"DELETE", "/sync/v1/packs/", RIGHT_SYNC, SMALL_BODY, drop},
-		{"GET", "/sync/v1/packs/", RIGHT_SYNC, 0, pack_bytes},
-		{"POST", "/sync/v1/refill", RIGHT_SYNC, SMALL_BODY, refill},
-		{"GET", "/sync/v1/objects/", RIGHT_SYNC, 0, object},
+		{"POST", "/sync/v1/hello", RIGHT_HELLO, SMALL_BODY, hello},
+		{"POST", "/sync/v1/ledger", RIGHT_LEDGER, LEDGER_BODY, ledger},
+		{"POST", "/sync/v1/holdings", RIGHT_SEND, SMALL_BODY, holdings},
+		{"POST", "/sync/v1/release", RIGHT_SEND, SMALL_BODY, release},
+		{"HEAD", "/sync/v1/packs/", RIGHT_SEND, 0, places},
+		{"PATCH", "/sync/v1/packs/", RIGHT_SEND, PATCH_BODY, patch},
+		{"DELETE", "/sync/v1/packs/", RIGHT_SEND, SMALL_BODY, drop},
+		{"GET", "/sync/v1/packs/", RIGHT_READ, 0, pack_bytes},
+		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill},
+		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object},
+		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew},
+		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol},
 	};
 
 	*n = sizeof(routes) / sizeof(routes[0]);
 	return routes;
-}
-
-/* Who has a certificate of this archive is a site of it (plain loopback: whatever it says). */
-bool
-intake_allowed(void *central, const struct http_request *rq, unsigned right, const char **why)
-{
-	(void)central;
-	if (rq->late)
-		*why = "the certificate is not valid now";
-	return !rq->late && rq->site[0] != '\0' && right == RIGHT_SYNC;
 }

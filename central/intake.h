@@ -10,11 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct http_request;
 struct http_route;
 
 /* One table of routes and rights (R24). */
 const struct http_route *intake_routes(size_t *n);
-bool intake_allowed(void *central, const struct http_request *rq, unsigned right, const char **why);
 
 #endif

@@ -3,6 +3,7 @@
  *   central.c     the data folder, start, services and their end
  *   intake.c      what edges call: hello, ledger, holdings, packs, refill
  *   record.c      the log, and what each record makes of the catalogue
+ *   gate.c        who may call; members.c the site table; join.c how a site gets in
  *   upload.c      packs on their way in; adopt.c: they become part of the archive
  *   reconcile.c   catalogue and vault compared at the start
  *   loss.c        what burnt, and whom to call
@@ -34,6 +35,8 @@ enum {
 	KEY_SITE,
 	KEY_INSTANCES,
 	KEY_MISSING,
+	KEY_REJOIN,
+	KEY_ABANDON,
 	KEY_KIT,
 	KEY_PASSPHRASE,
 	KEY_RECOVER
@@ -49,9 +52,10 @@ static const struct argp_option options[] = {
 	{"site", KEY_SITE, "NAME", 0, "loss: of this site only", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "loss, conflicts: each instance", 0},
 	{"accept-missing", KEY_MISSING, NULL, 0, "serve: go on without packs that are gone", 0},
-	{"kit", KEY_KIT, "FILE", 0, "init: where the recovery kit goes", 0},
-	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0,
-	 "init: its first line closes or opens the kit", 0},
+	{"rejoin", KEY_REJOIN, NULL, 0, "site add: the code replaces the site's key", 0},
+	{"abandon", KEY_ABANDON, NULL, 0, "site remove: list what it owes, then remove it", 0},
+	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
+	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
@@ -60,7 +64,7 @@ struct arguments {
 	const char *words[CTL_WORDS];
 	size_t n;
 	bool explain, missing, commanded;
-	/* of init; as seen from wherever the command runs */
+	/* as seen from wherever the command runs */
 	bool recover;
 	char kit[PATH_MAX], passphrase[PATH_MAX];
 };
@@ -97,6 +101,20 @@ from_here(char out[PATH_MAX], const char *path, struct argp_state *state)
 		argp_error(state, "the path is too long");
 }
 
+/* Of `ca renew`; `init` reads them from the arguments. */
+static void
+add_files(struct arguments *a, struct argp_state *state)
+{
+	if (a->kit[0]) {
+		add_word(a, a->recover ? "--recover" : "--kit", state);
+		add_word(a, a->kit, state);
+	}
+	if (a->passphrase[0]) {
+		add_word(a, "--passphrase-file", state);
+		add_word(a, a->passphrase, state);
+	}
+}
+
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
@@ -121,13 +139,19 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_INSTANCES:
 		add_word(a, "--instances", state);
 		return 0;
+	case KEY_REJOIN:
+		add_word(a, "--rejoin", state);
+		return 0;
+	case KEY_ABANDON:
+		add_word(a, "--abandon", state);
+		return 0;
 	case KEY_SITE:
 		add_word(a, "--site", state);
 		add_word(a, arg, state);
 		return 0;
 	case KEY_KIT:
 	case KEY_RECOVER:
-		a->recover = key == KEY_RECOVER;
+		a->recover = a->recover || key == KEY_RECOVER;
 		from_here(a->kit, arg, state);
 		return 0;
 	case KEY_PASSPHRASE:
@@ -139,6 +163,8 @@ parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!a->commanded && !a->explain)
 			argp_error(state, "a command is missing");
+		if (a->commanded && strcmp(a->words[0], "init") != 0)
+			add_files(a, state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -154,11 +180,18 @@ static const struct argp argp = {
 	"  init            make the data folder of a new archive, and its recovery kit;\n"
 	"                  --recover KIT: of the archive that burnt\n"
 	"  serve           run in the foreground\n"
-	"  status          what is here, of which sites\n"
-	"  sites           one line per site and incarnation\n"
+	"  status          what is here, per incarnation of each site\n"
+	"  sites           who may call, with which key, until when; then the same\n"
 	"  loss            what is lost or owed, with the names to call\n"
 	"  conflicts       other versions under one UID\n"
+	"  site add NAME   print a join code (--rejoin: for a site that is here already)\n"
+	"  site suspend | readmit NAME\n"
+	"  site policy NAME own | all\n"
+	"                  whether it reads only what it delivered\n"
+	"  site remove NAME\n"
+	"                  3 while it owes images; --abandon lists them first\n"
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
+	"  ca renew        a new CA and --kit FILE; sites take it by themselves\n"
 	"  verify          re-read every pack\n"
 	"  rebuild         make the catalogue anew from packs and log\n"
 	"  reload          read [peer] sections and certificates again\n\n"
@@ -246,8 +279,6 @@ command(const struct arguments *a)
 	const char *wrong = central_commands_wrong(a->n, a->words, &reads);
 	int code = EXIT_FAILURE, rc;
 
-	if (!wrong && (a->kit[0] || a->passphrase[0]))
-		wrong = "--kit, --passphrase-file and --recover are for init";
 	if (!wrong && a->missing)
 		wrong = "--accept-missing is for serve";
 	if (wrong)

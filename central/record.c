@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/members.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -275,12 +276,15 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 			row.opened_ms = row.contact_ms = m->wall_ms;
 			rc = site_put(tx, &row, e);
 		}
-	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE) {
+	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE ||
+		   m->kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE) {
 		rc = site_each(tx, close_one, &closing, e);
 	} else if (m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);
 	}
+	if (!rc)
+		rc = member_apply(tx, m, e);
 	message_free(m);
 	return rc;
 }
@@ -405,23 +409,41 @@ record_epoch(struct central *c, const char *why, struct err *e)
 }
 
 int
+record_decide_locked(struct central *c, Sync__LogDecision *m, struct err *e)
+{
+	struct buf payload = BUF_INIT;
+	int rc;
+
+	m->wall_ms = clock_wall(c->clock);
+	message_pack(&payload, &m->base);
+	rc = record_write_locked(c, CLOG_DECISION, &payload, e);
+	buf_fini(&payload);
+	return rc;
+}
+
+int
+record_decide(struct central *c, Sync__LogDecision *m, struct err *e)
+{
+	int rc;
+
+	(void)pthread_mutex_lock(&c->order);
+	rc = record_decide_locked(c, m, e);
+	(void)pthread_mutex_unlock(&c->order);
+	return rc;
+}
+
+int
 record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,
 		const char *why, struct err *e)
 {
 	Sync__LogDecision m = SYNC__LOG_DECISION__INIT;
-	struct buf payload = BUF_INIT;
-	int rc;
 
 	m.kind = (Sync__DecisionKind)kind;
 	m.site = message_text(site);
 	if (incarnation)
 		m.incarnation = message_bytes(incarnation->b, sizeof(incarnation->b));
 	m.why = message_text(why);
-	m.wall_ms = clock_wall(c->clock);
-	message_pack(&payload, &m.base);
-	rc = record_write(c, CLOG_DECISION, &payload, e);
-	buf_fini(&payload);
-	return rc;
+	return record_decide(c, &m, e);
 }
 
 int
@@ -429,23 +451,19 @@ record_withdraw(struct central *c, const unsigned char *digests, size_t n, const
 		struct err *e)
 {
 	Sync__LogDecision m = SYNC__LOG_DECISION__INIT;
-	struct buf payload = BUF_INIT;
 	size_t i;
 	int rc;
 
 	m.kind = SYNC__DECISION_KIND__DECISION_WITHDRAW;
 	m.why = message_text(why);
-	m.wall_ms = clock_wall(c->clock);
 	m.digests = calloc(n + 1, sizeof(*m.digests));
 	if (!m.digests)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a decision");
 	for (i = 0; i < n; i++)
 		m.digests[i] = message_bytes(digests + i * SHA256_SIZE, SHA256_SIZE);
 	m.n_digests = n;
-	message_pack(&payload, &m.base);
-	rc = record_write(c, CLOG_DECISION, &payload, e);
+	rc = record_decide(c, &m, e);
 	free(m.digests);
-	buf_fini(&payload);
 	return rc;
 }
 

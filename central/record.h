@@ -21,6 +21,7 @@ struct buf;
 struct central;
 struct err;
 struct store_tx;
+struct Sync__LogDecision;
 
 /* Durable in log and catalogue on 0. */
 int record_write_locked(struct central *c, uint32_t kind, const struct buf *payload, struct err *e);
@@ -35,6 +36,9 @@ int record_epoch(struct central *c, const char *why, struct err *e);
 /* R15: these n digests, one after the other, are never shown; nor are they when they come later. */
 int record_withdraw(struct central *c, const unsigned char *digests, size_t n, const char *why,
 		    struct err *e);
+/* Any decision: its time is filled in here. The caller holds `order`. */
+int record_decide_locked(struct central *c, struct Sync__LogDecision *m, struct err *e);
+int record_decide(struct central *c, struct Sync__LogDecision *m, struct err *e);
 /* DECISION_OPEN, DECISION_CLOSE */
 int record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,
 		    const char *why, struct err *e);

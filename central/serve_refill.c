@@ -6,10 +6,12 @@
 
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/gate.h"
 #include "central/vault.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/dimse/audit.h"
 #include "common/http/server.h"
 #include "common/store/index.h"
 #include "proto/message.h"
@@ -20,8 +22,21 @@ enum {
 	SCAN_MAX = 50000,
 	/* versions per page */ ANSWER_MAX = 8 << 20,
 	PARTIAL = 206,
+	FORBIDDEN = 403,
 	TOO_LARGE = 416
 };
+
+/* Who delivered a pack: the first site that sent it. */
+static int
+deliverer(struct store_tx *tx, const unsigned char pack[SHA256_SIZE], char site[SITE_SIZE],
+	  struct err *e)
+{
+	struct pack_row row;
+	int rc = pack_row_get(tx, pack, &row, e);
+
+	(void)snprintf(site, SITE_SIZE, "%s", rc ? "" : row.site);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
 
 /* --- the list --- */
 
@@ -29,7 +44,10 @@ struct listing {
 	struct central *c;
 	struct store_tx *tx;
 	const Sync__RefillRequest *rq;
-	struct id128 *mine; /* incarnations of the site; NULL: of all sites */
+	const char *caller;
+	bool own;	    /* R26: bytes only of what the caller delivered     */
+	const char *site;   /* whose announcements; "": of all sites            */
+	struct id128 *mine; /* its incarnations                                 */
 	size_t n_mine;
 	int64_t now;
 
@@ -43,7 +61,7 @@ note_incarnation(void *arg, const struct site_row *row, struct err *e)
 	struct listing *l = arg;
 	struct id128 *more;
 
-	if (strcmp(row->site, l->rq->site) != 0)
+	if (strcmp(row->site, l->site) != 0)
 		return 0;
 	more = realloc(l->mine, (l->n_mine + 1) * sizeof(*more));
 	if (!more)
@@ -85,7 +103,7 @@ look_at_claim(void *arg, const struct claim *c, struct err *e)
 {
 	struct asking *a = arg;
 	size_t i;
-	bool ours = !a->l->rq->site[0];
+	bool ours = !a->l->site[0];
 
 	(void)e;
 	for (i = 0; i < a->l->n_mine && !ours; i++)
@@ -163,25 +181,32 @@ static int
 add_item(struct listing *l, const struct version *v, const struct claim *claim, struct err *e)
 {
 	Sync__RefillItem *item;
+	bool here = v->state == VERSION_HERE && v->location == VERSION_PACK;
+	char by[SITE_SIZE] = "";
 	const void *entry;
 	size_t n;
 	int rc = announced_get(l->tx, &claim->incarnation, claim->seq, &entry, &n, e);
 
+	if (!rc && here && l->own)
+		rc = deliverer(l->tx, v->pack, by, e);
 	if (rc)
 		return rc;
+	/* Announcing gives no right: neither to bytes nor to what others say of the study. */
+	here = here && (!l->own || strcmp(by, l->caller) == 0);
 	item = new_item(l);
 	if (!item)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
 	item->entry = copied(entry, n);
 	item->arrival = v->arrival;
 	item->age_ms = l->now > v->arrived_wall_ms ? l->now - v->arrived_wall_ms : 0;
-	if (v->state == VERSION_HERE && v->location == VERSION_PACK) {
+	if (here) {
 		item->pack = copied(v->pack, SHA256_SIZE);
 		item->offset = v->offset;
 	}
 	l->bytes += n + 100;
-	return item->entry.data ? add_study(l, v->study, e)
-				: err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	if (!item->entry.data)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
+	return here || !l->own ? add_study(l, v->study, e) : 0;
 }
 
 static int
@@ -244,28 +269,59 @@ listing_fini(struct listing *l)
 	free(l->mine);
 }
 
-int
-refill_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e)
+static int
+refuse(struct http_answer *out)
 {
-	Sync__RefillRequest *rq = message_read(&sync__refill_request__descriptor, body, n, e);
-	struct listing l = {.c = c, .rq = rq, .now = clock_wall(c->clock)};
+	out->status = FORBIDDEN;
+	out->type = "text/plain";
+	buf_clear(&out->body);
+	buf_puts(&out->body, "policy: only what this site delivered\n");
+	return 0;
+}
+
+static int
+list(struct listing *l, struct http_answer *out, struct err *e)
+{
+	int rc = store_begin_read(&l->tx, l->c->store, e);
+
+	if (rc)
+		return rc;
+	if (l->site[0])
+		rc = site_each(l->tx, note_incarnation, l, e);
+	if (!rc)
+		rc = walk(l, e);
+	store_end_read(l->tx);
+	if (!rc)
+		message_pack(&out->body, &l->answer.base);
+	return rc;
+}
+
+int
+refill_answer(struct central *c, const struct http_request *rq, struct http_answer *out,
+	      struct err *e)
+{
+	Sync__RefillRequest *m =
+		message_read(&sync__refill_request__descriptor, rq->body, rq->body_n, e);
+	struct listing l = {
+		.c = c, .rq = m, .caller = rq->site, .site = "", .now = clock_wall(c->clock)};
+	bool other;
 	int rc;
 
-	if (!rq)
+	if (!m)
 		return ERR_PEER;
 	sync__refill_answer__init(&l.answer);
-	rc = store_begin_read(&l.tx, c->store, e);
-	if (!rc) {
-		if (rq->site[0])
-			rc = site_each(l.tx, note_incarnation, &l, e);
-		if (!rc)
-			rc = walk(&l, e);
-		store_end_read(l.tx);
-	}
-	if (!rc)
-		message_pack(out, &l.answer.base);
+	other = strcmp(m->site, rq->site) != 0;
+	rc = gate_reads_own_only(c, rq->site, &l.own, e);
+	l.site = l.own ? rq->site : m->site;
+	if (!rc && l.own && m->site[0] && other)
+		rc = refuse(out);
+	else if (!rc)
+		rc = list(&l, out, e);
+	if (!rc && other && !l.own) /* R26: each read of others' data */
+		audit_line(c->dicom.audit, "sync.list", "site=%s address=%s of=%s items=%zu",
+			   rq->site, rq->address, m->site[0] ? m->site : "all", l.answer.n_items);
 	listing_fini(&l);
-	message_free(rq);
+	message_free(m);
 	return rc;
 }
 
@@ -299,6 +355,31 @@ choose(const struct http_request *rq, uint64_t size, struct http_answer *out, ui
 					       : err_set(e, ERR_LOCAL, 0, "no memory for bytes");
 }
 
+/* R26: may the caller read what this pack holds? Others' data is told of in the audit log. */
+static int
+may_read(struct central *c, const struct http_request *rq, const unsigned char pack[SHA256_SIZE],
+	 bool *out, struct err *e)
+{
+	char hex[2 * SHA256_SIZE + 1], by[SITE_SIZE] = "";
+	struct store_tx *tx;
+	bool own = false;
+	int rc = gate_reads_own_only(c, rq->site, &own, e);
+
+	if (!rc)
+		rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = deliverer(tx, pack, by, e);
+	store_end_read(tx);
+	*out = !own || strcmp(by, rq->site) == 0;
+	hex_of(pack, SHA256_SIZE, hex);
+	if (!rc && strcmp(by, rq->site) != 0)
+		audit_line(c->dicom.audit, *out ? "sync.read" : "sync.refused",
+			   "site=%s address=%s of=%s pack=%s path=%s first=%llu", rq->site,
+			   rq->address, by, hex, rq->path, (unsigned long long)rq->range_first);
+	return rc;
+}
+
 int
 refill_object(struct central *c, const struct http_request *rq, struct http_answer *out,
 	      struct err *e)
@@ -308,6 +389,7 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 	struct store_tx *tx;
 	uint64_t oid, first;
 	size_t n, got = 0;
+	bool may;
 	int rc;
 
 	if (!hex_to(rq->rest, digest, sizeof(digest)))
@@ -321,6 +403,11 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 		rc = store_read_open(&r, c->store, oid, e);
 	if (rc)
 		return rc == ERR_ABSENT ? err_set(e, ERR_ABSENT, 0, "not held here") : rc;
+	rc = may_read(c, rq, store_read_version(r)->pack, &may, e);
+	if (rc || !may) {
+		store_read_close(r);
+		return rc ? rc : refuse(out);
+	}
 	rc = choose(rq, store_read_version(r)->size, out, &first, &n, e);
 	if (!rc && out->status != TOO_LARGE)
 		rc = store_read(r, first, out->body.data, n, &got, e);
@@ -338,6 +425,7 @@ refill_pack(struct central *c, const struct http_request *rq, struct http_answer
 	struct store_tx *tx;
 	uint64_t first;
 	size_t n, got = 0;
+	bool may;
 	int rc;
 
 	if (!hex_to(rq->rest, id, sizeof(id)))
@@ -349,6 +437,9 @@ refill_pack(struct central *c, const struct http_request *rq, struct http_answer
 	store_end_read(tx);
 	if (rc)
 		return rc == ERR_ABSENT ? err_set(e, ERR_ABSENT, 0, "no such pack") : rc;
+	rc = may_read(c, rq, id, &may, e);
+	if (rc || !may)
+		return rc ? rc : refuse(out);
 	rc = choose(rq, row.size, out, &first, &n, e);
 	if (!rc && out->status != TOO_LARGE)
 		rc = vault_read(c->vault, row.place, first, out->body.data, n, &got, e);

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "central/gate.h"
 #include "central/intake.h"
 #include "central/loss.h"
 #include "central/tally.h"
@@ -45,7 +46,7 @@ static void
 serve(struct all *a)
 {
 	struct http_config c = {.node = &a->p.central,
-				.allowed = intake_allowed,
+				.allowed = gate_allowed,
 				.cert = "",
 				.key = "",
 				.ca = "",

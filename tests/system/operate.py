@@ -49,9 +49,11 @@ EDGE_STATUS = {
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
-    "variants": COUNT, "revisions": COUNT, "conflicts": COUNT}
+    "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
-        "withdrawn": COUNT, "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null'}
+        "withdrawn": COUNT, "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
+        "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
+        "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null'}
 
 
 def fits(what, document, contract):
@@ -486,6 +488,53 @@ def serve__R23_an_empty_or_foreign_folder_is_refused_with_the_way_out():
 
 
 # --- lists for people ---
+
+def archive__R25_R26_its_kit_its_codes_and_a_new_ca_with_and_without_a_server():
+    top = tempfile.mkdtemp(prefix="salamander-archive-")
+    central = nodes.central(os.path.join(top, "central"))
+    kits = [os.path.join(top, name) for name in ("first.kit", "second.kit")]
+    try:
+        central.write_config()
+        said_at_birth = central.command("init", "--kit", kits[0])[1]
+        expect("where the kit is", kits[0] in said_at_birth, True)
+        passphrase = re.search(r"shown this once: ([0-9a-f-]{39})\n", said_at_birth).group(1)
+        expect("mode of the kit", os.stat(kits[0]).st_mode & 0o777, 0o600)
+        codes = []
+        for round_, serves in enumerate((False, True)):
+            if serves:
+                central.start()
+            code, out, err = said(central, "site", "add", "north")
+            expect("a code", (code, bool(re.fullmatch(r"([a-z2-7]{8}-){9}[a-z2-7]{5}\n", out))), (0, True))
+            expect("how to use it", "salamander-edge join" in err, True)
+            codes.append(out)
+            row = json.loads(central.command("sites", "--json")[1])[0]
+            fits("an invited site", row, {**SITE, "incarnation": "null", "state": '"invited"', "code_until": f'"{TIME}"'})
+            expect("a name of central's", said(central, "site", "add", "central.x")[0], 1)
+            expect("no place for the kit", said(central, "ca", "renew")[0], 2)
+            expect("a kit is not overwritten", said(central, "ca", "renew", "--kit", kits[round_])[0], 1)
+            bundle = os.path.join(central.data, "tls", "ca.pem")
+            with open(bundle, encoding="ascii") as f:
+                before = f.read()
+            if serves:
+                continue
+            with open(os.path.join(top, "word"), "w", encoding="ascii") as f:
+                f.write(passphrase + "\n")
+            central.command("ca", "renew", "--kit", kits[1], "--passphrase-file", os.path.join(top, "word"))
+            with open(bundle, encoding="ascii") as f:
+                after = f.read()
+            expect("the old CA is trusted still", after.endswith(before) and after != before, True)
+        expect("each code is its own, and names the CA", [codes[0] == codes[1], codes[0][-45:] == codes[1][-45:]],
+               [False, False])
+        central.burn()
+        expect("another passphrase", said(central, "init", "--recover", kits[1], "--passphrase-file", central.conf)[0], 1)
+        central.command("init", "--recover", kits[1], "--passphrase-file", os.path.join(top, "word"))
+        with open(bundle, encoding="ascii") as f:
+            expect("the CAs are back", f.read(), after)
+        central.start()
+    finally:
+        central.kill()
+        shutil.rmtree(top)
+
 
 def loss__R18_names_are_as_dicom_writes_them_in_utf8():
     with Group() as g:

@@ -1,0 +1,111 @@
+#include "central/gate.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "central/central.h"
+#include "central/members.h"
+#include "central/record.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "common/store/store.h"
+#include "proto/message.h"
+
+/* A certificate that ran out, or whose time has not come, cuts nobody off (R25). */
+enum { LATE_RIGHTS = RIGHT_HELLO | RIGHT_LEDGER | RIGHT_RENEW };
+
+static int
+look_up(struct central *c, const char *site, struct member *out, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = member_get(tx, site, out, e);
+	store_end_read(tx);
+	return rc;
+}
+
+/*
+ * R25: the CA signed it and the table does not know the site: this central came from the kit,
+ * or was set back. The first key of the name is entered; a person sees it in `sites`.
+ */
+static int
+enter(struct central *c, const struct http_request *rq, struct member *out, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	int rc;
+
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_JOIN;
+	d.site = message_text(rq->site);
+	d.key = message_bytes(rq->key, HTTP_KEY_SIZE);
+	d.why = message_text("its certificate");
+	(void)pthread_mutex_lock(&c->order);
+	rc = look_up(c, rq->site, out, e);
+	if (rc == ERR_ABSENT) {
+		rc = record_decide_locked(c, &d, e);
+		if (!rc)
+			log_line(LOG_WARN, "site.entered", "site=%s address=%s", rq->site,
+				 rq->address);
+		if (!rc)
+			rc = look_up(c, rq->site, out, e);
+	}
+	(void)pthread_mutex_unlock(&c->order);
+	return rc;
+}
+
+static bool
+is_member(const struct central *c, const struct http_request *rq, const struct member *m,
+	  const char **why)
+{
+	*why = m->removed ? "removed" : m->suspended ? "suspended" : NULL;
+	if (!*why && c->certificates && !m->keyed)
+		*why = "not joined";
+	if (!*why && c->certificates && memcmp(m->key, rq->key, PKI_PRINT) != 0)
+		*why = "another key";
+	return !*why;
+}
+
+bool
+gate_allowed(void *central, const struct http_request *rq, unsigned right, const char **why)
+{
+	struct central *c = central;
+	struct err e = ERR_INIT;
+	struct member m;
+	int rc;
+
+	right &= ~HTTP_OPEN;
+	*why = "this central has no CA of its own";
+	if (right == RIGHT_JOIN)
+		return c->certificates != NULL;
+	*why = "no certificate of this archive";
+	if (!rq->site[0] || (c->certificates && !rq->certified))
+		return false;
+	*why = "this is no site's name";
+	if (c->certificates && !member_name_valid(rq->site))
+		return false;
+	rc = look_up(c, rq->site, &m, &e);
+	if (rc == ERR_ABSENT && c->certificates)
+		rc = enter(c, rq, &m, &e);
+	*why = "the site table cannot be read";
+	if (rc && rc != ERR_ABSENT) {
+		log_err(LOG_ERROR, "gate", &e);
+		return false;
+	}
+	if (!rc && !is_member(c, rq, &m, why))
+		return false;
+	*why = "expired: only hello, ledger and renew";
+	return !rq->late || (right & LATE_RIGHTS) != 0;
+}
+
+int
+gate_reads_own_only(struct central *c, const char *site, bool *out, struct err *e)
+{
+	struct member m;
+	int rc = look_up(c, site, &m, e);
+
+	*out = !rc && m.own;
+	return rc == ERR_ABSENT ? 0 : rc;
+}

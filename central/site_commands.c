@@ -1,0 +1,371 @@
+#include "central/site_commands.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "central/central.h"
+#include "central/certificates.h"
+#include "central/kit.h"
+#include "central/loss.h"
+#include "central/record.h"
+#include "central/sites.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "common/os/command.h"
+#include "common/os/file.h"
+#include "proto/join_code.h"
+#include "proto/message.h"
+
+const char site_commands_usage[] = "site add NAME [--rejoin] | site suspend|readmit|lost NAME | "
+				   "site remove NAME [--abandon] | site policy NAME own|all";
+
+static const char *
+name_of(const struct asked *a)
+{
+	return a->words[2];
+}
+
+/* *out: nothing when nobody decided about it. ERR_ABSENT: never heard of. */
+static int
+find(struct asked *a, struct member *out, struct err *e)
+{
+	struct central *c = a->node;
+	bool known = false;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	memset(out, 0, sizeof(*out));
+	if (rc)
+		return rc;
+	rc = sites_know(tx, name_of(a), &known, e);
+	if (!rc && known)
+		rc = member_get(tx, name_of(a), out, e);
+	store_end_read(tx);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	return known ? 0 : err_set(e, ERR_ABSENT, 0, "no site %.64s; see `sites`", name_of(a));
+}
+
+static int
+decide(struct asked *a, Sync__DecisionKind kind, bool own, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+
+	d.kind = kind;
+	d.site = message_text(name_of(a));
+	d.why = message_text("a person");
+	d.own = own;
+	return record_decide(a->node, &d, e);
+}
+
+/* --- site add --- */
+
+static int
+may_add(struct asked *a, struct err *e)
+{
+	struct central *c = a->node;
+	struct member m;
+	int rc;
+
+	if (!c->certificates)
+		return err_set(e, ERR_PEER, 0,
+			       "this central has no CA of its own (%s): a site needs a certificate "
+			       "with its name, not a code",
+			       conf_string(c->conf, "tls", NULL, "cert")[0]
+				       ? "[tls] names the operator's"
+				       : "`init` makes one");
+	if (!member_name_valid(name_of(a)))
+		return err_set(e, ERR_PEER, 0,
+			       "a site's name is 1 to 64 of letters, digits, '.', '_', '-', and "
+			       "does not begin with central.");
+	rc = find(a, &m, NULL); /* one that is not known is a new one */
+	if (rc == ERR_ABSENT)
+		return 0;
+	if (!rc && m.keyed && !command_option(a, "--rejoin"))
+		return err_set(e, ERR_CONFLICT, 0,
+			       "%.64s has joined; with --rejoin a code replaces its key",
+			       name_of(a));
+	return rc ? err_set(e, (enum err_code)rc, 0, "the site table cannot be read") : 0;
+}
+
+/* The code is the only thing on stdout: a script takes it from there. */
+static int
+site_add(struct asked *a)
+{
+	struct central *c = a->node;
+	int64_t until =
+		clock_wall(c->clock) + conf_number(c->conf, "join", NULL, "hours") * 3600000;
+	char text[JOIN_CODE_SIZE], when[CLOCK_RFC3339_SIZE], hint[300];
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	unsigned char hash[SHA256_SIZE];
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct join_code code;
+
+	if (may_add(a, &e))
+		return command_failed(a, &e);
+	rng_fill(rng_real(), code.secret, sizeof(code.secret));
+	certificates_print(c->certificates, code.print);
+	sha256_of(code.secret, sizeof(code.secret), hash);
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_ADD;
+	d.site = message_text(name_of(a));
+	d.why = message_text("a person");
+	d.code = message_bytes(hash, sizeof(hash));
+	d.code_until_wall_ms = until;
+	if (record_decide(c, &d, &e))
+		return command_failed(a, &e);
+	join_code_write(&code, text);
+	clock_rfc3339(until, when);
+	(void)snprintf(hint, sizeof(hint),
+		       "until %s, for one key: at the site, `salamander-edge join "
+		       "https://<this machine>:<port> CODE`\n",
+		       when);
+	(void)ctl_progress(a->r, hint);
+	buf_printf(&out, "%s\n", text);
+	return command_give(a, &out, COMMAND_OK);
+}
+
+/* --- site suspend, readmit, policy, lost --- */
+
+static int
+say(struct asked *a, const char *what)
+{
+	struct buf out = BUF_INIT;
+
+	buf_printf(&out, "%s %s\n", name_of(a), what);
+	return command_give(a, &out, COMMAND_OK);
+}
+
+static int
+site_suspend(struct asked *a)
+{
+	struct err e = ERR_INIT;
+	struct member m;
+
+	if (find(a, &m, &e) || decide(a, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND, false, &e))
+		return command_failed(a, &e);
+	return say(
+		a,
+		"is suspended: refused from its next request on; it goes on taking in and serving");
+}
+
+static int
+site_readmit(struct asked *a)
+{
+	struct central *c = a->node;
+	struct err e = ERR_INIT;
+	struct member m;
+	int rc = find(a, &m, &e);
+
+	if (!rc && m.removed && c->certificates)
+		rc = err_set(&e, ERR_CONFLICT, 0, "%.64s was removed: `site add` makes a code",
+			     name_of(a));
+	if (rc || decide(a, SYNC__DECISION_KIND__DECISION_SITE_READMIT, false, &e))
+		return command_failed(a, &e);
+	return say(a, "may call again");
+}
+
+static int
+site_policy(struct asked *a)
+{
+	bool own = strcmp(a->words[3], "own") == 0;
+	struct err e = ERR_INIT;
+	struct member m;
+
+	if (find(a, &m, &e) || decide(a, SYNC__DECISION_KIND__DECISION_SITE_POLICY, own, &e))
+		return command_failed(a, &e);
+	return say(a, own ? "reads what it delivered" : "reads the archive's current studies");
+}
+
+static int
+site_lost(struct asked *a)
+{
+	struct err e = ERR_INIT;
+	struct buf out = BUF_INIT;
+	struct member m;
+
+	if (find(a, &m, &e) || record_decision(a->node, SYNC__DECISION_KIND__DECISION_CLOSE,
+					       name_of(a), NULL, "site lost", &e))
+		return command_failed(a, &e);
+	buf_printf(&out, "%s is closed; `loss --site %s` lists what it had not sent\n", name_of(a),
+		   name_of(a));
+	return command_give(a, &out, COMMAND_OK);
+}
+
+/* --- site remove --- */
+
+static int
+count_owed(void *arg, const struct tally_item *item, struct err *e)
+{
+	(void)e;
+	*(uint64_t *)arg += item->state == TALLY_OWED;
+	return 0;
+}
+
+static int
+owed_by(struct central *c, const char *site, uint64_t *out, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	*out = 0;
+	if (rc)
+		return rc;
+	rc = tally_each(tx, site, count_owed, out, e);
+	store_end_read(tx);
+	return rc;
+}
+
+/* R26: whom to call back, durable before the site is gone. Inside the data folder (R35). */
+static int
+keep_list(struct asked *a, char name[160], struct err *e)
+{
+	struct central *c = a->node;
+	unsigned long long lost;
+	struct buf out = BUF_INIT;
+	int rc = loss_print(c->store, name_of(a), LOSS_CSV, false, &out, &lost, e);
+
+	(void)snprintf(name, 160, "abandoned-%.64s-%lld.csv", name_of(a),
+		       (long long)(clock_wall(c->clock) / 1000));
+	if (!rc && buf_failed(&out))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for the list");
+	if (!rc)
+		rc = file_replace(c->dir, name, out.data, out.len, e);
+	buf_fini(&out);
+	return rc;
+}
+
+static int
+site_remove(struct asked *a)
+{
+	struct central *c = a->node;
+	struct err e = ERR_INIT;
+	struct member m;
+	uint64_t owed;
+	char name[160] = "", what[CENTRAL_DIR_MAX + 300];
+
+	if (find(a, &m, &e) || owed_by(c, name_of(a), &owed, &e))
+		return command_failed(a, &e);
+	if (owed && !command_option(a, "--abandon")) {
+		(void)snprintf(what, sizeof(what),
+			       "%s has %llu images that are not here, and stays; --abandon writes "
+			       "a list of them, then removes it",
+			       name_of(a), (unsigned long long)owed);
+		command_complain(a, what);
+		return COMMAND_PERSON;
+	}
+	if ((owed && keep_list(a, name, &e)) ||
+	    decide(a, SYNC__DECISION_KIND__DECISION_SITE_REMOVE, false, &e))
+		return command_failed(a, &e);
+	if (!owed)
+		return say(a, "is removed; what it sent stays");
+	(void)snprintf(what, sizeof(what), "is removed; whom to call back: %s/%s", c->dir, name);
+	return say(a, what);
+}
+
+static bool
+only(const struct asked *a, size_t words, const char *option)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_options; i++)
+		if (!option || strcmp(a->options[i], option) != 0)
+			return false;
+	return a->n == words;
+}
+
+int
+site_commands_site(struct asked *a)
+{
+	const char *what = a->words[1];
+
+	if (strcmp(what, "add") == 0 && only(a, 3, "--rejoin"))
+		return site_add(a);
+	if (strcmp(what, "suspend") == 0 && only(a, 3, NULL))
+		return site_suspend(a);
+	if (strcmp(what, "readmit") == 0 && only(a, 3, NULL))
+		return site_readmit(a);
+	if (strcmp(what, "remove") == 0 && only(a, 3, "--abandon"))
+		return site_remove(a);
+	if (strcmp(what, "lost") == 0 && only(a, 3, NULL))
+		return site_lost(a);
+	if (strcmp(what, "policy") == 0 && only(a, 4, NULL) &&
+	    (strcmp(a->words[3], "own") == 0 || strcmp(a->words[3], "all") == 0))
+		return site_policy(a);
+	command_complain(a, site_commands_usage);
+	return COMMAND_USAGE;
+}
+
+/* --- ca renew --- */
+
+struct renewing {
+	struct asked *a;
+	char passphrase[KIT_PASSPHRASE];
+};
+
+/* R25: the kit is whole before the CA counts. */
+static int
+keep_kit(void *arg, const struct buf *key, const struct buf *ca, struct err *e)
+{
+	struct renewing *r = arg;
+	const struct central *c = r->a->node;
+	struct kit k = {.archive = c->identity.id, .ca_key = *key, .ca = *ca};
+
+	memcpy(k.receipt_key, c->identity.key, sizeof(k.receipt_key));
+	return kit_write(command_option(r->a, "--kit"), &k, r->passphrase, e);
+}
+
+static int
+renew_ca(struct renewing *r, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	const char *file = command_option(r->a, "--passphrase-file");
+	struct central *c = r->a->node;
+	unsigned char print[PKI_PRINT];
+	int rc;
+
+	if (!c->certificates)
+		return err_set(e, ERR_PEER, 0, "this central has no CA of its own");
+	rc = kit_passphrase(r->passphrase, file, e);
+	if (!rc)
+		rc = certificates_renew_ca(c->certificates, clock_wall(c->clock), keep_kit, r, e);
+	if (rc)
+		return rc;
+	certificates_print(c->certificates, print);
+	d.kind = SYNC__DECISION_KIND__DECISION_CA;
+	d.why = message_text("a person");
+	d.key = message_bytes(print, sizeof(print));
+	rc = record_decide(c, &d, e);
+	if (!rc && c->http)
+		rc = http_reload(c->http, e);
+	return rc;
+}
+
+int
+site_commands_ca(struct asked *a)
+{
+	const char *kit = command_option(a, "--kit");
+	struct renewing r = {.a = a};
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	if (strcmp(a->words[1], "renew") != 0 || !kit) {
+		command_complain(a, "ca renew --kit FILE [--passphrase-file FILE]");
+		return COMMAND_USAGE;
+	}
+	if (renew_ca(&r, &e))
+		return command_failed(a, &e);
+	buf_printf(&out,
+		   "a new CA, signed by the old one; sites take it at their next hello\n"
+		   "recovery kit: %s (the one before is of no use any more)\n",
+		   kit);
+	if (!command_option(a, "--passphrase-file"))
+		buf_printf(&out, "passphrase of the kit, shown this once: %s\n", r.passphrase);
+	buf_puts(&out, "Keep kit and passphrase outside of this building, apart.\n");
+	return command_give(a, &out, COMMAND_OK);
+}

@@ -1,0 +1,253 @@
+#include "central/sites.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+
+enum { SHORT_KEY = 4, SHORT_HEX = 2 * SHORT_KEY + 1 };
+
+static int
+add_member(void *arg, const struct member *m, struct err *e)
+{
+	struct sites *s = arg;
+	struct member *more = realloc(s->members, (s->n_members + 1) * sizeof(*more));
+
+	if (!more)
+		return err_set(e, ERR_LOCAL, 0, "no memory for the site table");
+	s->members = more;
+	s->members[s->n_members++] = *m;
+	return 0;
+}
+
+int
+sites_make(struct sites *out, struct store_tx *tx, struct err *e)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = tally_make(&out->tally, tx, e);
+	if (!rc)
+		rc = member_each(tx, add_member, out, e);
+	if (rc)
+		sites_free(out);
+	return rc;
+}
+
+void
+sites_free(struct sites *s)
+{
+	tally_free(&s->tally);
+	free(s->members);
+	memset(s, 0, sizeof(*s));
+}
+
+bool
+sites_need_a_person(const struct sites *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_members; i++)
+		if (s->members[i].refused)
+			return true;
+	return false;
+}
+
+static const struct member *
+member_of(const struct sites *s, const char *site)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_members; i++)
+		if (strcmp(s->members[i].site, site) == 0)
+			return &s->members[i];
+	return NULL;
+}
+
+static bool
+ever_came(const struct sites *s, const char *site)
+{
+	size_t i;
+
+	for (i = 0; i < s->tally.n; i++)
+		if (strcmp(s->tally.rows[i].site.site, site) == 0)
+			return true;
+	return false;
+}
+
+int
+sites_know(struct store_tx *tx, const char *site, bool *out, struct err *e)
+{
+	struct sites s = {.members = NULL};
+	struct member m;
+	int rc = member_get(tx, site, &m, e);
+
+	*out = rc == 0;
+	if (rc != ERR_ABSENT)
+		return rc;
+	rc = tally_sites(&s.tally, tx, e);
+	if (!rc)
+		*out = ever_came(&s, site);
+	sites_free(&s);
+	return rc;
+}
+
+/* --- JSON --- */
+
+static void
+json_key(struct json *j, const char *name, const unsigned char key[PKI_PRINT], bool there)
+{
+	char hex[2 * PKI_PRINT + 1];
+
+	hex_of(key, PKI_PRINT, hex);
+	if (there)
+		json_text(j, name, hex);
+	else
+		json_null(j, name);
+}
+
+static void
+json_member(struct json *j, const struct member *m)
+{
+	static const struct member none;
+
+	m = m ? m : &none;
+	json_text(j, "state", member_state(m));
+	json_text(j, "policy", m->own ? "own" : "all");
+	json_key(j, "key", m->key, m->keyed);
+	json_time(j, "certificate_until", m->until_ms);
+	json_time(j, "code_until", m->code_used ? 0 : m->code_until_ms);
+	json_key(j, "refused_key", m->refused_key, m->refused);
+}
+
+static void
+json_row(struct json *j, const struct tally_row *r, const struct member *m)
+{
+	size_t k;
+
+	json_open(j, NULL, '{');
+	json_text(j, "name", m ? m->site : r->site.site);
+	json_id(j, "incarnation", &r->site.incarnation);
+	json_bool(j, "closed", r->site.closed);
+	json_count(j, "known", r->known);
+	for (k = 0; k < TALLY_STATES; k++)
+		json_count(j, tally_name((enum tally_state)k), r->of[k]);
+	json_count(j, "ledger_seq", r->site.head.seq);
+	json_time(j, "last_contact", r->site.contact_ms);
+	json_member(j, m);
+	json_close(j, '}');
+}
+
+void
+sites_json(struct json *j, const char *key, const struct sites *s)
+{
+	static const struct tally_row none;
+	size_t i;
+
+	json_open(j, key, '[');
+	for (i = 0; i < s->tally.n; i++)
+		json_row(j, &s->tally.rows[i], member_of(s, s->tally.rows[i].site.site));
+	for (i = 0; i < s->n_members; i++)
+		if (!ever_came(s, s->members[i].site))
+			json_row(j, &none, &s->members[i]);
+	json_close(j, ']');
+}
+
+/* --- text --- */
+
+static int64_t
+last_contact(const struct sites *s, const char *site)
+{
+	int64_t last = 0;
+	size_t i;
+
+	for (i = 0; i < s->tally.n; i++)
+		if (strcmp(s->tally.rows[i].site.site, site) == 0 &&
+		    s->tally.rows[i].site.contact_ms > last)
+			last = s->tally.rows[i].site.contact_ms;
+	return last;
+}
+
+static void
+text_member(struct buf *out, const struct sites *s, const char *site, const struct member *m)
+{
+	static const struct member none;
+	char key[SHORT_HEX], until[CLOCK_RFC3339_SIZE], when[CLOCK_RFC3339_SIZE];
+
+	m = m ? m : &none;
+	hex_of(m->key, SHORT_KEY, key);
+	clock_rfc3339(m->until_ms, until);
+	clock_rfc3339(last_contact(s, site), when);
+	buf_printf(out, "%-16s %-9s %-6s %-8s %-20s  %s\n", site, member_state(m),
+		   m->own ? "own" : "all", m->keyed ? key : "", until, when);
+}
+
+static void
+text_remarks(struct buf *out, const struct member *m)
+{
+	char key[SHORT_HEX], when[CLOCK_RFC3339_SIZE];
+
+	if (m->coded && !m->code_used) {
+		clock_rfc3339(m->code_until_ms, when);
+		buf_printf(out, "%s: a join code waits until %s\n", m->site, when);
+	}
+	if (m->refused) {
+		hex_of(m->refused_key, SHORT_KEY, key);
+		clock_rfc3339(m->refused_ms, when);
+		buf_printf(
+			out,
+			"%s: key %s came at %s with the join code that another had used: who was "
+			"it? `site add --rejoin` makes a new code, `site readmit` forgets this\n",
+			m->site, key, when);
+	}
+}
+
+void
+sites_text_numbers(struct buf *out, const struct sites *s)
+{
+	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
+	size_t i;
+
+	buf_printf(out, "%-16s %-32s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarnation",
+		   "ledger", "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
+	for (i = 0; i < s->tally.n; i++) {
+		const struct tally_row *r = &s->tally.rows[i];
+
+		hex_of(r->site.incarnation.b, ID128_SIZE, hex);
+		clock_rfc3339(r->site.contact_ms, when);
+		buf_printf(out, "%-16s %s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
+			   r->site.site, hex, r->site.closed ? "closed" : "live",
+			   (unsigned long long)r->known, (unsigned long long)r->of[TALLY_HELD],
+			   (unsigned long long)r->of[TALLY_OWED],
+			   (unsigned long long)r->of[TALLY_LOST],
+			   (unsigned long long)r->of[TALLY_WITHDRAWN],
+			   (unsigned long long)r->site.head.seq, when);
+	}
+}
+
+void
+sites_text(struct buf *out, const struct sites *s)
+{
+	const char *last = "";
+	size_t i;
+
+	buf_printf(out, "%-16s %-9s %-6s %-8s %-20s  %s\n", "site", "state", "policy", "key",
+		   "certificate until", "last contact");
+	for (i = 0; i < s->tally.n; i++) { /* they stand by name */
+		const char *site = s->tally.rows[i].site.site;
+
+		if (strcmp(site, last) != 0)
+			text_member(out, s, site, member_of(s, site));
+		last = site;
+	}
+	for (i = 0; i < s->n_members; i++)
+		if (!ever_came(s, s->members[i].site))
+			text_member(out, s, s->members[i].site, &s->members[i]);
+	for (i = 0; i < s->n_members; i++)
+		text_remarks(out, &s->members[i]);
+	buf_puts(out, "\n");
+	sites_text_numbers(out, s);
+}

@@ -1,0 +1,285 @@
+/* What a site may read (R26), and how one goes: suspended, removed, abandoned, back again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/catalogue.h"
+#include "central/central_commands.h"
+#include "central/members.h"
+#include "central/record.h"
+#include "common/base/digest.h"
+#include "common/base/err.h"
+#include "common/dimse/audit.h"
+#include "common/os/ctl.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+#include "proto/message.h"
+#include "tests/lib/caller.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400, NORTHS = 1, SOUTHS = 101, BOTH = 201 };
+
+static struct pair p;
+static struct caller north, south;
+
+/* north and south deliver an image each, and a third one that north brings first. */
+static int
+make_sites(void **state)
+{
+	char path[96];
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	(void)snprintf(path, sizeof(path), "%s/audit.log", p.dir);
+	if (audit_open(&p.central.dicom.audit, path, &p.clock.c, NULL) || pair_send(&p, NORTHS) ||
+	    pair_send(&p, BOTH) || !pair_settle(&p, TURNS))
+		return -1;
+	pair_site(&p, "south");
+	if (pair_send(&p, SOUTHS) || pair_send(&p, BOTH) || !pair_settle(&p, TURNS))
+		return -1;
+	caller_init(&north, &p.central, "north");
+	caller_init(&south, &p.central, "south");
+	return 0;
+}
+
+static int
+drop_sites(void **state)
+{
+	(void)state;
+	audit_close(p.central.dicom.audit);
+	p.central.dicom.audit = NULL;
+	caller_fini(&north);
+	caller_fini(&south);
+	pair_fini(&p);
+	return 0;
+}
+
+static int
+command(const char *a, const char *b, const char *c, const char *d)
+{
+	const char *words[] = {a, b, c, d};
+	size_t n = d ? 4 : c ? 3 : b ? 2 : 1;
+
+	return ctl_local(central_commands_run, &p.central, n, words);
+}
+
+static struct version
+version_of(unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct buf file = BUF_INIT;
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+
+	pair_image(&p, &file, number);
+	sha256_of(file.data, file.len, digest);
+	buf_fini(&file);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	return v;
+}
+
+static int
+read_object(struct caller *k, unsigned number)
+{
+	struct version v = version_of(number);
+	char hex[2 * SHA256_SIZE + 1], path[120];
+
+	hex_of(v.digest, SHA256_SIZE, hex);
+	(void)snprintf(path, sizeof(path), "/sync/v1/objects/%s", hex);
+	return caller_ask(k, "GET", path, NULL);
+}
+
+static int
+read_pack(struct caller *k, unsigned number)
+{
+	struct version v = version_of(number);
+	char hex[2 * SHA256_SIZE + 1], path[120];
+
+	hex_of(v.pack, SHA256_SIZE, hex);
+	(void)snprintf(path, sizeof(path), "/sync/v1/packs/%s", hex);
+	return caller_ask(k, "GET", path, NULL);
+}
+
+/* *bytes: items that say where their bytes lie; *studies: whose record came along. */
+static int
+list(struct caller *k, const char *site, size_t *items, size_t *bytes, size_t *studies)
+{
+	Sync__RefillRequest m = SYNC__REFILL_REQUEST__INIT;
+	struct buf body = BUF_INIT;
+	Sync__RefillAnswer *a;
+	size_t i;
+	int status;
+
+	m.site = message_text(site);
+	message_pack(&body, &m.base);
+	status = caller_ask(k, "POST", "/sync/v1/refill", &body);
+	buf_fini(&body);
+	*items = *bytes = *studies = 0;
+	if (status != 200)
+		return status;
+	a = message_read(&sync__refill_answer__descriptor, k->answer.data, k->answer.len, NULL);
+	assert_non_null(a);
+	*items = a->n_items;
+	*studies = a->n_studies;
+	for (i = 0; i < a->n_items; i++)
+		*bytes += a->items[i]->pack.len > 0;
+	message_free(a);
+	return status;
+}
+
+static unsigned
+audited(const char *event, const char *what)
+{
+	char path[96], *line, *rest;
+	struct buf text = BUF_INIT;
+	unsigned n = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/audit.log", p.dir);
+	assert_int_equal(file_slurp(path, 1 << 20, &text, NULL), 0);
+	buf_put_u8(&text, 0);
+	for (line = strtok_r((char *)text.data, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest))
+		n += strstr(line, event) && strstr(line, what);
+	buf_fini(&text);
+	return n;
+}
+
+static void
+policy__R26_all_reads_the_archive_and_each_read_of_others_is_logged(void **state)
+{
+	size_t items, bytes, studies;
+
+	(void)state;
+	assert_int_equal(read_object(&north, NORTHS), 200);
+	assert_int_equal(read_pack(&north, NORTHS), 200);
+	assert_int_equal(list(&north, "north", &items, &bytes, &studies), 200);
+	assert_int_equal(items, 2);
+	assert_int_equal(audited("sync.", "site=north"), 0); /* its own */
+	assert_int_equal(read_object(&north, SOUTHS), 200);
+	assert_int_equal(read_pack(&north, SOUTHS), 200);
+	assert_int_equal(list(&north, "", &items, &bytes, &studies), 200);
+	assert_int_equal(items, 3);
+	assert_int_equal(bytes, 3);
+	assert_int_equal(list(&north, "south", &items, &bytes, &studies), 200);
+	assert_int_equal(items, 2);
+	assert_int_equal(audited("sync.read", "site=north address=192.0.2.1 of=south"), 2);
+	assert_int_equal(audited("sync.list", "site=north"), 2);
+}
+
+static void
+policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right(void **state)
+{
+	size_t items, bytes, studies;
+
+	(void)state;
+	assert_int_equal(command("site", "policy", "south", "own"), 0);
+	assert_int_equal(read_object(&south, SOUTHS), 200);
+	assert_int_equal(read_pack(&south, SOUTHS), 200);
+	assert_int_equal(read_object(&south, NORTHS), 403);
+	assert_non_null(strstr(south.why, "delivered"));
+	assert_int_equal(read_pack(&south, NORTHS), 403);
+	/* announced by south as well, delivered by north */
+	assert_int_equal(read_object(&south, BOTH), 403);
+	assert_int_equal(audited("sync.refused", "site=south"), 3);
+	assert_int_equal(list(&south, "north", &items, &bytes, &studies), 403);
+	assert_int_equal(list(&south, "", &items, &bytes, &studies), 200);
+	assert_int_equal(items, 2); /* its own ledger */
+	assert_int_equal(bytes, 1);
+	assert_int_equal(studies, 1);
+	assert_int_equal(read_object(&north, SOUTHS), 200); /* nobody else's business */
+	assert_int_equal(command("site", "policy", "south", "all"), 0);
+	assert_int_equal(read_object(&south, NORTHS), 200);
+}
+
+static bool
+is_closed(const char *site)
+{
+	struct store_tx *tx;
+	struct member m;
+	int rc;
+
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	rc = member_get(tx, site, &m, NULL);
+	store_end_read(tx);
+	return !rc && m.removed;
+}
+
+static unsigned
+lists_kept(void)
+{
+	char command_line[160];
+	int rc;
+
+	(void)snprintf(command_line, sizeof(command_line),
+		       "exit $(ls %s/central | grep -c '^abandoned-south-.*csv$')", p.dir);
+	rc = system(command_line);
+	assert_true(rc >= 0);
+	return (unsigned)(rc >> 8);
+}
+
+static void
+site_remove__R26_waits_for_what_is_owed_or_lists_it_first(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, SOUTHS + 4), 0);
+	for (i = 0; i < 6; i++)
+		pair_turn(&p);
+	assert_int_equal(command("site", "remove", "south", NULL), 3);
+	assert_false(is_closed("south"));
+	assert_int_equal(caller_ask(&south, "POST", "/sync/v1/holdings", NULL) == 403, 0);
+	assert_int_equal(lists_kept(), 0);
+	assert_int_equal(command("site", "remove", "south", "--abandon"), 0);
+	assert_true(is_closed("south"));
+	assert_int_equal(lists_kept(), 1);
+	assert_int_equal(caller_ask(&south, "POST", "/sync/v1/hello", NULL), 403);
+	assert_string_equal(south.why, "removed");
+	assert_int_equal(command("loss", "--site", "south", NULL), 3); /* still told */
+	assert_int_equal(command("site", "remove", "north", NULL), 0); /* owes nothing */
+	assert_int_equal(lists_kept(), 1);
+	assert_int_equal(command("site", "readmit", "north", NULL), 0); /* no CA, no code */
+	assert_int_equal(caller_ask(&north, "POST", "/sync/v1/holdings", NULL) == 403, 0);
+}
+
+static void
+site__R26_what_cannot_be_says_why_and_changes_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(command("site", "add", "west", NULL), 1); /* no CA of ours */
+	assert_int_equal(command("site", "suspend", "west", NULL), 1);
+	assert_int_equal(command("site", "policy", "north", NULL), 2);
+	assert_int_equal(command("site", "policy", "north", "some"), 2);
+	assert_int_equal(command("site", "suspend", "north", "--abandon"), 2);
+	assert_int_equal(command("ca", "renew", NULL, NULL), 2);
+	assert_int_equal(command("sites", NULL, NULL, NULL), 0);
+	assert_int_equal(command("site", "suspend", "north", NULL), 0);
+	assert_int_equal(caller_ask(&north, "POST", "/sync/v1/ledger", NULL), 403);
+	assert_int_equal(command("site", "readmit", "north", NULL), 0);
+}
+
+#define with_sites(test) cmocka_unit_test_setup_teardown(test, make_sites, drop_sites)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_sites(policy__R26_all_reads_the_archive_and_each_read_of_others_is_logged),
+		with_sites(policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right),
+		with_sites(site_remove__R26_waits_for_what_is_owed_or_lists_it_first),
+		with_sites(site__R26_what_cannot_be_says_why_and_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
