@@ -28,7 +28,32 @@ struct applying {
 	struct store_tx *tx;
 	struct site_row site;
 	int64_t wall_ms; /* central's clock when it came */
+	bool foreign;	 /* the study at hand came first from another site */
 };
+
+/* The first version of a study says whose it is. */
+static int
+is_foreign(void *arg, const struct version *v, struct err *e)
+{
+	struct applying *a = arg;
+
+	(void)e;
+	a->foreign = strcmp(v->source.site, a->site.site) != 0;
+	return ERR_AGAIN;
+}
+
+/* R3: from another source the first stays as it is, also in what its study's record says. */
+static int
+check_correction(struct applying *a, const char *study, struct tags *corrected, struct err *e)
+{
+	int rc;
+
+	a->foreign = false;
+	rc = corrected->n ? store_versions_of_study(a->tx, study, 0, is_foreign, a, e) : 0;
+	if (a->foreign)
+		corrected->n = 0;
+	return rc == ERR_AGAIN ? 0 : rc;
+}
 
 static int
 apply_study(struct applying *a, const Sync__LedgerEntry *entry, struct err *e)
@@ -42,9 +67,11 @@ apply_study(struct applying *a, const Sync__LedgerEntry *entry, struct err *e)
 		return 0; /* kept as it came, of no use for the index */
 	ledger_corrected(&corrected, entry);
 	ledger_record(&record, set); /* what is counted is counted here (R20) */
-	rc = buf_failed(&record)
-		     ? err_set(e, ERR_LOCAL, 0, "no memory for a study record")
-		     : index_study(a->tx, entry->study, attrs_of(&record), &corrected, e);
+	rc = check_correction(a, entry->study, &corrected, e);
+	if (!rc && buf_failed(&record))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for a study record");
+	if (!rc)
+		rc = index_study(a->tx, entry->study, attrs_of(&record), &corrected, e);
 	buf_fini(&record);
 	return rc;
 }

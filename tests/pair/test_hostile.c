@@ -23,6 +23,7 @@
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400 };
@@ -227,6 +228,35 @@ record__R20_counts_are_central_s_own(void **state)
 	pair_fini(&p);
 }
 
+/* Another site's correction is no correction of what came first (R3). */
+static void
+record__R3_a_site_corrects_its_own_studies_only(void **state)
+{
+	struct buf entry = BUF_INIT, record = BUF_INIT;
+	struct tags name = {.n = 0};
+	char study[UID_SIZE], text[80];
+	struct store_tx *tx;
+	struct attrs row;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	gen_uid(study, 1, 0, 0);
+	attrs_put(&record, TAG_PATIENT_NAME, "ANOTHER", 7);
+	tags_add(&name, TAG_PATIENT_NAME);
+	ledger_study(&entry, study, attrs_of(&record), &name, "CT1", 1);
+	buf_fini(&record);
+	announce(&p, &entry, 1);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(index_study_row(tx, study, &row, NULL), 0);
+	assert_true(attrs_copy(row, TAG_PATIENT_NAME, text, sizeof(text)) > 0);
+	assert_string_not_equal(text, "ANOTHER");
+	store_end_read(tx);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -237,6 +267,7 @@ main(void)
 		cmocka_unit_test(adopt__R17_the_bytes_say_how_long_they_are),
 		cmocka_unit_test(loss__R18_an_odd_uid_is_one_value_of_its_row),
 		cmocka_unit_test(record__R20_counts_are_central_s_own),
+		cmocka_unit_test(record__R3_a_site_corrects_its_own_studies_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
