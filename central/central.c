@@ -346,9 +346,19 @@ stop_services(struct central *c)
 static void
 copy_damaged(void *arg, uint64_t oid)
 {
+	struct central *c = arg;
 	struct err e = ERR_INIT;
+	struct store_tx *tx;
+	struct version seen;
+	int rc = store_begin_read(&tx, c->store, &e);
 
-	if (release_damaged(arg, oid, &e))
+	if (!rc) {
+		rc = store_version(tx, oid, &seen, &e);
+		store_end_read(tx);
+	}
+	if (!rc && release_is_damage(c, store_check(c->store, oid, NULL)))
+		rc = release_damaged(c, &seen, &e);
+	if (rc)
 		log_err(LOG_ERROR, "retrieve.damaged", &e);
 }
 

@@ -18,7 +18,8 @@ enum { DIGESTS_MAX = 2000 };
 
 struct damaging {
 	struct central *c;
-	uint64_t oid, losses;
+	const struct version *seen;
+	uint64_t losses;
 };
 
 static int
@@ -26,10 +27,13 @@ damage(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct damaging *d = arg;
 	struct version v;
-	int rc = store_version(tx, d->oid, &v, e);
+	int rc = store_version(tx, d->seen->oid, &v, e);
 
-	if (!rc)
-		rc = store_drop_bytes(tx, d->oid, VERSION_DAMAGED, e);
+	d->losses = 0;
+	if (rc || v.state != VERSION_HERE || v.offset != d->seen->offset ||
+	    memcmp(v.pack, d->seen->pack, SHA256_SIZE) != 0)
+		return rc;
+	rc = store_drop_bytes(tx, v.oid, VERSION_DAMAGED, e);
 	if (!rc)
 		rc = holdings_set_all(tx, v.digest, false, e);
 	if (!rc)
@@ -39,9 +43,9 @@ damage(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-release_damaged(struct central *c, uint64_t oid, struct err *e)
+release_damaged(struct central *c, const struct version *seen, struct err *e)
 {
-	struct damaging d = {c, oid, 0};
+	struct damaging d = {c, seen, 0};
 	int rc = store_commit(c->store, damage, &d, e);
 
 	if (rc)
@@ -154,7 +158,7 @@ judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseV
 	if (!release_is_damage(c, rc))
 		return 0;
 	*out = SYNC__RELEASE_VERDICT__RELEASE_DAMAGED;
-	return release_damaged(c, j.v.oid, e);
+	return release_damaged(c, &j.v, e);
 }
 
 int

@@ -15,11 +15,13 @@
 struct buf;
 struct central;
 struct err;
+struct version;
 
 int release_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e);
 /* Does this error say that a copy is damaged? Not being able to look does not (R23). */
 bool release_is_damage(struct central *c, int rc);
-/* A held version failed its check: its bits go, its bytes are wanted again (R19). */
-int release_damaged(struct central *c, uint64_t oid, struct err *e);
+/* This copy of a held version failed its check: its bits go, its bytes are wanted again (R19).
+ * Where another copy took its place since it was looked at, nothing is said of that one. */
+int release_damaged(struct central *c, const struct version *seen, struct err *e);
 
 #endif

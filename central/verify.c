@@ -55,23 +55,15 @@ note(struct verifying *v, uint64_t oid, struct err *e)
 }
 
 static int
-damage_oid(struct verifying *v, uint64_t oid, struct err *e)
+damage_copy(struct verifying *v, const struct version *seen, struct err *e)
 {
-	struct version ver = {.state = VERSION_ELSEWHERE};
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, v->c->store, e);
+	int rc = release_damaged(v->c, seen, e);
 
 	if (rc)
 		return rc;
-	rc = store_version(tx, oid, &ver, e);
-	store_end_read(tx);
-	if (!rc)
-		rc = release_damaged(v->c, oid, e);
-	if (rc)
-		return rc;
 	v->out->damaged++;
-	say(v, "damaged", &ver, "");
-	return note(v, oid, e);
+	say(v, "damaged", seen, "");
+	return note(v, seen->oid, e);
 }
 
 /* A member's bytes in this pack are wrong; they count only if they are what is served. */
@@ -92,7 +84,7 @@ damage(struct verifying *v, const struct pack_row *row, const struct pack_member
 	if (rc || ver.state != VERSION_HERE || ver.location != VERSION_PACK ||
 	    memcmp(ver.pack, row->id, SHA256_SIZE) != 0)
 		return rc == ERR_ABSENT ? 0 : rc;
-	return damage_oid(v, oid, e);
+	return damage_copy(v, &ver, e);
 }
 
 struct stamping {
@@ -176,6 +168,24 @@ note_member(void *arg, const struct version *ver, struct err *e)
 }
 
 static int
+verify_member(struct verifying *v, uint64_t oid, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct store_tx *tx;
+	struct version seen;
+	int bad, rc = store_begin_read(&tx, v->c->store, e);
+
+	if (rc)
+		return rc;
+	rc = store_version(tx, oid, &seen, e);
+	store_end_read(tx);
+	bad = rc ? 0 : store_check(v->c->store, oid, &why);
+	if (bad && !release_is_damage(v->c, bad))
+		return err_set(e, why.code, why.sys, "%s", why.what);
+	return bad ? damage_copy(v, &seen, e) : rc;
+}
+
+static int
 verify_members(struct verifying *v, const struct pack_row *row, struct err *e)
 {
 	struct members m = {.pack = row->id};
@@ -190,15 +200,8 @@ verify_members(struct verifying *v, const struct pack_row *row, struct err *e)
 		rc = store_versions(tx, m.from, note_member, &m, e);
 		store_end_read(tx);
 	} while (rc == ERR_AGAIN);
-	for (i = 0; !rc && i < m.n; i++) {
-		struct err why = ERR_INIT;
-		int bad = store_check(v->c->store, m.oids[i], &why);
-
-		if (bad && !release_is_damage(v->c, bad))
-			rc = err_set(e, why.code, why.sys, "%s", why.what);
-		else if (bad)
-			rc = damage_oid(v, m.oids[i], e);
-	}
+	for (i = 0; !rc && i < m.n; i++)
+		rc = verify_member(v, m.oids[i], e);
 	free(m.oids);
 	return rc;
 }

@@ -15,6 +15,7 @@
 
 #include "central/catalogue.h"
 #include "central/intake.h"
+#include "central/release.h"
 #include "central/upload.h"
 #include "central/verify.h"
 #include "common/base/buf.h"
@@ -356,6 +357,50 @@ adopt__R4_bytes_just_checked_replace_a_copy_that_was_not(void **state)
 }
 
 static void
+version_at_central(struct other *o, struct version *v)
+{
+	struct store_tx *tx;
+	uint64_t oid;
+
+	assert_int_equal(store_begin_read(&tx, o->p->central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, pack_member(o->pack, 0)->digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, v, NULL), 0);
+	store_end_read(tx);
+}
+
+/* Who looked at the old copy says nothing of the new one, however late. */
+static void
+release_damaged__R19_a_copy_that_was_replaced_meanwhile_stays_held(void **state)
+{
+	struct version seen, now;
+	struct upload_result r;
+	uint64_t losses;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	make(&o, &p, 0, 1, NULL, "other");
+	version_at_central(&o, &seen);
+	clock_manual_advance(&p.clock, 31 * DAY_MS);
+	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	upload_result_fini(&r);
+	losses = central_losses(&p.central);
+	assert_int_equal(release_damaged(&p.central, &seen, NULL), 0);
+	version_at_central(&o, &now);
+	assert_int_equal(now.state, VERSION_HERE);
+	assert_int_equal(central_losses(&p.central), losses);
+	assert_int_equal(release_damaged(&p.central, &now, NULL), 0);
+	version_at_central(&o, &now);
+	assert_int_equal(now.state, VERSION_DAMAGED);
+	assert_int_equal(central_losses(&p.central), losses + 1);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+static void
 reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start(void **state)
 {
 	struct upload_result r;
@@ -604,6 +649,8 @@ main(void)
 		cmocka_unit_test(upload__R7_members_that_were_not_announced_are_not_taken),
 		cmocka_unit_test(upload__R12_a_disk_at_97_percent_stops_bytes_alone),
 		cmocka_unit_test(upload__R12_a_catalogue_at_97_percent_stops_bytes_alone),
+		cmocka_unit_test(
+			release_damaged__R19_a_copy_that_was_replaced_meanwhile_stays_held),
 		cmocka_unit_test(verify__R19_a_copy_in_another_pack_counts_at_once),
 	};
 
