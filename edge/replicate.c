@@ -528,7 +528,7 @@ apply_page(struct replicate *r)
 	if (!rc && !done)
 		return;
 	if (!rc && r->work_last)
-		rc = holdings_compared(r->e, &r->work.epoch, r->sender.losses, &err);
+		rc = holdings_compared(r->e, &r->work.epoch, r->sender.compared_with, &err);
 	r->applying = false;
 	if (rc)
 		failed(r, &action, &err);

@@ -128,6 +128,8 @@ ask_all(struct sender *s, bool whole)
 {
 	s->whole = whole || ((s->round_due || s->ask_next <= s->ask_until) && s->whole);
 	s->round_due = true;
+	s->again = s->owed_known = false;
+	s->compared_with = s->losses;
 	s->asking = false; /* what is under way belongs to the round before */
 	s->round = (s->round + 1) % SENDER_ROUNDS;
 	s->ask_next = 1;
@@ -138,7 +140,7 @@ ask_all(struct sender *s, bool whole)
 static void
 on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
-	bool other, was = s->reachable;
+	bool other, lost, was = s->reachable, idle = !s->round_due && s->ask_next > s->ask_until;
 	unsigned i;
 
 	s->saying_hello = false;
@@ -164,15 +166,22 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	if (other) { /* R22: what another central receipted says nothing about this one */
 		s->epoch = ev->epoch;
 		s->knows_epoch = true;
+		s->through = false;
 		for (i = 0; i < SENDER_SLOTS; i++)
 			s->slots[i].asked = false;
 		(void)act(out, SENDER_NEW_EPOCH);
 	}
-	if (other || s->losses != ev->losses)
-		ask_all(s, true);
-	else if (!was && !s->round_due && s->ask_next > s->ask_until)
-		ask_all(s, false);
+	lost = s->losses != ev->losses;
 	s->losses = ev->losses;
+	/* A central whose disk dies loses more with each hello: what is owed must not wait until
+	 * it has lost all. */
+	if (!other && lost && sender_comparing(s))
+		s->again = true;
+	else if (other || lost)
+		ask_all(s, true);
+	else if (!was && idle)
+		ask_all(s, false);
+	s->owed_known = s->owed_known || (lost && idle && s->through && s->round_due);
 	s->answered_hello_ms = ev->now_ms;
 }
 
@@ -224,8 +233,14 @@ on_applied(struct sender *s, const struct sender_event *ev)
 	/* An answer that covers nothing ends the round; the next hello decides anew. */
 	s->ask_next = s->applying ? s->ask_next + s->applying : s->ask_until + 1;
 	s->applying = 0;
-	if (s->ask_next > s->ask_until)
+	if (s->ask_next > s->ask_until) {
 		more_to_pack(s);
+		s->through = true;
+		if (s->again) {
+			ask_all(s, true);
+			s->owed_known = true;
+		}
+	}
 }
 
 static void
@@ -505,7 +520,7 @@ fill_slots(struct sender *s, const struct sender_event *ev, struct sender_action
 			a->oldest = ++s->made % OLDEST_EVERY == 0;
 			/* What is asked about waits for the answer: central may hold it. What came
 			 * since is fresh, and flows (a new central's first round takes long). */
-			if (s->ask_next <= s->ask_until)
+			if (s->ask_next <= s->ask_until && !s->owed_known)
 				a->number = s->ask_until;
 			s->slots[i].state = SLOT_PACKING;
 			return;

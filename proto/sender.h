@@ -130,7 +130,11 @@ struct sender {
 	uint64_t announced; /* acknowledged up to here (R7)      */
 	/* holdings */
 	bool asking, whole, round_due;
-	unsigned round;		      /* an answer of another one is dropped */
+	bool through;		/* of a round of this epoch, since the start              */
+	bool owed_known;	/* by the round before: packs need not wait               */
+	bool again;		/* central lost something since: once more, when this is through */
+	uint64_t compared_with; /* `losses` when the round began                                 */
+	unsigned round;		/* an answer of another one is dropped */
 	uint64_t ask_next, ask_until; /* next > until: nothing to ask     */
 	uint64_t applying;	      /* seqs of the answer that is applied */
 	/* packs */

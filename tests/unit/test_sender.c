@@ -256,13 +256,19 @@ sender_step__R22_fresh_images_flow_while_the_ledger_is_compared(void **state)
 	(void)state;
 	begin(&p);
 	settle(&p, 10);
-	hello(&p, &epoch_a, 1);
+	hello(&p, &epoch_b, 0);
 	p.now += 2000;
 	p.work = 100000;
 	tick(&p);
 	i = where(&p, SENDER_MAKE_PACK);
 	assert_true(i >= 0);
 	assert_int_equal(p.out.a[i].number, 10); /* only what is above */
+	/* After a restart in the middle of it as well: what is owed is not known yet. */
+	sender_init(&p.s, &epoch_b, UINT64_MAX);
+	hello(&p, &epoch_b, 0);
+	i = where(&p, SENDER_MAKE_PACK);
+	assert_true(i >= 0);
+	assert_int_equal(p.out.a[i].number, 10);
 }
 
 /* There was nothing to pack yet; then it was compared, or announced: no second is lost. */
@@ -383,6 +389,44 @@ sender_step__R22_an_answer_of_an_earlier_round_is_dropped(void **state)
 	assert_true(did(&p, SENDER_ASK_HOLDINGS)); /* of the new round */
 }
 
+/* The round goes on to its end, and what it found is sent, however often central loses more. */
+static void
+sender_step__R19_losses_during_a_round_are_looked_for_after_it(void **state)
+{
+	struct play p;
+	unsigned round;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	hello(&p, &epoch_a, 1);
+	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	round = p.s.round;
+	answer(&p, SENDER_ASK, round, 200, 5);
+	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	hello(&p, &epoch_a, 2);
+	hello(&p, &epoch_a, 3);
+	assert_int_equal(p.s.round, round);
+	applied(&p);
+	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	answer(&p, SENDER_ASK, round, 200, 5);
+	assert_true(p.out.a[0].last);
+	assert_int_equal(p.s.compared_with, 1); /* a restart now compares again */
+	applied(&p);
+	assert_int_not_equal(p.s.round, round);
+	assert_true(sender_comparing(&p.s));
+	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	p.work = 100000;
+	p.now += 2000;
+	tick(&p);
+	assert_true(did(&p, SENDER_MAKE_PACK)); /* also of what the first round found */
+	assert_int_equal(p.out.a[where(&p, SENDER_MAKE_PACK)].number, 0);
+	answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	assert_int_equal(p.s.compared_with, 3);
+	applied(&p);
+	assert_false(sender_comparing(&p.s));
+}
+
 static void
 sender_step__says_hello_each_minute_however_busy_it_is(void **state)
 {
@@ -467,6 +511,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sender_step__R22_a_new_epoch_compares_everything_once),
 		cmocka_unit_test(sender_step__R22_an_answer_of_an_earlier_round_is_dropped),
+		cmocka_unit_test(sender_step__R19_losses_during_a_round_are_looked_for_after_it),
 		cmocka_unit_test(sender_step__says_hello_each_minute_however_busy_it_is),
 		cmocka_unit_test(sender_step__never_gets_stuck),
 		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
