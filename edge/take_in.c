@@ -336,7 +336,7 @@ end(void *sink, struct message *rsp)
 {
 	struct taking *t = sink;
 	const struct object_info *found = NULL;
-	struct object_info info;
+	struct object_info info = {.flags = 0};
 	bool refused = false;
 	int rc = t->e.code;
 
