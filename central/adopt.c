@@ -309,7 +309,8 @@ announce_member(struct adopting *a, struct store_tx *tx, size_t i, uint64_t *oid
 	sets = (struct index_sets){.study = attrs_of(&info->study_attrs),
 				   .series = attrs_of(&info->series_attrs),
 				   .instance = attrs_of(&info->instance_attrs)};
-	rc = store_announce(tx, &v, &sets, 0, &verdict, e);
+	v.first_ms = store_time(store_tx_store(tx));
+	rc = store_announce(tx, &v, &sets, &verdict, e);
 	*oid = verdict.oid;
 	return rc;
 }

@@ -137,6 +137,7 @@ append_rest(struct central *c, const struct site_row *site, const Sync__LedgerRe
 	m.entries = rq->entries + skip;
 	m.n_entries = rq->n_entries - skip;
 	m.wall_ms = clock_wall(c->clock);
+	m.time_ms = store_time(c->store);
 	message_pack(&payload, &m.base);
 	rc = record_write_locked(c, CLOG_LEDGER, &payload, e);
 	buf_fini(&payload);

@@ -27,7 +27,8 @@ static const char applied_key[] = "applied";
 struct applying {
 	struct store_tx *tx;
 	struct site_row site;
-	int64_t wall_ms; /* central's clock when it came */
+	int64_t wall_ms; /* central's clock when it came         */
+	int64_t time_ms; /* its store_time, also in a rebuild    */
 	bool foreign;	 /* the study at hand came first from another site */
 };
 
@@ -114,12 +115,13 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	ledger_corrected(&dropped, entry);
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
 	v.arrived_wall_ms = a->wall_ms; /* also in a rebuild, years later */
+	v.first_ms = a->time_ms - (entry->age_ms > 0 ? entry->age_ms : 0);
 	rc = decision_withdrawn(a->tx, v.digest, &withdrawn, e);
 	/* R15: central's decisions alone hide it, whatever the edge's entry says. */
 	v.hidden = (v.hidden & ~(uint32_t)VERSION_WITHDRAWN) |
 		   (withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);
 	if (!rc)
-		rc = store_announce(a->tx, &v, &sets, 0, &verdict, e);
+		rc = store_announce(a->tx, &v, &sets, &verdict, e);
 	if (!rc)
 		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);
 	if (!rc)
@@ -191,7 +193,8 @@ static int
 apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
 	Sync__LogLedger *m = message_read(&sync__log_ledger__descriptor, p, n, e);
-	struct applying a = {.tx = tx, .wall_ms = m ? m->wall_ms : 0};
+	struct applying a = {
+		.tx = tx, .wall_ms = m ? m->wall_ms : 0, .time_ms = m ? m->time_ms : 0};
 	struct id128 incarnation;
 	size_t i;
 	int rc;
@@ -534,6 +537,16 @@ flush_batch(struct replaying *r, struct err *e)
 	return rc;
 }
 
+static int64_t
+time_of(const void *p, size_t n)
+{
+	Sync__LogLedger *m = message_read(&sync__log_ledger__descriptor, p, n, NULL);
+	int64_t time_ms = m ? m->time_ms : 0;
+
+	message_free(m);
+	return time_ms;
+}
+
 static int
 replay_one(void *arg, uint64_t number, uint32_t kind, const void *p, size_t n, struct err *e)
 {
@@ -542,6 +555,9 @@ replay_one(void *arg, uint64_t number, uint32_t kind, const void *p, size_t n, s
 	r->last = number;
 	if (number <= r->applied)
 		return 0;
+	/* A catalogue that is made anew goes on where the one before it was (R28). */
+	if (kind == CLOG_LEDGER)
+		store_time_reach(r->c->store, time_of(p, n));
 	buf_put_u64(&r->bytes, number);
 	buf_put_u32(&r->bytes, kind);
 	buf_put_u32(&r->bytes, (uint32_t)n);

@@ -49,7 +49,7 @@ struct listing {
 	const char *site;   /* whose announcements; "": of all sites            */
 	struct id128 *mine; /* its incarnations                                 */
 	size_t n_mine;
-	int64_t now;
+	int64_t now; /* store_time */
 
 	Sync__RefillAnswer answer;
 	size_t bytes;
@@ -198,7 +198,7 @@ add_item(struct listing *l, const struct version *v, const struct claim *claim, 
 		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
 	item->entry = copied(entry, n);
 	item->arrival = v->arrival;
-	item->age_ms = l->now > v->arrived_wall_ms ? l->now - v->arrived_wall_ms : 0;
+	item->age_ms = l->now > v->first_ms ? l->now - v->first_ms : 0;
 	if (here) {
 		item->pack = copied(v->pack, SHA256_SIZE);
 		item->offset = v->offset;
@@ -303,7 +303,7 @@ refill_answer(struct central *c, const struct http_request *rq, struct http_answ
 	Sync__RefillRequest *m =
 		message_read(&sync__refill_request__descriptor, rq->body, rq->body_n, e);
 	struct listing l = {
-		.c = c, .rq = m, .caller = rq->site, .site = "", .now = clock_wall(c->clock)};
+		.c = c, .rq = m, .caller = rq->site, .site = "", .now = store_time(c->store)};
 	bool other;
 	int rc;
 

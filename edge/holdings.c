@@ -57,7 +57,7 @@ static int
 owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 {
 	static const struct id128 none;
-	struct outbox_row row = {.seq = seq, .oid = v->oid, .size = v->size};
+	struct outbox_row row = outbox_row(seq, v);
 	int rc = outbox_get(a->tx, OUTBOX_CENTRAL, seq, &row, e);
 
 	if (rc && rc != ERR_ABSENT)
@@ -140,7 +140,7 @@ owed_page(struct edge *e, struct applying *a, struct err *err)
 
 	if (rc)
 		return rc;
-	rc = outbox_each(tx, OUTBOX_CENTRAL, a->next, false, note_held, a, err);
+	rc = outbox_each(tx, OUTBOX_CENTRAL, a->next, note_held, a, err);
 	store_end_read(tx);
 	if (rc == ERR_AGAIN)
 		rc = 0;

@@ -296,8 +296,9 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 					   valid((struct attrs){entry->instance_attributes.data,
 								entry->instance_attributes.len}),
 					   &dropped};
-		rc = store_announce(tx, &v, &sets, now > entry->wall_ms ? now - entry->wall_ms : 0,
-				    &verdict, err);
+		v.first_ms =
+			store_time(h->e->store) - (now > entry->wall_ms ? now - entry->wall_ms : 0);
+		rc = store_announce(tx, &v, &sets, &verdict, err);
 		buf_fini(&study);
 	}
 	message_free(entry);

@@ -8,7 +8,9 @@
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 
-enum { KEY = 9, ROW = 32, COUNTS = 40, PACKED = 1, PARKED = 2 };
+enum { KEY = 9, ROW = 40, COUNTS = 40, PACKED = 1, PARKED = 2 };
+/* Added to the destination in keys. */
+enum { AGED = 0x40, ORDER = 0x80, ORDER_KEY = 17 };
 
 static const char counts_key[] = "counts";
 
@@ -19,7 +21,7 @@ table(struct store_tx *tx, const char *name)
 }
 
 static struct kv_slice
-key_of(unsigned char key[KEY], enum outbox_to to, uint64_t seq)
+key_of(unsigned char key[KEY], unsigned to, uint64_t seq)
 {
 	key[0] = (unsigned char)to;
 	buf_set_be64(key + 1, seq);
@@ -89,21 +91,38 @@ read_row(struct outbox_row *out, uint64_t seq, struct kv_slice v, struct err *e)
 	out->tries = buf_get_u32(p + 24);
 	out->packed = (p[28] & PACKED) != 0;
 	out->parked = (p[28] & PARKED) != 0;
+	out->first = (int64_t)buf_get_u64(p + 32);
 	return 0;
+}
+
+static struct kv_slice
+order_key(unsigned char key[ORDER_KEY], enum outbox_to to, const struct outbox_row *row)
+{
+	key[0] = (unsigned char)(ORDER | to);
+	buf_set_be64(key + 1, (uint64_t)row->first ^ UINT64_C(1) << 63);
+	buf_set_be64(key + 9, row->seq);
+	return kv_slice(key, ORDER_KEY);
 }
 
 static int
 put_row(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row, struct err *e)
 {
-	unsigned char key[KEY], p[ROW] = {0};
+	unsigned char key[KEY], order[ORDER_KEY], p[ROW] = {0};
+	int rc = 0;
 
 	buf_set_u64(p, row->oid);
 	buf_set_u64(p + 8, row->size);
 	buf_set_u64(p + 16, (uint64_t)row->not_before);
 	buf_set_u32(p + 24, row->tries);
 	p[28] = (unsigned char)((row->packed ? PACKED : 0) | (row->parked ? PARKED : 0));
-	return kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE), key_of(key, to, row->seq),
-		      kv_slice(p, sizeof(p)), e);
+	buf_set_u64(p + 32, (uint64_t)row->first);
+	if (row->aged)
+		rc = kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE), order_key(order, to, row),
+			    kv_slice("", 0), e);
+	return rc ? rc
+		  : kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE),
+			   key_of(key, (row->aged ? AGED : 0u) | (unsigned)to, row->seq),
+			   kv_slice(p, sizeof(p)), e);
 }
 
 int
@@ -112,9 +131,16 @@ outbox_get(struct store_tx *tx, enum outbox_to to, uint64_t seq, struct outbox_r
 {
 	unsigned char key[KEY];
 	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx, OUTBOX_TABLE), key_of(key, to, seq), &v, e);
+	unsigned t = table(tx, OUTBOX_TABLE);
+	int rc = kv_get(store_tx_kv(tx), t, key_of(key, to, seq), &v, e);
+	bool aged = rc == ERR_ABSENT;
 
-	return rc ? rc : read_row(out, seq, v, e);
+	if (aged)
+		rc = kv_get(store_tx_kv(tx), t, key_of(key, AGED | to, seq), &v, e);
+	if (rc)
+		return rc;
+	out->aged = aged;
+	return read_row(out, seq, v, e);
 }
 
 /* The counts speak of central; later destinations have rows of their own only. */
@@ -149,11 +175,21 @@ outbox_change(struct store_tx *tx, enum outbox_to to, const struct outbox_row *r
 	return rc ? rc : put_row(tx, to, row, e);
 }
 
+struct outbox_row
+outbox_row(uint64_t seq, const struct version *v)
+{
+	return (struct outbox_row){.seq = seq,
+				   .oid = v->oid,
+				   .size = v->size,
+				   .first = v->first_ms,
+				   .aged = v->origin != VERSION_TAKEN_IN};
+}
+
 int
-outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, uint64_t oid, uint64_t size,
+outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, const struct version *v,
 	   struct err *e)
 {
-	struct outbox_row row = {.seq = seq, .oid = oid, .size = size}, old;
+	struct outbox_row row = outbox_row(seq, v), old;
 	int rc = outbox_get(tx, to, seq, &old, e);
 
 	return rc == ERR_ABSENT ? outbox_change(tx, to, &row, e) : rc;
@@ -162,7 +198,9 @@ outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, uint64_t oid, u
 int
 outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, struct err *e)
 {
-	unsigned char key[KEY];
+	unsigned char key[KEY], order[ORDER_KEY];
+	struct kv_txn *txn = store_tx_kv(tx);
+	unsigned t = table(tx, OUTBOX_TABLE);
 	struct outbox_row old;
 	int rc = outbox_get(tx, to, seq, &old, e);
 
@@ -170,40 +208,151 @@ outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, stru
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	rc = recount(tx, to, &old, NULL, e);
-	return rc ? rc : kv_del(store_tx_kv(tx), table(tx, OUTBOX_TABLE), key_of(key, to, seq), e);
+	if (!rc && old.aged)
+		rc = kv_del(txn, t, order_key(order, to, &old), e);
+	return rc ? rc : kv_del(txn, t, key_of(key, (old.aged ? AGED : 0u) | (unsigned)to, seq), e);
+}
+
+/* --- both kinds of rows as one list --- */
+
+struct side { /* of the merge: where one kind goes on; none left: no cursor's row */
+	struct kv_cursor *c;
+	struct outbox_row row;
+	bool any;
+};
+
+static int
+side_read(struct side *s, unsigned first_byte, struct kv_slice k, struct kv_slice v, struct err *e)
+{
+	const unsigned char *p = k.p;
+
+	s->any = k.n == KEY && p[0] == first_byte;
+	s->row.aged = (first_byte & AGED) != 0;
+	return s->any ? read_row(&s->row, buf_get_be64(p + 1), v, e) : 0;
+}
+
+static int
+side_at(struct side *s, struct store_tx *tx, unsigned first_byte, uint64_t seq, struct err *e)
+{
+	unsigned char key[KEY];
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&s->c, store_tx_kv(tx), table(tx, OUTBOX_TABLE), e);
+
+	s->any = false;
+	if (!rc)
+		rc = kv_cursor_seek(s->c, key_of(key, first_byte, seq), &k, &v, e);
+	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, first_byte, k, v, e);
+}
+
+static int
+side_next(struct side *s, unsigned first_byte, struct err *e)
+{
+	struct kv_slice k, v;
+	int rc = kv_cursor_next(s->c, &k, &v, e);
+
+	s->any = false;
+	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, first_byte, k, v, e);
+}
+
+static void
+side_end(struct side *s)
+{
+	if (s->c)
+		kv_cursor_close(s->c);
 }
 
 int
-outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards,
+outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq,
 	    int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
 	    struct err *e)
 {
-	unsigned char key[KEY];
-	struct outbox_row row;
-	struct kv_cursor *c;
-	struct kv_slice k, v;
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, OUTBOX_TABLE), e);
+	struct side own = {.c = NULL}, aged = {.c = NULL};
+	int rc = side_at(&own, tx, to, seq, e);
 
-	if (rc)
-		return rc;
-	rc = kv_cursor_seek(c, key_of(key, to, seq), &k, &v, e);
-	if (downwards && rc == ERR_ABSENT)
-		rc = kv_cursor_last(c, &k, &v, e);
-	/* The row found may lie above the one that was asked for. */
-	if (!rc && downwards &&
-	    (((const unsigned char *)k.p)[0] != to ||
-	     buf_get_be64((const unsigned char *)k.p + 1) > seq))
-		rc = kv_cursor_prev(c, &k, &v, e);
-	while (!rc && k.n == KEY && ((const unsigned char *)k.p)[0] == to) {
-		rc = read_row(&row, buf_get_be64((const unsigned char *)k.p + 1), v, e);
+	if (!rc)
+		rc = side_at(&aged, tx, AGED | to, seq, e);
+	while (!rc && (own.any || aged.any)) {
+		bool first = own.any && (!aged.any || own.row.seq < aged.row.seq);
+		struct side *s = first ? &own : &aged;
+
+		rc = fn(arg, &s->row, e);
 		if (!rc)
-			rc = fn(arg, &row, e);
-		if (!rc)
-			rc = downwards ? kv_cursor_prev(c, &k, &v, e)
-				       : kv_cursor_next(c, &k, &v, e);
+			rc = side_next(s, (first ? 0u : AGED) | (unsigned)to, e);
 	}
-	kv_cursor_close(c);
+	side_end(&own);
+	side_end(&aged);
+	return rc;
+}
+
+/* The last key of those that begin with this byte, or the one before where the cursor is. */
+static int
+step_back(struct kv_cursor *c, unsigned first_byte, bool start, struct kv_slice *k,
+	  struct kv_slice *v, struct err *e)
+{
+	unsigned char above = (unsigned char)(first_byte + 1);
+	int rc;
+
+	if (start) {
+		rc = kv_cursor_seek(c, kv_slice(&above, 1), k, v, e);
+		rc = rc == ERR_ABSENT ? kv_cursor_last(c, k, v, e)
+		     : rc	      ? rc
+				      : kv_cursor_prev(c, k, v, e);
+	} else {
+		rc = kv_cursor_prev(c, k, v, e);
+	}
+	return rc ? rc : ((const unsigned char *)k->p)[0] == first_byte ? 0 : ERR_ABSENT;
+}
+
+static int
+own_back(struct side *s, unsigned to, bool start, struct err *e)
+{
+	struct kv_slice k, v;
+	int rc = step_back(s->c, to, start, &k, &v, e);
+
+	s->any = false;
+	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, to, k, v, e);
+}
+
+static int
+aged_back(struct side *s, struct store_tx *tx, enum outbox_to to, bool start, struct err *e)
+{
+	struct kv_slice k, v;
+	int rc = step_back(s->c, ORDER | to, start, &k, &v, e);
+
+	if (!rc && k.n != ORDER_KEY)
+		rc = err_set(e, ERR_CORRUPT, 0, "the order of the outbox is torn");
+	if (!rc)
+		rc = outbox_get(tx, to, buf_get_be64((const unsigned char *)k.p + 9), &s->row, e);
+	s->any = !rc;
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+outbox_newest(struct store_tx *tx, enum outbox_to to,
+	      int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
+	      struct err *e)
+{
+	struct side own = {.c = NULL}, aged = {.c = NULL};
+	unsigned t = table(tx, OUTBOX_TABLE);
+	int rc = kv_cursor_open(&own.c, store_tx_kv(tx), t, e);
+
+	if (!rc)
+		rc = kv_cursor_open(&aged.c, store_tx_kv(tx), t, e);
+	if (!rc)
+		rc = own_back(&own, to, true, e);
+	if (!rc)
+		rc = aged_back(&aged, tx, to, true, e);
+	while (!rc && (own.any || aged.any)) {
+		bool first = own.any && (!aged.any || own.row.first >= aged.row.first);
+
+		rc = fn(arg, first ? &own.row : &aged.row, e);
+		if (!rc)
+			rc = first ? own_back(&own, to, false, e)
+				   : aged_back(&aged, tx, to, false, e);
+	}
+	side_end(&own);
+	side_end(&aged);
+	return rc;
 }
 
 /* --- tried again --- */
@@ -261,7 +410,7 @@ outbox_try_now(struct store *s, size_t *n, struct err *e)
 		rc = store_begin_read(&tx, s, e);
 		if (rc)
 			break;
-		rc = outbox_each(tx, OUTBOX_CENTRAL, t->from, false, note_late, t, e);
+		rc = outbox_each(tx, OUTBOX_CENTRAL, t->from, note_late, t, e);
 		store_end_read(tx);
 		more = rc == ERR_AGAIN;
 		rc = more ? 0 : rc;

@@ -2,7 +2,9 @@
  * outbox.h - what is owed, by destination; packs under way; what the sync remembers.
  *
  * Tables beside the store's own:
- *	outbox   destination (1) | seq (be64)  oid, size, tries, not before, in a pack
+ *	outbox   destination (1) | seq (be64)  oid, size, tries, not before, in a pack, age
+ *	         0x40 + destination | seq      the same, of what arrived elsewhere before
+ *	         0x80 + destination | first arrival (be64) | seq   nothing: their order (R28)
  *	packing  pack id (32)                  the manifest: pins its members (R14)
  *	sync     name                          epoch, counts, last receipt, hold
  *
@@ -25,6 +27,7 @@ struct buf;
 struct err;
 struct store;
 struct store_tx;
+struct version;
 
 #define OUTBOX_TABLE "outbox"
 #define PACKING_TABLE "packing"
@@ -36,8 +39,12 @@ struct outbox_row {
 	uint64_t seq, oid, size;
 	uint32_t tries;
 	int64_t not_before; /* store_time */
+	int64_t first;	    /* store_time of its first arrival at any node */
 	bool packed, parked;
+	bool aged; /* which was before its seq says */
 };
+/* Of a version that nothing was tried with yet. */
+struct outbox_row outbox_row(uint64_t seq, const struct version *v);
 
 struct outbox_counts {
 	uint64_t owed, owed_bytes; /* all rows                 */
@@ -47,8 +54,9 @@ struct outbox_counts {
 
 int outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e);
 /* Adding a row that is there is free. */
-int outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, uint64_t oid, uint64_t size,
+int outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, const struct version *v,
 	       struct err *e);
+/* ERR_ABSENT leaves *out alone. */
 int outbox_get(struct store_tx *tx, enum outbox_to to, uint64_t seq, struct outbox_row *out,
 	       struct err *e);
 /* Writes a row anew; counts follow. */
@@ -56,10 +64,14 @@ int outbox_change(struct store_tx *tx, enum outbox_to to, const struct outbox_ro
 		  struct err *e);
 /* *was: there was such a row. */
 int outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, struct err *e);
-/* Rows from seq on upwards (or downwards from seq), until fn says other than 0. */
-int outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool downwards,
+/* Rows from seq on upwards, until fn says other than 0. */
+int outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq,
 		int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
 		struct err *e);
+/* All rows, the newest first (R28). */
+int outbox_newest(struct store_tx *tx, enum outbox_to to,
+		  int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
+		  struct err *e);
 
 /* What was put off or parked is tried again now: *n rows (R17). */
 int outbox_try_now(struct store *s, size_t *n, struct err *e);

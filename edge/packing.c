@@ -235,8 +235,8 @@ gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *g
 {
 	struct chosen *list;
 	size_t n;
-	int rc = outbox_each(c->tx, OUTBOX_CENTRAL, oldest ? 0 : UINT64_MAX, !oldest, choose, c,
-			     err);
+	int rc = oldest ? outbox_each(c->tx, OUTBOX_CENTRAL, 0, choose, c, err)
+			: outbox_newest(c->tx, OUTBOX_CENTRAL, choose, c, err);
 
 	if (rc == ERR_AGAIN)
 		rc = 0;
@@ -678,7 +678,7 @@ drop_others(struct store_tx *tx, void *arg, struct err *e)
 	for (i = 0; !rc && i < d->n_ids; i++)
 		rc = packing_del(tx, d->ids[i], e);
 	if (!rc)
-		rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_pinned, d, e);
+		rc = outbox_each(tx, OUTBOX_CENTRAL, 0, note_pinned, d, e);
 	for (i = 0; !rc && i < d->n_seqs; i++) {
 		rc = outbox_get(tx, OUTBOX_CENTRAL, d->seqs[i], &row, e);
 		row.packed = false;

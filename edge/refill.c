@@ -177,10 +177,11 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	ledger_corrected(&dropped, w->entry);
 	v.origin = VERSION_REFILLED;
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
+	v.first_ms = store_time(f->e->store) - w->item->age_ms;
 	without_counts(&study, study_of(f, v.study));
 	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
 				   set_of(&w->entry->instance_attributes), &dropped};
-	rc = store_announce(tx, &v, &sets, w->item->age_ms, &verdict, err);
+	rc = store_announce(tx, &v, &sets, &verdict, err);
 	buf_fini(&study);
 	w->oid = verdict.oid;
 	w->size = v.size;
@@ -321,7 +322,8 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	v.origin = VERSION_REFILLED;
 	ledger_corrected(&dropped, a->w->entry);
 	sets.dropped = &dropped;
-	ledger_instance(&entry, &v, &sets, &side, clock_wall(a->f->e->clock));
+	ledger_instance(&entry, &v, &sets, &side, store_time(a->f->e->store) - v.first_ms,
+			clock_wall(a->f->e->clock));
 	if (!rc)
 		rc = ledger_append(tx, &entry, &seq, err);
 	if (!rc)
@@ -331,7 +333,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	if (!rc && id128_same(&epoch, &a->f->epoch)) /* R7: held at central: not owed */
 		rc = store_set_receipt(tx, v.oid, &epoch, err);
 	else if (!rc) /* given by a central that is another's memory by now */
-		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, v.oid, v.size, err);
+		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, err);
 	if (!rc)
 		rc = store_set_spool(tx, v.oid, a->spool, a->info, err);
 	buf_fini(&side);

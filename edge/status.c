@@ -55,7 +55,7 @@ find_oldest(struct store_tx *tx, struct status *s, struct err *err)
 	const void *p;
 	uint64_t seq = 0;
 	size_t n;
-	int rc = outbox_each(tx, OUTBOX_CENTRAL, 0, false, note_oldest, &seq, err);
+	int rc = outbox_each(tx, OUTBOX_CENTRAL, 0, note_oldest, &seq, err);
 
 	if (rc && rc != ERR_AGAIN)
 		return rc;

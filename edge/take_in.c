@@ -246,12 +246,12 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 		return rc;
 	if (verdict->relation == VERSION_REVISION && verdict->current)
 		sets.dropped = &t->o.dropped;
-	ledger_instance(&entry, v, &sets, &t->side, now);
+	ledger_instance(&entry, v, &sets, &t->side, store_time(t->edge->store) - v->first_ms, now);
 	rc = ledger_append(tx, &entry, seq, e);
 	buf_fini(&entry);
 	if (!rc && old) /* repaired: the entry before this one is not what is owed */
 		rc = outbox_del(tx, OUTBOX_CENTRAL, old, &was, e);
-	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v->oid, v->size, e);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v, e);
 }
 
 static int

@@ -231,13 +231,14 @@ ledger_study(struct buf *out, const char *study, struct attrs record, const stru
 
 void
 ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
-		const struct buf *side, int64_t wall_ms)
+		const struct buf *side, int64_t age_ms, int64_t wall_ms)
 {
 	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
 	struct tags copy;
 
 	entry.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
 	entry.wall_ms = wall_ms;
+	entry.age_ms = age_ms;
 	entry.study = message_text(v->study);
 	entry.sop_class = message_text(v->sop_class);
 	entry.sop_instance = message_text(v->sop_instance);

@@ -52,9 +52,10 @@ void ledger_incarnation(struct buf *out, const struct id128 *incarnation, const 
  * nothing): what of it is not as the records before it said. */
 void ledger_study(struct buf *out, const char *study, struct attrs record,
 		  const struct tags *corrected, const char *aet, int64_t wall_ms);
-/* sets->dropped: what a revision leaves out (R3); sets->study is not told here. */
+/* sets->dropped: what a revision leaves out (R3); sets->study is not told here. age_ms: since its
+ * first arrival at any node (R28). */
 void ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
-		     const struct buf *side, int64_t wall_ms);
+		     const struct buf *side, int64_t age_ms, int64_t wall_ms);
 /* Its bytes are here no more: LEDGER_EVICTED, LEDGER_EVICTED_DARK, LEDGER_DAMAGED. */
 void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms);
 /* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */

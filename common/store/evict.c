@@ -71,17 +71,16 @@ put_state(struct store_tx *tx, const char *study, const struct state *s, struct 
 }
 
 int
-study_touch(struct store_tx *tx, const char *study, enum version_origin origin, int64_t age_ms,
+study_touch(struct store_tx *tx, const char *study, enum version_origin origin, int64_t first_ms,
 	    struct err *e)
 {
 	struct state s;
-	int64_t first = store_time(tx->s) - age_ms;
 	int rc = get_state(tx, study, &s, e);
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	if (rc == ERR_ABSENT || s.first == 0 || first < s.first)
-		s.first = first;
+	if (rc == ERR_ABSENT || s.first == 0 || first_ms < s.first)
+		s.first = first_ms;
 	if ((unsigned)origin > s.origin)
 		s.origin = origin;
 	return put_state(tx, study, &s, e);

@@ -428,9 +428,8 @@ gather_anew(struct store_tx *tx, const char *study, struct buf *row, struct err 
 }
 
 static int
-update_study(struct store_tx *tx, const struct version *v, int64_t first,
-	     const struct index_sets *sets, bool new_series, bool new_instance,
-	     struct index_change *out, struct err *e)
+update_study(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
+	     bool new_series, bool new_instance, struct index_change *out, struct err *e)
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
@@ -461,7 +460,7 @@ update_study(struct store_tx *tx, const struct version *v, int64_t first,
 		rc = write_study(tx, v->study, attrs_of(&before), &row, e);
 	/* A row without a count was made of a study record alone (index_study). */
 	if (!rc && !attrs_get(attrs_of(&before), TAG_STUDY_INSTANCES, &counted))
-		rc = note_newest(tx, first, v->arrival, v->study, e);
+		rc = note_newest(tx, v->first_ms, v->arrival, v->study, e);
 	buf_fini(&before);
 	buf_fini(&row);
 	return rc;
@@ -540,8 +539,8 @@ has_rows(const struct version *v)
 }
 
 int
-index_put(struct store_tx *tx, const struct version *v, int64_t first,
-	  const struct index_sets *sets, struct index_change *out, struct err *e)
+index_put(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
+	  struct index_change *out, struct err *e)
 {
 	bool new_instance, new_series;
 	int rc;
@@ -552,7 +551,7 @@ index_put(struct store_tx *tx, const struct version *v, int64_t first,
 	rc = update_instance(tx, v, sets->instance, &new_instance, e);
 	if (!rc)
 		rc = update_series(tx, v, sets, new_instance, &new_series, e);
-	return rc ? rc : update_study(tx, v, first, sets, new_series, new_instance, out, e);
+	return rc ? rc : update_study(tx, v, sets, new_series, new_instance, out, e);
 }
 
 static int

@@ -62,11 +62,10 @@ struct index_sets {
 /*
  * v is now the current version of its UID, with these attributes. Adds or
  * replaces its rows; study and series attributes that the rows lack are added,
- * those they have stay, unless v is a revision (R3). first: store_time of its
- * first arrival at any node.
+ * those they have stay, unless v is a revision (R3).
  */
-int index_put(struct store_tx *tx, const struct version *v, int64_t first,
-	      const struct index_sets *sets, struct index_change *out, struct err *e);
+int index_put(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
+	      struct index_change *out, struct err *e);
 /* v's UID is hidden from now on: takes its row out and counts again. */
 int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
 /* What a study record says (R6), with or without instances: adds what the row lacks; of

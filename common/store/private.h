@@ -158,9 +158,9 @@ int committer_start(struct store *s, struct err *e);
 void committer_stop(struct store *s);
 
 /* --- views (evict.c) --- */
-/* age_ms: since the first receipt anywhere (R11: refilled studies rank by it). */
-int study_touch(struct store_tx *tx, const char *study, enum version_origin origin, int64_t age_ms,
-		struct err *e);
+/* first_ms: of the first receipt anywhere (R11: refilled studies rank by it). */
+int study_touch(struct store_tx *tx, const char *study, enum version_origin origin,
+		int64_t first_ms, struct err *e);
 /* Bytes of one version came (sign 1) or went (-1); *here: versions with bytes now. */
 int study_count(struct store_tx *tx, const char *study, int sign, uint64_t bytes, uint64_t *here,
 		struct err *e);

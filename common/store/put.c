@@ -211,6 +211,7 @@ relate(void *arg, const struct version *old, struct err *e)
 static int
 decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e)
 {
+	bool older;
 	int rc;
 
 	memset(r, 0, sizeof(*r));
@@ -220,13 +221,13 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 	if (rc)
 		return rc;
 	v->relation = r->relation;
-	v->current = !r->any;
+	older = v->first_ms < r->old_current.first_ms;
+	/* R28: a refill brings the newest first, and what was there before it later. */
+	v->current = !r->old_current.oid || older;
 	/* A correction from where the object came from is what counts now; others only listed. */
 	if (v->relation == VERSION_REVISION && r->old_current.oid &&
 	    same(v->pixels, r->old_current.pixels) && version_same_source(v, &r->old_current))
-		v->current = true;
-	if (!r->old_current.oid)
-		v->current = true;
+		v->current = !older;
 	if (v->hidden & VERSION_KEPT_ONLY)
 		v->current = false;
 	return 0;
@@ -279,13 +280,13 @@ take_over(struct store_tx *tx, const struct version *v, struct version *old, str
 
 static int
 index_version(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
-	      int64_t age_ms, struct store_verdict *out, struct err *e)
+	      struct store_verdict *out, struct err *e)
 {
 	struct index_change change = {.new_study = false};
 	int rc = 0;
 
 	if (v->current && !v->hidden)
-		rc = index_put(tx, v, store_time(tx->s) - age_ms, sets, &change, e);
+		rc = index_put(tx, v, sets, &change, e);
 	out->new_study = change.new_study;
 	out->study_changed = change.study_changed;
 	out->corrected = change.corrected;
@@ -330,7 +331,7 @@ count_bytes(struct store_tx *tx, const struct version *v, int sign, struct err *
 }
 
 static int
-add_version(struct store_tx *tx, struct version *v, const struct index_sets *sets, int64_t age_ms,
+add_version(struct store_tx *tx, struct version *v, const struct index_sets *sets,
 	    struct store_verdict *out, struct err *e)
 {
 	struct relating r;
@@ -348,7 +349,7 @@ add_version(struct store_tx *tx, struct version *v, const struct index_sets *set
 	if (!rc)
 		rc = put_keys(tx, v, e);
 	if (!rc)
-		rc = index_version(tx, v, sets, age_ms, out, e);
+		rc = index_version(tx, v, sets, out, e);
 	return rc ? rc : count_new(tx, v, r.had_conflict, e);
 }
 
@@ -394,7 +395,7 @@ place(struct store_tx *tx, struct store_object *o, struct version *v, struct sto
 	if (!rc)
 		rc = count_bytes(tx, v, 1, e);
 	if (!rc)
-		rc = study_touch(tx, v->study, o->origin, o->age_ms, e);
+		rc = study_touch(tx, v->study, o->origin, v->first_ms, e);
 	return rc;
 }
 
@@ -420,7 +421,7 @@ show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
 	if (!rc && v.current)
 		rc = take_over(tx, &v, &r.old_current, e);
 	if (!rc)
-		rc = index_version(tx, &v, &sets, o->age_ms, out, e);
+		rc = index_version(tx, &v, &sets, out, e);
 	return rc ? rc : version_write(tx, &v, e);
 }
 
@@ -472,8 +473,9 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 		v.source = o->source;
 		v.origin = o->origin;
 		v.hidden = o->hidden;
+		v.first_ms = store_time(tx->s);
 		sets_of(o, &sets);
-		rc = add_version(tx, &v, &sets, o->age_ms, out, e);
+		rc = add_version(tx, &v, &sets, out, e);
 		if (!rc)
 			rc = place(tx, o, &v, out, e);
 	}
@@ -484,7 +486,7 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 
 int
 store_announce(struct store_tx *tx, struct version *v, const struct index_sets *sets,
-	       int64_t age_ms, struct store_verdict *out, struct err *e)
+	       struct store_verdict *out, struct err *e)
 {
 	uint64_t oid;
 	int rc = store_by_digest(tx, v->digest, &oid, e);
@@ -497,13 +499,13 @@ store_announce(struct store_tx *tx, struct version *v, const struct index_sets *
 	}
 	if (rc != ERR_ABSENT)
 		return rc;
-	rc = add_version(tx, v, sets, age_ms, out, e);
+	rc = add_version(tx, v, sets, out, e);
 	if (!rc)
 		rc = version_write(tx, v, e);
 	if (!rc && v->state == VERSION_HERE)
 		rc = count_bytes(tx, v, 1, e);
 	if (!rc)
-		rc = study_touch(tx, v->study, v->origin, age_ms, e);
+		rc = study_touch(tx, v->study, v->origin, v->first_ms, e);
 	return rc;
 }
 
@@ -642,6 +644,6 @@ store_set_current(struct store_tx *tx, uint64_t oid, const struct index_sets *se
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	v.current = true;
-	rc = index_version(tx, &v, sets, 0, out, e);
+	rc = index_version(tx, &v, sets, out, e);
 	return rc ? rc : version_write(tx, &v, e);
 }

@@ -228,6 +228,14 @@ store_time(struct store *s)
 	return s->time_before + clock_mono(s->c.clock) - s->started_mono;
 }
 
+void
+store_time_reach(struct store *s, int64_t ms)
+{
+	int64_t now = store_time(s);
+
+	s->time_before += ms > now ? ms - now : 0;
+}
+
 uint64_t
 store_new_id(struct store *s)
 {

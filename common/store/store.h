@@ -75,6 +75,9 @@ struct store *store_tx_store(struct store_tx *tx);
 /* Milliseconds this store has been open in all its life: never runs back, whatever the wall
  * clock does (R28). */
 int64_t store_time(struct store *s);
+/* It shows at least ms from now on: what a store that is made anew is told of its life before.
+ * While nobody else uses the store. */
+void store_time_reach(struct store *s, int64_t ms);
 /* When a study first arrived at any node, in store_time (R28). ERR_ABSENT leaves e alone. */
 int store_study_first(struct store_tx *tx, const char *study, int64_t *out, struct err *e);
 
@@ -163,7 +166,6 @@ struct store_object {
 	struct version_source source;
 	enum version_origin origin;
 	uint32_t hidden;
-	int64_t age_ms;		   /* refilled: since its first receipt anywhere (R11, R28)  */
 	struct store_spool *spool; /* holds all bytes of info->size; stays the caller's */
 	/*
 	 * Called inside store_put between verdict and bytes, not for duplicates: the
@@ -206,12 +208,12 @@ void store_spool_close(struct store_spool *p);
 /* ---- knowing without bytes, and bytes that come and go ---- */
 /*
  * A version from elsewhere (refill manifest, another site's ledger): v as told, its oid,
- * arrival, relation and current are decided here (arrived_wall_ms if it is 0). A digest
- * already known is a duplicate.
+ * arrival, relation and current are decided here (arrived_wall_ms if it is 0). v->first_ms:
+ * store_time of its first arrival at any node (R11, R28). A digest already known is a duplicate.
  * v->state may be VERSION_HERE with a pack location. The sets are indexed.
  */
 int store_announce(struct store_tx *tx, struct version *v, const struct index_sets *sets,
-		   int64_t age_ms, struct store_verdict *out, struct err *e);
+		   struct store_verdict *out, struct err *e);
 /* The bytes of a known version are here now: in a pack (size: as checked, whatever had been
  * announced), or in a spool; the caller has checked the digest of either. info: what a scan of
  * them found, NULL: they were not scanned. */

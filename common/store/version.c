@@ -77,6 +77,7 @@ version_encode(struct buf *b, const struct version *v)
 	buf_put_u64(b, (uint64_t)v->verified_wall_ms);
 	buf_put_u64(b, v->bytes);
 	buf_put_u64(b, v->offset);
+	buf_put_u64(b, (uint64_t)v->first_ms);
 	buf_put(b, v->digest, sizeof(v->digest));
 	buf_put(b, v->pack, sizeof(v->pack));
 	buf_put(b, v->content, sizeof(v->content));
@@ -156,6 +157,7 @@ take_numbers(struct reader *r, struct version *v)
 	v->verified_wall_ms = (int64_t)take_u64(r);
 	v->bytes = take_u64(r);
 	v->offset = take_u64(r);
+	v->first_ms = (int64_t)take_u64(r);
 }
 
 int

@@ -82,7 +82,8 @@ struct version {
 	enum version_origin origin;
 	struct version_source source;
 
-	uint64_t arrival;	  /* counts up with every version: "newest" (R28)            */
+	uint64_t arrival;	  /* counts up with every version                            */
+	int64_t first_ms;	  /* store_time of its first arrival at any node: "newest" (R28) */
 	int64_t arrived_wall_ms;  /* for display only (R28)                                  */
 	uint64_t seq;		  /* of the node's own ledger entry that announced it, or 0  */
 	struct id128 receipt;	  /* epoch of the last receipt; all zero: none (R9: history) */

@@ -74,7 +74,7 @@ lie_about(struct pair *p, unsigned number, uint64_t size)
 	strcpy(v.series, "1.2.1");
 	v.size = size;
 	v.origin = VERSION_TAKEN_IN;
-	ledger_instance(&entry, &v, &none, &side, 1);
+	ledger_instance(&entry, &v, &none, &side, 0, 1);
 	announce(p, &entry, 1);
 }
 
@@ -181,7 +181,7 @@ loss__R18_an_odd_uid_is_one_value_of_its_row(void **state)
 	strcpy(v.study, "=1,\"2");
 	strcpy(v.series, "1.1");
 	strcpy(v.sop_instance, "3,4");
-	ledger_instance(&entry, &v, &none, &side, 1);
+	ledger_instance(&entry, &v, &none, &side, 0, 1);
 	announce(&p, &entry, 1);
 	assert_int_equal(loss_print(p.central.store, "south", LOSS_CSV, true, &out, &lost, NULL),
 			 0);
@@ -215,7 +215,7 @@ record__R20_counts_are_central_s_own(void **state)
 	attrs_put(&record, TAG_STUDY_INSTANCES, "999", 3);
 	tags_add(&counts, TAG_STUDY_INSTANCES);
 	ledger_study(&entries[0], v.study, attrs_of(&record), NULL, "CT1", 1);
-	ledger_instance(&entries[1], &v, &none, &side, 1);
+	ledger_instance(&entries[1], &v, &none, &side, 0, 1);
 	ledger_study(&entries[2], v.study, attrs_of(&record), &counts, "CT1", 1);
 	announce(&p, entries, 3);
 	buf_fini(&record);

@@ -250,7 +250,7 @@ ledger_instance__is_read_back_and_keeps_unknown_fields(void **state)
 	memset(v.digest, 7, sizeof(v.digest));
 	v.size = UINT64_C(5) << 32;
 	v.relation = VERSION_REVISION;
-	ledger_instance(&entry, &v, &sets, &side, 1000);
+	ledger_instance(&entry, &v, &sets, &side, 0, 1000);
 	buf_put(&entry, "\xfa\x3f\x01x", 4); /* field 1023 of a later release */
 	back = sync__ledger_entry__unpack(NULL, entry.len, entry.data);
 	assert_non_null(back);

@@ -102,7 +102,8 @@ announce_one(struct store_tx *tx, const struct study *s, const char *modality, u
 	put(&series, TAG_SERIES_UID, v.series);
 	put(&instance, TAG_SOP_INSTANCE, v.sop_instance);
 	sets = (struct index_sets){attrs_of(&study), attrs_of(&series), attrs_of(&instance), NULL};
-	rc = store_announce(tx, &v, &sets, age_ms, &verdict, e);
+	v.first_ms = store_time(store_tx_store(tx)) - age_ms;
+	rc = store_announce(tx, &v, &sets, &verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	buf_fini(&instance);
@@ -417,7 +418,7 @@ announce_arriving(struct store_tx *tx, void *arg, struct err *e)
 	put(&series, TAG_MODALITY, "CT");
 	put(&series, TAG_STATION, a->station);
 	sets = (struct index_sets){.study = attrs_of(&study), .series = attrs_of(&series)};
-	rc = store_announce(tx, &v, &sets, 0, &a->verdict, e);
+	rc = store_announce(tx, &v, &sets, &a->verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	return rc;
@@ -520,7 +521,7 @@ tell(struct store_tx *tx, void *arg, struct err *e)
 	put(&study, TAG_STUDY_UID, v.study);
 	put(&series, TAG_MODALITY, "CT");
 	sets = (struct index_sets){.study = attrs_of(&study), .series = attrs_of(&series)};
-	rc = store_announce(tx, &v, &sets, 0, &verdict, e);
+	rc = store_announce(tx, &v, &sets, &verdict, e);
 	buf_fini(&study);
 	buf_fini(&series);
 	return rc;

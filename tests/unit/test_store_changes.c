@@ -52,7 +52,8 @@ announce(struct store_tx *tx, void *arg, struct err *e)
 	version_of_object(&v, made_later.info);
 	v.state = VERSION_ELSEWHERE;
 	v.origin = VERSION_REFILLED;
-	return store_announce(tx, &v, &sets, 1000, &d->verdict, e);
+	v.first_ms = store_time(store_tx_store(tx)) - 1000;
+	return store_announce(tx, &v, &sets, &d->verdict, e);
 }
 
 static int

@@ -131,16 +131,24 @@ store_open__R12_a_lowered_quota_has_its_reserve_still(void **state)
 }
 
 struct aged {
-	struct store_object o;
-	struct store_verdict v;
+	const struct object_info *info;
+	int64_t age_ms;
 };
 
 static int
 put_aged(struct store_tx *tx, void *arg, struct err *e)
 {
-	struct aged *a = arg;
+	struct index_sets none = {.dropped = NULL};
+	const struct aged *a = arg;
+	struct store_verdict verdict;
+	struct version v;
 
-	return store_put(tx, &a->o, &a->v, e);
+	version_of_object(&v, a->info);
+	v.state = VERSION_HERE;
+	v.location = VERSION_PACK;
+	v.origin = VERSION_REFILLED;
+	v.first_ms = store_time(store_tx_store(tx)) - a->age_ms;
+	return store_announce(tx, &v, &none, &verdict, e);
 }
 
 static void
@@ -152,14 +160,8 @@ put_refilled(struct store *s, const char *study, const char *uid, int64_t age_ms
 	struct made m;
 
 	made_init(&m, &r);
-	memset(&a, 0, sizeof(a));
-	a.o.info = m.info;
-	a.o.origin = VERSION_REFILLED;
-	a.o.age_ms = age_ms;
-	assert_int_equal(store_spool_open(&a.o.spool, s, &e), 0);
-	assert_int_equal(store_spool_add(a.o.spool, m.bytes.data, m.bytes.len, &e), 0);
+	a = (struct aged){m.info, age_ms};
 	assert_int_equal(store_commit(s, put_aged, &a, &e), 0);
-	store_spool_close(a.o.spool);
 	made_fini(&m);
 }
 
@@ -276,7 +278,8 @@ announce_many(struct store_tx *tx, void *arg, struct err *e)
 		v.state = VERSION_HERE;
 		v.location = VERSION_PACK;
 		v.origin = origins[i % 4];
-		rc = store_announce(tx, &v, &none, (int64_t)i * DAY_MS / 100, &verdict, e);
+		v.first_ms = store_time(store_tx_store(tx)) - (int64_t)i * DAY_MS / 100;
+		rc = store_announce(tx, &v, &none, &verdict, e);
 	}
 	return rc;
 }

@@ -94,7 +94,7 @@ ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 	v.pixel_offset = 1012;
 	v.pixel_length = 523276;
 	buf_puts(&side, "side");
-	ledger_instance(&b, &v, &no_sets, &side, 1790000000002);
+	ledger_instance(&b, &v, &no_sets, &side, 0, 1790000000002);
 	expect("ledger.instance", b.data, b.len);
 	ledger_chain(hash, b.data, b.len);
 	buf_clear(&b);
