@@ -1,7 +1,6 @@
 #include "central/central_settings.h"
 
 #include <stdint.h>
-#include <string.h>
 
 #include "central/join.h"
 #include "common/base/conf.h"
@@ -27,13 +26,6 @@ static const struct conf_row own[] = {
 	{"log", "level", CONF_CHOICE, "info", 0, 0, "error warn info debug", "How much is logged."},
 };
 
-static void
-add(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more)
-{
-	memcpy(all + *n, rows, more * sizeof(*rows));
-	*n += more;
-}
-
 const struct conf_row *
 central_settings_rows(size_t *n)
 {
@@ -42,35 +34,31 @@ central_settings_rows(size_t *n)
 	size_t more;
 
 	*n = 0;
-	add(all, n, own, sizeof(own) / sizeof(own[0]));
+	conf_add_rows(all, n, own, sizeof(own) / sizeof(own[0]));
 	rows = dimse_rows(&more);
-	add(all, n, rows, more);
+	conf_add_rows(all, n, rows, more);
 	rows = http_rows(&more);
-	add(all, n, rows, more);
+	conf_add_rows(all, n, rows, more);
 	rows = join_rows(&more);
-	add(all, n, rows, more);
+	conf_add_rows(all, n, rows, more);
 	rows = peers_rows(&more);
-	add(all, n, rows, more);
+	conf_add_rows(all, n, rows, more);
 	return all;
+}
+
+static int
+check(const struct conf *c, struct err *e)
+{
+	int rc = http_check_settings(c, e);
+
+	return rc ? rc : dimse_check_settings(c, e);
 }
 
 int
 central_settings_load(struct conf **out, const char *path, struct err *e)
 {
-	const struct conf_row *rows;
-	struct err why = ERR_INIT;
 	size_t n;
-	int rc;
+	const struct conf_row *rows = central_settings_rows(&n);
 
-	rows = central_settings_rows(&n);
-	rc = conf_load(out, path, rows, n, e);
-	if (rc)
-		return rc;
-	rc = http_check_settings(*out, &why);
-	if (!rc)
-		rc = dimse_check_settings(*out, &why);
-	if (!rc)
-		return 0;
-	conf_free(*out);
-	return err_set(e, why.code, why.sys, "%s: %.250s", path, why.what);
+	return conf_load_checked(out, path, rows, n, check, e);
 }

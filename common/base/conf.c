@@ -450,6 +450,32 @@ conf_load(struct conf **out, const char *path, const struct conf_row *rows, size
 	return 0;
 }
 
+int
+conf_load_checked(struct conf **out, const char *path, const struct conf_row *rows, size_t n_rows,
+		  int (*check)(const struct conf *c, struct err *e), struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct conf *c;
+	int rc = conf_load(&c, path, rows, n_rows, e);
+
+	if (rc)
+		return rc;
+	rc = check(c, &why);
+	if (rc) {
+		conf_free(c);
+		return err_set(e, why.code, why.sys, "%s: %.250s", path, why.what);
+	}
+	*out = c;
+	return 0;
+}
+
+void
+conf_add_rows(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more)
+{
+	memcpy(all + *n, rows, more * sizeof(*rows));
+	*n += more;
+}
+
 void
 conf_free(struct conf *c)
 {

@@ -46,7 +46,13 @@ struct conf_row {
 /* rows: borrowed for the life of *out. */
 int conf_load(struct conf **out, const char *path, const struct conf_row *rows, size_t n_rows,
 	      struct err *e);
+/* The same; check then says what the settings must be together; its words get the file's name. */
+int conf_load_checked(struct conf **out, const char *path, const struct conf_row *rows,
+		      size_t n_rows, int (*check)(const struct conf *c, struct err *e),
+		      struct err *e);
 void conf_free(struct conf *c); /* NULL is fine */
+/* Appends rows of a module to all, which holds *n so far. */
+void conf_add_rows(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more);
 
 /* name: of a named section ("CT1" of [peer CT1]), else NULL. Defaults count; unknown rows abort. */
 const char *conf_string(const struct conf *c, const char *section, const char *name,

@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/rng.h"
 #include "common/dicom/canon.h"
+#include "tests/gen/element.h"
 
 #define ROOT "1.2.826.0.1.3680043.10.1571.9"
 #define CT "1.2.840.10008.5.1.4.1.1.2"
@@ -39,42 +40,17 @@ gen_uid(char out[65], unsigned study, unsigned series, unsigned instance)
 }
 
 static void
-head(struct buf *b, uint32_t tag, const char *vr, uint32_t n)
-{
-	buf_put_u16(b, tag >> 16);
-	buf_put_u16(b, tag & 0xffff);
-	buf_put(b, vr, 2);
-	if (strcmp(vr, "OW") == 0) {
-		buf_put_u16(b, 0);
-		buf_put_u32(b, n);
-	} else {
-		buf_put_u16(b, n);
-	}
-}
-
-static void
-text(struct buf *b, uint32_t tag, const char *vr, const char *s)
-{
-	size_t n = strlen(s);
-
-	head(b, tag, vr, (uint32_t)(n + n % 2));
-	buf_put(b, s, n);
-	if (n % 2)
-		buf_put(b, strcmp(vr, "UI") == 0 ? "" : " ", 1);
-}
-
-static void
 number(struct buf *b, uint32_t tag, const char *vr, unsigned v)
 {
 	char s[16];
 
 	if (strcmp(vr, "US") == 0) {
-		head(b, tag, vr, 2);
+		element_head(b, tag, vr, 2);
 		buf_put_u16(b, v);
 		return;
 	}
 	(void)snprintf(s, sizeof(s), "%u", v);
-	text(b, tag, vr, s);
+	element_text(b, tag, vr, s);
 }
 
 /* Smooth with a little noise, as CT is: compresses about two to one. */
@@ -85,7 +61,7 @@ pixels(struct buf *b, const struct gen *g)
 	uint64_t x = g->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	unsigned char *p;
 
-	head(b, 0x7fe00010u, "OW", (uint32_t)(n * 2));
+	element_head(b, 0x7fe00010u, "OW", (uint32_t)(n * 2));
 	p = buf_reserve(b, n * 2);
 	if (!p)
 		return;
@@ -103,33 +79,33 @@ gen_dataset(struct buf *b, const struct gen *g)
 {
 	char uid[65];
 
-	text(b, 0x00080005u, "CS", "ISO_IR 192");
-	text(b, 0x00080016u, "UI", CT);
+	element_text(b, 0x00080005u, "CS", "ISO_IR 192");
+	element_text(b, 0x00080016u, "UI", CT);
 	gen_uid(uid, g->study, g->series, g->instance);
-	text(b, 0x00080018u, "UI", uid);
-	text(b, 0x00080020u, "DA", g->date);
-	text(b, 0x00080030u, "TM", "101500");
-	text(b, 0x00080050u, "SH", g->accession);
-	text(b, 0x00080060u, "CS", g->modality);
-	text(b, 0x00080090u, "PN", "REFERRER^R");
+	element_text(b, 0x00080018u, "UI", uid);
+	element_text(b, 0x00080020u, "DA", g->date);
+	element_text(b, 0x00080030u, "TM", "101500");
+	element_text(b, 0x00080050u, "SH", g->accession);
+	element_text(b, 0x00080060u, "CS", g->modality);
+	element_text(b, 0x00080090u, "PN", "REFERRER^R");
 	if (g->description)
-		text(b, 0x00081030u, "LO", g->description);
+		element_text(b, 0x00081030u, "LO", g->description);
 	if (g->series_description)
-		text(b, 0x0008103eu, "LO", g->series_description);
-	text(b, 0x00100010u, "PN", g->name);
-	text(b, 0x00100020u, "LO", g->patient_id);
-	text(b, 0x00100030u, "DA", "19700101");
-	text(b, 0x00100040u, "CS", "O");
+		element_text(b, 0x0008103eu, "LO", g->series_description);
+	element_text(b, 0x00100010u, "PN", g->name);
+	element_text(b, 0x00100020u, "LO", g->patient_id);
+	element_text(b, 0x00100030u, "DA", "19700101");
+	element_text(b, 0x00100040u, "CS", "O");
 	gen_uid(uid, g->study, 0, 0);
-	text(b, 0x0020000du, "UI", uid);
+	element_text(b, 0x0020000du, "UI", uid);
 	gen_uid(uid, g->study, g->series, 0);
-	text(b, 0x0020000eu, "UI", uid);
+	element_text(b, 0x0020000eu, "UI", uid);
 	number(b, 0x00200011u, "IS", g->series);
 	number(b, 0x00200013u, "IS", g->instance);
 	if (!g->rows)
 		return;
 	number(b, 0x00280002u, "US", 1);
-	text(b, 0x00280004u, "CS", "MONOCHROME2");
+	element_text(b, 0x00280004u, "CS", "MONOCHROME2");
 	number(b, 0x00280008u, "IS", g->frames);
 	number(b, 0x00280010u, "US", g->rows);
 	number(b, 0x00280011u, "US", g->columns);

@@ -8,6 +8,7 @@
 #include "common/dicom/canon.h"
 #include "common/os/file.h"
 #include "common/store/private.h"
+#include "tests/gen/element.h"
 
 #define EXPLICIT "1.2.840.10008.1.2.1"
 
@@ -69,29 +70,6 @@ stored_fini(struct stored *t)
 }
 
 /* Explicit VR little endian, one element. */
-static void
-element(struct buf *b, uint32_t tag, const char *vr, const void *p, size_t n)
-{
-	buf_put_u16(b, tag >> 16);
-	buf_put_u16(b, tag & 0xffff);
-	buf_put(b, vr, 2);
-	if (strcmp(vr, "OB") == 0) {
-		buf_put_u16(b, 0);
-		buf_put_u32(b, (uint32_t)(n + n % 2));
-	} else {
-		buf_put_u16(b, (unsigned)(n + n % 2));
-	}
-	buf_put(b, p, n);
-	if (n % 2)
-		buf_put_u8(b, strcmp(vr, "LO") == 0 ? ' ' : 0);
-}
-
-static void
-text(struct buf *b, uint32_t tag, const char *vr, const char *s)
-{
-	element(b, tag, vr, s, strlen(s));
-}
-
 void
 made_init(struct made *m, const struct recipe *r)
 {
@@ -102,16 +80,20 @@ made_init(struct made *m, const struct recipe *r)
 
 	must(pixels != NULL, "malloc");
 	memset(pixels, r->pixel, r->pixels);
-	text(&set, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7");
-	text(&set, 0x00080018, "UI", r->uid);
-	text(&set, 0x00080060, "CS", "OT");
-	text(&set, 0x00100020, "LO", "ID1");
+	element_text(&set, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7");
+	element_text(&set, 0x00080018, "UI", r->uid);
+	element_text(&set, 0x00080060, "CS", "OT");
+	element_text(&set, 0x00100020, "LO", "ID1");
 	if (!r->comment || r->comment[0])
-		text(&set, 0x00104000, "LT", r->comment ? r->comment : "none");
-	text(&set, 0x0020000d, "UI", r->study);
-	text(&set, 0x0020000e, "UI", "1.2.3.9");
-	if (r->pixels)
-		element(&set, 0x7fe00010, "OB", pixels, r->pixels);
+		element_text(&set, 0x00104000, "LT", r->comment ? r->comment : "none");
+	element_text(&set, 0x0020000d, "UI", r->study);
+	element_text(&set, 0x0020000e, "UI", "1.2.3.9");
+	if (r->pixels) {
+		element_head(&set, 0x7fe00010, "OB", (uint32_t)(r->pixels + r->pixels % 2));
+		buf_put(&set, pixels, r->pixels);
+		if (r->pixels % 2)
+			buf_put_u8(&set, 0);
+	}
 	free(pixels);
 	memset(&c, 0, sizeof(c));
 	c.form = CANON_DATASET;

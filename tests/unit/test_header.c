@@ -14,6 +14,7 @@
 #include "common/dicom/canon.h"
 #include "common/store/differences.h"
 #include "common/store/private.h"
+#include "tests/gen/element.h"
 #include "tests/lib/stored.h"
 
 #define MIB ((size_t)1 << 20)
@@ -21,33 +22,6 @@
 static const char jpeg[] = "1.2.840.10008.1.2.4.50";
 
 /* --- objects: explicit VR little endian --- */
-
-static void
-head(struct buf *b, uint32_t tag, const char *vr, uint32_t n)
-{
-	bool wide = vr[0] == 'O';
-
-	buf_put_u16(b, tag >> 16);
-	buf_put_u16(b, tag & 0xffff);
-	buf_put(b, vr, 2);
-	if (wide) {
-		buf_put_u16(b, 0);
-		buf_put_u32(b, n);
-	} else {
-		buf_put_u16(b, n);
-	}
-}
-
-static void
-text(struct buf *b, uint32_t tag, const char *vr, const char *s)
-{
-	size_t n = strlen(s);
-
-	head(b, tag, vr, (uint32_t)(n + n % 2));
-	buf_put(b, s, n);
-	if (n % 2)
-		buf_put_u8(b, strcmp(vr, "UI") == 0 ? 0 : ' ');
-}
 
 static void
 fill(struct buf *b, unsigned value, size_t n)
@@ -62,13 +36,13 @@ fill(struct buf *b, unsigned value, size_t n)
 static void
 begin(struct buf *b, const char *uid, const char *comment, const char *frames)
 {
-	text(b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7");
-	text(b, 0x00080018, "UI", uid);
-	text(b, 0x00104000, "LT", comment);
-	text(b, 0x0020000d, "UI", "1.2.3");
-	text(b, 0x0020000e, "UI", "1.2.3.9");
+	element_text(b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7");
+	element_text(b, 0x00080018, "UI", uid);
+	element_text(b, 0x00104000, "LT", comment);
+	element_text(b, 0x0020000d, "UI", "1.2.3");
+	element_text(b, 0x0020000e, "UI", "1.2.3.9");
 	if (frames)
-		text(b, 0x00280008, "IS", frames);
+		element_text(b, 0x00280008, "IS", frames);
 }
 
 static void
@@ -107,10 +81,10 @@ native(struct made *m, const char *uid, const char *comment, size_t pixels, cons
 	struct buf set = BUF_INIT;
 
 	begin(&set, uid, comment, NULL);
-	head(&set, 0x7fe00010, "OB", (uint32_t)pixels);
+	element_head(&set, 0x7fe00010, "OB", (uint32_t)pixels);
 	fill(&set, 7, pixels);
 	if (behind)
-		text(&set, 0x7fe10010, "LO", behind);
+		element_text(&set, 0x7fe10010, "LO", behind);
 	make(m, &set, "1.2.840.10008.1.2.1");
 }
 
@@ -264,9 +238,9 @@ store_header__is_bounded_a_larger_one_is_read_from_the_object(void **state)
 	(void)state;
 	stored_init(&t, 0);
 	begin(&set, "1.2.3.4", "none", NULL);
-	head(&set, 0x00420011, "OB", (uint32_t)(2 * MIB));
+	element_head(&set, 0x00420011, "OB", (uint32_t)(2 * MIB));
 	fill(&set, 1, 2 * MIB);
-	head(&set, 0x7fe00010, "OB", 1000);
+	element_head(&set, 0x7fe00010, "OB", 1000);
 	fill(&set, 7, 1000);
 	make(&m, &set, "1.2.840.10008.1.2.1");
 	assert_int_equal(store_header(&h, t.s, put(&t, &m), &e), 0);
@@ -296,7 +270,7 @@ make_encapsulated(struct made *m, const char *uid, const struct encapsulated *x)
 	uint32_t at = 0;
 
 	begin(&set, uid, "none", x->frames);
-	head(&set, 0x7fe00010, "OB", UINT32_MAX);
+	element_head(&set, 0x7fe00010, "OB", UINT32_MAX);
 	item(&set, 0, 0);
 	if (x->offsets)
 		buf_set_u32(set.data + set.len - 4, 4 * frames);

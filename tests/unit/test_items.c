@@ -12,38 +12,13 @@
 #include "common/dicom/canon.h"
 #include "common/dicom/items.h"
 #include "common/dicom/keys.h"
+#include "tests/gen/element.h"
 
 struct made {
 	struct canon *canon;
 	const struct object_info *info;
 	struct buf bytes;
 };
-
-/* Explicit VR little endian; vr "": an item. */
-static void
-head(struct buf *b, uint32_t tag, const char *vr, uint32_t n)
-{
-	buf_put_u16(b, tag >> 16);
-	buf_put_u16(b, tag & 0xffff);
-	buf_puts(b, vr);
-	if (strcmp(vr, "SQ") == 0)
-		buf_put_u16(b, 0);
-	if (strcmp(vr, "SQ") == 0 || !vr[0])
-		buf_put_u32(b, n);
-	else
-		buf_put_u16(b, n);
-}
-
-static void
-text(struct buf *b, uint32_t tag, const char *vr, const char *s)
-{
-	size_t n = strlen(s);
-
-	head(b, tag, vr, (uint32_t)(n + n % 2));
-	buf_put(b, s, n);
-	if (n % 2)
-		buf_put_u8(b, strcmp(vr, "UI") == 0 ? 0 : ' ');
-}
 
 static void
 make(struct made *m, const struct buf *set)
@@ -70,15 +45,15 @@ request_item(struct buf *items, const char *step, const char *text_of)
 {
 	struct buf item = BUF_INIT, code = BUF_INIT;
 
-	text(&code, 0x00080100u, "SH", "CODE");
-	text(&code, 0x00400009u, "SH", "ANOTHER");
+	element_text(&code, 0x00080100u, "SH", "CODE");
+	element_text(&code, 0x00400009u, "SH", "ANOTHER");
 	if (text_of)
-		text(&item, 0x00400007u, "LO", text_of);
-	head(&item, 0x00400008u, "SQ", (uint32_t)code.len + 8);
-	head(&item, 0xfffee000u, "", (uint32_t)code.len);
+		element_text(&item, 0x00400007u, "LO", text_of);
+	element_head(&item, 0x00400008u, "SQ", (uint32_t)code.len + 8);
+	element_head(&item, 0xfffee000u, "", (uint32_t)code.len);
 	buf_put(&item, code.data, code.len);
-	text(&item, 0x00400009u, "SH", step);
-	head(items, 0xfffee000u, "", (uint32_t)item.len);
+	element_text(&item, 0x00400009u, "SH", step);
+	element_head(items, 0xfffee000u, "", (uint32_t)item.len);
 	buf_put(items, item.data, item.len);
 	buf_fini(&code);
 	buf_fini(&item);
@@ -93,10 +68,10 @@ canon_end__keeps_what_is_asked_of_items(void **state)
 	(void)state;
 	request_item(&items, "S1", "K\xf6rper");
 	request_item(&items, "S2 ", NULL);
-	text(&b, TAG_CHARSET, "CS", "ISO_IR 100");
-	text(&b, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
-	text(&b, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
-	head(&b, TAG_REQUEST, "SQ", (uint32_t)items.len);
+	element_text(&b, TAG_CHARSET, "CS", "ISO_IR 100");
+	element_text(&b, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	element_text(&b, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	element_head(&b, TAG_REQUEST, "SQ", (uint32_t)items.len);
 	buf_put(&b, items.data, items.len);
 	make(&m, &b);
 	assert_attr(&m.info->series_attrs, TAG_REQUEST,
@@ -125,11 +100,11 @@ canon_end__of_too_many_items_whole_ones_are_kept(void **state)
 		(void)snprintf(step, sizeof(step), "STEP%04d", i);
 		request_item(&items, step, NULL);
 	}
-	text(&b, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
-	text(&b, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
-	head(&b, TAG_REQUEST, "SQ", (uint32_t)items.len);
+	element_text(&b, TAG_SOP_CLASS, "UI", "1.2.840.10008.5.1.4.1.1.2");
+	element_text(&b, TAG_SOP_INSTANCE, "UI", "1.2.3.4");
+	element_head(&b, TAG_REQUEST, "SQ", (uint32_t)items.len);
 	buf_put(&b, items.data, items.len);
-	text(&b, 0x00700081u, "LO", "behind");
+	element_text(&b, 0x00700081u, "LO", "behind");
 	make(&m, &b);
 	assert_true(attrs_get(attrs_of(&m.info->series_attrs), TAG_REQUEST, &a));
 	assert_true(a.n <= ATTRS_VALUE_MAX && a.n > ATTRS_VALUE_MAX - 20);
