@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/kv/kv.h"
@@ -14,8 +15,9 @@ enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 const char *const *
 catalogue_tables(unsigned *n)
 {
-	static const char *const tables[] = {"state", "site",	"announced", "claim", "holdings",
-					     "pack",  "upload", "decision",  "member"};
+	static const char *const tables[] = {"state",	 "site",	"announced", "claim",
+					     "holdings", "pack",	"upload",    "decision",
+					     "member",	 RETURNED_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

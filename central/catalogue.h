@@ -10,6 +10,7 @@
  *	pack      pack id (32)               sync.PackRow
  *	upload    pack id (32)               durable bytes (u64 LE)
  *	decision  digest (32)                1: withdrawn (R15)
+ *	returned  digest (32)                returns.h
  *	member    name                       sync.MemberRow (members.h)
  *
  * Everything here follows from the log's records, applied in their order, and the

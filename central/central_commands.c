@@ -8,6 +8,7 @@
 #include "central/central_settings.h"
 #include "central/join.h"
 #include "central/loss.h"
+#include "central/returns.h"
 #include "central/site_commands.h"
 #include "central/sites.h"
 #include "central/verify.h"
@@ -42,7 +43,8 @@ say(struct asked *a, const char *text)
 struct snapshot {
 	struct id128 epoch;
 	struct store_counts counts;
-	uint64_t packs, failed_joins;
+	uint64_t packs, failed_joins, returned;
+	unsigned long refusals;
 	struct sites sites;
 };
 
@@ -64,7 +66,8 @@ snapshot(struct central *c, struct snapshot *s, struct err *e)
 		rc = sites_make(&s->sites, tx, e);
 	store_end_read(tx);
 	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
-	return rc;
+	s->refusals = dimse_node_refusals(&c->dicom);
+	return rc ? rc : returns_count(c, &s->returned, e);
 }
 
 static bool
@@ -94,13 +97,20 @@ text_status(struct buf *out, const struct snapshot *s)
 	if (s->failed_joins)
 		buf_printf(out, "%llu failed tries to join since the start\n",
 			   (unsigned long long)s->failed_joins);
+	if (s->refusals)
+		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
+			   s->refusals);
+	if (s->returned)
+		buf_printf(out, "%llu withdrawn images came again: see `conflicts`\n",
+			   (unsigned long long)s->returned);
 	sites_text_numbers(out, &s->sites);
 }
 
-static void
-json_status(struct buf *out, const struct snapshot *s)
+static int
+json_status(struct central *c, struct buf *out, const struct snapshot *s, struct err *e)
 {
 	struct json j;
+	int rc;
 
 	json_init(&j, out);
 	json_open(&j, NULL, '{');
@@ -114,9 +124,12 @@ json_status(struct buf *out, const struct snapshot *s)
 	json_count(&j, "revisions", s->counts.revisions);
 	json_count(&j, "conflicts", s->counts.conflicts);
 	json_count(&j, "failed_joins", s->failed_joins);
+	json_count(&j, "refusals", s->refusals);
+	rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
+	return rc;
 }
 
 static int
@@ -125,16 +138,20 @@ status(struct asked *a)
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 	struct snapshot s;
-	int code;
+	int code, rc = 0;
 
 	if (snapshot(a->node, &s, &e))
 		return command_failed(a, &e);
 	if (given(a, "--json"))
-		json_status(&out, &s);
+		rc = json_status(a->node, &out, &s, &e);
 	else
 		text_status(&out, &s);
 	code = needs_a_person(&s) ? COMMAND_PERSON : COMMAND_OK;
 	sites_free(&s.sites);
+	if (rc) {
+		buf_fini(&out);
+		return command_failed(a, &e);
+	}
 	return command_give(a, &out, code);
 }
 
@@ -215,7 +232,8 @@ conflicts(struct asked *a)
 	uint64_t n = 0;
 
 	if (differences_print(c->store, given(a, "--instances"), given(a, "--json"), &out, &n,
-			      &e)) {
+			      &e) ||
+	    (!given(a, "--json") && returns_text(c, &out, &e))) {
 		buf_fini(&out);
 		return command_failed(a, &e);
 	}

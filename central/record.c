@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/returns.h"
 #include "central/members.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -309,6 +310,8 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE ||
 		   m->kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE) {
 		rc = site_each(tx, close_one, &closing, e);
+	} else if (m->kind == SYNC__DECISION_KIND__DECISION_RETURNED) {
+		rc = returns_apply(tx, m, e);
 	} else if (m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);

@@ -7,6 +7,7 @@
 #include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/returns.h"
 #include "central/vault.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
@@ -419,6 +420,8 @@ adopt_it(struct central *c, struct open_upload *o, struct upload_result *out, st
 	bool held;
 	int rc = known_place(c, o->id, known, e);
 
+	if (!rc)
+		rc = returns_note(c, o->pack, e);
 	/* R4, R15: nothing new, and what is here was verified lately: the receipt alone. */
 	if (!rc)
 		rc = adopt_is_held(c, o->pack, &held, e);
@@ -566,6 +569,7 @@ static int
 already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 	const void *manifest, size_t n, struct upload_result *out, bool *done, struct err *e)
 {
+	char known[VAULT_PLACE_SIZE];
 	unsigned char own[SHA256_SIZE];
 	struct pack *p = NULL;
 	struct store_tx *tx;
@@ -585,6 +589,10 @@ already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE]
 	}
 	if (!rc)
 		rc = adopt_is_held(c, p, done, e);
+	if (!rc && *done)
+		rc = known_place(c, id, known, e);
+	if (!rc && *done && !known[0]) /* else an answer was lost: it came once */
+		rc = returns_note(c, p, e);
 	if (!rc && *done)
 		rc = adopt_receipt(c, p, &out->receipt, e);
 	out->offset = *done ? pack_size(p) : 0;

@@ -37,6 +37,7 @@ struct status {
 	uint64_t hold, evictable, losses;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
 	struct err tls;	   /* why our certificate cannot be used, or nothing */
+	unsigned long refusals;
 	bool serving;
 };
 
@@ -104,6 +105,7 @@ collect(struct edge *e, struct status *s, struct err *err)
 	edge_contact(e, &s->contact);
 	collect_identity(e, s);
 	s->serving = e->keep != NULL;
+	s->refusals = dimse_node_refusals(&e->dicom);
 	/* Without a server it is not known whether anybody is in the dark. */
 	s->evictable = s->counts.bytes - s->owed.owed_bytes;
 	if (s->serving || s->counts.bytes < s->owed.owed_bytes)
@@ -253,6 +255,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "variants", s.counts.variants);
 	json_count(&j, "revisions", s.counts.revisions);
 	json_count(&j, "conflicts", s.counts.conflicts);
+	json_count(&j, "refusals", s.refusals);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
 	return 0;
@@ -367,6 +370,9 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	text_central(out, &s);
 	text_cache(out, &s);
 	text_owed(out, e, &s);
+	if (s.refusals)
+		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
+			   s.refusals);
 	buf_printf(out, "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
 		   (unsigned long long)s.counts.conflicts);

@@ -167,6 +167,12 @@ dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct
 	return dimse_start(&n->dimse, &n->config, n->peers, e);
 }
 
+unsigned long
+dimse_node_refusals(const struct dimse_node *n)
+{
+	return n->dimse ? dimse_refusals(n->dimse) : 0;
+}
+
 void
 dimse_node_stop(struct dimse_node *n)
 {

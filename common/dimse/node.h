@@ -57,6 +57,9 @@ int dimse_check_settings(const struct conf *c, struct err *e);
 int dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
 /* Peers are read again from this configuration; no association is cut. */
 int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e);
+/* Associations and requests refused since the start, by a cap, a title or a right (R29); 0
+ * while it does not listen. */
+unsigned long dimse_node_refusals(const struct dimse_node *n);
 void dimse_node_stop(struct dimse_node *n); /* an all-zero one is fine */
 
 #endif

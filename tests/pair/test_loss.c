@@ -13,11 +13,13 @@
 #include "central/catalogue.h"
 #include "central/loss.h"
 #include "central/record.h"
+#include "central/returns.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "proto/sync.pb-c.h"
+#include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400 };
@@ -201,6 +203,27 @@ hidden(struct pair *p, unsigned number)
 	return v.hidden;
 }
 
+/* The two whose bytes came when they were withdrawn are listed, once each. */
+static void
+expect_returned(struct pair *p)
+{
+	struct buf out = BUF_INIT;
+	char uid[65];
+	uint64_t n;
+	unsigned i;
+
+	assert_int_equal(returns_count(&p->central, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(returns_text(&p->central, &out, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_non_null(strstr((char *)out.data, " came again from site north, 1 times, last "));
+	for (i = 0; i < 4; i++) {
+		gen_uid(uid, 1, 1, 1 + i);
+		assert_true(!strstr((char *)out.data, uid) == (i > 1));
+	}
+	buf_fini(&out);
+}
+
 /* Withdrawn before it was announced, before its bytes came, after both; and after a rebuild. */
 static void
 adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
@@ -225,6 +248,7 @@ adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
 	for (i = 0; i < 4; i++)
 		assert_int_equal(hidden(&p, i) & VERSION_WITHDRAWN, i < 3 ? VERSION_WITHDRAWN : 0);
 	expect(&p, "north", 1, 0, 0, 3);
+	expect_returned(&p);
 	pair_close_central(&p);
 	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
 		fail_msg("%s", e.what);
@@ -232,6 +256,7 @@ adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
 	for (i = 0; i < 4; i++)
 		assert_int_equal(hidden(&p, i) & VERSION_WITHDRAWN, i < 3 ? VERSION_WITHDRAWN : 0);
 	expect(&p, "north", 1, 0, 0, 3);
+	expect_returned(&p);
 	pair_fini(&p);
 }
 

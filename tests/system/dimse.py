@@ -479,6 +479,8 @@ def associations__caps_in_total_are_for_both_nodes():
                 "echoscu", "-aec", n.aet, "127.0.0.1", n.dicom, ok=None)[0] == 0)
             if not any(" refused what=association why=cap " in line for line in audit_lines(node)):
                 raise nodes.Failed(f"{node.name}: R36: the cap is not in the audit log")
+            if not node.status()["refusals"]:
+                raise nodes.Failed(f"{node.name}: R29: refusals are not counted")
 
 
 if __name__ == "__main__":

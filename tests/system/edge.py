@@ -253,6 +253,9 @@ def peers__R29_unlisted_none_lets_strangers_only_echo():
         statuses = site.send(site.generate("--count", 2, "--rows", 16), ok=(1,))
         expect("statuses", set(statuses.values()), {"0124"})
         expect("kept", site.edge.status()["cache"]["instances"], 0)
+        expect("counted", site.edge.status()["refusals"], 2)
+        if "2 associations or requests refused" not in site.edge.command("status", ok=(0, 3))[1]:
+            raise nodes.Failed("status says nothing of refusals")
 
 
 def peers__R32_R33_strict_foreign_and_issuer_are_obeyed():
