@@ -108,11 +108,64 @@ init__R25_each_failed_step_is_no_archive_or_a_whole_one_with_its_kit(void **stat
 	pair_fini(&p);
 }
 
+static void
+set_tls(const struct pair *p, bool on)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command),
+		       on ? "printf '[tls]\\ncert = c\\nkey = k\\nca = a\\n' >> %s"
+			  : "sed -i '/tls/,$d' %s",
+		       p->central_conf);
+	assert_int_equal(system(command), 0);
+}
+
+/* The operator's certificates are his own to keep; a kit says which of both it is of. */
+static void
+init__R25_a_kit_without_a_ca_is_for_the_operator_s_certificates(void **state)
+{
+	char passphrase[96], kit[96], with_ca[96];
+	struct birth_wish wish = {.kit = kit, .passphrase_file = passphrase};
+	struct id128 archive;
+	struct born born;
+	struct pair p;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	write_passphrase(&p, passphrase);
+	(void)snprintf(with_ca, sizeof(with_ca), "%s/ca.kit", p.dir);
+	wish.kit = with_ca;
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, NULL), 0);
+	pair_burn_central(&p);
+	(void)snprintf(kit, sizeof(kit), "%s/own.kit", p.dir);
+	set_tls(&p, true);
+	wish.kit = kit;
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, NULL), 0);
+	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_LOCAL, NULL), 0);
+	assert_null(p.central.certificates);
+	archive = p.central.identity.id;
+	central_close(&p.central);
+	pair_burn_central(&p);
+	wish.recover = true;
+	wish.kit = with_ca;
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, NULL), ERR_CONFLICT);
+	wish.kit = kit;
+	set_tls(&p, false);
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, NULL), ERR_CONFLICT);
+	set_tls(&p, true);
+	assert_int_equal(birth_init(p.central_conf, &wish, &born, NULL), 0);
+	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_LOCAL, NULL), 0);
+	assert_memory_equal(&p.central.identity.id, &archive, sizeof(archive));
+	central_close(&p.central);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(init__R25_R22_recovers_the_archive_and_its_edges_fill_it),
+		cmocka_unit_test(init__R25_a_kit_without_a_ca_is_for_the_operator_s_certificates),
 		cmocka_unit_test(
 			init__R25_each_failed_step_is_no_archive_or_a_whole_one_with_its_kit),
 	};

@@ -1,4 +1,5 @@
 /* Who may call: the table of routes and rights, joining, renewal, clocks, recovery (R24-R26). */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include "central/members.h"
 #include "central/record.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "proto/message.h"
@@ -285,6 +287,42 @@ join__R26_what_is_no_request_is_refused_and_counted(void **state)
 	caller_fini(&k);
 }
 
+/* Whatever fails, the code stays good for the key that came with it, and for no other. */
+static void
+join__R26_each_failed_step_leaves_the_code_to_the_key_that_used_it(void **state)
+{
+	unsigned char secret[16];
+	unsigned n, failed = 0;
+
+	(void)state;
+	for (n = 1;; n++) {
+		struct caller first, second;
+		char site[16];
+		int status;
+
+		(void)snprintf(site, sizeof(site), "site-%u", n);
+		caller_init(&first, &p.central, site);
+		caller_init(&second, &p.central, site);
+		caller_invite(&p.central, site, 72, secret);
+		fault_arm(n, FAULT_ERRNO, EIO);
+		status = caller_join(&first, secret);
+		if (fault_disarm() < n) {
+			assert_int_equal(status, 200);
+			caller_fini(&first);
+			caller_fini(&second);
+			break;
+		}
+		pair_close_central(&p);
+		pair_open_central(&p);
+		failed += status != 200;
+		assert_int_equal(caller_join(&first, secret), 200);
+		assert_int_equal(caller_join(&second, secret), 403);
+		caller_fini(&first);
+		caller_fini(&second);
+	}
+	assert_true(failed > 0);
+}
+
 /* --- renewal and clocks --- */
 
 static void
@@ -508,6 +546,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		in_archive(gate__R24_R25_each_route_is_for_the_enrolled_key_of_an_active_site),
 		in_archive(join__R26_a_code_is_for_one_site_one_key_and_its_hours),
+		in_archive(join__R26_each_failed_step_leaves_the_code_to_the_key_that_used_it),
 		in_archive(join__R26_failed_tries_are_bounded_per_address_and_in_total),
 		in_archive(join__R26_what_is_no_request_is_refused_and_counted),
 		in_archive(renew__R25_at_half_its_life_and_after_any_time_cut_off),
