@@ -21,7 +21,7 @@ from peers import Folder, Orthanc, bench, files, median_of, nodes, send, size_of
 
 # title, options of gen_dicom, the ratio that is wanted
 CASES = (("CT 512x512", ("--count", 400, "--rows", 512), 3), ("8 KB objects", ("--count", 4000, "--rows", 60), 10))
-QUEUE = ("--count", 2000, "--rows", 512)
+QUEUE = ("--count", 5000, "--rows", 512)
 ENTRY_WANTED = 100
 
 
