@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/uid.h"
 #include "common/dicom/keys.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
@@ -20,11 +22,17 @@ struct collecting {
 	uint64_t next; /* oid to go on from */
 };
 
+static const char *
+keep(struct targets *t, const char *before, const char *s)
+{
+	return before && strcmp(before, s) == 0 ? before : arena_strndup(t->strings, s, strlen(s));
+}
+
 static int
 add(struct collecting *c, const struct version *v, struct err *e)
 {
 	struct targets *t = c->out;
-	struct target *to;
+	struct target *to, before = {.sop_class = NULL};
 
 	if (t->n == t->cap) {
 		size_t cap = t->cap ? t->cap * 2 : 64;
@@ -35,14 +43,18 @@ add(struct collecting *c, const struct version *v, struct err *e)
 		t->all = to;
 		t->cap = cap;
 	}
-	to = &t->all[t->n++];
-	memset(to, 0, sizeof(*to));
-	to->oid = v->oid;
-	to->here = v->state == VERSION_HERE;
-	memcpy(to->sop_class, v->sop_class, UID_SIZE);
-	memcpy(to->sop_instance, v->sop_instance, UID_SIZE);
-	memcpy(to->syntax, v->syntax, UID_SIZE);
-	memcpy(to->study, v->study, UID_SIZE);
+	if (t->n)
+		before = t->all[t->n - 1];
+	to = &t->all[t->n];
+	*to = (struct target){.oid = v->oid,
+			      .here = v->state == VERSION_HERE,
+			      .sop_class = keep(t, before.sop_class, v->sop_class),
+			      .sop_instance = keep(t, NULL, v->sop_instance),
+			      .syntax = keep(t, before.syntax, v->syntax),
+			      .study = keep(t, before.study, v->study)};
+	if (!to->sop_class || !to->sop_instance || !to->syntax || !to->study)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
+	t->n++;
 	return 0;
 }
 
@@ -177,37 +189,53 @@ unique(struct attrs keys, uint32_t tag, struct attr *out)
 	return attrs_get(keys, tag, out) && out->n > 0 && !match_has_wildcard(out->value, out->n);
 }
 
+static int
+missing(uint32_t tag, struct err *e)
+{
+	return err_set(e, ERR_PEER, 0, "a unique key is missing (%04X,%04X)", tag >> 16,
+		       tag & 0xffff);
+}
+
+/* The keys of the level, and of those above it, name what is wanted. */
+static int
+find(struct collecting *c, struct store *s, bool patient_root, struct attrs keys, struct err *e)
+{
+	struct attr study, id;
+	char level[LEVEL_SIZE];
+	bool series, image;
+
+	(void)attrs_copy(keys, TAG_QUERY_LEVEL, level, sizeof(level));
+	series = strcmp(level, "SERIES") == 0;
+	image = strcmp(level, "IMAGE") == 0;
+	if (patient_root && strcmp(level, "PATIENT") == 0)
+		return unique(keys, TAG_PATIENT_ID, &id) ? of_patient(c, s, id, e)
+							 : missing(TAG_PATIENT_ID, e);
+	if (!series && !image && strcmp(level, "STUDY") != 0)
+		return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
+	if (patient_root && !unique(keys, TAG_PATIENT_ID, &c->patient))
+		return missing(TAG_PATIENT_ID, e);
+	if (!unique(keys, TAG_STUDY_UID, &study))
+		return missing(TAG_STUDY_UID, e);
+	if ((series || image) && !unique(keys, TAG_SERIES_UID, &c->series))
+		return missing(TAG_SERIES_UID, e);
+	if (image && !unique(keys, TAG_SOP_INSTANCE, &c->instance))
+		return missing(TAG_SOP_INSTANCE, e);
+	return of_list(c, s, study, e);
+}
+
 int
 targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
 	     struct err *e)
 {
 	struct collecting c = {.out = out};
-	struct attr study, id;
-	char level[LEVEL_SIZE];
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	rc = arena_new(&out->strings, SIZE_MAX, e);
+	if (rc)
+		return rc;
 	(void)store_settle(s, NULL); /* what was answered before this request belongs to it */
-	(void)attrs_copy(keys, TAG_QUERY_LEVEL, level, sizeof(level));
-	if (patient_root && strcmp(level, "PATIENT") == 0) {
-		if (!unique(keys, TAG_PATIENT_ID, &id))
-			return err_set(e, ERR_PEER, 0, "a unique key is missing (0010,0020)");
-		rc = of_patient(&c, s, id, e);
-	} else {
-		bool series = strcmp(level, "SERIES") == 0, image = strcmp(level, "IMAGE") == 0;
-
-		if (!series && !image && strcmp(level, "STUDY") != 0)
-			return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
-		if (patient_root && !unique(keys, TAG_PATIENT_ID, &c.patient))
-			return err_set(e, ERR_PEER, 0, "a unique key is missing (0010,0020)");
-		if (!unique(keys, TAG_STUDY_UID, &study))
-			return err_set(e, ERR_PEER, 0, "a unique key is missing (0020,000D)");
-		if ((series || image) && !unique(keys, TAG_SERIES_UID, &c.series))
-			return err_set(e, ERR_PEER, 0, "a unique key is missing (0020,000E)");
-		if (image && !unique(keys, TAG_SOP_INSTANCE, &c.instance))
-			return err_set(e, ERR_PEER, 0, "a unique key is missing (0008,0018)");
-		rc = of_list(&c, s, study, e);
-	}
+	rc = find(&c, s, patient_root, keys, e);
 	if (rc)
 		targets_fini(out);
 	return rc;
@@ -217,5 +245,6 @@ void
 targets_fini(struct targets *t)
 {
 	free(t->all);
+	arena_free(t->strings);
 	memset(t, 0, sizeof(*t));
 }

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/base/uid.h"
 #include "common/dicom/attrs.h"
 
+struct arena;
 struct err;
 struct store;
 
@@ -22,12 +22,13 @@ struct target {
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
 	bool failed;
-	char sop_class[UID_SIZE], sop_instance[UID_SIZE], syntax[UID_SIZE], study[UID_SIZE];
+	const char *sop_class, *sop_instance, *syntax, *study; /* borrowed from the list */
 };
 
 struct targets {
 	struct target *all;
 	size_t n, cap;
+	struct arena *strings; /* what neighbours have in common lies there once */
 };
 
 /* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */
