@@ -291,7 +291,7 @@ struct assoc {
 	T_ASC_Network *net = nullptr;
 	T_ASC_Association *a = nullptr;
 	layer transport;
-	bool acceptor = false, ended = false;
+	bool acceptor = false;
 	size_t max_pdu = 0;		 /* that we take */
 	std::vector<unsigned char> pdu;	 /* the P-DATA-TF that came last */
 	struct pdvs left = {nullptr, 0}; /* of it, not asked for yet    */
@@ -399,18 +399,6 @@ learn_contexts(assoc *s)
 	}
 }
 
-/* With a handle set it opens no socket of its own; called under handle_lock. */
-OFCondition
-acceptor_network(T_ASC_Network **net, int artim_seconds)
-{
-	OFCondition c;
-
-	dcmExternalSocketHandle.set(0);
-	c = ASC_initializeNetwork(NET_ACCEPTOR, 1, artim_seconds, net);
-	dcmExternalSocketHandle.set(-1);
-	return c;
-}
-
 } // namespace
 
 int
@@ -430,7 +418,10 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		s->transport.deadline = mono_ms() + static_cast<long>(seconds) * 1000;
 		handle_lock.lock();
 		s->transport.held = true;
-		c = acceptor_network(&s->net, static_cast<int>(seconds));
+		dcmExternalSocketHandle.set(
+			0); /* with a handle set it opens no socket of its own */
+		c = ASC_initializeNetwork(NET_ACCEPTOR, 1, static_cast<int>(seconds), &s->net);
+		dcmExternalSocketHandle.set(-1);
 		if (c.good()) {
 			(void)ASC_setTransportLayer(s->net, &s->transport, 0);
 			dcmExternalSocketHandle.set(fd);
@@ -529,7 +520,6 @@ assoc_reject(struct assoc *s, enum assoc_reject why, struct err *e)
 		}
 		OFCondition c = ASC_rejectAssociation(s->a, &r);
 
-		s->ended = true;
 		return c.bad() ? failed(e, c, "reject") : 0;
 	});
 }
@@ -550,6 +540,17 @@ propose(T_ASC_Parameters *params, const struct assoc_proposal *p, unsigned n, st
 			return failed(e, c, "propose a context");
 	}
 	return 0;
+}
+
+static int
+rejected(struct err *e, T_ASC_Parameters *params)
+{
+	T_ASC_RejectParameters r = {};
+	OFString text;
+
+	(void)ASC_getRejectParameters(params, &r);
+	return err_set(e, ERR_PEER, 0, "rejected: %.150s",
+		       ASC_printRejectParameters(text, &r).c_str());
 }
 
 static int
@@ -585,9 +586,11 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	c = ASC_requestAssociation(s->net, params, &s->a, nullptr, nullptr, DUL_NOBLOCK,
 				   static_cast<int>(t->seconds));
 	if (c.bad()) {
+		rc = c == DUL_ASSOCIATIONREJECTED ? rejected(e, params)
+						  : failed(e, c, "association");
 		if (!s->a)
 			(void)ASC_destroyAssociationParameters(&params);
-		return failed(e, c, "association");
+		return rc;
 	}
 	wait_until(s, 0);
 	learn_contexts(s);
@@ -761,7 +764,6 @@ assoc_release(struct assoc *s)
 			(void)ASC_acknowledgeRelease(s->a);
 		else
 			(void)ASC_releaseAssociation(s->a);
-		s->ended = true;
 		return 0;
 	});
 }
@@ -772,7 +774,6 @@ assoc_abort(struct assoc *s)
 	(void)gate(nullptr, [&]() -> int {
 		say_goodbye(s, ABORT_MS);
 		(void)ASC_abortAssociation(s->a);
-		s->ended = true;
 		return 0;
 	});
 }

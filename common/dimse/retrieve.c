@@ -43,6 +43,7 @@ struct retrieving {
 	unsigned broken; /* C-MOVE: associations in a row that carried nothing */
 	int lost;	 /* C-MOVE: the asker's own association failed meanwhile */
 	const char *destination;
+	char why[MESSAGE_COMMENT_SIZE]; /* C-MOVE: what the destination lacks; "" if nothing */
 };
 
 static unsigned
@@ -83,6 +84,8 @@ tell(struct retrieving *r, unsigned status, struct err *e)
 	rsp.warning = counter(r->warning);
 	r->told_ms = clock_mono(r->c->clock);
 	r->told_at = r->completed + r->failed + r->warning;
+	if (status != STATUS_SUCCESS && status != STATUS_PENDING)
+		memcpy(rsp.comment, r->why, sizeof(rsp.comment));
 	if (status == STATUS_SUCCESS || status == STATUS_PENDING || !r->failed_uids.len)
 		return message_send(r->who->assoc, &rsp, e);
 	identifier_build_list(&identifier, r->syntax, TAG_FAILED_UIDS, &r->failed_uids);
@@ -405,6 +408,9 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 		if (!to.host || assoc_request(&a, &to, p->p, p->n, &why)) {
 			log_line(LOG_WARN, "move.unreachable", "peer=%s what=\"%s\"", peer->name,
 				 to.host ? why.what : "its host name is not resolved yet");
+			(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", peer->aet,
+				       to.host ? "cannot be reached, or refuses"
+					       : "has no address yet");
 			fail_rest(r, p);
 		} else {
 			rc = move_some(r, a, p, e);

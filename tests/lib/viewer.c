@@ -48,13 +48,18 @@ move(void *node, const struct dimse_caller *who, const struct message *rq, struc
 	return retrieve_move(&((struct node *)node)->retrieve, who, rq, e);
 }
 
+static _Atomic unsigned cancels; /* of all viewers, since the last node_start */
+
 static int
 take_begin(void *node, const struct dimse_caller *who, const struct message *rq, const char *syntax,
 	   void **sink, struct err *e)
 {
+	static const struct timespec moment = {0, 1000000};
 	struct node *n = node;
 
 	(void)syntax;
+	while (n->wait_at && n->received + 1 >= n->wait_at && !cancels)
+		(void)nanosleep(&moment, NULL);
 	assert_string_equal(rq->originator, "VIEWER"); /* R30 */
 	assert_int_equal(rq->originator_id, 42);
 	n->called_other += strcmp(who->calling, "OTHER") == 0;
@@ -151,6 +156,7 @@ void
 node_start(struct node *n)
 {
 	memset(n, 0, sizeof(*n));
+	cancels = 0;
 	stored_init(&n->stored, 0);
 	n->port = free_port();
 	n->peers = load_peers(n, "");
@@ -281,6 +287,7 @@ viewer_cancel(struct viewer *v)
 	cancel.command = MESSAGE_CANCEL_RQ;
 	cancel.responded_to = 42;
 	assert_int_equal(message_send(v->a, &cancel, NULL), 0);
+	cancels++;
 }
 
 static void

@@ -48,6 +48,7 @@ struct node {
 	_Atomic bool hold;  /* C-FIND: waits with its answers until something more comes */
 	struct id128 epoch; /* of the central that answers; all zero: none does */
 	unsigned break_at;  /* C-STORE to us: hangs up at this one; 0: never */
+	unsigned wait_at; /* C-STORE to us: waits at this one until a viewer cancelled; 0: never */
 };
 
 /* VIEWER may find, get, move; NODE is this node as a destination. */

@@ -116,10 +116,11 @@ retrieve_move__a_cancel_ends_with_fe00_and_counts(void **state)
 	node_put(&t->n, 0, 120, 100, NULL);
 	viewer_open(&t->v, &t->n, "NODE");
 	t->v.cancel_after = 2; /* pendings: one each ten */
+	t->n.wait_at = 30;
 	visit_study(t);
 	visit_move(t, "NODE");
 	assert_int_equal(t->v.last.status, STATUS_CANCELED);
-	assert_in_range(t->v.last.completed, 20, 119);
+	assert_in_range(t->v.last.completed, 20, 30);
 	assert_int_equal(t->v.last.completed + t->v.last.remaining, 120);
 }
 
@@ -177,6 +178,25 @@ retrieve_move__more_than_128_contexts_take_several_associations(void **state)
 	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(t->v.last.completed, SYNTAXES);
 	assert_int_equal(t->n.received, SYNTAXES);
+}
+
+/* At 3 a.m. the difference between "not here" and "the workstation is off". */
+static void
+retrieve_move__says_which_destination_cannot_be_reached(void **state)
+{
+	struct visit *t = *state;
+
+	node_reload(&t->n, "[peer OFF]\naet = OFF\nhost = 127.0.0.1\nport = 1");
+	node_put(&t->n, 0, 2, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "OFF");
+	assert_int_equal(t->v.last.status, STATUS_SUBOPERATIONS_FAILED);
+	assert_string_equal(t->v.last.comment, "OFF cannot be reached, or refuses; see the log");
+	assert_int_equal(viewer_failed_uids(&t->v), 2);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_string_equal(t->v.last.comment, "");
 }
 
 static void
@@ -298,6 +318,7 @@ main(void)
 		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
 		visit_test(retrieve_move__a_destination_that_breaks_ends_in_b000_soon),
 		visit_test(retrieve_move__more_than_128_contexts_take_several_associations),
+		visit_test(retrieve_move__says_which_destination_cannot_be_reached),
 		visit_test(retrieve_move__a_list_that_repeats_itself_asks_for_no_more),
 		visit_test(retrieve_move__patient_root_wants_the_patient),
 	};
