@@ -26,7 +26,7 @@ enum {
 	READ_AGE_MS = 700 /* a read transaction of this age led to MAP_FULL (TRAPS 3) */
 };
 
-static const char key_counts[] = "counts", key_time[] = "time";
+static const char key_counts[] = "counts", key_time[] = "time", key_format[] = "format";
 
 static void
 name_tables(struct store *s)
@@ -117,6 +117,48 @@ choose_map(struct store *s, struct err *e)
 	return 0;
 }
 
+static int
+write_format(struct store *s, struct err *e)
+{
+	unsigned char number[8];
+	struct kv_txn *txn;
+	int rc = kv_begin(&txn, s->kv, KV_WRITE, e);
+
+	if (rc)
+		return rc;
+	buf_set_u64(number, STORE_FORMAT);
+	rc = kv_put(txn, T_META, kv_slice(key_format, 6), kv_slice(number, 8), e);
+	if (!rc)
+		return kv_commit(txn, e);
+	kv_abort(txn);
+	return rc;
+}
+
+/* Before anything is looked at or changed: what a later release wrote is its own. */
+static int
+check_format(struct store *s, struct err *e)
+{
+	uint64_t number = 0;
+	struct kv_txn *txn;
+	struct kv_slice v;
+	int rc = kv_begin(&txn, s->kv, KV_READ, e);
+
+	if (rc)
+		return rc;
+	rc = kv_get(txn, T_META, kv_slice(key_format, 6), &v, e);
+	if (!rc)
+		number = v.n == 8 ? buf_get_u64(v.p) : UINT64_MAX;
+	kv_abort(txn);
+	if (number > STORE_FORMAT)
+		return err_set(e, ERR_LOCAL, 0,
+			       "%s is of format %llu, this release knows %d: a later release wrote "
+			       "it, nothing was touched",
+			       s->c.dir, (unsigned long long)number, STORE_FORMAT);
+	if (rc != ERR_ABSENT)
+		return rc;
+	return s->c.read_only ? 0 : write_format(s, e);
+}
+
 /*
  * Whatever the settings say now: what was answered may lie in a journal of before, and what is
  * answered from now on must not be overwritten with it later.
@@ -169,6 +211,8 @@ store_open(struct store **out, const struct store_config *c, struct err *e)
 		rc = kv_open_lmdb(&s->kv, &kc, e);
 	if (!rc && !c->read_only) /* LMDB flushes its file, not the name of it */
 		rc = file_sync_dir(c->dir, e);
+	if (!rc)
+		rc = check_format(s, e);
 	if (!rc)
 		rc = open_journal(s, e);
 	if (!rc)

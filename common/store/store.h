@@ -57,6 +57,9 @@ struct store_config {
 	bool read_only;		  /* beside the process that serves; nothing is committed */
 };
 
+/* Of the tables and their rows, also the node's own. A store of a later one is refused. */
+enum { STORE_FORMAT = 1 };
+
 enum {
 	STORE_CHUNK_CLASS = 1024 * 1024,    /* measured: see README                              */
 	STORE_GROUP = 8 * 1024 * 1024,	    /* spooled objects are written in groups of this     */
