@@ -25,7 +25,7 @@ static const struct conf_row own[] = {
 	 "How much the cache may hold."},
 	{"data", "ahead", CONF_SIZE, "256MiB", 0, TIB, NULL,
 	 "How much of the cache's file is made ready ahead while nothing else happens; at most a "
-	 "32nd of the quota."},
+	 "32nd of the quota. From 80 % of the quota in use on: all of the file."},
 	{"data", "journal", CONF_SIZE, "16MiB", 0, 1024 * MIB, NULL,
 	 "File in which images are durable after one flush, beside the quota; at most a 32nd of "
 	 "it. "

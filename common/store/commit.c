@@ -30,6 +30,8 @@ enum {
 	BATCH_MAX = 512,
 	/* Larger batches would be written twice for little: most of their time is no flush. */
 	QUICK_BYTES = 256 * 1024,
+	/* But nobody shares the flushes of one that comes alone, and the disk has time. */
+	ALONE_BYTES = 1024 * 1024,
 	IDLE_SECONDS = 2,
 	VIEWS_MS = 2000,      /* views are written this often            */
 	READERS_MS = 10000,   /* dead readers are looked for (TRAPS 3)   */
@@ -383,7 +385,7 @@ left_in(struct request **batch, unsigned n)
 static bool
 for_journal(struct committer *c, struct request **batch, unsigned n)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, most = n == 1 && c->company <= 1 ? ALONE_BYTES : QUICK_BYTES;
 	unsigned i, quick = 0;
 
 	for (i = 0; i < n; i++) {
@@ -392,7 +394,7 @@ for_journal(struct committer *c, struct request **batch, unsigned n)
 	}
 	c->quick = c->quick || quick;
 	/* While the environment takes nothing, what readers do not see must not become more. */
-	return c->s->journal && !c->stuck && quick == n && bytes <= QUICK_BYTES;
+	return c->s->journal && !c->stuck && quick == n && bytes <= most;
 }
 
 /* In one transaction all that have not failed; the result of the journal or the commit. */

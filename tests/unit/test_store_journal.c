@@ -266,6 +266,24 @@ store_commit_quick__R12_ends_while_the_environment_takes_nothing(void **state)
 	stored_fini(&t);
 }
 
+/* It waits for one flush and not for LMDB's two; what it holds is there all the same. */
+static void
+store_commit_quick__R4_an_image_that_comes_alone_is_safe_in_the_journal(void **state)
+{
+	struct recipe r = {"1.2.3", "1.2.3.6", NULL, NULL, 9, 600000};
+	struct stored t;
+	struct made m;
+
+	(void)state;
+	made_init(&m, &r);
+	stored_init(&t, 0);
+	die_with(&t, &m);
+	reopen(&t, MIB);
+	assert_true(has(t.s, &m));
+	stored_fini(&t);
+	made_fini(&m);
+}
+
 int
 main(void)
 {
@@ -275,6 +293,8 @@ main(void)
 		cmocka_unit_test(store_open__the_journal_of_another_store_is_not_applied),
 		cmocka_unit_test(store_open__R12_goes_on_where_there_is_no_room_for_a_journal),
 		cmocka_unit_test(store_open__R4_a_recovery_that_fails_or_dies_is_done_again),
+		cmocka_unit_test(
+			store_commit_quick__R4_an_image_that_comes_alone_is_safe_in_the_journal),
 		cmocka_unit_test(store_commit_quick__R12_ends_while_the_environment_takes_nothing),
 	};
 
