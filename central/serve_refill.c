@@ -198,6 +198,7 @@ add_item(struct listing *l, const struct version *v, const struct claim *claim, 
 		return err_set(e, ERR_LOCAL, 0, "no memory for a list");
 	item->entry = copied(entry, n);
 	item->arrival = v->arrival;
+	item->current = v->current;
 	item->age_ms = l->now > v->first_ms ? l->now - v->first_ms : 0;
 	if (here) {
 		item->pack = copied(v->pack, SHA256_SIZE);

@@ -162,6 +162,22 @@ without_counts(struct buf *out, struct attrs row)
 	ledger_record(out, row);
 }
 
+/* R3: central's word on what viewers get, but where something newer was taken in here. */
+static int
+make_current(struct store_tx *tx, const struct version *told, uint64_t oid,
+	     const struct index_sets *sets, struct err *err)
+{
+	struct index_sets adding = *sets;
+	struct store_verdict verdict;
+	struct version now;
+	int rc = store_current(tx, told->sop_instance, &now, err);
+
+	adding.dropped = NULL;
+	if (rc || now.oid == oid || now.origin == VERSION_TAKEN_IN)
+		return rc == ERR_ABSENT ? 0 : rc;
+	return store_set_current(tx, oid, &adding, &verdict, err);
+}
+
 static int
 announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct err *err)
 {
@@ -182,6 +198,8 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
 				   set_of(&w->entry->instance_attributes), &dropped};
 	rc = store_announce(tx, &v, &sets, &verdict, err);
+	if (!rc && w->item->current && v.sop_instance[0])
+		rc = make_current(tx, &v, verdict.oid, &sets, err);
 	buf_fini(&study);
 	w->oid = verdict.oid;
 	w->size = v.size;

@@ -11,9 +11,12 @@
 #include "central/clog.h"
 #include "central/record.h"
 #include "common/base/buf.h"
+#include "common/base/err.h"
 #include "common/dicom/keys.h"
+#include "common/os/ctl.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/refill.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -93,6 +96,86 @@ revision__R3_what_it_says_and_leaves_out_counts_at_both_nodes(void **state)
 	both_say(&p, true, TAG_MODALITY, "CT");
 	both_say(&p, true, 0x0008103e, "-");
 	pair_fini(&p);
+}
+
+/* --- after a fire --- */
+
+static int
+refill(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = false};
+	struct refill_result out;
+	struct err e = ERR_INIT;
+
+	(void)n;
+	(void)words;
+	return refill_run(node, &c, r, &out, &e) || out.came != 2;
+}
+
+static void
+other_pixels(struct gen *g)
+{
+	g->seed = 4711;
+}
+
+/* Is what viewers get of image 0 the one that `change` makes? */
+static bool
+shows(struct pair *p, struct store *s, void (*change)(struct gen *g))
+{
+	struct buf image = BUF_INIT;
+	unsigned char digest[SHA256_SIZE];
+	char uid[65];
+	struct store_tx *tx;
+	struct version v;
+
+	p->change = change;
+	pair_image(p, &image, 0);
+	sha256_of(image.data, image.len, digest);
+	buf_fini(&image);
+	gen_uid(uid, 1, 1, 1);
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	assert_int_equal(store_current(tx, uid, &v, NULL), 0);
+	store_end_read(tx);
+	return memcmp(v.digest, digest, sizeof(digest)) == 0;
+}
+
+/* A refill brings the newest first; what counts stays what it was. */
+static void
+after_a_fire(void (*first)(struct gen *g), void (*second)(struct gen *g),
+	     void (*counts)(struct gen *g))
+{
+	struct pair p;
+
+	pair_init(&p, "64MiB");
+	p.change = first;
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	p.change = second;
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(shows(&p, p.edge.store, counts));
+	assert_true(shows(&p, p.central.store, counts));
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	assert_int_equal(ctl_local(refill, &p.edge, 0, NULL), 0);
+	assert_true(shows(&p, p.edge.store, counts));
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(shows(&p, p.central.store, counts));
+	pair_fini(&p);
+}
+
+static void
+refill__R3_a_correction_counts_after_it(void **state)
+{
+	(void)state;
+	after_a_fire(wrong, right, right);
+}
+
+static void
+refill__R3_the_first_of_a_conflict_counts_after_it(void **state)
+{
+	(void)state;
+	after_a_fire(right, other_pixels, right);
 }
 
 /* --- records by hand: what reaches central in one batch is not the edge's choice --- */
@@ -180,6 +263,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refill__R3_a_correction_counts_after_it),
+		cmocka_unit_test(refill__R3_the_first_of_a_conflict_counts_after_it),
 		cmocka_unit_test(revision__R3_what_it_says_and_leaves_out_counts_at_both_nodes),
 		cmocka_unit_test(ledger__R3_R6_a_record_that_comes_alone_corrects_what_it_names),
 	};
