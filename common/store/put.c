@@ -221,8 +221,10 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 	if (rc)
 		return rc;
 	v->relation = r->relation;
-	older = v->first_ms < r->old_current.first_ms;
-	/* R28: a refill brings the newest first, and what was there before it later. */
+	/* R28: a refill brings the newest first, and what was there before it later. No site's word
+	 * puts its version before another's (R3). */
+	older = v->first_ms < r->old_current.first_ms &&
+		strcmp(v->source.site, r->old_current.source.site) == 0;
 	v->current = !r->old_current.oid || older;
 	/* A correction from where the object came from is what counts now; others only listed. */
 	if (v->relation == VERSION_REVISION && r->old_current.oid &&

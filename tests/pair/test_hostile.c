@@ -257,6 +257,39 @@ record__R3_a_site_corrects_its_own_studies_only(void **state)
 	pair_fini(&p);
 }
 
+/* Nor is it older than what came first because it says so. */
+static void
+record__R3_a_site_puts_nothing_before_another_s_image(void **state)
+{
+	struct index_sets none = {.dropped = NULL};
+	struct buf entry = BUF_INIT, side = BUF_INIT;
+	struct store_tx *tx;
+	struct version v;
+	char uid[UID_SIZE];
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	gen_uid(uid, 1, 1, 1);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(store_current(tx, uid, &v, NULL), 0);
+	store_end_read(tx);
+	assert_string_equal(v.source.site, "north");
+	memset(v.digest, 7, sizeof(v.digest));
+	memset(v.content, 7, sizeof(v.content));
+	memset(v.pixels, 7, sizeof(v.pixels));
+	memset(v.attributes, 7, sizeof(v.attributes));
+	ledger_instance(&entry, &v, &none, &side, INT64_C(1) << 40, 1);
+	announce(&p, &entry, 1);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(store_current(tx, uid, &v, NULL), 0);
+	store_end_read(tx);
+	assert_string_equal(v.source.site, "north");
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -268,6 +301,7 @@ main(void)
 		cmocka_unit_test(loss__R18_an_odd_uid_is_one_value_of_its_row),
 		cmocka_unit_test(record__R20_counts_are_central_s_own),
 		cmocka_unit_test(record__R3_a_site_corrects_its_own_studies_only),
+		cmocka_unit_test(record__R3_a_site_puts_nothing_before_another_s_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
