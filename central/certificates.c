@@ -12,6 +12,7 @@
 #include "common/os/file.h"
 
 enum { PEM_MAX = 1 << 20, CA_DAYS = 10957, CENTRAL_DAYS = 3652, SITE_DAYS = 730, NAME_SIZE = 64 };
+enum { KEPT = 2 * 11 - 1 }; /* of older CAs: eleven, and the way from each to the next */
 
 struct certificates {
 	char dir[PATH_MAX - 16]; /* set once */
@@ -295,9 +296,28 @@ certificates_issue(struct certificates *c, const char *site, const void *csr, si
 
 /* --- a new CA --- */
 
+struct keeping {
+	struct buf *out;
+	unsigned n;
+};
+
+static int
+keep_one(void *arg, const struct pki_certificate *one, const struct buf *pem, struct err *e)
+{
+	struct keeping *k = arg;
+
+	(void)one;
+	(void)e;
+	if (k->n < KEPT)
+		buf_put(k->out, pem->data, pem->len);
+	k->n++;
+	return 0;
+}
+
 static int
 make_next(struct certificates *c, int64_t now_ms, struct buf *key, struct buf *ca, struct err *e)
 {
+	struct keeping k = {ca, 0};
 	struct buf crossed = BUF_INIT;
 	struct id128 archive;
 	int rc = hex_to(c->archive, archive.b, ID128_SIZE) ? 0 : ERR_LOCAL;
@@ -307,8 +327,9 @@ make_next(struct certificates *c, int64_t now_ms, struct buf *key, struct buf *c
 	if (!rc)
 		rc = pki_cross_sign(&crossed, ca, &c->ca, &c->key, now_ms, e);
 	buf_put(ca, crossed.data, crossed.len);
-	buf_put(ca, c->ca.data, c->ca.len);
 	buf_fini(&crossed);
+	if (!rc)
+		rc = pki_each(&c->ca, keep_one, &k, e);
 	return !rc && buf_failed(ca) ? err_set(e, ERR_LOCAL, 0, "no memory for certificates") : rc;
 }
 

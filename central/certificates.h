@@ -4,6 +4,7 @@
  * Owns <data>/tls: ca.key, ca.pem (every CA: the newest first, then what leads to it
  * from older ones), server.key, server.pem (central's certificate, then the way to each
  * CA; the CA itself goes along, so that a join code's print is found in it).
+ * The last dozen of CAs are kept: what is sent in a handshake is bounded.
  * ca.pem is the commit point of a change: a death before it leaves the old CA, one
  * behind it is finished when the folder is opened.
  * Threads: any; one lock inside.

@@ -10,7 +10,7 @@
 #include "common/http/server.h"
 #include "common/os/file.h"
 
-enum { PEM_MAX = 1 << 20, CHAIN_MAX = 8 };
+enum { PEM_MAX = 1 << 20, CHAIN_MAX = 32 };
 
 struct trust {
 	atomic_uint refs;

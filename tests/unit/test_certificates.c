@@ -120,6 +120,12 @@ drop_kept(struct kept *k)
 	buf_fini(&k->ca);
 }
 
+static bool
+differ(const struct buf *a, const struct buf *b)
+{
+	return a->len != b->len || memcmp(a->data, b->data, a->len) != 0;
+}
+
 /* Old bundle, or the new one that was kept; the key fits; both sign. */
 static bool
 is_whole(const struct buf *old, const struct kept *k)
@@ -131,13 +137,8 @@ is_whole(const struct buf *old, const struct kept *k)
 	bool changed;
 
 	certificates_bundle(c, &ca, NULL);
-	changed = ca.len != old->len;
-	if (changed) {
-		assert_int_equal(ca.len, k->ca.len);
-		assert_memory_equal(ca.data, k->ca.data, ca.len);
-	} else {
-		assert_memory_equal(ca.data, old->data, ca.len);
-	}
+	changed = differ(&ca, old);
+	assert_false(changed && differ(&ca, &k->ca));
 	certificates_print(c, print);
 	assert_int_equal(pki_read(&first, &ca, NULL), 0);
 	assert_memory_equal(first.print, print, PKI_PRINT);
@@ -214,7 +215,7 @@ certificates_renew_ca__R25_a_death_leaves_the_old_ca_or_the_new_one(void **state
 		buf_clear(&now);
 		certificates_bundle(c, &now, NULL);
 		certificates_close(c);
-		changed += now.len != old.len;
+		changed += differ(&now, &old);
 		if (WEXITSTATUS(status) == 0)
 			break;
 		assert_int_equal(WEXITSTATUS(status), FAULT_EXIT);
@@ -222,6 +223,43 @@ certificates_renew_ca__R25_a_death_leaves_the_old_ca_or_the_new_one(void **state
 	assert_true(changed > 1 && changed < n);
 	buf_fini(&old);
 	buf_fini(&now);
+}
+
+static int
+count(void *arg, const struct pki_certificate *c, const struct buf *one, struct err *e)
+{
+	(void)c;
+	(void)one;
+	(void)e;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* A server takes a chain of 32 at most. */
+static void
+certificates_renew_ca__R25_keeps_a_dozen(void **state)
+{
+	struct certificates *c = open_at(NOW);
+	struct buf pem = BUF_INIT;
+	unsigned i, n;
+
+	(void)state;
+	for (i = 1; i < 15; i++) {
+		struct kept k = {.times = 0};
+
+		assert_int_equal(certificates_renew_ca(c, NOW, keep, &k, NULL), 0);
+		n = 0;
+		assert_int_equal(pki_each(&k.ca, count, &n, NULL), 0);
+		assert_int_equal(n, 1 + 2 * (i < 11 ? i : 11));
+		drop_kept(&k);
+	}
+	slurp("server.pem", &pem);
+	n = 0;
+	assert_int_equal(pki_each(&pem, count, &n, NULL), 0);
+	assert_int_equal(n, 1 + 23);
+	certificates_close(c);
+	certificates_close(open_at(NOW));
+	buf_fini(&pem);
 }
 
 static void
@@ -268,6 +306,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			certificates_renew_ca__R25_a_death_leaves_the_old_ca_or_the_new_one,
 			make_archive, drop_folder),
+		cmocka_unit_test_setup_teardown(certificates_renew_ca__R25_keeps_a_dozen,
+						make_archive, drop_folder),
 		cmocka_unit_test_setup_teardown(
 			kit__R25_gives_the_archive_back_and_is_never_overwritten, make_archive,
 			drop_folder),
