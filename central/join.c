@@ -144,14 +144,15 @@ judge(const struct member *m, const unsigned char hash[SHA256_SIZE],
 		       : NULL;
 }
 
-/* The certificate's life in the table and the log; not for each repeated call. */
+/* The certificate's life, and whose the code is, in the table and the log; not for each repeated
+ * call. */
 static int
 record(struct central *c, const struct member *m, const struct pki_certificate *got, bool join,
        struct err *e)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 
-	if (m->keyed && memcmp(m->key, got->print, PKI_PRINT) == 0 &&
+	if ((m->code_used || !join) && m->keyed && memcmp(m->key, got->print, PKI_PRINT) == 0 &&
 	    llabs(got->until_ms - m->until_ms) < DAY_MS)
 		return 0;
 	d.kind = join ? SYNC__DECISION_KIND__DECISION_SITE_JOIN

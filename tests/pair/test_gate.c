@@ -228,6 +228,9 @@ join__R26_a_code_is_for_one_site_one_key_and_its_hours(void **state)
 	assert_int_equal(caller_join(&second, wrong), 200);
 	assert_int_equal(caller_ask(&first, "HEAD", "/sync/v1/packs/", NULL), 403);
 	assert_string_equal(first.why, "another key");
+	caller_invite(&p.central, "north", 72, secret); /* once more, and the key stays */
+	assert_int_equal(caller_join(&second, secret), 200);
+	assert_int_equal(caller_join(&first, secret), 403);
 	buf_fini(&pem);
 	caller_fini(&first);
 	caller_fini(&second);
