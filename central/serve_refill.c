@@ -390,7 +390,7 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 	struct store_tx *tx;
 	uint64_t oid, first;
 	size_t n, got = 0;
-	bool may;
+	bool may = false;
 	int rc;
 
 	if (!hex_to(rq->rest, digest, sizeof(digest)))
@@ -404,7 +404,10 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 		rc = store_read_open(&r, c->store, oid, e);
 	if (rc)
 		return rc == ERR_ABSENT ? err_set(e, ERR_ABSENT, 0, "not held here") : rc;
-	rc = may_read(c, rq, store_read_version(r)->pack, &may, e);
+	if (store_read_version(r)->hidden & VERSION_WITHDRAWN) /* R15 */
+		rc = err_set(e, ERR_ABSENT, 0, "withdrawn");
+	else
+		rc = may_read(c, rq, store_read_version(r)->pack, &may, e);
 	if (rc || !may) {
 		store_read_close(r);
 		return rc ? rc : refuse(out);
@@ -426,7 +429,7 @@ refill_pack(struct central *c, const struct http_request *rq, struct http_answer
 	struct store_tx *tx;
 	uint64_t first;
 	size_t n, got = 0;
-	bool may;
+	bool may = false;
 	int rc;
 
 	if (!hex_to(rq->rest, id, sizeof(id)))

@@ -201,6 +201,18 @@ policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right(void **sta
 	assert_int_equal(read_object(&south, NORTHS), 200);
 }
 
+static void
+refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody(void **state)
+{
+	struct version v = version_of(NORTHS);
+
+	(void)state;
+	assert_int_equal(record_withdraw(&p.central, v.digest, 1, "a test", NULL), 0);
+	assert_int_equal(read_object(&north, NORTHS), 404);
+	assert_int_equal(read_object(&south, NORTHS), 404);
+	assert_int_equal(read_object(&north, BOTH), 200);
+}
+
 static bool
 is_closed(const char *site)
 {
@@ -277,6 +289,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		with_sites(policy__R26_all_reads_the_archive_and_each_read_of_others_is_logged),
 		with_sites(policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right),
+		with_sites(refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody),
 		with_sites(site_remove__R26_waits_for_what_is_owed_or_lists_it_first),
 		with_sites(site__R26_what_cannot_be_says_why_and_changes_nothing),
 	};
