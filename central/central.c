@@ -420,13 +420,13 @@ rebuild_now(struct central *c, struct err *e)
 {
 	int rc;
 
+	(void)pthread_rwlock_wrlock(&c->use); /* commands use the services, too */
 	stop_services(c);
-	(void)pthread_rwlock_wrlock(&c->use);
 	close_archive(c);
 	rc = open_archive(c, CENTRAL_REBUILD, e);
-	(void)pthread_rwlock_unlock(&c->use);
 	if (!rc)
 		rc = start_services(c, e);
+	(void)pthread_rwlock_unlock(&c->use);
 	atomic_store(&c->rebuild_result, rc ? -1 : 1);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /*
  * central.h - one running central: everything hangs from struct central.
  *
- * Lock order: order, then mu. `order` is held from the decision on a record over
+ * Lock order: use, order, then mu or a module's own. `order` is held from the decision on a record over
  * the log's flush to the catalogue's commit, so that the log's order is the
  * catalogue's (R16). No network I/O happens under either.
  * Threads: fields are set by central_open and central_serve before threads start,
