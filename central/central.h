@@ -1,9 +1,9 @@
 /*
  * central.h - one running central: everything hangs from struct central.
  *
- * Lock order: use, order, then mu or a module's own. `order` is held from the decision on a record over
- * the log's flush to the catalogue's commit, so that the log's order is the
- * catalogue's (R16). No network I/O happens under either.
+ * Lock order: use, order, then mu or a module's own. `order` is held from the decision on
+ * a record over the log's flush to the catalogue's commit, so that the log's order is the
+ * catalogue's (R16). No network I/O happens under order or mu.
  * Threads: fields are set by central_open and central_serve before threads start,
  * unless a guard is named.
  */
