@@ -514,6 +514,8 @@ def gate__R24_only_certificates_of_this_archive_get_in():
                 raise nodes.Failed(f"its own certificate was turned away from {method} {path}")
             expect("another site's name", ask(central.http, raw(method, path, "Salamander-Site: south"), own), 403)
             expect("plain http on the TLS port", ask(central.http, raw(method, path)), 0)
+            expect(f"two lengths at {path}",
+                   ask(central.http, raw(method, path, "Content-Length: 0", "Content-Length: 0"), own), 400)
         expect("two lengths", ask(central.http, raw("POST", "/sync/v1/hello", "Content-Length: 3"), own), 400)
         expect("length and chunks", ask(central.http, raw("POST", "/sync/v1/hello", "Transfer-Encoding: chunked"),
                                         own), 400)
