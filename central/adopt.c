@@ -463,6 +463,20 @@ octal(const unsigned char *p, size_t n)
 	return v;
 }
 
+/* R14: the name is the manifest's digest. A manifest in which a bit turned says nothing about what
+ * lies behind it. */
+static bool
+is_named(const struct pack *p, const char *place)
+{
+	unsigned char id[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	const char *name = strrchr(place, '/');
+
+	pack_id(p, id);
+	hex_of(id, sizeof(id), hex);
+	return strncmp(name ? name + 1 : place, hex, sizeof(hex) - 1) == 0;
+}
+
 /* The manifest is the first member: its ustar header says how long it is. */
 int
 adopt_manifest(struct vault *v, const char *place, struct pack **out, struct err *e)
@@ -483,8 +497,12 @@ adopt_manifest(struct vault *v, const char *place, struct pack **out, struct err
 	if (!bytes)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a manifest");
 	rc = vault_read(v, place, TAR_BLOCK, bytes, (size_t)n, &got, e);
-	if (!rc && (got < n || pack_open(out, bytes, (size_t)n, NULL)))
+	if (!rc && (got < n || pack_open(out, bytes, (size_t)n, NULL) || !is_named(*out, place)))
 		rc = err_set(e, ERR_CORRUPT, 0, "the manifest of pack %s cannot be read", place);
+	if (rc) {
+		pack_close(*out);
+		*out = NULL;
+	}
 	free(bytes);
 	return rc;
 }

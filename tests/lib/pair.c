@@ -20,18 +20,16 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/dimse/message.h"
-#include "common/dimse/peers.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
-#include "edge/take_in.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "tests/gen/gen.h"
+#include "tests/lib/send.h"
 
 static void
 write_text(const char *path, const char *text)
@@ -244,43 +242,23 @@ pair_image(const struct pair *p, struct buf *out, unsigned number)
 int
 pair_send(struct pair *p, unsigned number)
 {
-	struct peer peer = {.name = "", .aet = "", .host = "", .issuer = ""};
-	struct dimse_caller who = {.peer = &peer, .calling = "CT1", .called = "EDGE"};
-	struct dimse_handlers h = {.node = &p->edge};
-	struct message rq, rsp;
-	struct buf data = BUF_INIT;
-	struct err e = ERR_INIT;
 	struct gen g;
-	void *sink;
-	int rc;
+	unsigned status;
 
 	recipe(p, &g, number);
-	gen_dataset(&data, &g);
-	memset(&rq, 0, sizeof(rq));
-	memset(&rsp, 0, sizeof(rsp));
-	gen_uid(rq.sop_instance, g.study, g.series, g.instance);
-	strcpy(who.address, "127.0.0.1");
-	take_in_handlers(&h);
-	rc = h.store_begin(&p->edge, &who, &rq, "1.2.840.10008.1.2.1", &sink, &e);
-	if (!rc) {
-		(void)h.store_feed(sink, data.data, data.len, &e);
-		h.store_end(sink, &rsp);
-		(void)store_settle(p->edge.store, NULL); /* the test looks at once */
-		rc = rsp.status ? -1 : 0;
-	}
-	buf_fini(&data);
-	return rc;
+	status = send_image(&p->edge, &g);
+	(void)store_settle(p->edge.store, NULL); /* the test looks at once */
+	return status ? -1 : 0;
 }
 
-void
-pair_spoil(struct pair *p, unsigned number)
+/* The pack that holds an image at central, open; *v: the version there. */
+static int
+open_pack(struct pair *p, unsigned number, unsigned char digest[SHA256_SIZE], struct version *v)
 {
-	unsigned char digest[SHA256_SIZE];
 	char path[PATH_MAX];
 	struct buf image = BUF_INIT;
 	struct pack_row row;
 	struct store_tx *tx;
-	struct version v;
 	uint64_t oid;
 	int fd;
 
@@ -289,13 +267,39 @@ pair_spoil(struct pair *p, unsigned number)
 	buf_fini(&image);
 	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
 	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	assert_int_equal(pack_row_get(tx, v.pack, &row, NULL), 0);
+	assert_int_equal(store_version(tx, oid, v, NULL), 0);
+	assert_int_equal(pack_row_get(tx, v->pack, &row, NULL), 0);
 	store_end_read(tx);
 	(void)snprintf(path, sizeof(path), "%s/central/vault/packs/%s", p->dir, row.place);
 	fd = file_open(path, true, NULL);
 	assert_true(fd >= 0);
+	return fd;
+}
+
+void
+pair_spoil(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct version v;
+	int fd = open_pack(p, number, digest, &v);
+
 	assert_int_equal(file_write_at(fd, "~", 1, v.offset + v.size - 10, NULL), 0);
+	file_close(fd);
+}
+
+void
+pair_spoil_manifest(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE], head[8192], *at;
+	struct version v;
+	size_t got;
+	int fd = open_pack(p, number, digest, &v);
+
+	assert_int_equal(file_read_at(fd, head, sizeof(head), 0, &got, NULL), 0);
+	at = memmem(head, got, digest, SHA256_SIZE);
+	assert_non_null(at);
+	at[2] ^= 0x40;
+	assert_int_equal(file_write_at(fd, at, SHA256_SIZE, (uint64_t)(at - head), NULL), 0);
 	file_close(fd);
 }
 

@@ -61,6 +61,8 @@ void pair_turn(struct pair *p);
 bool pair_settle(struct pair *p, unsigned most);
 /* One byte near the end of an image, where it lies in its pack at central. */
 void pair_spoil(struct pair *p, unsigned number);
+/* One bit of its digest in that pack's manifest. */
+void pair_spoil_manifest(struct pair *p, unsigned number);
 bool pair_edge_has(struct pair *p, unsigned number);	/* bytes, checked */
 bool pair_central_has(struct pair *p, unsigned number); /* bytes, checked */
 

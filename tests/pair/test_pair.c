@@ -447,6 +447,34 @@ verify__R19_what_cannot_be_read_is_said_and_the_rest_is_looked_at(void **state)
 	pair_fini(&p);
 }
 
+/* A manifest with a turned bit names an image that nobody knows; the one behind it is seen. */
+static void
+verify__R19_a_damaged_manifest_hides_no_damaged_image(void **state)
+{
+	struct verify_result v;
+	const char *words[1];
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, 2);
+	assert_true(pair_settle(&p, TURNS));
+	pair_spoil_manifest(&p, 0);
+	words[0] = (const char *)(void *)&v;
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 0);
+	assert_int_equal(v.frames, 1);
+	pair_spoil(&p, 0);
+	assert_int_equal(ctl_local(quiet, &p.central, 1, words), 0);
+	assert_int_equal(v.damaged, 1);
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, 2);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -460,6 +488,7 @@ main(void)
 		cmocka_unit_test(damage_found__R18_the_copy_at_central_is_what_counts),
 		cmocka_unit_test(damage_found__R18_what_nobody_else_has_is_lost),
 		cmocka_unit_test(verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file),
+		cmocka_unit_test(verify__R19_a_damaged_manifest_hides_no_damaged_image),
 		cmocka_unit_test(verify__R19_damage_clears_the_bit_and_the_edge_heals_it),
 		cmocka_unit_test(verify__R19_what_cannot_be_read_is_said_and_the_rest_is_looked_at),
 	};

@@ -1,0 +1,15 @@
+/*
+ * send.h - a modality's C-STORE into an edge, without a network.
+ *
+ * Threads: the caller's.
+ */
+#ifndef SALAMANDER_TESTS_LIB_SEND_H
+#define SALAMANDER_TESTS_LIB_SEND_H
+
+struct edge;
+struct gen;
+
+/* The status that the modality gets: 0x0000 when the edge acknowledged it. */
+unsigned send_image(struct edge *e, const struct gen *g);
+
+#endif
