@@ -443,7 +443,9 @@ central_serve(struct central *c, struct err *e)
 		daemon_ready("central");
 	while (!rc) {
 		daemon_wait(reload, c);
-		if (!atomic_exchange(&c->rebuild_wanted, false))
+		if (atomic_load(&c->failed))
+			rc = err_set(e, ERR_LOCAL, 0, "the log takes no more: to be started again");
+		if (rc || !atomic_exchange(&c->rebuild_wanted, false))
 			break;
 		rc = rebuild_now(c, e);
 	}

@@ -67,6 +67,7 @@ struct central {
 	_Atomic unsigned reloads, reload_failures;
 	_Atomic bool rebuild_wanted;
 	_Atomic int rebuild_result; /* 0: under way */
+	_Atomic bool failed;	    /* it must end, and be started again */
 };
 
 enum central_mode {

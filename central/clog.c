@@ -437,6 +437,17 @@ clog_sync(struct clog *c, struct err *e)
 	return rc;
 }
 
+bool
+clog_broken(struct clog *c)
+{
+	bool is;
+
+	pthread_mutex_lock(&c->mu);
+	is = c->broken;
+	pthread_mutex_unlock(&c->mu);
+	return is;
+}
+
 uint64_t
 clog_count(struct clog *c)
 {

@@ -17,6 +17,7 @@
 #ifndef SALAMANDER_CENTRAL_CLOG_H
 #define SALAMANDER_CENTRAL_CLOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,8 @@ int clog_open(struct clog **out, const char *dir, uint64_t segment, clog_record 
 void clog_close(struct clog *c); /* NULL is fine; what was not synced may be lost */
 int clog_append(struct clog *c, uint32_t kind, const void *p, size_t n, struct err *e);
 int clog_sync(struct clog *c, struct err *e);
+/* A flush failed: nothing goes in until the log is opened anew. */
+bool clog_broken(struct clog *c);
 /* How many records there are. */
 uint64_t clog_count(struct clog *c);
 

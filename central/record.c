@@ -14,6 +14,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/kv/kv.h"
+#include "common/os/daemon.h"
 #include "common/store/index.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -381,6 +382,20 @@ apply_pending(struct central *c, struct err *e)
 	return 0;
 }
 
+/*
+ * Without its log central takes nothing more, and only opening it anew shows what it holds
+ * (TRAPS 4): this process ends, and its supervisor starts the next one.
+ */
+static void
+end_without_log(struct central *c)
+{
+	if (!clog_broken(c->log) || atomic_exchange(&c->failed, true))
+		return;
+	log_line(LOG_ERROR, "log.ended", "what=\"it must be opened anew; ending\"");
+	if (c->ctl) /* a command ends by itself */
+		daemon_wake();
+}
+
 int
 record_write_locked(struct central *c, uint32_t kind, const struct buf *payload, struct err *e)
 {
@@ -395,8 +410,10 @@ record_write_locked(struct central *c, uint32_t kind, const struct buf *payload,
 	o.number = clog_count(c->log);
 	if (!rc)
 		rc = clog_sync(c->log, e);
-	if (rc)
+	if (rc) {
+		end_without_log(c);
 		return rc;
+	}
 	rc = store_commit(c->store, apply_one, &o, e);
 	if (rc) { /* it is in the log: no later record may be applied before it */
 		c->pending_number = o.number;

@@ -1,4 +1,5 @@
 /* Central: rebuild, folders that are not its own, packs that are gone, what cannot be parsed. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 #include "proto/sync.pb-c.h"
@@ -353,10 +355,34 @@ adopt__R15_a_pack_found_at_the_start_is_adopted(void **state)
 	pair_fini(&p);
 }
 
+/* Nothing more can be promised, and only a start shows what the log holds. */
+static void
+record__R16_central_ends_when_its_log_takes_no_more(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	fault_arm_named("file.sync", 1, FAULT_ERRNO, EIO);
+	assert_int_not_equal(record_epoch(&p.central, "a test", &e), 0);
+	fault_disarm();
+	assert_true(atomic_load(&p.central.failed));
+	err_clear(&e);
+	assert_int_not_equal(record_epoch(&p.central, "a test", &e), 0);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	err_clear(&e);
+	assert_int_equal(record_epoch(&p.central, "a test", &e), 0);
+	assert_false(atomic_load(&p.central.failed));
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(record__R16_central_ends_when_its_log_takes_no_more),
 		cmocka_unit_test(rebuild__R16_gives_the_same_rows_and_a_new_epoch),
 		cmocka_unit_test(rebuild__R16_that_fails_leaves_the_catalogue_as_it_was),
 		cmocka_unit_test(rebuild__R15_adopts_what_is_whole_of_a_damaged_pack),
