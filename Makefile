@@ -106,6 +106,13 @@ $(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CWARN) -O2 -g -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
 
+# The simulator: its disks, in memory, stand in the place of ours.
+SIM := $(B)/tests/sim/sim
+SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
+$(SIM_OBJ): | $(GEN_C:%.c=%.h)
+$(SIM): $(SIM_OBJ) $(B)/tests/gen/gen.o $(B)/tests/lib/send.o $(LIB)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(DCMTK_LIBS) $(LIBS)
+
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
@@ -115,13 +122,13 @@ NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal
 THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 
 check: deps-build deps-test
-	@$(MAKE) --no-print-directory build-all tools tests
-	@BUILD=$(CURDIR)/$(B) $(RUN) --title check $(TESTS) $(SYSTEM)
+	@$(MAKE) --no-print-directory build-all tools tests $(SIM)
+	@BUILD=$(CURDIR)/$(B) $(RUN) --title check $(TESTS) $(SIM) $(SYSTEM)
 
 check-asan:
-	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests
+	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests $(SIM:$(B)/%=$(B)-asan/%)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		$(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%)
+		SIM_SEEDS=10 $(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%) $(SIM:$(B)/%=$(B)-asan/%)
 
 check-tsan:
 	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%)
@@ -159,6 +166,14 @@ fuzz: deps-build deps-test $(FUZZERS)
 		$$f -max_total_time=$(SECONDS) -rss_limit_mb=2048 -artifact_prefix=$(B)-fuzz/ \
 		$(B)-fuzz/corpus/$$(basename $$f) || exit 1; done
 
+# Worlds of one central and 16 edges: make sim SEEDS=1000 FIRST=1
+SEEDS ?= 40
+FIRST ?= 1
+.PHONY: sim
+sim: deps-build deps-test
+	@$(MAKE) --no-print-directory $(SIM)
+	@$(SIM) --seed $(FIRST) --seeds $(SEEDS)
+
 demo: deps-build deps-demo
 	@$(MAKE) --no-print-directory build-all tools
 	@BUILD=$(CURDIR)/$(B) DICOM="$(DICOM)" KEEP="$(KEEP)" /usr/bin/python3 tests/demo/demo.py
@@ -174,16 +189,18 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py --rounds $(ROUNDS)
 
 # What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
-# cuts, chaos, a cache turned over and over, and every fuzzer.
+# cuts, chaos, a cache turned over and over, the simulator on both cores, and every fuzzer.
 SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep pair/test_keep_death pair/test_pair_death pair/test_pair_errors)
 soak: deps-build deps-test
-	@$(MAKE) --no-print-directory build-all tools $(SWEEPS)
+	@$(MAKE) --no-print-directory build-all tools $(SIM) $(SWEEPS)
 	@SWEEP_ALL=1 $(RUN) --timeout 7200 --title sweeps $(SWEEPS)
 	@seed=$$(date +%s); echo "seed $$seed"; export BUILD=$(CURDIR)/$(B); set -e; \
 		/usr/bin/python3 tests/crash/kill9.py --rounds 1000000 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/power.py --states 40000 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/chaos.py --actions 30 --rounds 5 --seconds $(SECONDS) --seed $$seed; \
-		/usr/bin/python3 tests/crash/churn.py --quota 128 --seconds $(SECONDS) --seed $$seed
+		/usr/bin/python3 tests/crash/churn.py --quota 128 --seconds $(SECONDS) --seed $$seed; \
+		$(SIM) --seed $$seed --seeds 1000000 --seconds $(SECONDS) & \
+		$(SIM) --seed $$((seed + 1000000)) --seeds 1000000 --seconds $(SECONDS) && wait $$!
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local

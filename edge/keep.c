@@ -38,6 +38,7 @@ struct keep {
 	struct evict *evict; /* guarded by work_mu */
 	pthread_mutex_t work_mu;
 	pthread_t thread;
+	bool threaded;
 	pthread_mutex_t mu;
 	pthread_cond_t wake, freed;
 	/* guarded by mu */
@@ -90,10 +91,7 @@ on_hold(struct edge *e)
 static int64_t
 real_ms(void)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return clock_mono(clock_real());
 }
 
 /* What is taken of the limit when all that was dropped is gone; what was let in counts. */
@@ -285,7 +283,14 @@ keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms)
 	if (!rests(k, true))
 		k->can_release = true; /* until a round has said otherwise */
 	(void)pthread_cond_signal(&k->wake);
-	while (!room && !k->stopping && k->can_release && now < *since_ms + KEEP_WAIT_MS) {
+	if (!k->threaded && !room) { /* nobody else makes it */
+		(void)pthread_mutex_unlock(&k->mu);
+		keep_turn(k);
+		room = store_admit(k->e->store, bytes, NULL) == 0;
+		(void)pthread_mutex_lock(&k->mu);
+	}
+	while (k->threaded && !room && !k->stopping && k->can_release &&
+	       now < *since_ms + KEEP_WAIT_MS) {
 		in_seconds(&t, 50);
 		(void)pthread_cond_timedwait(&k->freed, &k->mu, &t);
 		room = store_admit(k->e->store, bytes, NULL) == 0;
@@ -437,23 +442,32 @@ watch_hours(struct keep *k)
 	k->level = level;
 }
 
+void
+keep_turn(struct keep *k)
+{
+	bool wanted, idle;
+	uint64_t need;
+
+	(void)pthread_mutex_lock(&k->mu);
+	wanted = k->waiting > 0;
+	need = k->need;
+	idle = rests(k, wanted);
+	(void)pthread_mutex_unlock(&k->mu);
+	if (!idle && (wanted || percent_used(k->e) >= ASK_PERCENT))
+		turn(k, wanted, need);
+	watch_hours(k);
+}
+
 static void *
 run(void *arg)
 {
 	struct keep *k = arg;
 	struct timespec t;
-	bool wanted, idle;
-	uint64_t need;
 
 	(void)pthread_mutex_lock(&k->mu);
 	while (!k->stopping) {
-		wanted = k->waiting > 0;
-		need = k->need;
-		idle = rests(k, wanted);
 		(void)pthread_mutex_unlock(&k->mu);
-		if (!idle && (wanted || percent_used(k->e) >= ASK_PERCENT))
-			turn(k, wanted, need);
-		watch_hours(k);
+		keep_turn(k);
 		(void)pthread_mutex_lock(&k->mu);
 		in_seconds(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
 		if (!k->stopping)
@@ -466,7 +480,7 @@ run(void *arg)
 /* --- start and stop --- */
 
 int
-keep_start(struct keep **out, struct edge *e, struct err *err)
+keep_new(struct keep **out, struct edge *e, struct err *err)
 {
 	struct keep *k = calloc(1, sizeof(*k));
 	pthread_condattr_t attr;
@@ -487,13 +501,23 @@ keep_start(struct keep **out, struct edge *e, struct err *err)
 	(void)pthread_cond_init(&k->wake, &attr);
 	(void)pthread_cond_init(&k->freed, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	if (pthread_create(&k->thread, NULL, run, k)) {
-		evict_free(k->evict);
-		free(k);
-		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
-	}
 	*out = k;
 	return 0;
+}
+
+int
+keep_start(struct keep **out, struct edge *e, struct err *err)
+{
+	int rc = keep_new(out, e, err);
+
+	if (rc)
+		return rc;
+	(*out)->threaded = pthread_create(&(*out)->thread, NULL, run, *out) == 0;
+	if ((*out)->threaded)
+		return 0;
+	keep_stop(*out);
+	*out = NULL;
+	return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
 }
 
 void
@@ -514,7 +538,8 @@ keep_stop(struct keep *k)
 	if (!k)
 		return;
 	keep_hurry(k);
-	(void)pthread_join(k->thread, NULL);
+	if (k->threaded)
+		(void)pthread_join(k->thread, NULL);
 	evict_free(k->evict);
 	(void)pthread_mutex_destroy(&k->work_mu);
 	(void)pthread_mutex_destroy(&k->mu);

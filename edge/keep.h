@@ -32,6 +32,10 @@ int keep_start(struct keep **out, struct edge *e, struct err *err);
 void keep_hurry(struct keep *k);
 void keep_stop(struct keep *k); /* NULL is fine */
 
+/* Without a thread of its own, as the simulator has it. */
+int keep_new(struct keep **out, struct edge *e, struct err *err);
+void keep_turn(struct keep *k);
+
 /* Take-in met a full cache: waits up to KEEP_WAIT_MS, from *since_ms (0: now) on, for room for
  * `bytes`. false: there is none, and nothing can be released. */
 bool keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms);

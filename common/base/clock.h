@@ -13,8 +13,9 @@
 #include <stdint.h>
 
 struct clock {
-	int64_t (*mono_ms)(struct clock *c); /* since an arbitrary start, never back */
-	int64_t (*wall_ms)(struct clock *c); /* Unix time; display and --days only   */
+	int64_t (*mono_ms)(struct clock *c);	       /* since an arbitrary start, never back */
+	int64_t (*wall_ms)(struct clock *c);	       /* Unix time; display and --days only   */
+	void (*sleep_ms)(struct clock *c, int64_t ms); /* NULL: real time passes     */
 };
 
 struct clock_manual {
@@ -24,6 +25,8 @@ struct clock_manual {
 };
 
 struct clock *clock_real(void);
+/* The simulator: what clock_real gives from now on; NULL: the system's. Before threads start. */
+void clock_use(struct clock *c);
 void clock_manual_init(struct clock_manual *m, int64_t mono_ms, int64_t wall_ms);
 void clock_manual_advance(struct clock_manual *m, int64_t ms);
 

@@ -19,6 +19,8 @@ struct rng_seeded {
 };
 
 struct rng *rng_real(void); /* getrandom(2); aborts if the kernel has none */
+/* The simulator: what rng_real gives from now on; NULL: the kernel's. Before threads start. */
+void rng_use(struct rng *r);
 void rng_seeded_init(struct rng_seeded *s, uint64_t seed);
 void rng_fill(struct rng *r, void *p, size_t n);
 uint64_t rng_u64(struct rng *r);

@@ -93,6 +93,8 @@ put_piece(struct ctl_reply *r, char kind, const void *p, size_t n)
 bool
 ctl_out(struct ctl_reply *r, const char *text, size_t n)
 {
+	if (!r)
+		return true;
 	if (!r->ctl)
 		return fwrite(text, 1, n, stdout) == n;
 	return put_piece(r, 'o', text, n);
@@ -101,6 +103,8 @@ ctl_out(struct ctl_reply *r, const char *text, size_t n)
 bool
 ctl_progress(struct ctl_reply *r, const char *text)
 {
+	if (!r)
+		return true;
 	if (!r->ctl)
 		return fputs(text, stderr) >= 0;
 	return put_piece(r, 'p', text, strlen(text));
@@ -109,7 +113,7 @@ ctl_progress(struct ctl_reply *r, const char *text)
 bool
 ctl_stopping(const struct ctl_reply *r)
 {
-	return r->gone || (r->ctl && atomic_load(&r->ctl->stopping));
+	return r && (r->gone || (r->ctl && atomic_load(&r->ctl->stopping)));
 }
 
 /* --- the serving end --- */

@@ -18,7 +18,8 @@ struct err;
 
 enum { CTL_WORDS = 32, CTL_REQUEST_MAX = 65536 };
 
-/* Text for the command's stdout, and for its stderr (progress); false: nobody listens any more. */
+/* Text for the command's stdout, and for its stderr (progress); false: nobody listens any more.
+ * A reply of NULL goes nowhere. */
 bool ctl_out(struct ctl_reply *r, const char *text, size_t n);
 bool ctl_progress(struct ctl_reply *r, const char *text);
 /* true once the node stops: long commands end early. */

@@ -42,8 +42,9 @@ enum {
 	/* The file is made longer in steps, while nobody wants anything: */
 	GROW_STEP = 4 * 1024 * 1024,
 	GROW_PAUSE_US = 10000,
-	FULL_PERCENT = 80,	 /* of the quota in use: all of the file is made ready */
-	SETTLE_AGAIN_US = 100000 /* after a commit that failed      */
+	FULL_PERCENT = 80,	  /* of the quota in use: all of the file is made ready */
+	SETTLE_AGAIN_US = 100000, /* after a commit that failed      */
+	CLEAN_STEPS = 1000	  /* of one turn by hand             */
 };
 
 static const char key_generation[] = "journal";
@@ -63,6 +64,7 @@ struct request {
 struct committer {
 	struct store *s;
 	pthread_t thread;
+	bool threaded;
 	pthread_mutex_t mu;
 	pthread_cond_t work;
 	/* guarded by mu */
@@ -86,6 +88,8 @@ struct committer {
 	struct buf record;
 	bool growing; /* the file has less ready than is wanted */
 };
+
+static bool by_hand; /* set before threads start */
 
 static int
 save_meta(struct store_tx *tx, struct err *e)
@@ -601,6 +605,27 @@ run(void *arg)
 	return NULL;
 }
 
+void
+store_by_hand(bool on)
+{
+	by_hand = on;
+}
+
+void
+store_turn(struct store *s)
+{
+	struct committer *c = s->committer;
+	struct err e = ERR_INIT;
+	unsigned steps;
+
+	(void)settle(c, &e);
+	if (c->txn || c->records)
+		return;
+	views_flush(s);
+	for (steps = 0; steps < CLEAN_STEPS && space_clean(s); steps++)
+		continue;
+}
+
 int
 committer_start(struct store *s, struct err *e)
 {
@@ -620,7 +645,8 @@ committer_start(struct store *s, struct err *e)
 	(void)pthread_cond_init(&c->work, &attr);
 	(void)pthread_mutex_init(&c->told_mu, NULL);
 	(void)pthread_condattr_destroy(&attr);
-	if (pthread_create(&c->thread, NULL, run, c)) {
+	c->threaded = !by_hand;
+	if (c->threaded && pthread_create(&c->thread, NULL, run, c)) {
 		free(c);
 		return err_set(e, ERR_LOCAL, 0, "no thread for the committer");
 	}
@@ -639,13 +665,29 @@ committer_stop(struct store *s)
 	c->stop = true;
 	pthread_cond_signal(&c->work);
 	pthread_mutex_unlock(&c->mu);
-	(void)pthread_join(c->thread, NULL);
+	if (c->threaded)
+		(void)pthread_join(c->thread, NULL);
+	else
+		store_turn(s);
 	(void)pthread_cond_destroy(&c->work);
 	(void)pthread_mutex_destroy(&c->told_mu);
 	(void)pthread_mutex_destroy(&c->mu);
 	buf_fini(&c->record);
 	free(c);
 	s->committer = NULL;
+}
+
+static void
+hand_over(struct committer *c, struct request *r)
+{
+	pthread_mutex_lock(&c->mu);
+	*c->last = r;
+	c->last = &r->next;
+	c->queued++;
+	pthread_cond_signal(&c->work);
+	pthread_mutex_unlock(&c->mu);
+	while (sem_wait(&r->done) && errno == EINTR)
+		continue;
 }
 
 static int
@@ -661,14 +703,10 @@ commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e)
 	r.bytes = bytes;
 	r.quick = quick;
 	(void)sem_init(&r.done, 0, 0);
-	pthread_mutex_lock(&c->mu);
-	*c->last = &r;
-	c->last = &r.next;
-	c->queued++;
-	pthread_cond_signal(&c->work);
-	pthread_mutex_unlock(&c->mu);
-	while (sem_wait(&r.done) && errno == EINTR)
-		continue;
+	if (c->threaded)
+		hand_over(c, &r);
+	else
+		run_timed(c, (struct request *[]){&r}, 1);
 	(void)sem_destroy(&r.done);
 	if (r.rc && e && e->code == ERR_NONE)
 		*e = r.e;

@@ -70,6 +70,12 @@ enum {
 
 int store_open(struct store **out, const struct store_config *c, struct err *e);
 void store_close(struct store *s); /* NULL is fine; no transaction or reader may be open */
+/*
+ * The simulator: stores that are opened from now on have no thread. A commit runs in its caller's,
+ * and store_turn does what the thread would do while nothing arrives.
+ */
+void store_by_hand(bool on);
+void store_turn(struct store *s);
 
 /* The number of one of the node's own tables for kv_* calls; unknown names abort. */
 unsigned store_table(const struct store *s, const char *name);

@@ -1,0 +1,278 @@
+#include "tests/sim/faults.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "central/record.h"
+#include "central/verify.h"
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "edge/refill.h"
+#include "proto/sync.pb-c.h"
+#include "tests/sim/truth.h"
+#include "tests/sim/world.h"
+
+enum { BURST = 12, DEATH_WITHIN = 600, FAILS = 20, YEARS = 60 };
+
+#define YEAR_MS INT64_C(31557600000)
+
+static struct sim_edge *
+any_edge(struct world *w)
+{
+	return &w->edges[world_below(w, w->n_edges)];
+}
+
+/* --- work --- */
+
+static void
+send(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+	unsigned n = 1 + (unsigned)world_below(w, BURST), i;
+
+	world_say(w, "%s: %u images", e->name, n);
+	for (i = 0; i < n && e->up; i++)
+		truth_send(e, world_chance(w, 100));
+}
+
+void
+faults_verify(struct world *w)
+{
+	struct verify_result r;
+	struct err err = ERR_INIT;
+
+	if (!w->up)
+		return;
+	world_enter(w, &w->clock);
+	memset(&r, 0, sizeof(r));
+	if (verify_all(&w->central, NULL, false, &r, &err)) {
+		world_say(w, "verify: %s", err.what);
+		if (w->calm)
+			world_wrong(w, "verify fails: %s", err.what);
+	}
+	world_say(w,
+		  "verify: packs %llu members %llu damaged %llu absent %llu frames %llu bits %llu",
+		  (unsigned long long)r.packs, (unsigned long long)r.members,
+		  (unsigned long long)r.damaged, (unsigned long long)r.absent,
+		  (unsigned long long)r.frames, (unsigned long long)r.wrong_bits);
+	world_look_after_central(w);
+}
+
+static void
+refill(struct sim_edge *e)
+{
+	struct refill_config c = {.group = world_chance(e->w, 300)};
+	struct refill_result r;
+	struct err err = ERR_INIT;
+
+	if (!e->up || e->line.cut || e->line.cut_back || !e->w->up)
+		return;
+	world_say(e->w, "%s: refill", e->name);
+	world_enter(e->w, &e->clock);
+	memset(&r, 0, sizeof(r));
+	(void)refill_run(&e->edge, &c, NULL, &r, &err);
+	truth_look_at_ledger(e);
+	world_look_after_edge(e);
+}
+
+/* --- lines --- */
+
+static void
+line(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+	struct sim_line *l = &e->line;
+
+	l->cut = world_chance(w, 400);
+	l->cut_back = !l->cut && world_chance(w, 150); /* one way only */
+	l->loss = world_chance(w, 500) ? (unsigned)world_below(w, 300) : 0;
+	l->twice = world_chance(w, 300) ? (unsigned)world_below(w, 300) : 0;
+	l->latency_ms = 1 + (int64_t)world_below(w, world_chance(w, 200) ? 4000 : 200);
+	world_say(w, "%s: line%s loss %u twice %u latency %lld", e->name,
+		  l->cut	? " cut"
+		  : l->cut_back ? " cut on the way back"
+				: "",
+		  l->loss, l->twice, (long long)l->latency_ms);
+}
+
+/* --- deaths and disks that fail --- */
+
+static void
+death(struct world *w)
+{
+	bool central = world_chance(w, 300);
+	struct sim_edge *e = any_edge(w);
+	struct ramdisk *d = central ? w->disk : e->disk;
+	uint64_t in = 1 + world_below(w, DEATH_WITHIN);
+
+	if (central)
+		w->power = world_chance(w, 500);
+	else
+		e->power = world_chance(w, 500);
+	ramdisk_die_at(d, ramdisk_steps(d) + in);
+	world_say(w, "%s: will die in %llu steps", central ? "central" : e->name,
+		  (unsigned long long)in);
+}
+
+static void
+disk_fails(struct world *w)
+{
+	bool central = world_chance(w, 300);
+	struct sim_edge *e = any_edge(w);
+	unsigned n = 1 + (unsigned)world_below(w, FAILS);
+
+	world_say(w, "%s: %u steps fail", central ? "central" : e->name, n);
+	ramdisk_fail(central ? w->disk : e->disk, n, world_chance(w, 500) ? ENOSPC : EIO);
+}
+
+static void
+restart(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+
+	if (world_chance(w, 300)) {
+		world_close_central(w);
+		w->restart_at = w->now + 1;
+	} else {
+		world_close_edge(e);
+		e->restart_at = w->now + 1;
+	}
+}
+
+/* --- what destroys bytes: all others are there, so that it is known who has what --- */
+
+static bool
+all_up(struct world *w)
+{
+	unsigned i;
+
+	world_run(w, 1);
+	if (!w->up)
+		world_open_central(w);
+	world_look_after_central(w);
+	for (i = 0; i < w->n_edges; i++) {
+		if (!w->edges[i].up)
+			world_open_edge(&w->edges[i]);
+		world_look_after_edge(&w->edges[i]);
+	}
+	for (i = 0; i < w->n_edges && w->edges[i].up; i++)
+		continue;
+	return w->up && i == w->n_edges && !w->wrong;
+}
+
+static void
+rot(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+	bool central = world_chance(w, 600), done;
+
+	if (!all_up(w))
+		return;
+	done = central ? ramdisk_rot(w->disk, ".tar", NULL, &w->rng.r)
+		       : ramdisk_rot(e->disk, NULL, "chunk", &w->rng.r);
+	if (!done)
+		return;
+	world_say(w, "%s: a bit turned", central ? "central" : e->name);
+	if (central)
+		truth_rot_at_central(w);
+	truth_after_damage(w, "a bit");
+}
+
+static void
+central_burns(struct world *w)
+{
+	unsigned i;
+
+	if (!all_up(w))
+		return;
+	world_say(w, "CENTRAL BURNS");
+	world_close_central(w);
+	ramdisk_wipe(w->disk);
+	w->burnt_at = w->now;
+	w->fires++;
+	w->restart_at = w->now + (int64_t)world_below(w, 3 * SIM_HOUR);
+	truth_after_damage(w, "the fire at central");
+	for (i = 0; i < w->n_images; i++)
+		w->images[i].known = false;
+}
+
+static void
+site_burns(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+	struct err err = ERR_INIT;
+
+	if (!all_up(w))
+		return;
+	world_say(w, "%s BURNS", e->name);
+	truth_before_fire(w);
+	world_close_edge(e);
+	ramdisk_wipe(e->disk);
+	w->fires++;
+	truth_after_damage(w, "the fire at a site");
+	world_enter(w, &w->clock);
+	if (record_decision(&w->central, SYNC__DECISION_KIND__DECISION_CLOSE, e->name, NULL,
+			    "burnt", &err))
+		world_say(w, "site lost: %s", err.what);
+	world_look_after_central(w);
+	world_open_edge(e);
+	world_run(w, SIM_MINUTE);
+	if (world_chance(w, 500))
+		refill(e);
+}
+
+/* --- clocks --- */
+
+static void
+clock_jumps(struct world *w)
+{
+	struct sim_edge *e = any_edge(w);
+	struct sim_clock *c = world_chance(w, 200) ? &w->clock : &e->clock;
+
+	c->skew = world_chance(w, 300) ? 0 : ((int64_t)world_below(w, YEARS) - YEARS / 2) * YEAR_MS;
+	world_say(w, "a clock jumps by %lld years", (long long)(c->skew / YEAR_MS));
+}
+
+/* --- by chance --- */
+
+static const struct {
+	void (*happen)(struct world *w);
+	unsigned weight;
+} table[] = {
+	{send, 500}, {line, 150},	 {death, 150},	   {disk_fails, 40},  {restart, 30},
+	{rot, 25},   {central_burns, 6}, {site_burns, 15}, {clock_jumps, 20}, {faults_verify, 15},
+};
+
+void
+faults_happen(struct world *w)
+{
+	unsigned i, total = 0, pick;
+
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		total += table[i].weight;
+	pick = (unsigned)world_below(w, total);
+	for (i = 0; pick >= table[i].weight; i++)
+		pick -= table[i].weight;
+	table[i].happen(w);
+}
+
+void
+faults_end(struct world *w)
+{
+	unsigned i;
+
+	world_say(w, "calm");
+	w->calm = true;
+	ramdisk_die_at(w->disk, 0);
+	ramdisk_fail(w->disk, 0, 0);
+	for (i = 0; i < w->n_edges; i++) {
+		struct sim_edge *e = &w->edges[i];
+
+		ramdisk_die_at(e->disk, 0);
+		ramdisk_fail(e->disk, 0, 0);
+		memset(&e->line, 0, sizeof(e->line));
+		e->line.latency_ms = 10;
+	}
+	if (!all_up(w))
+		world_wrong(w, "not every node starts when all is well");
+}

@@ -1,0 +1,18 @@
+/*
+ * faults.h - what happens to the nodes of a world, by its seed.
+ *
+ * Threads: one.
+ */
+#ifndef SALAMANDER_TESTS_SIM_FAULTS_H
+#define SALAMANDER_TESTS_SIM_FAULTS_H
+
+struct world;
+
+/* One thing: work, a cut, a death, a fire, damage, a clock that jumps. */
+void faults_happen(struct world *w);
+/* Central reads all it has: what is damaged is found, and asked for again. */
+void faults_verify(struct world *w);
+/* No more of them: every line and disk is as it should be, and every node is up. */
+void faults_end(struct world *w);
+
+#endif

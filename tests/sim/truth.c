@@ -1,0 +1,499 @@
+#include "tests/sim/truth.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/tally.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "edge/keep.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+#include "tests/gen/gen.h"
+#include "tests/lib/send.h"
+
+enum { PER_STUDY = 4, SIDE = 4 };
+
+static struct sim_image *
+image_of(struct world *w, const unsigned char *digest)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_images; i++)
+		if (memcmp(w->images[i].digest, digest, SHA256_SIZE) == 0)
+			return &w->images[i];
+	return NULL;
+}
+
+static const char *
+short_name(const struct sim_image *m, char out[32])
+{
+	(void)snprintf(out, 32, "image %u", m->number);
+	return out;
+}
+
+static void
+recipe(const struct sim_image *m, struct gen *g)
+{
+	gen_init(g);
+	g->study = m->study;
+	g->instance = 1 + m->number;
+	g->rows = g->columns = SIDE;
+	g->seed = m->pixels;
+}
+
+static struct sim_image *
+new_image(struct world *w, unsigned edge)
+{
+	struct sim_image *m;
+	struct buf file = BUF_INIT;
+	struct gen g;
+
+	w->images = realloc(w->images, (w->n_images + 1) * sizeof(*w->images));
+	if (!w->images)
+		abort();
+	m = &w->images[w->n_images];
+	memset(m, 0, sizeof(*m));
+	m->number = w->n_images++;
+	m->edge = edge;
+	m->study = 1 + edge * 10000 + m->number / PER_STUDY;
+	m->pixels = m->number;
+	recipe(m, &g);
+	gen_file(&file, &g);
+	sha256_of(file.data, file.len, m->digest);
+	buf_fini(&file);
+	return m;
+}
+
+void
+truth_send(struct sim_edge *e, bool again)
+{
+	struct world *w = e->w;
+	struct sim_image *m;
+	struct gen g;
+
+	m = again && w->n_images ? &w->images[world_below(w, w->n_images)]
+				 : new_image(w, e->number);
+	if (!e->up)
+		return;
+	recipe(m, &g);
+	world_enter(w, &e->clock);
+	if (send_image(&e->edge, &g) == 0 && !m->acknowledged) {
+		m->acknowledged = true;
+		m->gone = false;
+		m->edge = e->number;
+	}
+	truth_look_at_ledger(e);
+	world_look_after_edge(e);
+}
+
+/* --- where an image is --- */
+
+static bool
+intact(struct store *s, const unsigned char *digest)
+{
+	struct store_tx *tx;
+	uint64_t oid;
+	int rc = store_begin_read(&tx, s, NULL);
+
+	if (rc)
+		return false;
+	rc = store_by_digest(tx, digest, &oid, NULL);
+	store_end_read(tx);
+	return !rc && store_check(s, oid, NULL) == 0;
+}
+
+static bool
+at_central(struct world *w, const unsigned char *digest)
+{
+	if (!w->up)
+		return false;
+	world_enter(w, &w->clock);
+	return intact(w->central.store, digest);
+}
+
+static bool
+anywhere(struct world *w, const unsigned char *digest)
+{
+	unsigned i;
+
+	if (at_central(w, digest))
+		return true;
+	for (i = 0; i < w->n_edges; i++) {
+		struct sim_edge *e = &w->edges[i];
+
+		world_enter(w, &e->clock);
+		if (e->up && intact(e->edge.store, digest))
+			return true;
+	}
+	return false;
+}
+
+void
+truth_before_fire(struct world *w)
+{
+	struct store_tx *tx;
+	uint64_t oid;
+	unsigned i;
+
+	for (i = 0; w->up && i < w->n_images; i++) {
+		struct sim_image *m = &w->images[i];
+
+		if (store_begin_read(&tx, w->central.store, NULL))
+			return;
+		m->known = store_by_digest(tx, m->digest, &oid, NULL) == 0;
+		store_end_read(tx);
+	}
+}
+
+void
+truth_rot_at_central(struct world *w)
+{
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+	unsigned i;
+	int rc;
+
+	world_enter(w, &w->clock);
+	for (i = 0; i < w->n_images; i++) {
+		if (store_begin_read(&tx, w->central.store, NULL))
+			return;
+		rc = store_by_digest(tx, w->images[i].digest, &oid, NULL);
+		if (!rc)
+			rc = store_version(tx, oid, &v, NULL);
+		store_end_read(tx);
+		if (!rc && v.state == VERSION_HERE && store_check(w->central.store, oid, NULL))
+			w->images[i].rotten = true;
+	}
+}
+
+void
+truth_after_damage(struct world *w, const char *what)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < w->n_edges; i++)
+		if (w->edges[i].up)
+			(void)store_settle(w->edges[i].edge.store, NULL);
+	for (i = 0; i < w->n_images; i++) {
+		struct sim_image *m = &w->images[i];
+
+		if (m->acknowledged && !m->gone && !anywhere(w, m->digest)) {
+			m->gone = true;
+			n++;
+		}
+	}
+	if (n)
+		world_say(w, "%s took the last copy of %u images", what, n);
+}
+
+/* --- the ledger --- */
+
+/* R9, R10: who frees bytes knows of another copy, or says that it was in the dark. */
+static void
+freed(struct sim_edge *e, const Sync__LedgerEntry *entry, uint64_t seq)
+{
+	struct world *w = e->w;
+	struct sim_image *m = image_of(w, entry->digest.data);
+	char name[32];
+
+	if (!m || !m->acknowledged || m->gone || anywhere(w, m->digest))
+		return;
+	if (m->rotten) { /* R9: what was checked within trust_days counts as whole */
+		m->gone = true;
+		return;
+	}
+	/* A fire since the last word of central: nobody could know. */
+	if (entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK ||
+	    (w->burnt_at && w->now - w->burnt_at <= KEEP_DARK_MS)) {
+		m->gone = true;
+		world_say(w, "%s freed the last copy of %s", e->name, short_name(m, name));
+		return;
+	}
+	if (!w->up) /* central is being started: nothing can be said */
+		return;
+	world_wrong(w, "%s freed the last copy of %s (seq %llu)", e->name, short_name(m, name),
+		    (unsigned long long)seq);
+}
+
+struct looking {
+	struct sim_edge *e;
+	uint64_t last;
+	unsigned char hash[SHA256_SIZE];
+	struct {
+		Sync__LedgerEntry *entry;
+		uint64_t seq;
+	} gone[64];
+	unsigned n;
+};
+
+static int
+look(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const void *bytes, size_t n,
+     struct err *err)
+{
+	struct looking *l = arg;
+	Sync__LedgerEntry *entry;
+
+	(void)err;
+	if (l->n == sizeof(l->gone) / sizeof(l->gone[0]))
+		return 1;
+	l->last = seq;
+	memcpy(l->hash, hash, SHA256_SIZE);
+	entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
+	if (entry && (entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED ||
+		      entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK)) {
+		l->gone[l->n].entry = entry;
+		l->gone[l->n++].seq = seq;
+	} else {
+		message_free(entry);
+	}
+	return 0;
+}
+
+/* R5, R8: what was seen once is never another entry. */
+static int
+same_past(struct sim_edge *e, struct store_tx *tx)
+{
+	unsigned char hash[SHA256_SIZE];
+
+	if (memcmp(&e->seen_of, &e->edge.incarnation, sizeof(e->seen_of)) != 0) {
+		e->seen_of = e->edge.incarnation;
+		e->seen = 0;
+		return 0;
+	}
+	if (!e->seen)
+		return 0;
+	if (ledger_hash(tx, e->seen, hash, NULL) || memcmp(hash, e->seen_hash, SHA256_SIZE) != 0) {
+		world_wrong(e->w, "%s: entry %llu of its ledger is another one than before",
+			    e->name, (unsigned long long)e->seen);
+		return -1;
+	}
+	return 0;
+}
+
+void
+truth_look_at_ledger(struct sim_edge *e)
+{
+	struct looking l;
+	struct store_tx *tx;
+	unsigned i;
+
+	do {
+		memset(&l, 0, sizeof(l));
+		l.e = e;
+		if (!e->up || !e->edge.store || store_begin_read(&tx, e->edge.store, NULL))
+			return;
+		if (!same_past(e, tx))
+			(void)ledger_read(tx, e->seen + 1, look, &l, NULL);
+		store_end_read(tx);
+		if (l.last) {
+			e->seen = l.last;
+			memcpy(e->seen_hash, l.hash, SHA256_SIZE);
+		}
+		for (i = 0; i < l.n; i++) {
+			freed(e, l.gone[i].entry, l.gone[i].seq);
+			message_free(l.gone[i].entry);
+		}
+	} while (l.n == sizeof(l.gone) / sizeof(l.gone[0]));
+}
+
+/* --- receipts --- */
+
+/* R4: what was checked within trust_days counts as whole, whatever happened to it since. */
+static bool
+rotten(struct world *w, const unsigned char *digest)
+{
+	struct sim_image *m = image_of(w, digest);
+
+	return m && m->rotten;
+}
+
+static void
+check_seq(struct sim_edge *e, uint64_t seq)
+{
+	struct world *w = e->w;
+	Sync__LedgerEntry *entry = NULL;
+	struct pack_row row;
+	struct version v = {.state = VERSION_ELSEWHERE};
+	struct store_tx *tx;
+	char path[400];
+	const void *p;
+	uint64_t oid;
+	size_t n;
+	int rc = store_begin_read(&tx, e->edge.store, NULL);
+
+	if (rc)
+		return;
+	if (!ledger_get(tx, seq, &p, &n, NULL))
+		entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+	store_end_read(tx);
+	if (!entry || entry->digest.len != SHA256_SIZE ||
+	    store_begin_read(&tx, w->central.store, NULL)) {
+		message_free(entry);
+		return;
+	}
+	rc = store_by_digest(tx, entry->digest.data, &oid, NULL);
+	if (!rc)
+		rc = store_version(tx, oid, &v, NULL);
+	if (!rc)
+		rc = v.state == VERSION_HERE ? pack_row_get(tx, v.pack, &row, NULL) : -1;
+	store_end_read(tx);
+	if (!rc) {
+		(void)snprintf(path, sizeof(path), "/sim/central/vault/packs/%s", row.place);
+		rc = !ramdisk_durable(w->disk, path) ||
+		     (!rotten(w, entry->digest.data) && store_check(w->central.store, oid, NULL));
+	}
+	if (rc)
+		world_wrong(w, "a receipt for seq %llu of %s, and central does not hold it",
+			    (unsigned long long)seq, e->name);
+	message_free(entry);
+}
+
+void
+truth_receipt(struct sim_edge *e, const struct buf *answer)
+{
+	Sync__UploadAnswer *m =
+		message_read(&sync__upload_answer__descriptor, answer->data, answer->len, NULL);
+	Sync__Receipt *r = NULL;
+	uint64_t seq;
+	size_t i;
+
+	if (m && m->receipt.len)
+		r = message_read(&sync__receipt__descriptor, m->receipt.data, m->receipt.len, NULL);
+	for (i = 0; r && e->edge.store && !r->n_withdrawn && i < r->n_ranges; i++)
+		if (memcmp(r->incarnation.data, e->edge.incarnation.b, ID128_SIZE) == 0)
+			for (seq = r->ranges[i]->first; seq <= r->ranges[i]->last; seq++)
+				check_seq(e, seq);
+	message_free(r);
+	message_free(m);
+}
+
+/* --- at rest --- */
+
+struct counting {
+	struct world *w;
+	const char *site;
+	unsigned of[TALLY_STATES];
+};
+
+static int
+count(void *arg, const struct tally_item *item, struct err *err)
+{
+	struct counting *c = arg;
+
+	(void)err;
+	c->of[item->state]++;
+	return 0;
+}
+
+/* R18: held is what central holds, and at rest nothing is owed. */
+static void
+check_site(struct world *w, const struct sim_edge *e)
+{
+	struct counting c = {.w = w, .site = e->name};
+	struct store_tx *tx;
+
+	if (store_begin_read(&tx, w->central.store, NULL))
+		return;
+	if (tally_each(tx, e->name, count, &c, NULL))
+		world_wrong(w, "the tally of %s cannot be made", e->name);
+	store_end_read(tx);
+	if (c.of[TALLY_OWED])
+		world_wrong(w, "%s: at rest %u images are owed", e->name, c.of[TALLY_OWED]);
+}
+
+static int
+mark(void *arg, const struct tally_item *item, struct err *err)
+{
+	struct sim_image *m = image_of(arg, item->v->digest);
+
+	(void)err;
+	if (m) {
+		m->listed = true;
+		m->as = (unsigned)item->state;
+	}
+	return 0;
+}
+
+/* everything-is-listed: held is there, what is gone is lost, and nothing else is. */
+static void
+check_listed(struct world *w, const struct sim_image *m, bool there)
+{
+	char name[32];
+
+	if (!m->listed && (there || m->known))
+		world_wrong(w, "%s was announced, and is in no list", short_name(m, name));
+	else if (m->listed && m->as != (there ? TALLY_HELD : TALLY_LOST))
+		world_wrong(w, "%s is %s, and counted as %s", short_name(m, name),
+			    there ? "here" : "gone", tally_name((enum tally_state)m->as));
+}
+
+static void
+mark_all(struct world *w)
+{
+	struct store_tx *tx;
+
+	if (store_begin_read(&tx, w->central.store, NULL))
+		return;
+	if (tally_each(tx, NULL, mark, w, NULL))
+		world_wrong(w, "no tally can be made");
+	store_end_read(tx);
+}
+
+static void
+say_where(struct world *w, const struct sim_image *m)
+{
+	unsigned i;
+
+	for (i = 0; w->loud && i <= w->n_edges; i++) {
+		struct store *s = i < w->n_edges ? w->edges[i].edge.store : w->central.store;
+		struct err err = ERR_INIT;
+		struct store_tx *tx;
+		struct version v;
+		uint64_t oid;
+		int rc;
+
+		if (!s || store_begin_read(&tx, s, NULL))
+			continue;
+		rc = store_by_digest(tx, m->digest, &oid, NULL);
+		if (!rc)
+			rc = store_version(tx, oid, &v, NULL);
+		store_end_read(tx);
+		if (rc)
+			continue;
+		(void)store_check(s, oid, &err);
+		world_say(w, "  %s: state %d, seq %llu %s",
+			  i < w->n_edges ? w->edges[i].name : "central", (int)v.state,
+			  (unsigned long long)v.seq, err.what);
+	}
+}
+
+void
+truth_final(struct world *w)
+{
+	unsigned i;
+	char name[32];
+
+	world_enter(w, &w->clock);
+	mark_all(w);
+	for (i = 0; i < w->n_edges; i++)
+		check_site(w, &w->edges[i]);
+	for (i = 0; i < w->n_images; i++) {
+		struct sim_image *m = &w->images[i];
+		bool there = at_central(w, m->digest);
+
+		if (!m->acknowledged)
+			continue;
+		if (!there && !m->gone) {
+			say_where(w, m);
+			world_wrong(w, "%s was acknowledged by %s and is not at central",
+				    short_name(m, name), w->edges[m->edge].name);
+		}
+		check_listed(w, m, there);
+	}
+}

@@ -1,0 +1,46 @@
+/*
+ * truth.h - what the simulator knows, and the promises that it holds the nodes to.
+ *
+ * Threads: one.
+ */
+#ifndef SALAMANDER_TESTS_SIM_TRUTH_H
+#define SALAMANDER_TESTS_SIM_TRUTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/digest.h"
+#include "tests/sim/world.h"
+
+struct buf;
+struct sim_edge;
+
+struct sim_image {
+	unsigned char digest[SHA256_SIZE];
+	unsigned study, number;
+	uint64_t pixels; /* seed of them */
+	unsigned edge;	 /* where it was acknowledged first */
+	bool acknowledged;
+	bool gone;   /* an injected fault destroyed the last copy */
+	bool known;  /* its entry was at a central that no fire has taken since */
+	bool rotten; /* a bit of central's copy turned, once */
+	bool listed; /* at rest: how central counts it */
+	unsigned as;
+};
+
+/* A modality sends an image to this edge: a new one, or (again) an old one. */
+void truth_send(struct sim_edge *e, bool again);
+/* A site is about to burn: what central knows now, it will know. */
+void truth_before_fire(struct world *w);
+/* After a disk was lost or changed: whose last copy was that? */
+void truth_after_damage(struct world *w, const char *what);
+/* A bit of central's packs turned: whose? */
+void truth_rot_at_central(struct world *w);
+/* New entries of an edge's ledger: seqs and hashes (R5), evictions (R9, R10). */
+void truth_look_at_ledger(struct sim_edge *e);
+/* Central answers an upload: a receipt only for these very bytes, durable. */
+void truth_receipt(struct sim_edge *e, const struct buf *answer);
+/* At rest. */
+void truth_final(struct world *w);
+
+#endif

@@ -1,0 +1,424 @@
+#include "tests/sim/world.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "central/upload.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/store.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "proto/ledger.h"
+#include "proto/link.h"
+#include "tests/sim/truth.h"
+
+enum { KEEP_EVERY_MS = 20000, RESTART_MAX_MS = 120000, TURNS_MAX = 200, SCALE = 64 };
+
+#define CAPACITY (UINT64_C(1) << 40)
+#define START INT64_C(1700000000000)
+
+/* --- the seed --- */
+
+uint64_t
+world_below(struct world *w, uint64_t n)
+{
+	return rng_below(&w->rng.r, n);
+}
+
+bool
+world_chance(struct world *w, unsigned of_1000)
+{
+	return world_below(w, 1000) < of_1000;
+}
+
+void
+world_wrong(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->wrong)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(w->text, sizeof(w->text), fmt, ap);
+	va_end(ap);
+	w->wrong = w->text;
+	world_say(w, "WRONG: %s", w->text);
+}
+
+void
+world_say(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!w->loud)
+		return;
+	printf("%10.3f ", (double)w->now / 1000);
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+/* --- clocks --- */
+
+static int64_t
+mono(struct clock *c)
+{
+	struct sim_clock *s = (struct sim_clock *)(void *)c;
+
+	return s->w->now - s->boot + SIM_SECOND;
+}
+
+static int64_t
+wall(struct clock *c)
+{
+	struct sim_clock *s = (struct sim_clock *)(void *)c;
+
+	return START + s->w->now + s->skew;
+}
+
+static void
+sleep_on(struct clock *c, int64_t ms)
+{
+	((struct sim_clock *)(void *)c)->w->now += ms;
+}
+
+static void
+clock_begin(struct sim_clock *c, struct world *w)
+{
+	c->c.mono_ms = mono;
+	c->c.wall_ms = wall;
+	c->c.sleep_ms = sleep_on;
+	c->w = w;
+	c->boot = w->now;
+}
+
+void
+world_enter(struct world *w, struct sim_clock *c)
+{
+	(void)w;
+	clock_use(&c->c);
+}
+
+/* --- nodes --- */
+
+static int
+make_link(struct link **out, struct edge *e, struct err *err)
+{
+	struct sim_edge *s =
+		(struct sim_edge *)(void *)((char *)e - offsetof(struct sim_edge, edge));
+
+	return simlink_open(out, s, err);
+}
+
+/* A node that cannot start: its disk died meanwhile, or the promise of R23 and R13 is broken. */
+static void
+not_started(struct world *w, const char *who, struct ramdisk *disk, const struct err *e)
+{
+	if (!ramdisk_dead(disk) && w->calm)
+		world_wrong(w, "%s does not start: %s", who, e->what);
+	world_say(w, "%s does not start: %s", who, e->what);
+}
+
+void
+world_open_edge(struct sim_edge *e)
+{
+	struct err err = ERR_INIT;
+	int rc;
+
+	clock_begin(&e->clock, e->w);
+	world_enter(e->w, &e->clock);
+	rc = edge_open(&e->edge, e->conf, EDGE_SERVE, &err);
+	if (rc) {
+		not_started(e->w, e->name, e->disk, &err);
+		e->restart_at = e->w->now + SIM_MINUTE;
+		return;
+	}
+	e->edge.make_link = make_link;
+	rc = keep_new(&e->edge.keep, &e->edge, &err);
+	if (!rc)
+		rc = make_link(&e->link, &e->edge, &err);
+	if (!rc)
+		rc = replicate_new(&e->r, &e->edge, e->link, &err);
+	e->up = true;
+	if (rc) {
+		not_started(e->w, e->name, e->disk, &err);
+		e->r = NULL;
+		world_close_edge(e);
+		e->restart_at = e->w->now + SIM_MINUTE;
+		return;
+	}
+}
+
+void
+world_close_edge(struct sim_edge *e)
+{
+	if (!e->up)
+		return;
+	world_enter(e->w, &e->clock);
+	replicate_free(e->r);
+	e->r = NULL;
+	keep_stop(e->edge.keep);
+	edge_close(&e->edge);
+	e->up = false;
+}
+
+void
+world_open_central(struct world *w)
+{
+	struct err err = ERR_INIT;
+	int rc;
+
+	clock_begin(&w->clock, w);
+	world_enter(w, &w->clock);
+	rc = central_open(&w->central, w->conf, CENTRAL_SERVE, &err);
+	if (!rc)
+		rc = uploads_new(&w->central.uploads, &err);
+	if (rc) {
+		not_started(w, "central", w->disk, &err);
+		w->restart_at = w->now + SIM_MINUTE;
+		return;
+	}
+	w->up = true;
+}
+
+void
+world_close_central(struct world *w)
+{
+	if (!w->up)
+		return;
+	world_enter(w, &w->clock);
+	uploads_free(w->central.uploads);
+	w->central.uploads = NULL;
+	central_close(&w->central);
+	w->up = false;
+}
+
+static int64_t
+soon(struct world *w)
+{
+	return w->now + 1 + (int64_t)world_below(w, RESTART_MAX_MS);
+}
+
+void
+world_look_after_central(struct world *w)
+{
+	if (!ramdisk_dead(w->disk)) {
+		if (w->up && atomic_load(&w->central.failed)) { /* as it ended by itself */
+			world_say(w, "central ends");
+			world_close_central(w);
+			w->restart_at = soon(w);
+		}
+		return;
+	}
+	world_say(w, "central died%s", w->power ? " (power)" : "");
+	world_close_central(w);
+	ramdisk_revive(w->disk, w->power, &w->rng.r);
+	w->restart_at = soon(w);
+	w->deaths++;
+}
+
+void
+world_look_after_edge(struct sim_edge *e)
+{
+	struct world *w = e->w;
+
+	if (!ramdisk_dead(e->disk))
+		return;
+	world_say(w, "%s died%s", e->name, e->power ? " (power)" : "");
+	world_close_edge(e);
+	ramdisk_revive(e->disk, e->power, &w->rng.r);
+	e->restart_at = soon(w);
+	w->deaths++;
+}
+
+static void
+write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f || fputs(text, f) < 0 || fclose(f))
+		abort();
+}
+
+static void
+edge_begin(struct world *w, unsigned number, const char *folder)
+{
+	struct sim_edge *e = &w->edges[number];
+	char text[500];
+
+	e->w = w;
+	e->number = number;
+	(void)snprintf(e->name, sizeof(e->name), "site%02u", number);
+	(void)snprintf(e->dir, sizeof(e->dir), "/sim/site%02u", number);
+	(void)snprintf(e->conf, sizeof(e->conf), "%s/site%02u.conf", folder, number);
+	(void)snprintf(text, sizeof(text),
+		       "[site]\nname = %s\nissuer = N%u\n[data]\ndir = %s\nquota = 64MiB\n"
+		       "journal = %s\nahead = 0\n[log]\nlevel = error\n"
+		       "[central]\nurl = http://127.0.0.1:1\n[cache]\nkeep_days = 0\n",
+		       e->name, number, e->dir, number % 2 ? "128KiB" : "0");
+	write_text(e->conf, text);
+	e->disk = ramdisk_new(e->dir, CAPACITY);
+	e->line.latency_ms = 10;
+	world_open_edge(e);
+}
+
+void
+world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
+{
+	char text[200];
+	unsigned i;
+
+	w->seed = seed;
+	rng_seeded_init(&w->rng, seed);
+	rng_seeded_init(&w->ids, ~seed);
+	rng_use(&w->ids.r);
+	ramdisk_scale(SCALE);
+	store_by_hand(true);
+	w->now = SIM_MINUTE;
+	(void)snprintf(w->conf, sizeof(w->conf), "%s/central.conf", folder);
+	(void)snprintf(text, sizeof(text),
+		       "[data]\ndir = /sim/central\ncatalogue = 64GiB\n[log]\nlevel = error\n");
+	write_text(w->conf, text);
+	w->disk = ramdisk_new("/sim/central", CAPACITY);
+	world_open_central(w);
+	for (w->n_edges = 0; w->n_edges < edges; w->n_edges++)
+		edge_begin(w, w->n_edges, folder);
+	for (i = 0; i < edges; i++)
+		w->edges[i].keep_at = w->now + (int64_t)world_below(w, KEEP_EVERY_MS);
+}
+
+void
+world_close(struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_edges; i++) {
+		world_close_edge(&w->edges[i]);
+		ramdisk_free(w->edges[i].disk);
+	}
+	world_close_central(w);
+	ramdisk_free(w->disk);
+	free(w->images);
+	clock_use(NULL);
+	rng_use(NULL);
+	store_by_hand(false);
+}
+
+/* --- time --- */
+
+static int64_t
+edge_due(const struct sim_edge *e)
+{
+	int64_t due;
+
+	if (!e->up)
+		return e->restart_at;
+	due = replicate_due(e->r) + e->clock.boot - SIM_SECOND;
+	if (simlink_due(e->link) < due)
+		due = simlink_due(e->link);
+	return e->keep_at < due ? e->keep_at : due;
+}
+
+static void
+edge_turn(struct sim_edge *e)
+{
+	unsigned turns;
+
+	if (!e->up) {
+		world_open_edge(e);
+		world_look_after_edge(e);
+		return;
+	}
+	for (turns = 0; e->up && turns < TURNS_MAX && edge_due(e) <= e->w->now; turns++) {
+		world_enter(e->w, &e->clock);
+		if (e->keep_at <= e->w->now) {
+			keep_turn(e->edge.keep);
+			store_turn(e->edge.store);
+			e->keep_at = e->w->now + KEEP_EVERY_MS;
+		} else {
+			replicate_turn(e->r, 0);
+		}
+		truth_look_at_ledger(e);
+		world_look_after_edge(e);
+	}
+	if (turns == TURNS_MAX)
+		e->w->now++; /* it has more to do than one moment holds */
+}
+
+void
+world_run(struct world *w, int64_t ms)
+{
+	int64_t until = w->now + ms, due;
+	unsigned i, next;
+
+	while (!w->wrong) {
+		due = w->up ? until : w->restart_at;
+		next = EDGES_MAX;
+		for (i = 0; i < w->n_edges; i++)
+			if (edge_due(&w->edges[i]) < due) {
+				due = edge_due(&w->edges[i]);
+				next = i;
+			}
+		if (due >= until)
+			break;
+		if (due > w->now)
+			w->now = due;
+		if (next < EDGES_MAX)
+			edge_turn(&w->edges[next]);
+		else
+			world_open_central(w);
+		world_look_after_central(w);
+	}
+	if (w->now < until)
+		w->now = until;
+}
+
+static bool
+settled(struct sim_edge *e)
+{
+	struct outbox_counts counts;
+	struct ledger_head head;
+	struct contact contact;
+	struct store_tx *tx;
+	int rc;
+
+	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
+		return false;
+	rc = outbox_counts(tx, &counts, NULL);
+	if (!rc)
+		rc = ledger_head(tx, &head, NULL);
+	store_end_read(tx);
+	edge_contact(&e->edge, &contact);
+	if (e->w->calm && e->w->loud && e->w->now % SIM_HOUR < SIM_MINUTE)
+		world_say(
+			e->w, "%s: owed %llu packed %llu parked %llu announced %llu of %llu%s%s%s",
+			e->name, (unsigned long long)counts.owed, (unsigned long long)counts.packed,
+			(unsigned long long)counts.parked, (unsigned long long)contact.announced,
+			(unsigned long long)head.seq, contact.reachable ? "" : ", not reached",
+			contact.comparing ? ", comparing" : "",
+			contact.stepped_back ? ", stepped back" : "");
+	return !rc && counts.owed == 0 && counts.packed == 0 && contact.reachable &&
+	       !contact.comparing && contact.announced == head.seq;
+}
+
+bool
+world_settle(struct world *w, int64_t ms)
+{
+	int64_t until = w->now + ms;
+	unsigned i;
+
+	while (!w->wrong && w->now < until) {
+		world_run(w, SIM_MINUTE);
+		for (i = 0; i < w->n_edges && settled(&w->edges[i]); i++)
+			continue;
+		if (w->up && i == w->n_edges)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,114 @@
+/*
+ * world.h - a central and up to 16 edges in one process, under a clock of their own.
+ *
+ * The nodes are the daemons' own code, turned by hand; their disks, clocks and links are
+ * simulated. Everything follows from the seed.
+ * Threads: one.
+ */
+#ifndef SALAMANDER_TESTS_SIM_WORLD_H
+#define SALAMANDER_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "central/central.h"
+#include "common/base/clock.h"
+#include "common/base/digest.h"
+#include "common/base/rng.h"
+#include "edge/edge.h"
+#include "tests/sim/ramdisk.h"
+
+struct link;
+struct replicate;
+struct sim_image;
+struct world;
+
+enum {
+	EDGES_MAX = 16,
+	SIM_PATH = 128,
+	SIM_SECOND = 1000,
+	SIM_MINUTE = 60 * SIM_SECOND,
+	SIM_HOUR = 60 * SIM_MINUTE
+};
+
+struct sim_clock {
+	struct clock c; /* first */
+	struct world *w;
+	int64_t boot, skew; /* of the monotonic clock; of the wall clock */
+};
+
+struct sim_line {	      /* an edge's way to central */
+	bool cut, cut_back;   /* requests, answers */
+	unsigned loss, twice; /* of 1000 messages */
+	int64_t latency_ms;
+};
+
+struct sim_edge {
+	struct world *w;
+	unsigned number;
+	char name[16], conf[SIM_PATH], dir[SIM_PATH];
+	struct ramdisk *disk;
+	struct sim_clock clock;
+	struct sim_line line;
+	bool up, power; /* power: its death was a power cut */
+	int64_t restart_at, keep_at;
+	struct edge edge;
+	struct replicate *r;
+	struct link *link; /* of r */
+	/* What the truth has seen of its ledger. */
+	uint64_t seen;
+	unsigned char seen_hash[SHA256_SIZE];
+	struct id128 seen_of;
+};
+
+struct world {
+	uint64_t seed;
+	struct rng_seeded rng;
+	int64_t now;
+	struct rng_seeded ids; /* of the nodes: what rng_real gives */
+	char conf[SIM_PATH];
+	struct ramdisk *disk;
+	struct sim_clock clock;
+	struct central central;
+	bool up, power;
+	int64_t restart_at;
+	int64_t burnt_at; /* the last fire at central; 0: none */
+	struct sim_edge edges[EDGES_MAX];
+	unsigned n_edges;
+	struct sim_image *images;
+	unsigned n_images;
+	bool calm;	   /* no more faults */
+	const char *wrong; /* NULL, or what promise was broken first */
+	char text[400];
+	unsigned messages, deaths, fires;
+	bool loud; /* says what it does */
+};
+
+void world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder);
+void world_close(struct world *w);
+/* Time goes on, and whoever has something to do does it. */
+void world_run(struct world *w, int64_t ms);
+/* Until nothing is owed or announced by anyone; false: not within that time. */
+bool world_settle(struct world *w, int64_t ms);
+uint64_t world_below(struct world *w, uint64_t n);
+bool world_chance(struct world *w, unsigned of_1000);
+
+/* A node's code runs next: its clock is the one that there is. */
+void world_enter(struct world *w, struct sim_clock *c);
+void world_open_edge(struct sim_edge *e);
+void world_close_edge(struct sim_edge *e);
+void world_open_central(struct world *w);
+void world_close_central(struct world *w);
+/* After each call into a node: one that died is closed, and will be started again. */
+void world_look_after_central(struct world *w);
+void world_look_after_edge(struct sim_edge *e);
+/* What promise was broken; the first counts. */
+void world_wrong(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void world_say(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- simlink.c --- */
+int simlink_open(struct link **out, struct sim_edge *e, struct err *err);
+/* World time at which something comes of this edge's calls; INT64_MAX: never. */
+int64_t simlink_due(const struct link *l);
+
+#endif
