@@ -249,7 +249,7 @@ ever_later(struct clock *c)
 static void
 retrieve_move__pendings_come_while_one_long_object_goes(void **state)
 {
-	static struct clock clock = {ever_later, ever_later};
+	static struct clock clock = {ever_later, ever_later, NULL};
 	struct visit *t = *state;
 
 	node_put(&t->n, 0, 1, 6 << 20, NULL);
