@@ -40,6 +40,9 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 	store_end_read(tx);
 	if (rc != ERR_ABSENT)
 		return rc;
+	rc = vault_secure(m->c->vault, place, e);
+	if (rc)
+		return rc;
 	rc = adopt_examine(m->c->vault, place, &p, &bad, &n_bad, &why);
 	if (rc) {
 		/* Stays where it is; what is whole of it counts, the rest is owed. */

@@ -358,6 +358,27 @@ vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
 }
 
 int
+vault_secure(struct vault *v, const char *place, struct err *e)
+{
+	char path[PATH_MAX], *slash;
+	size_t packs;
+	int fd, rc;
+
+	path_of(v, "packs", place, "", path);
+	packs = strlen(path) - strlen(place) - 1;
+	fd = file_open(path, false, e);
+	if (fd < 0)
+		return fd;
+	rc = file_sync(fd, e);
+	file_close(fd);
+	while (!rc && (slash = strrchr(path, '/')) && (size_t)(slash - path) >= packs) {
+		*slash = '\0';
+		rc = file_sync_dir(path, e);
+	}
+	return rc;
+}
+
+int
 vault_read(struct vault *v, const char *place, uint64_t offset, void *p, size_t n, size_t *got,
 	   struct err *e)
 {

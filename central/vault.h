@@ -63,6 +63,9 @@ int vault_drop(struct vault *v, const unsigned char id[SHA256_SIZE], struct err 
 int vault_adopt(struct upload *u, uint64_t size, int64_t wall_ms, const char *known,
 		char place[VAULT_PLACE_SIZE], struct err *e);
 
+/* A pack that was found there survives power loss as it is, with all folders to it: who put it
+ * there may have died before that, or may have been a person with a disk (R15). */
+int vault_secure(struct vault *v, const char *place, struct err *e);
 /* Bytes of a pack; *got < n only at its end. */
 int vault_read(struct vault *v, const char *place, uint64_t offset, void *p, size_t n, size_t *got,
 	       struct err *e);

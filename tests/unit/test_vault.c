@@ -236,6 +236,23 @@ vault_adopt__costs_two_flushes_for_a_pack_that_came_whole(void **state)
 	vault_close(v);
 }
 
+/* Its bytes, and the names of pack, day, month and year: who put it there may have died before. */
+static void
+vault_secure__R15_a_found_pack_and_its_folders_survive(void **state)
+{
+	char place[VAULT_PLACE_SIZE];
+	struct vault *v;
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(vault_open(&v, folder, NULL), 0);
+	assert_int_equal(deliver(v, NOVEMBER, place), 0);
+	before = file_sync_count();
+	assert_int_equal(vault_secure(v, place, NULL), 0);
+	assert_int_equal(file_sync_count() - before, 5);
+	vault_close(v);
+}
+
 static void
 vault_drop__leaves_nothing(void **state)
 {
@@ -260,6 +277,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(vault_adopt__gives_the_pack_its_name_and_day,
 						make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			vault_secure__R15_a_found_pack_and_its_folders_survive, make_folder,
+			drop_folder),
 		cmocka_unit_test_setup_teardown(vault_resume__R14_an_upload_outlives_a_restart,
 						make_folder, drop_folder),
 		cmocka_unit_test_setup_teardown(
