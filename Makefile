@@ -110,7 +110,7 @@ $(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
 SIM := $(B)/tests/sim/sim
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
 $(SIM_OBJ): | $(GEN_C:%.c=%.h)
-$(SIM): $(SIM_OBJ) $(B)/tests/gen/gen.o $(B)/tests/lib/send.o $(LIB)
+$(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send.o $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(DCMTK_LIBS) $(LIBS)
 
 RUN := /usr/bin/python3 tests/run.py

@@ -345,8 +345,11 @@ check_seq(struct sim_edge *e, uint64_t seq)
 	store_end_read(tx);
 	if (!rc) {
 		(void)snprintf(path, sizeof(path), "/sim/central/vault/packs/%s", row.place);
-		rc = !ramdisk_durable(w->disk, path) ||
-		     (!rotten(w, entry->digest.data) && store_check(w->central.store, oid, NULL));
+		if (!ramdisk_durable(w->disk, path))
+			world_wrong(
+				w, "a receipt for seq %llu of %s, and its pack may be lost yet: %s",
+				(unsigned long long)seq, e->name, row.place);
+		rc = !rotten(w, entry->digest.data) && store_check(w->central.store, oid, NULL);
 	}
 	if (rc)
 		world_wrong(w, "a receipt for seq %llu of %s, and central does not hold it",
