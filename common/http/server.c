@@ -26,7 +26,8 @@
 enum { LISTEN_MAX = 32, HEADER_MAX = 16384, PEM_MAX = 1 << 20, IDLE_SECONDS = 120 };
 enum {
 	POOL_BYTES = 256 << 10, /* a connection's; half of it is one read */
-	LARGE_BODY = 1 << 20
+	LARGE_BODY = 1 << 20,
+	SWALLOWED = 64 << 10
 };
 
 static const struct conf_row rows[] = {
@@ -266,6 +267,8 @@ struct exchange {
 	const struct http_route *route;
 	struct buf body;
 	struct watched *watched;
+	int refusal; /* 0, or the status that waits for a small body to be over */
+	const char *why;
 };
 
 static void
@@ -321,6 +324,23 @@ give_room(struct http_server *s, struct buf *body)
 	buf_fini(body);
 }
 
+/*
+ * An answer to a body that is not read ends the connection, and the caller may hear of the end
+ * only: a small one is swallowed first.
+ */
+static enum MHD_Result
+refuse_behind_body(struct MHD_Connection *c, struct exchange *x, int status, const char *why)
+{
+	const char *length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	if (status == MHD_HTTP_BAD_REQUEST || header(c, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
+	    (length && strtoull(length, NULL, 10) > SWALLOWED))
+		return refuse(c, status, why);
+	x->refusal = status;
+	x->why = why;
+	return MHD_YES;
+}
+
 static enum MHD_Result
 begin(struct http_server *s, struct MHD_Connection *c, const char *path, const char *method,
       void **slot)
@@ -354,7 +374,7 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	if (status) {
 		log_line(LOG_WARN, "http.refused", "status=%d path=%s address=%s why=\"%s\"",
 			 status, route ? route->path : "-", x->rq.address, why);
-		return refuse(c, status, why);
+		return refuse_behind_body(c, x, status, why);
 	}
 	length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	if (length && strtoull(length, NULL, 10) > route->max_body)
@@ -372,6 +392,8 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 	int rc;
 
 	watch_pause(x->watched);
+	if (x->refusal)
+		return refuse(c, x->refusal, x->why);
 	if (x->body.len > x->route->max_body)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
 	x->rq.body = x->body.data;
@@ -403,7 +425,7 @@ handle(void *arg, struct MHD_Connection *c, const char *path, const char *method
 		return begin(s, c, path, method, slot);
 	if (*n) {
 		/* What is too large is swallowed up to here, then answered. */
-		if (x->body.len <= x->route->max_body)
+		if (!x->refusal && x->body.len <= x->route->max_body)
 			buf_put(&x->body, data, *n);
 		watch_bytes(x->watched, *n);
 		*n = 0;

@@ -227,6 +227,26 @@ http_gate__R24_lets_in_what_is_plain_and_named(void **state)
 	assert_int_equal(atomic_load(&handled), 2);
 }
 
+/* Were the connection ended with its body unread, the caller might hear of the end only. */
+static void
+http_gate__R24_a_refusal_is_heard_and_the_connection_lives_on(void **state)
+{
+	int fd = call(0), i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		say(fd, "POST /shut HTTP/1.1\r\n" NORTH "Content-Length: 3\r\n\r\n");
+		say(fd, "abc");
+		assert_int_equal(status_of(fd), 403);
+	}
+	say(fd, "GET /nothing HTTP/1.1\r\n" NORTH "\r\n");
+	assert_int_equal(status_of(fd), 404);
+	say(fd, "POST /echo HTTP/1.1\r\n" NORTH "Content-Length: 1\r\n\r\nx");
+	assert_int_equal(status_of(fd), 200);
+	assert_int_equal(atomic_load(&handled), 1);
+	(void)close(fd);
+}
+
 static void
 http_watch__a_late_header_is_cut(void **state)
 {
@@ -411,6 +431,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(http_gate__R24_lets_in_what_is_plain_and_named,
 						make_server, drop_server),
 		cmocka_unit_test(http_start__R24_plain_http_stays_at_home),
+		cmocka_unit_test_setup_teardown(
+			http_gate__R24_a_refusal_is_heard_and_the_connection_lives_on, make_server,
+			drop_server),
 		cmocka_unit_test_setup_teardown(http_watch__a_late_header_is_cut, make_server,
 						drop_server),
 		cmocka_unit_test_setup_teardown(
