@@ -64,14 +64,12 @@ judge(X509_STORE_CTX *ctx, void *arg)
 
 	v->why = NULL;
 	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
-	if (v->pin ? !pinned(ctx, v->pin) : X509_verify_cert(ctx) <= 0) {
-		if (v->pin)
-			v->why = "it is not the central of this code";
-	} else if (!named(ctx, v)) {
-		v->why = "it is not the central of this archive";
-	} else {
+	if ((v->pin ? pinned(ctx, v->pin) : X509_verify_cert(ctx) > 0) && named(ctx, v))
 		return 1;
-	}
+	if (v->pin)
+		v->why = "it is not the central of this code";
+	else if (v->archive[0])
+		v->why = "it is not the central of this archive";
 	if (X509_STORE_CTX_get_error(ctx) == X509_V_OK)
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
 	return 0;
