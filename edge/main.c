@@ -123,6 +123,7 @@ static const struct argp argp = {
 	"The edge of Salamander: takes in DICOM, keeps it, serves viewers, sends it to central.\v"
 	"Commands:\n"
 	"  init            make the data folder of a new edge\n"
+	"  join URL CODE   become a site of an archive; makes the data folder if it is missing\n"
 	"  serve           run in the foreground\n"
 	"  status          what is here and what is owed\n"
 	"  conflicts       other versions under one UID\n"
