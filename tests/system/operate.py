@@ -647,7 +647,7 @@ def tls__R24_nothing_below_1_3_on_either_end():
 
 
 def readme__its_two_sites_and_central_work_as_written():
-    """The openssl lines and the configurations of README.md, on loopback addresses and high ports."""
+    """The commands and the configurations of README.md, on loopback addresses and high ports."""
     with open(os.path.join(nodes.TOP, "README.md"), encoding="utf-8") as f:
         part = f.read().split("## Two sites and a central")[1].split("\n## ")[0]
     blocks, block = [], []
@@ -657,38 +657,45 @@ def readme__its_two_sites_and_central_work_as_written():
         elif block:
             blocks.append("\n".join(block))
             block = []
-    shell, central_text, edge_text = blocks[:3]
+    central_text, at_central, edge_text, at_edge = blocks[:4]
     top = tempfile.mkdtemp(prefix="salamander-readme-")
     ports = {name: nodes.port() for name in ("http", "central", "north", "south")}
-    running = []
-    try:
-        subprocess.run(["bash", "-euc", shell], cwd=top, check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+    running, codes = [], {}
 
-        def adapted(text, name):
-            for old, new in (("/etc/salamander", top), ("0.0.0.0:8443", f"127.0.0.1:{ports['http']}"),
-                             ("central.example.org:8443", f"127.0.0.1:{ports['http']}"),
-                             ("0.0.0.0:104, [::]:104", f"127.0.0.1:{ports[name]}"),
-                             ("0.0.0.0:104", f"127.0.0.1:{ports[name]}"), ("/srv/salamander", f"{top}/data.{name}"),
-                             ("/var/lib/salamander", f"{top}/data.{name}"), ("200GiB", "1GiB")):
-                text = text.replace(old, new)
-            return text
-        texts = {"central": adapted(central_text, "central"), "north": adapted(edge_text, "north"),
-                 "south": adapted(edge_text.replace("north", "south").replace("NORTH", "SOUTH"), "south")}
-        for name, text in texts.items():
-            node = nodes.Node("central" if name == "central" else "edge", name, top, {})
-            node.data, node.dicom, node.aet = f"{top}/data.{name}", ports[name], name.upper()
-            node.write_config = lambda conf=node.conf, text=text: open(conf, "w", encoding="utf-8").write(text)
-            node.write_config()
-            node.command("init")
-            running.append(node.start())
-        central, north, south = running
-        for seed, edge in enumerate((north, south)):
+    def adapted(text, name):
+        for old, new in (("/etc/salamander", top), ("0.0.0.0:8443", f"127.0.0.1:{ports['http']}"),
+                         ("central.example.org:8443", f"127.0.0.1:{ports['http']}"),
+                         ("0.0.0.0:104, [::]:104", f"127.0.0.1:{ports[name]}"),
+                         ("0.0.0.0:104", f"127.0.0.1:{ports[name]}"), ("/srv/salamander", f"{top}/data.{name}"),
+                         ("/var/lib/salamander", f"{top}/data.{name}"), ("200GiB", "1GiB")):
+            text = text.replace(old, new)
+        return text
+
+    def play(role, name, text, commands):
+        node = nodes.Node(role, name, top, {})
+        node.data, node.dicom, node.aet = f"{top}/data.{name}", ports[name], name.upper()
+        node.write_config = lambda: open(node.conf, "w", encoding="utf-8").write(adapted(text, name))
+        node.write_config()
+        for line in commands.strip().splitlines():
+            program, _, _, *words = adapted(line, name).replace("CODE", codes.get(name, "CODE")).split()
+            expect("whose command", program, f"salamander-{role}")
+            if words == ["serve"]:
+                running.append(node.start())
+                continue
+            out = node.command(*words)[1]
+            if words[:2] == ["site", "add"]:
+                codes[words[2]] = out.strip()
+        return node
+    try:
+        central = play("central", "central", central_text, at_central)
+        edges = [play("edge", name, edge_text.replace("north", name).replace("NORTH", name.upper()), at_edge)
+                 for name in ("north", "south")]
+        for seed, edge in enumerate(edges):
             files = os.path.join(top, f"files{seed}")
             nodes.run(nodes.tool("gen_dicom"), "--out", files, "--count", 3, "--seed", seed)
             nodes.run(nodes.tool("dicom_send"), "127.0.0.1", edge.dicom, "-c", edge.aet, files)
         nodes.wait_for("all is at central", lambda: central.status()["instances"] == 6)
-        nodes.wait_for("nothing is owed", lambda: not any(e.status()["owed"]["instances"] for e in (north, south)))
+        nodes.wait_for("nothing is owed", lambda: not any(e.status()["owed"]["instances"] for e in edges))
         expect("sites", sorted(s["name"] for s in central.status()["sites"]), ["north", "south"])
         for node in running:
             node.stop()
