@@ -361,9 +361,7 @@ hello(void *node, struct http_request *rq, struct http_answer *out, struct err *
 static int
 release(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	return other_epoch(node, rq, out)
-		       ? 0
-		       : release_answer(node, rq->body, rq->body_n, &out->body, e);
+	return other_epoch(node, rq, out) ? 0 : release_answer(node, rq, &out->body, e);
 }
 
 static int

@@ -7,10 +7,12 @@
 #include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/gate.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/http/server.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
@@ -65,7 +67,7 @@ release_is_damage(struct central *c, int rc)
 
 struct judging {
 	struct version v;
-	bool conflict;
+	bool conflict, readable; /* by the site that asks (R26) */
 };
 
 static int
@@ -79,9 +81,10 @@ any_conflict(void *arg, const struct version *v, struct err *e)
 }
 
 static int
-look_up(struct central *c, const unsigned char digest[SHA256_SIZE], struct judging *j,
-	struct err *e)
+look_up(struct central *c, const unsigned char digest[SHA256_SIZE], const char *own,
+	struct judging *j, struct err *e)
 {
+	struct pack_row pack = {.site = ""};
 	struct store_tx *tx;
 	uint64_t oid;
 	int rc = store_begin_read(&tx, c->store, e);
@@ -94,6 +97,9 @@ look_up(struct central *c, const unsigned char digest[SHA256_SIZE], struct judgi
 		rc = store_version(tx, oid, &j->v, e);
 	if (!rc && j->v.sop_instance[0])
 		rc = store_versions_of(tx, j->v.sop_instance, any_conflict, j, e);
+	if (!rc && own && pack_row_get(tx, j->v.pack, &pack, NULL))
+		pack.site[0] = '\0';
+	j->readable = !own || strcmp(pack.site, own) == 0;
 	store_end_read(tx);
 	return rc;
 }
@@ -133,13 +139,14 @@ check_copy(struct central *c, const struct version *v, struct err *e)
 	return !rc && v->size && !got ? err_set(e, ERR_CORRUPT, 0, "a pack ends too early") : rc;
 }
 
+/* own: the site, when it reads only what it delivered; else NULL. */
 static int
-judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseVerdict *out,
-      struct err *e)
+judge(struct central *c, const unsigned char digest[SHA256_SIZE], const char *own,
+      Sync__ReleaseVerdict *out, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct judging j;
-	int rc = look_up(c, digest, &j, e);
+	int rc = look_up(c, digest, own, &j, e);
 
 	*out = SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN;
 	if (rc == ERR_ABSENT || (!rc && j.v.state != VERSION_HERE))
@@ -148,6 +155,10 @@ judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseV
 		return rc;
 	*out = SYNC__RELEASE_VERDICT__RELEASE_CONFLICT;
 	if (j.conflict)
+		return 0;
+	/* Another site was faster: freed, it would be out of reach for this one's viewers. */
+	*out = SYNC__RELEASE_VERDICT__RELEASE_NO;
+	if (!j.readable)
 		return 0;
 	rc = check_copy(c, &j.v, &why);
 	*out = SYNC__RELEASE_VERDICT__RELEASE_YES;
@@ -162,12 +173,14 @@ judge(struct central *c, const unsigned char digest[SHA256_SIZE], Sync__ReleaseV
 }
 
 int
-release_answer(struct central *c, const void *body, size_t n, struct buf *out, struct err *e)
+release_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e)
 {
-	Sync__ReleaseRequest *m = message_read(&sync__release_request__descriptor, body, n, e);
+	Sync__ReleaseRequest *m =
+		message_read(&sync__release_request__descriptor, rq->body, rq->body_n, e);
 	Sync__ReleaseAnswer a = SYNC__RELEASE_ANSWER__INIT;
 	unsigned char digest[SHA256_SIZE];
-	int rc = 0;
+	bool own = false;
+	int rc;
 
 	if (!m)
 		return ERR_PEER;
@@ -175,13 +188,14 @@ release_answer(struct central *c, const void *body, size_t n, struct buf *out, s
 		message_free(m);
 		return err_set(e, ERR_PEER, 0, "more than %d digests", DIGESTS_MAX);
 	}
+	rc = gate_reads_own_only(c, rq->site, &own, e);
 	a.verdicts = calloc(m->n_digests + 1, sizeof(*a.verdicts));
-	if (!a.verdicts)
+	if (!rc && !a.verdicts)
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for an answer");
 	for (; !rc && a.n_verdicts < m->n_digests; a.n_verdicts++) {
 		a.verdicts[a.n_verdicts] = SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN;
 		if (message_digest(digest, &m->digests[a.n_verdicts]))
-			rc = judge(c, digest, &a.verdicts[a.n_verdicts], e);
+			rc = judge(c, digest, own ? rq->site : NULL, &a.verdicts[a.n_verdicts], e);
 	}
 	if (!rc)
 		message_pack(out, &a.base);

@@ -201,6 +201,41 @@ policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right(void **sta
 	assert_int_equal(read_object(&south, NORTHS), 200);
 }
 
+static Sync__ReleaseVerdict
+release_of(struct caller *k, unsigned number)
+{
+	Sync__ReleaseRequest m = SYNC__RELEASE_REQUEST__INIT;
+	struct version v = version_of(number);
+	ProtobufCBinaryData digest = message_bytes(v.digest, SHA256_SIZE);
+	struct buf body = BUF_INIT;
+	Sync__ReleaseVerdict verdict;
+	Sync__ReleaseAnswer *a;
+
+	m.digests = &digest;
+	m.n_digests = 1;
+	message_pack(&body, &m.base);
+	assert_int_equal(caller_ask(k, "POST", "/sync/v1/release", &body), 200);
+	buf_fini(&body);
+	a = message_read(&sync__release_answer__descriptor, k->answer.data, k->answer.len, NULL);
+	assert_non_null(a);
+	assert_int_equal(a->n_verdicts, 1);
+	verdict = a->verdicts[0];
+	message_free(a);
+	return verdict;
+}
+
+/* south has the image from a modality of its own, north was faster: freed, its viewers had none. */
+static void
+release__R9_R26_frees_nothing_that_the_site_could_not_read_again(void **state)
+{
+	(void)state;
+	assert_int_equal(release_of(&south, BOTH), SYNC__RELEASE_VERDICT__RELEASE_YES);
+	assert_int_equal(command("site", "policy", "south", "own"), 0);
+	assert_int_equal(release_of(&south, BOTH), SYNC__RELEASE_VERDICT__RELEASE_NO);
+	assert_int_equal(release_of(&south, SOUTHS), SYNC__RELEASE_VERDICT__RELEASE_YES);
+	assert_int_equal(release_of(&north, BOTH), SYNC__RELEASE_VERDICT__RELEASE_YES);
+}
+
 static void
 refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody(void **state)
 {
@@ -289,6 +324,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		with_sites(policy__R26_all_reads_the_archive_and_each_read_of_others_is_logged),
 		with_sites(policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right),
+		with_sites(release__R9_R26_frees_nothing_that_the_site_could_not_read_again),
 		with_sites(refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody),
 		with_sites(site_remove__R26_waits_for_what_is_owed_or_lists_it_first),
 		with_sites(site__R26_what_cannot_be_says_why_and_changes_nothing),
