@@ -116,8 +116,10 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	good = !w->wrong;
 	(void)snprintf(text, 400, "%s", good ? "" : w->wrong);
 	if (s->loud)
-		printf("%u images, %u messages, %u deaths, %u fires\n", w->n_images, w->messages,
-		       w->deaths, w->fires);
+		printf("%u images, %u messages, %u deaths, %u fires, %u refused, %u evicted, "
+		       "%u in the dark\n",
+		       w->n_images, w->messages, w->deaths, w->fires, w->refused, w->evicted,
+		       w->dark);
 	world_close(w);
 	free(w);
 	return good;

@@ -74,6 +74,7 @@ truth_send(struct sim_edge *e, bool again)
 {
 	struct world *w = e->w;
 	struct sim_image *m;
+	unsigned status;
 	struct gen g;
 
 	m = again && w->n_images ? &w->images[world_below(w, w->n_images)]
@@ -82,7 +83,9 @@ truth_send(struct sim_edge *e, bool again)
 		return;
 	recipe(m, &g);
 	world_enter(w, &e->clock);
-	if (send_image(&e->edge, &g) == 0 && !m->acknowledged) {
+	status = send_image(&e->edge, &g);
+	w->refused += status != 0;
+	if (status == 0 && !m->acknowledged) {
 		m->acknowledged = true;
 		m->gone = false;
 		m->edge = e->number;
@@ -202,6 +205,8 @@ freed(struct sim_edge *e, const Sync__LedgerEntry *entry, uint64_t seq)
 	struct sim_image *m = image_of(w, entry->digest.data);
 	char name[32];
 
+	w->evicted++;
+	w->dark += entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK;
 	if (!m || !m->acknowledged || m->gone || anywhere(w, m->digest))
 		return;
 	if (m->rotten) { /* R9: what was checked within trust_days counts as whole */

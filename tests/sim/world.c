@@ -17,7 +17,7 @@
 #include "proto/link.h"
 #include "tests/sim/truth.h"
 
-enum { KEEP_EVERY_MS = 20000, RESTART_MAX_MS = 120000, TURNS_MAX = 200, SCALE = 64 };
+enum { KEEP_EVERY_MS = 20000, RESTART_MAX_MS = 120000, TURNS_MAX = 200 };
 
 #define CAPACITY (UINT64_C(1) << 40)
 #define START INT64_C(1700000000000)
@@ -278,7 +278,8 @@ world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 	rng_seeded_init(&w->rng, seed);
 	rng_seeded_init(&w->ids, ~seed);
 	rng_use(&w->ids.r);
-	ramdisk_scale(SCALE);
+	/* Caches that are never full, some days, or most of the time. */
+	ramdisk_scale(64u << world_below(w, 6));
 	store_by_hand(true);
 	w->now = SIM_MINUTE;
 	(void)snprintf(w->conf, sizeof(w->conf), "%s/central.conf", folder);

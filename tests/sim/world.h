@@ -80,7 +80,7 @@ struct world {
 	bool calm;	   /* no more faults */
 	const char *wrong; /* NULL, or what promise was broken first */
 	char text[400];
-	unsigned messages, deaths, fires;
+	unsigned messages, deaths, fires, refused, evicted, dark;
 	bool loud; /* says what it does */
 };
 
