@@ -544,12 +544,14 @@ edge_serve(struct edge *e, struct err *err)
 		rc = start_services(e, err);
 	if (!rc)
 		daemon_ready("edge");
+	atomic_store(&e->serving, !rc);
 	while (!rc) {
 		daemon_wait(reload, e);
 		if (!atomic_exchange(&e->rebuild_wanted, false))
 			break;
 		rc = rebuild_now(e, err);
 	}
+	atomic_store(&e->serving, false);
 	daemon_stopping();
 	stop_services(e);
 	ctl_stop(e->ctl);

@@ -72,6 +72,7 @@ struct edge {
 
 	/* serving */
 	_Atomic bool stopping; /* whoever waits for central ends soon */
+	_Atomic bool serving;  /* main's thread waits, and hears of a reload */
 	struct dimse_node dicom;
 	struct replicate *replicate;
 	struct keep *keep;

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/http/client.h"
 #include "common/http/pki.h"
+#include "common/os/daemon.h"
 #include "common/os/identity.h"
 #include "edge/edge.h"
 #include "edge/joined.h"
@@ -116,8 +117,14 @@ join_run(struct edge *e, const char *url, const char *text, struct err *err)
 	struct join_code code;
 	struct buf key = BUF_INIT;
 	char base[JOINED_URL];
+	size_t i;
 	int rc;
 
+	for (i = 0; e->urls[i]; i++)
+		if (strncmp(e->urls[i], "http://", 7) == 0) /* R24: it would go on to be called */
+			return err_set(err, ERR_PEER, 0,
+				       "[central] url is plain http: take it out of the settings, "
+				       "and restart `serve`");
 	if (conf_string(e->conf, "tls", NULL, "cert")[0])
 		return err_set(err, ERR_PEER, 0,
 			       "[tls] is set: this edge has certificates of its own");
@@ -183,5 +190,7 @@ join_renewed(struct edge *e, const struct http_done *done, struct err *err)
 		return rc;
 	log_line(LOG_INFO, "certificate.renewed", "%s", "");
 	atomic_fetch_add(&e->joins, 1);
+	if (atomic_load(&e->serving)) /* its own web server shows it as well */
+		daemon_reload();
 	return 0;
 }

@@ -327,6 +327,9 @@ join_run__R26_what_is_wrong_changes_nothing(void **state)
 	assert_int_equal(join_run(&edge, "https://", code, NULL), ERR_PEER);
 	assert_int_equal(join_run(&edge, "https://a/b", code, NULL), ERR_PEER);
 	assert_int_equal(join_run(&edge, url, "abcd-efgh", NULL), ERR_PEER);
+	edge.urls[0] = "http://127.0.0.1:80"; /* R24: an identity, and plain http */
+	assert_int_equal(join_run(&edge, url, code, NULL), ERR_PEER);
+	edge.urls[0] = NULL;
 	assert_true(join_code_read(&j, code));
 	j.print[5] ^= 1; /* another central than the one of the code */
 	join_code_write(&j, other);

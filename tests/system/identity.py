@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import stat
+import subprocess
 import sys
 import tempfile
 
@@ -87,7 +88,6 @@ class Archive(Group):
 
 def said(node, *words):
     """(exit code, stderr)"""
-    import subprocess
     done = subprocess.run([node.binary, "--config", node.conf, *words], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=60, check=False)
     return done.returncode, done.stderr.decode()
@@ -309,6 +309,41 @@ def ca__R25_a_new_one_reaches_edges_that_run_and_that_were_cut_off():
         for n in g.edges:
             nodes.wait_for(f"{n} connects", lambda n=n: g.edges[n].status()["central"]["reachable"], 40)
         expect("untouched", {n: e.status()["identity"]["key"] for n, e in g.edges.items()}, keys)
+
+
+def certificate(g, name, begin, end):
+    """Another one for the edge's own key, as central's CA would have made it in other years."""
+    ca, tls = os.path.join(g.central.data, "tls"), g.tls(name)
+    work = tempfile.mkdtemp(dir=g.top)
+    for file, text in (("index", ""), ("serial", "77\n"), ("config",
+                       "[ca]\ndefault_ca = c\n[c]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n"
+                       "default_md = sha256\npolicy = p\nx509_extensions = x\n[p]\ncommonName = supplied\n"
+                       "[x]\nauthorityKeyIdentifier = keyid\nextendedKeyUsage = clientAuth\n")):
+        with open(os.path.join(work, file), "w", encoding="utf-8") as f:
+            f.write(text)
+    script = ('openssl req -new -key "$1" -subj "/CN=$2" -out csr && openssl ca -batch -notext -config config '
+              '-cert "$3" -keyfile "$4" -startdate "$5" -enddate "$6" -in csr -out "$7"')
+    subprocess.run(["sh", "-c", script, "sh", tls["key"], name, os.path.join(ca, "ca.pem"), os.path.join(ca, "ca.key"),
+                    f"{begin}0101000000Z", f"{end}0101000000Z", tls["cert"]], cwd=work, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def renew__R25_out_of_time_an_edge_says_hello_renews_and_goes_on():
+    with Archive(("north", "south")) as g:
+        for name, begin, end in (("north", 2018, 2020), ("south", 2100, 2102)):  # cut off; a clock at 2100 or 1970
+            edge, folder = g.edges[name], g.generate("--count", 2, "--seed", begin)
+            edge.stop()
+            certificate(g, name, begin, end)
+            expect("out of time", ask(g.central.http, raw("POST", "/sync/v1/refill"), g.tls(name)), 403)
+            expect("hello is heard", ask(g.central.http, raw("POST", "/sync/v1/hello"), g.tls(name)), 400)
+            edge.start()
+            g.send(name, folder)
+            g.drained(name)
+            g.in_vault(folder)
+            if edge.status()["identity"]["certificate_until"][:4] in (str(end), str(begin)):
+                raise nodes.Failed(f"{name} was not renewed")
+            nodes.wait_for("its web server shows it", lambda e=edge, n=name: ssl.DER_cert_to_PEM_cert(
+                certificate_of(e.http)).strip() in open(g.tls(n)["cert"], encoding="utf-8").read())
 
 
 # --- files without a restart ---
