@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "central/birth.h"
+#include "central/central_commands.h"
 #include "central/certificates.h"
 #include "central/gate.h"
 #include "central/intake.h"
@@ -20,6 +21,7 @@
 #include "central/record.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
+#include "common/os/command.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "proto/message.h"
@@ -224,6 +226,7 @@ gate__R24_R25_each_route_is_for_the_enrolled_key_of_an_active_site(void **state)
 static void
 join__R26_a_code_is_for_one_site_one_key_and_its_hours(void **state)
 {
+	static const char *const sites[] = {"sites"};
 	unsigned char secret[16], wrong[16] = {1}, key[PKI_PRINT];
 	struct caller first, second, other;
 	Sync__JoinAnswer *a;
@@ -259,13 +262,15 @@ join__R26_a_code_is_for_one_site_one_key_and_its_hours(void **state)
 	assert_int_equal(caller_join(&second, secret), 403);
 	assert_non_null(strstr(second.why, "another key"));
 	assert_memory_equal(row("north").key, key, PKI_PRINT);
-	assert_true(row("north").refused); /* a person is told */
+	assert_true(row("north").refused);
+	assert_int_equal(ctl_local(central_commands_run, &p.central, 1, sites), COMMAND_PERSON);
 	assert_int_equal(pki_key_print(&second.key, key, NULL), 0);
 	assert_memory_equal(row("north").refused_key, key, PKI_PRINT);
 	at(now + 200 * HOUR_MS); /* the answer was lost; the first key is north's already */
 	assert_int_equal(caller_join(&first, secret), 200);
 	caller_invite(&p.central, "north", 72, wrong); /* --rejoin: a new key takes its place */
 	assert_false(row("north").refused);
+	assert_int_equal(ctl_local(central_commands_run, &p.central, 1, sites), COMMAND_OK);
 	first.certified = true;
 	assert_int_equal(caller_join(&second, wrong), 200);
 	assert_int_equal(caller_ask(&first, "HEAD", "/sync/v1/packs/", NULL), 403);
