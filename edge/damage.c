@@ -1,28 +1,40 @@
 #include "edge/damage.h"
 
+#include <stdatomic.h>
+
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/keep.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
+#include "proto/message.h"
 #include "proto/sync.pb-c.h"
+
+#define ASIDE "aside" /* of the sync table; counts up; 0: nothing is */
+
+enum { PAGE = 1000 };
 
 int
 damage_enter(struct store_tx *tx, const struct version *v, int64_t wall_ms, struct err *e)
 {
 	struct buf entry = BUF_INIT;
-	uint64_t seq;
+	uint64_t seq, n = 0;
 	bool was;
 	int rc;
 
 	ledger_gone(&entry, SYNC__LEDGER_KIND__LEDGER_DAMAGED, v, wall_ms);
 	rc = ledger_append(tx, &entry, &seq, e);
 	if (!rc)
-		rc = store_drop_bytes(tx, v->oid, VERSION_DAMAGED, e);
+		rc = store_set_aside(tx, v->oid, e);
+	if (!rc) /* damage_again has something to read */
+		rc = sync_number(tx, ASIDE, &n, e);
+	if (!rc)
+		rc = sync_set_number(tx, ASIDE, n + 1, e);
 	if (!rc)
 		rc = outbox_del(tx, OUTBOX_CENTRAL, v->seq, &was, e);
 	buf_fini(&entry);
@@ -70,4 +82,168 @@ damage_found(void *edge, uint64_t oid)
 	if (!rc)
 		log_line(LOG_ERROR, "instance.damaged", "seq=%llu uid=%s",
 			 (unsigned long long)f.v.seq, f.v.sop_instance);
+}
+
+/* --- what was set aside --- */
+
+struct aside {
+	uint64_t oid, bytes;
+};
+
+struct again {
+	struct edge *e;
+	struct aside list[PAGE];
+	size_t n, seen;
+	uint64_t from;
+	/* of one: */
+	const struct aside *one;
+	bool good;
+	uint64_t number, left, back; /* of all */
+};
+
+static int
+note_aside(void *arg, const struct version *v, struct err *err)
+{
+	struct again *a = arg;
+
+	(void)err;
+	if (a->seen++ == PAGE)
+		return ERR_AGAIN;
+	a->from = v->oid + 1;
+	if (version_aside(v))
+		a->list[a->n++] = (struct aside){v->oid, v->bytes};
+	return 0;
+}
+
+/* What the entry that announced it said, said again (R5, R18). */
+static int
+announce_again(struct store_tx *tx, const struct edge *e, const struct version *v, uint64_t *seq,
+	       struct err *err)
+{
+	struct buf again = BUF_INIT;
+	Sync__LedgerEntry *m;
+	const void *p;
+	size_t n;
+	int rc = ledger_get(tx, v->seq, &p, &n, err);
+
+	if (rc)
+		return rc;
+	m = message_read(&sync__ledger_entry__descriptor, p, n, err);
+	if (!m)
+		return ERR_PEER;
+	m->wall_ms = clock_wall(e->clock);
+	m->age_ms = store_time(e->store) - v->first_ms;
+	message_pack(&again, &m->base);
+	message_free(m);
+	rc = ledger_append(tx, &again, seq, err);
+	buf_fini(&again);
+	return rc;
+}
+
+static int
+take_back(struct store_tx *tx, const struct again *a, const struct version *v, struct err *err)
+{
+	uint64_t seq;
+	int rc = announce_again(tx, a->e, v, &seq, err);
+
+	if (!rc)
+		rc = store_set_seq(tx, v->oid, seq, err);
+	if (!rc)
+		rc = store_take_back(tx, v->oid, err);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, seq, v, err);
+}
+
+static int
+settle_one(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct again *a = arg;
+	struct id128 epoch;
+	struct version now;
+	int rc = store_version(tx, a->one->oid, &now, err);
+
+	if (rc || !version_aside(&now) || now.bytes != a->one->bytes)
+		return rc;
+	if (a->good)
+		return take_back(tx, a, &now, err);
+	rc = sync_id(tx, "epoch", &epoch, err);
+	return rc || !version_receipted(&now, &epoch)
+		       ? rc
+		       : store_drop_bytes(tx, now.oid, VERSION_DAMAGED, err);
+}
+
+/* Good again: held. Bad still: it goes when central has it, and is not in the dark (R10). */
+static int
+look_at(struct again *a, const struct aside *one, struct err *err)
+{
+	int rc = store_check(a->e->store, one->oid, NULL);
+
+	a->one = one;
+	a->good = rc == ERR_NONE;
+	a->back += a->good;
+	a->left += !a->good;
+	if (!a->good && (rc != ERR_CORRUPT || keep_in_the_dark(a->e)))
+		return 0;
+	return store_commit(a->e->store, settle_one, a, err);
+}
+
+static int
+look_at_page(struct again *a, bool *more, struct err *err)
+{
+	struct store_tx *tx;
+	size_t i;
+	int rc = store_begin_read(&tx, a->e->store, err);
+
+	a->n = a->seen = 0;
+	if (rc)
+		return rc;
+	rc = store_versions(tx, a->from, note_aside, a, err);
+	store_end_read(tx);
+	*more = rc == ERR_AGAIN;
+	rc = *more ? 0 : rc;
+	for (i = 0; !rc && i < a->n && !atomic_load(&a->e->stopping); i++)
+		rc = look_at(a, &a->list[i], err);
+	return rc;
+}
+
+static int
+any_aside(struct edge *e, uint64_t *out, struct err *err)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, e->store, err);
+
+	if (rc)
+		return rc;
+	rc = sync_number(tx, ASIDE, out, err);
+	store_end_read(tx);
+	return rc;
+}
+
+static int
+all_looked_at(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct again *a = arg;
+	uint64_t now;
+	int rc = sync_number(tx, ASIDE, &now, err);
+
+	return rc || now != a->number ? rc : sync_set_number(tx, ASIDE, 0, err);
+}
+
+int
+damage_again(struct edge *e, struct err *err)
+{
+	struct again a = {.e = e};
+	bool more = true;
+	int rc = any_aside(e, &a.number, err);
+
+	if (rc || !a.number)
+		return rc;
+	while (!rc && more && !atomic_load(&e->stopping))
+		rc = look_at_page(&a, &more, err);
+	if (!rc && !more && !a.left)
+		rc = store_commit(e->store, all_looked_at, &a, err);
+	log_line(LOG_WARN, "instance.again", "good=%llu damaged=%llu", (unsigned long long)a.back,
+		 (unsigned long long)a.left);
+	if (a.back && e->replicate)
+		replicate_wake(e->replicate);
+	return rc;
 }

@@ -81,6 +81,8 @@ apply_seq(struct applying *a, uint64_t seq, struct err *e)
 	if (!is_set(a, seq)) /* R7: also what was refilled, if central holds it no more */
 		return v.state == VERSION_HERE ? owe(a, seq, &v, e) : 0;
 	rc = outbox_del(a->tx, OUTBOX_CENTRAL, seq, &was, e);
+	if (!rc && version_aside(&v)) /* of no use to anybody now */
+		rc = store_drop_bytes(a->tx, v.oid, VERSION_DAMAGED, e);
 	return rc || version_receipted(&v, a->epoch) ? rc
 						     : store_set_receipt(a->tx, v.oid, a->epoch, e);
 }

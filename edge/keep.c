@@ -12,6 +12,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "edge/edge.h"
 #include "edge/evict.h"
 #include "edge/outbox.h"
@@ -28,7 +29,8 @@ enum {
 	HOUR_MS = 3600000,
 	REST_MS = 15000, /* after a round that freed nothing */
 	REST_WANTED_MS = 1000,
-	HOURS_EVERY_MS = 60000
+	HOURS_EVERY_MS = 60000,
+	DAMAGE_EVERY_MS = 3600000
 };
 
 #define DAY_MS INT64_C(86400000)
@@ -47,7 +49,7 @@ struct keep {
 	uint64_t need;	    /* the most that one of these waits for    */
 	int64_t in_vain_ms; /* when a round freed nothing; 0: it did */
 	/* keep's thread only */
-	int64_t hours_at_ms;
+	int64_t hours_at_ms, damage_at_ms;
 	enum keep_level level; /* as logged last */
 	/* bytes taken in, by hour of monotonic time */
 	_Atomic uint64_t hour[HOURS];
@@ -442,6 +444,18 @@ watch_hours(struct keep *k)
 	k->level = level;
 }
 
+static void
+watch_damage(struct keep *k)
+{
+	struct err err = ERR_INIT;
+
+	if (k->damage_at_ms && clock_mono(k->e->clock) - k->damage_at_ms < DAMAGE_EVERY_MS)
+		return;
+	k->damage_at_ms = clock_mono(k->e->clock);
+	if (damage_again(k->e, &err))
+		log_err(LOG_WARN, "instance.again", &err);
+}
+
 void
 keep_turn(struct keep *k)
 {
@@ -456,6 +470,7 @@ keep_turn(struct keep *k)
 	if (!idle && (wanted || percent_used(k->e) >= ASK_PERCENT))
 		turn(k, wanted, need);
 	watch_hours(k);
+	watch_damage(k);
 }
 
 static void *

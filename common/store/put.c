@@ -453,6 +453,7 @@ put_known(struct store_tx *tx, struct store_object *o, uint64_t oid, struct stor
 			rc = count_bytes(tx, &v, -1, e);
 	} else {
 		out->stored_again = true; /* R4: what was evicted is stored again */
+		rc = version_aside(&v) ? space_drop(tx, v.bytes, v.size, e) : 0;
 	}
 	return rc ? rc : place(tx, o, &v, out, e);
 }
@@ -544,12 +545,15 @@ store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool,
 
 	if (rc || v.state == VERSION_HERE)
 		return rc;
+	if (version_aside(&v))
+		rc = space_drop(tx, v.bytes, v.size, e);
 	v.state = VERSION_HERE;
 	v.location = VERSION_CHUNKS;
 	v.bytes = spool_id(spool);
 	v.chunk_payload = chunk_payload(tx->s);
 	tail = (struct chunk_tail){v.sop_instance, v.digest, v.size, v.seq};
-	rc = spool_finish(tx, spool, &tail, e);
+	if (!rc)
+		rc = spool_finish(tx, spool, &tail, e);
 	if (!rc)
 		rc = header_put(tx, &v, info, e);
 	if (!rc)
@@ -565,15 +569,42 @@ store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, st
 	struct version v;
 	int rc = store_version(tx, oid, &v, e);
 
-	if (rc || v.state != VERSION_HERE)
+	if (rc || (v.state != VERSION_HERE && !version_aside(&v)))
 		return rc;
-	rc = count_bytes(tx, &v, -1, e);
+	if (v.state == VERSION_HERE) /* what is set aside counts no more */
+		rc = count_bytes(tx, &v, -1, e);
 	if (!rc && v.location == VERSION_CHUNKS)
 		rc = space_drop(tx, v.bytes, v.size, e);
 	v.state = state;
 	v.location = VERSION_NOWHERE;
 	v.bytes = 0;
 	return rc ? rc : version_write(tx, &v, e);
+}
+
+int
+store_set_aside(struct store_tx *tx, uint64_t oid, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || v.state != VERSION_HERE)
+		return rc;
+	v.state = VERSION_DAMAGED;
+	rc = version_write(tx, &v, e);
+	return rc ? rc : count_bytes(tx, &v, -1, e);
+}
+
+int
+store_take_back(struct store_tx *tx, uint64_t oid, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	if (rc || !version_aside(&v))
+		return rc;
+	v.state = VERSION_HERE;
+	rc = version_write(tx, &v, e);
+	return rc ? rc : count_bytes(tx, &v, 1, e);
 }
 
 /* --- small changes --- */

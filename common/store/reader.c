@@ -14,8 +14,9 @@ struct store_reader {
 	bool have;
 };
 
-int
-store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct err *e)
+/* aside: also what failed its check and is kept (store_set_aside). */
+static int
+open_reader(struct store_reader **out, struct store *s, uint64_t oid, bool aside, struct err *e)
 {
 	struct store_reader *r = calloc(1, sizeof(*r));
 	struct store_tx *tx;
@@ -29,7 +30,7 @@ store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct
 		rc = store_version(tx, oid, &r->v, e);
 		store_end_read(tx);
 	}
-	if (!rc && r->v.state != VERSION_HERE)
+	if (!rc && r->v.state != VERSION_HERE && !(aside && version_aside(&r->v)))
 		rc = ERR_ABSENT;
 	if (rc) {
 		free(r);
@@ -37,6 +38,12 @@ store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct
 	}
 	*out = r;
 	return 0;
+}
+
+int
+store_read_open(struct store_reader **out, struct store *s, uint64_t oid, struct err *e)
+{
+	return open_reader(out, s, oid, false, e);
 }
 
 void
@@ -136,7 +143,8 @@ look_again(struct store_reader *r, struct store_tx *tx, bool *again, struct err 
 	*again = false;
 	if (rc)
 		return rc;
-	if (now.state != VERSION_HERE || now.location != VERSION_CHUNKS)
+	if (now.location != VERSION_CHUNKS ||
+	    (now.state != VERSION_HERE && now.state != r->v.state))
 		return ERR_ABSENT;
 	*again = now.bytes != r->v.bytes && now.chunk_payload == r->v.chunk_payload;
 	if (*again)
@@ -296,7 +304,7 @@ int
 store_check(struct store *s, uint64_t oid, struct err *e)
 {
 	struct store_reader *r;
-	int rc = store_read_open(&r, s, oid, e);
+	int rc = open_reader(&r, s, oid, true, e);
 
 	if (rc)
 		return rc;

@@ -233,6 +233,12 @@ int store_set_spool(struct store_tx *tx, uint64_t oid, struct store_spool *spool
 /* Frees the bytes; the record stays (R20). The chunks go in this and later transactions of at
  * most STORE_DROP_STEP (R12). state: VERSION_ELSEWHERE or VERSION_DAMAGED. */
 int store_drop_bytes(struct store_tx *tx, uint64_t oid, enum version_state state, struct err *e);
+/* The bytes failed their check: nobody gets them, nothing is counted of them, VERSION_DAMAGED;
+ * but the chunks stay, for a read may fail and the disk be right. They go with store_drop_bytes or
+ * when the bytes come again; store_take_back, after a store_check that found them good, makes
+ * them VERSION_HERE again. */
+int store_set_aside(struct store_tx *tx, uint64_t oid, struct err *e);
+int store_take_back(struct store_tx *tx, uint64_t oid, struct err *e);
 /* Small changes to a record: */
 int store_set_receipt(struct store_tx *tx, uint64_t oid, const struct id128 *epoch, struct err *e);
 int store_set_seq(struct store_tx *tx, uint64_t oid, uint64_t seq, struct err *e);
@@ -259,7 +265,7 @@ int store_read_some(struct store_reader *r, uint64_t offset, const void **p, siz
 const struct version *store_read_version(const struct store_reader *r);
 /* All of it, before the first byte is given away: a pack's bytes have no other check. */
 int store_read_check(struct store_reader *r, struct err *e);
-/* Reads all and compares with the digest: 0, ERR_CORRUPT, ERR_ABSENT. */
+/* Reads all, also what is set aside, and compares with the digest: 0, ERR_CORRUPT, ERR_ABSENT. */
 int store_check(struct store *s, uint64_t oid, struct err *e);
 
 /*

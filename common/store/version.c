@@ -39,6 +39,12 @@ version_same_source(const struct version *a, const struct version *b)
 }
 
 bool
+version_aside(const struct version *v)
+{
+	return v->state == VERSION_DAMAGED && v->location == VERSION_CHUNKS;
+}
+
+bool
 version_receipted(const struct version *v, const struct id128 *epoch)
 {
 	return memcmp(v->receipt.b, epoch->b, sizeof(epoch->b)) == 0;

@@ -99,6 +99,8 @@ struct version {
 /* Fills what the object itself tells; the rest is zero. */
 void version_of_object(struct version *v, const struct object_info *info);
 bool version_same_source(const struct version *a, const struct version *b);
+/* Its bytes failed their check and are kept all the same (store_set_aside). */
+bool version_aside(const struct version *v);
 bool version_receipted(const struct version *v, const struct id128 *epoch);
 
 /* The record (see README), without the oid, which is its key. */

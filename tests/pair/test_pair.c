@@ -365,6 +365,120 @@ damage_found__R18_the_copy_at_central_is_what_counts(void **state)
 	pair_fini(&p);
 }
 
+struct spoiled {
+	const struct version *v;
+	unsigned char was[8192];
+	size_t n;
+};
+
+static int
+spoil_and_keep(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct spoiled *s = arg;
+	unsigned char key[12] = {0};
+	struct kv_slice was;
+
+	buf_set_be64(key, s->v->bytes);
+	assert_int_equal(kv_get(tx->txn, T_CHUNK, kv_slice(key, 12), &was, e), 0);
+	assert_true(was.n <= sizeof(s->was));
+	memcpy(s->was, was.p, was.n);
+	s->n = was.n;
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice("rotten", 6), e);
+}
+
+static int
+unspoil(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct spoiled *s = arg;
+	unsigned char key[12] = {0};
+
+	buf_set_be64(key, s->v->bytes);
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice(s->was, s->n), e);
+}
+
+/* oid 0: any. */
+static struct version
+a_version(struct pair *p, uint64_t oid)
+{
+	struct version v = {.oid = 0};
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	if (oid)
+		assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	else
+		assert_int_equal(store_versions(tx, 0, pick_one, &v, NULL), 0);
+	store_end_read(tx);
+	return v;
+}
+
+static void
+expect_tally(struct pair *p, uint64_t held, uint64_t lost)
+{
+	struct tally t = tally_of(p);
+
+	assert_int_equal(t.rows[0].of[TALLY_HELD], held);
+	assert_int_equal(t.rows[0].of[TALLY_LOST], lost);
+	assert_int_equal(t.rows[0].of[TALLY_OWED], 0);
+	tally_free(&t);
+}
+
+/* One wrong bit on the way from the disk says little of the disk. */
+static void
+damage_found__R18_the_only_copy_stays_and_is_held_again_when_it_reads_well(void **state)
+{
+	struct version v = {.oid = 0};
+	struct spoiled s;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_int_equal(store_settle(p.edge.store, NULL), 0);
+	v = a_version(&p, 0);
+	s = (struct spoiled){.v = &v};
+	assert_int_equal(store_commit(p.edge.store, spoil_and_keep, &s, NULL), 0);
+	damage_found(&p.edge, v.oid);
+	assert_int_equal(a_version(&p, v.oid).state, VERSION_DAMAGED);
+	assert_true(pair_settle(&p, TURNS));
+	expect_tally(&p, IMAGES - 1, 1);
+	assert_int_equal(damage_again(&p.edge, NULL), 0); /* bad still: it stays */
+	assert_int_equal(a_version(&p, v.oid).state, VERSION_DAMAGED);
+	assert_int_equal(store_commit(p.edge.store, unspoil, &s, NULL), 0);
+	assert_int_equal(damage_again(&p.edge, NULL), 0);
+	assert_int_equal(a_version(&p, v.oid).state, VERSION_HERE);
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, IMAGES);
+	expect_tally(&p, IMAGES, 0);
+	pair_fini(&p);
+}
+
+static void
+damage_again__what_central_holds_is_freed(void **state)
+{
+	struct version v = {.oid = 0};
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, IMAGES);
+	assert_true(pair_settle(&p, TURNS));
+	v = a_version(&p, 0);
+	assert_int_equal(store_commit(p.edge.store, spoil_chunk, &v, NULL), 0);
+	damage_found(&p.edge, v.oid);
+	assert_int_equal(a_version(&p, v.oid).location, VERSION_CHUNKS);
+	clock_manual_advance(&p.clock, 16 * 60000); /* R10: in the dark it stays as well */
+	assert_int_equal(damage_again(&p.edge, NULL), 0);
+	assert_int_equal(a_version(&p, v.oid).location, VERSION_CHUNKS);
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_int_equal(damage_again(&p.edge, NULL), 0);
+	assert_int_equal(a_version(&p, v.oid).location, VERSION_NOWHERE);
+	pair_fini(&p);
+}
+
 static void
 damage_found__R18_what_nobody_else_has_is_lost(void **state)
 {
@@ -486,6 +600,9 @@ main(void)
 		cmocka_unit_test(pair__R22_a_restart_after_a_new_epoch_forgets_nothing),
 		cmocka_unit_test(pair__R18_what_a_lost_site_owed_is_lost_and_listed),
 		cmocka_unit_test(damage_found__R18_the_copy_at_central_is_what_counts),
+		cmocka_unit_test(
+			damage_found__R18_the_only_copy_stays_and_is_held_again_when_it_reads_well),
+		cmocka_unit_test(damage_again__what_central_holds_is_freed),
 		cmocka_unit_test(damage_found__R18_what_nobody_else_has_is_lost),
 		cmocka_unit_test(verify__R19_a_pack_that_is_sent_again_replaces_the_damaged_file),
 		cmocka_unit_test(verify__R19_a_damaged_manifest_hides_no_damaged_image),
