@@ -30,7 +30,7 @@ take_url(char out[JOINED_URL], const char *url, struct err *err)
 
 	if (n && url[n - 1] == '/')
 		n--;
-	if (n >= JOINED_URL || strncmp(url, "https://", 8) != 0 || n == 8 ||
+	if (n >= JOINED_URL || strncmp(url, "https://", 8) != 0 || n <= 8 ||
 	    memchr(url + 8, '/', n - 8) || strpbrk(url, " \t\r\n"))
 		return err_set(err, ERR_PEER, 0, "URL: https://host:port of central wanted");
 	memcpy(out, url, n);
