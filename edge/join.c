@@ -20,7 +20,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { ENROL_SECONDS = 30, ANSWER_MAX = 1 << 20, WHY_MAX = 120 };
+enum { ENROL_SECONDS = 30, ANSWER_MAX = 1 << 20 };
 
 /* "https://host:port" without a path; a slash at its end is forgiven. */
 static int
@@ -41,16 +41,12 @@ take_url(char out[JOINED_URL], const char *url, struct err *err)
 static int
 refused(const struct http_done *done, struct err *err)
 {
-	int n = (int)strnlen((const char *)done->body.data, done->body.len);
-	const char *text = (const char *)done->body.data;
-	int line = 0;
+	char why[HTTP_WHAT_SIZE];
 
-	while (line < n && line < WHY_MAX && text[line] >= ' ')
-		line++;
+	http_done_why(done, why);
 	if (done->status == 0)
-		return err_set(err, ERR_AGAIN, 0, "central does not answer: %s", done->what);
-	return err_set(err, ERR_PEER, 0, "central refuses (%d): %.*s", done->status, line,
-		       line ? text : "");
+		return err_set(err, ERR_AGAIN, 0, "central does not answer: %s", why);
+	return err_set(err, ERR_PEER, 0, "central refuses (%d): %s", done->status, why);
 }
 
 static int

@@ -25,7 +25,6 @@
 #include "proto/sync.pb-c.h"
 
 enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
-enum { WHY_MAX = 80 };
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
@@ -120,29 +119,19 @@ show_contact(struct replicate *r, bool answered_hello)
 		log_line(LOG_INFO, "central.answers", "%s", "");
 }
 
-static int
-first_line(const struct buf *b)
-{
-	size_t n = 0;
-
-	while (n < b->len && n < WHY_MAX && b->data[n] >= ' ' && b->data[n] < 127)
-		n++;
-	return (int)n;
-}
-
 /* Why central was not reached, for who asks; the first time since it answered, in the log. */
 static void
 note_why(struct edge *e, const struct http_done *done, bool hello)
 {
 	struct contact *c = &e->contact;
-	char why[sizeof(c->why)];
+	char why[sizeof(c->why)], text[HTTP_WHAT_SIZE];
 	bool first;
 
+	http_done_why(done, text);
 	if (done->status == 0)
-		(void)snprintf(why, sizeof(why), "%s", done->what);
+		(void)snprintf(why, sizeof(why), "%s", text);
 	else if (done->status == 403) /* R24: its gate says why */
-		(void)snprintf(why, sizeof(why), "it turns this edge away: %.*s",
-			       first_line(&done->body), (const char *)done->body.data);
+		(void)snprintf(why, sizeof(why), "it turns this edge away: %.80s", text);
 	else if (done->status >= 500)
 		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
 	else

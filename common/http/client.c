@@ -425,3 +425,20 @@ http_client_ask(struct http_client *h, struct http_call *call, struct http_done 
 		rc = http_client_wait(h, 1000, out, &got, e);
 	return rc;
 }
+
+void
+http_done_why(const struct http_done *done, char out[HTTP_WHAT_SIZE])
+{
+	const struct buf *b = &done->body;
+	size_t n = 0;
+
+	if (!done->status) {
+		memcpy(out, done->what, HTTP_WHAT_SIZE);
+		return;
+	}
+	while (n < b->len && n + 1 < HTTP_WHAT_SIZE && b->data[n] >= ' ' && b->data[n] < 127) {
+		out[n] = (char)b->data[n];
+		n++;
+	}
+	out[n] = '\0';
+}

@@ -67,5 +67,7 @@ void http_client_wake(struct http_client *c);
 /* One call, start to end, when nothing else is under way. */
 int http_client_ask(struct http_client *c, struct http_call *call, struct http_done *out,
 		    struct err *e);
+/* The first line of a refusal's body, or why nobody answered. */
+void http_done_why(const struct http_done *done, char out[HTTP_WHAT_SIZE]);
 
 #endif
