@@ -74,6 +74,7 @@ read_site(struct site_row *out, struct kv_slice v, struct err *e)
 	out->opened_ms = m->opened_wall_ms;
 	out->contact_ms = m->contact_wall_ms;
 	out->announced_ms = m->announced_wall_ms;
+	out->reopened_ms = m->reopened_wall_ms;
 	(void)snprintf(out->titles, sizeof(out->titles), "%s", m->titles);
 	(void)message_id(&out->token, &m->token);
 	message_free(m);
@@ -105,6 +106,7 @@ site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
 	m.opened_wall_ms = row->opened_ms;
 	m.contact_wall_ms = row->contact_ms;
 	m.announced_wall_ms = row->announced_ms;
+	m.reopened_wall_ms = row->reopened_ms;
 	m.titles = message_text(row->titles);
 	m.token = message_bytes(row->token.b, ID128_SIZE);
 	message_pack(&b, &m.base);

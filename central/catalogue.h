@@ -42,7 +42,8 @@ struct site_row {
 	bool closed;
 	struct ledger_head head;
 	uint64_t receipts;
-	int64_t opened_ms, contact_ms, announced_ms; /* wall clock, for display */
+	/* wall clock, for display; reopened: it called again after `site lost`, else 0 */
+	int64_t opened_ms, contact_ms, announced_ms, reopened_ms;
 	char titles[256];
 	struct id128 token;
 };

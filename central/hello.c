@@ -78,29 +78,60 @@ check_receipt(struct central *c, const Sync__HelloRequest *m, const struct site_
 	return record_epoch(c, "an edge holds a receipt above our count: set back", e);
 }
 
+struct others {
+	const struct site_row *row;
+	bool live;
+};
+
 static int
-find_site(struct central *c, const char *site, const struct id128 *incarnation,
-	  struct site_row *row, struct err *e)
+note_live(void *arg, const struct site_row *row, struct err *e)
 {
+	struct others *o = arg;
+
+	(void)e;
+	o->live = o->live || (!row->closed && strcmp(row->site, o->row->site) == 0);
+	return 0;
+}
+
+/* *open: this hello opens it. A closed one that no other has followed is not lost after all. */
+static int
+look_up(struct central *c, const struct id128 *incarnation, struct site_row *row, bool *open,
+	struct err *e)
+{
+	struct others o = {row, false};
 	struct store_tx *tx;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
 		return rc;
 	rc = site_get(tx, incarnation, row, e);
-	store_end_read(tx);
-	if (rc != ERR_ABSENT)
-		return rc;
-	rc = record_decision(c, SYNC__DECISION_KIND__DECISION_OPEN, site, incarnation, "hello", e);
-	if (rc)
-		return rc;
-	log_line(LOG_INFO, "site.opened", "site=%s", site);
-	rc = store_begin_read(&tx, c->store, e);
-	if (rc)
-		return rc;
-	rc = site_get(tx, incarnation, row, e);
+	*open = rc == ERR_ABSENT;
+	if (!rc && row->closed) {
+		rc = site_each(tx, note_live, &o, e);
+		*open = !o.live;
+	}
 	store_end_read(tx);
 	return rc;
+}
+
+static int
+find_site(struct central *c, const char *site, const struct id128 *incarnation,
+	  struct site_row *row, struct err *e)
+{
+	bool open, again;
+	int rc = look_up(c, incarnation, row, &open, e);
+
+	again = !rc;
+	/* The caller refuses the one that is another site's. */
+	if (!open || (again && strcmp(row->site, site) != 0))
+		return rc;
+	rc = record_decision(c, SYNC__DECISION_KIND__DECISION_OPEN, site, incarnation,
+			     again ? "hello of one that was closed" : "hello", e);
+	if (rc)
+		return rc;
+	log_line(again ? LOG_WARN : LOG_INFO, again ? "site.reopened" : "site.opened", "site=%s",
+		 site);
+	return look_up(c, incarnation, row, &open, e);
 }
 
 /* R25: past half its life by central's clock, or the bundle is not the one that the edge has. */

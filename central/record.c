@@ -257,7 +257,30 @@ close_one(void *arg, const struct site_row *row, struct err *e)
 	    (c->but && id128_same(c->but, &row->incarnation)))
 		return 0;
 	closed.closed = true;
+	closed.reopened_ms = 0;
 	return site_put(c->tx, &closed, e);
+}
+
+/* Its first hello; or it is not lost after all, and says so by calling. */
+static int
+open_one(struct store_tx *tx, const Sync__LogDecision *m, const struct id128 *incarnation,
+	 struct err *e)
+{
+	struct site_row row;
+	int rc = site_get(tx, incarnation, &row, e);
+
+	if (rc == ERR_ABSENT) {
+		memset(&row, 0, sizeof(row));
+		(void)snprintf(row.site, sizeof(row.site), "%s", m->site);
+		row.incarnation = *incarnation;
+		row.opened_ms = row.contact_ms = m->wall_ms;
+	} else if (rc || !row.closed) {
+		return rc;
+	} else {
+		row.closed = false;
+		row.reopened_ms = m->wall_ms;
+	}
+	return site_put(tx, &row, e);
 }
 
 /* Known ones are hidden now; of those that come later the catalogue is asked. */
@@ -287,7 +310,6 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 	Sync__LogDecision *m = message_read(&sync__log_decision__descriptor, p, n, e);
 	struct closing closing = {tx, NULL, NULL};
 	struct id128 incarnation;
-	struct site_row row;
 	size_t i;
 	int rc = 0;
 
@@ -300,14 +322,7 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		closing.but = &incarnation;
 		rc = site_each(tx, close_one, &closing, e);
 		if (!rc)
-			rc = site_get(tx, &incarnation, &row, e);
-		if (rc == ERR_ABSENT) {
-			memset(&row, 0, sizeof(row));
-			(void)snprintf(row.site, sizeof(row.site), "%s", m->site);
-			row.incarnation = incarnation;
-			row.opened_ms = row.contact_ms = m->wall_ms;
-			rc = site_put(tx, &row, e);
-		}
+			rc = open_one(tx, m, &incarnation, e);
 	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE ||
 		   m->kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE) {
 		rc = site_each(tx, close_one, &closing, e);

@@ -132,6 +132,7 @@ json_row(struct json *j, const struct tally_row *r, const struct member *m)
 	json_text(j, "name", m ? m->site : r->site.site);
 	json_id(j, "incarnation", &r->site.incarnation);
 	json_bool(j, "closed", r->site.closed);
+	json_time(j, "reopened", r->site.reopened_ms);
 	json_count(j, "known", r->known);
 	for (k = 0; k < TALLY_STATES; k++)
 		json_count(j, tally_name((enum tally_state)k), r->of[k]);
@@ -205,6 +206,20 @@ text_remarks(struct buf *out, const struct member *m)
 	}
 }
 
+static void
+text_reopened(struct buf *out, const struct site_row *row)
+{
+	char when[CLOCK_RFC3339_SIZE];
+
+	if (!row->reopened_ms)
+		return;
+	clock_rfc3339(row->reopened_ms, when);
+	buf_printf(out,
+		   "%s: called again at %s after it had been closed: what it still has is owed, "
+		   "not lost\n",
+		   row->site, when);
+}
+
 void
 sites_text_numbers(struct buf *out, const struct sites *s)
 {
@@ -248,6 +263,8 @@ sites_text(struct buf *out, const struct sites *s)
 			text_member(out, s, s->members[i].site, &s->members[i]);
 	for (i = 0; i < s->n_members; i++)
 		text_remarks(out, &s->members[i]);
+	for (i = 0; i < s->tally.n; i++)
+		text_reopened(out, &s->tally.rows[i].site);
 	buf_puts(out, "\n");
 	sites_text_numbers(out, s);
 }

@@ -14,6 +14,7 @@
 #include "central/loss.h"
 #include "central/record.h"
 #include "central/returns.h"
+#include "central/sites.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -260,10 +261,97 @@ adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
 	pair_fini(&p);
 }
 
+static bool
+sites_say(struct pair *p, const char *what)
+{
+	struct buf out = BUF_INIT;
+	struct store_tx *tx;
+	struct sites s;
+	bool says;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(sites_make(&s, tx, NULL), 0);
+	store_end_read(tx);
+	sites_text(&out, &s);
+	buf_put_u8(&out, 0);
+	says = strstr((const char *)out.data, what) != NULL;
+	sites_free(&s);
+	buf_fini(&out);
+	return says;
+}
+
+static void
+hello__R18_a_lost_site_that_calls_again_is_not_lost(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 2, true);
+	send(&p, 2, 2, false);
+	site_lost(&p, "north");
+	expect(&p, "north", 2, 0, 2, 0);
+	p.cut_method = "PATCH";
+	clock_manual_advance(&p.clock, 16000);
+	pair_turn(&p);
+	pair_turn(&p);
+	p.cut_method = NULL;
+	expect(&p, "north", 2, 2, 0, 0); /* it has them still */
+	assert_true(sites_say(&p, "north: called again at "));
+	pair_close_central(&p); /* R16: the log tells it as well */
+	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
+		fail_msg("%s", e.what);
+	central_close(&p.central);
+	p.central_open = false;
+	pair_open_central(&p);
+	expect(&p, "north", 2, 2, 0, 0);
+	assert_true(sites_say(&p, "north: called again at "));
+	assert_true(pair_settle(&p, TURNS));
+	expect(&p, "north", 4, 0, 0, 0);
+	pair_fini(&p);
+}
+
+static void
+hello__R18_what_a_successor_closed_stays_closed(void **state)
+{
+	static const char older[] = "mv %s/edge %s/older", back[] = "mv %s/older %s/edge";
+	char command[256];
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 1, false);
+	pair_close_edge(&p);
+	(void)snprintf(command, sizeof(command), older, p.dir, p.dir);
+	assert_int_equal(system(command), 0);
+	pair_open_edge(&p); /* a new disk */
+	send(&p, 1, 1, true);
+	expect(&p, "north", 1, 0, 1, 0);
+	pair_burn_edge(&p);
+	(void)snprintf(command, sizeof(command), back, p.dir, p.dir);
+	assert_int_equal(system(command), 0);
+	pair_open_edge(&p);
+	p.cut_method = "PATCH";
+	pair_turn(&p);
+	pair_turn(&p);
+	expect(&p, "north", 1, 0, 1, 0);
+	assert_false(sites_say(&p, "called again"));
+	site_lost(&p, "north"); /* the successor burnt: the older disk is what there is */
+	clock_manual_advance(&p.clock, 16000);
+	for (i = 0; i < 8; i++)
+		pair_turn(&p);
+	expect(&p, "north", 1, 1, 0, 0);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hello__R18_a_lost_site_that_calls_again_is_not_lost),
+		cmocka_unit_test(hello__R18_what_a_successor_closed_stays_closed),
 		cmocka_unit_test(loss__R18_counts_distinct_images_over_all_sites_and_incarnations),
 		cmocka_unit_test(
 			loss__R6_R18_one_line_per_study_for_people_and_one_per_image_on_demand),
