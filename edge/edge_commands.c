@@ -281,15 +281,15 @@ rebuild(struct asked *a)
 		return command_failed(a, &err);
 	buf_printf(&out,
 		   "%llu images found again, all owed until central confirms them; %llu torn, "
-		   "%llu known without bytes%s%s\n",
+		   "%llu pages that the disk did not give, %llu known without bytes%s%s\n",
 		   (unsigned long long)result.objects, (unsigned long long)result.torn,
-		   (unsigned long long)result.known,
+		   (unsigned long long)result.unread, (unsigned long long)result.known,
 		   result.kept ? "; the old file stays as store.old" : "",
 		   /* R20: nobody shall take a part for the whole */
 		   result.listed ? ""
 				 : "; the list of what had been evicted could not be read: "
 				   "`refill` brings it back");
-	return command_give(a, &out, result.torn ? COMMAND_PERSON : COMMAND_OK);
+	return command_give(a, &out, result.kept ? COMMAND_PERSON : COMMAND_OK);
 }
 
 /* Certificates on the way to central are read again by themselves; main's thread does the rest. */

@@ -105,24 +105,24 @@ static int
 fill(struct edge *e, struct rebuild_result *out, struct err *err)
 {
 	struct rebuilding r = {.e = e};
-	struct salvage_to to = {begin, bytes, end, missed, &r};
+	struct salvage_to to = {begin, bytes, end, missed, NULL, &r};
 	struct salvage_result found;
-	char data[PATH_MAX], journal[PATH_MAX], store[PATH_MAX];
+	char data[PATH_MAX], store[PATH_MAX];
 	int rc;
 
 	path_of(e, "store", store);
 	path_of(e, "store/data.mdb", data);
-	path_of(e, "store/journal", journal);
 	if (file_missing(data))
 		return 0;
 	rc = old_store_read(&r.old, e, store, err);
 	if (!rc)
-		rc = salvage_file(data, journal, &to, &found, err);
+		rc = salvage_folder(store, &to, &found, err);
 	if (r.sink)
 		take_in_kept_drop(r.sink);
 	if (!rc) {
 		out->objects = found.objects - r.again;
 		out->torn = found.torn;
+		out->unread = found.unread;
 		rc = old_store_bequeath(e, store, &out->known, &out->listed, err);
 	}
 	old_store_fini(&r.old);
@@ -164,11 +164,11 @@ rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
 		rc = swap(e, err);
 	if (rc)
 		return rc;
-	out->kept = out->torn > 0;
+	out->kept = out->torn > 0 || out->unread > 0;
 	if (!out->kept)
 		rc = empty_folder(e, "store.old", err);
-	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu known=%llu",
+	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu unread=%llu known=%llu",
 		 (unsigned long long)out->objects, (unsigned long long)out->torn,
-		 (unsigned long long)out->known);
+		 (unsigned long long)out->unread, (unsigned long long)out->known);
 	return rc ? rc : edge_open_store(e, err);
 }

@@ -35,6 +35,7 @@ struct status {
 	struct joined joined; /* of HOME_JOINED */
 	struct pki_certificate certificate;
 	uint64_t hold, evictable, losses;
+	bool journal_damaged;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
 	struct err tls;	   /* why our certificate cannot be used, or nothing */
 	unsigned long refusals;
@@ -102,6 +103,7 @@ collect(struct edge *e, struct status *s, struct err *err)
 		rc = find_oldest(tx, s, err);
 	store_end_read(tx);
 	store_space(e->store, &s->space);
+	s->journal_damaged = store_journal_damaged(e->store);
 	edge_contact(e, &s->contact);
 	collect_identity(e, s);
 	s->serving = e->keep != NULL;
@@ -130,11 +132,11 @@ needs_a_person(const struct status *s)
 {
 	int64_t skew = s->contact.skew_ms;
 
-	return s->tls.code || full(s) || s->counts.conflicts || s->owed.parked ||
-	       s->contact.stepped_back || s->contact.closed || s->contact.two_centrals ||
-	       s->keep.young || s->kind == HOME_STRANGER || s->contact.turned_away ||
-	       keep_level(&s->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
-	       skew < -SKEW_PERSON_MS; /* R28 */
+	return s->tls.code || s->journal_damaged || full(s) || s->counts.conflicts ||
+	       s->owed.parked || s->contact.stepped_back || s->contact.closed ||
+	       s->contact.two_centrals || s->keep.young || s->kind == HOME_STRANGER ||
+	       s->contact.turned_away || keep_level(&s->keep) == KEEP_ALARM ||
+	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
 }
 
 static uint64_t
@@ -256,6 +258,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "revisions", s.counts.revisions);
 	json_count(&j, "conflicts", s.counts.conflicts);
 	json_count(&j, "refusals", s.refusals);
+	json_bool(&j, "journal_damaged", s.journal_damaged);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
 	return 0;
@@ -370,6 +373,9 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	text_central(out, &s);
 	text_cache(out, &s);
 	text_owed(out, e, &s);
+	if (s.journal_damaged)
+		buf_puts(out, "THE JOURNAL WAS DAMAGED: the last images before a stop may be in "
+			      "store/journal.damaged alone; `rebuild` looks for them\n");
 	if (s.refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   s.refusals);

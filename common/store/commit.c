@@ -47,6 +47,9 @@ enum {
 	CLEAN_STEPS = 1000	  /* of one turn by hand             */
 };
 
+/* More than a journal can have named. */
+#define IDS_SKIPPED (UINT64_C(1) << 32)
+
 static const char key_generation[] = "journal";
 
 struct request {
@@ -160,19 +163,53 @@ next_generation(struct kv_txn *txn, uint64_t *out, struct err *e)
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+static int
+skip_ids(struct kv_txn *txn, struct err *e)
+{
+	unsigned char next[8];
+	struct kv_slice v;
+	int rc = kv_get(txn, T_META, kv_slice("next", 4), &v, e);
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	buf_set_u64(next, (!rc && v.n == 8 ? buf_get_u64(v.p) : 0) + IDS_SKIPPED);
+	return kv_put(txn, T_META, kv_slice("next", 4), kv_slice(next, sizeof(next)), e);
+}
+
+/*
+ * What lies behind the hole is not applied: the ledger's hashes would have a gap that no central
+ * accepts (R5), counters and studies would count what is not there. None of it was announced, for
+ * readers see what is committed; so the ledger goes on from before the hole, and the file stays,
+ * for `rebuild` to find whole objects in by their chunks (R13). Objects to come have other ids.
+ */
+static int
+set_journal_aside(struct store *s, struct kv_txn *txn, const struct journal_found *found,
+		  struct err *e)
+{
+	int rc = journal_set_aside(s->c.dir, e);
+
+	if (rc)
+		return rc;
+	log_line(LOG_ERROR, "store.journal_damaged", "applied=%u left=%u kept=journal.damaged",
+		 found->records, found->behind);
+	return skip_ids(txn, e);
+}
+
 /* What was answered and lies in the journal alone goes into the environment. */
 int
 committer_recover(struct store *s, struct err *e)
 {
+	struct journal_found found = {0, 0};
 	struct applying a = {s, NULL};
-	unsigned records = 0;
 	int rc = kv_begin(&a.txn, s->kv, KV_WRITE, e);
 
 	if (rc)
 		return rc;
 	rc = next_generation(a.txn, &s->generation, e);
 	if (!rc && s->journal)
-		rc = journal_replay(s->journal, s->generation, UINT_MAX, apply, &a, &records, e);
+		rc = journal_replay(s->journal, s->generation, UINT_MAX, apply, &a, &found, e);
+	if (!rc && found.behind)
+		rc = set_journal_aside(s, a.txn, &found, e);
 	/* Even if there was none: a generation is never used by two openings. */
 	if (!rc)
 		rc = put_generation(a.txn, s->generation, e);
@@ -180,27 +217,18 @@ committer_recover(struct store *s, struct err *e)
 		kv_abort(a.txn);
 		return rc;
 	}
-	if (records)
-		log_line(LOG_INFO, "store.journal", "records=%u", records);
+	if (found.records)
+		log_line(LOG_INFO, "store.journal", "records=%u", found.records);
 	s->generation++;
 	return kv_commit(a.txn, e);
-}
-
-static int
-pass(void *arg, const struct journal_change *c, struct err *e)
-{
-	(void)arg;
-	(void)c;
-	(void)e;
-	return 0;
 }
 
 int
 committer_look(struct store *s, struct err *e)
 {
 	struct kv_txn *txn;
+	struct journal_found found = {0, 0};
 	uint64_t generation;
-	unsigned records = 0;
 	int rc = kv_begin(&txn, s->kv, KV_READ, e);
 
 	if (rc)
@@ -211,8 +239,8 @@ committer_look(struct store *s, struct err *e)
 		return rc;
 	/* What cannot be read may hold something: whoever opens to write says why it cannot. */
 	atomic_store(&s->unsettled,
-		     journal_replay(s->journal, generation, 1, pass, NULL, &records, NULL) ||
-			     records > 0);
+		     journal_replay(s->journal, generation, 1, NULL, NULL, &found, NULL) ||
+			     found.records > 0 || found.behind > 0);
 	return 0;
 }
 
@@ -227,8 +255,8 @@ drop_txn(struct committer *c)
 static int
 open_txn(struct committer *c, struct err *e)
 {
+	struct journal_found found = {0, 0};
 	struct applying a = {c->s, NULL};
-	unsigned records = 0;
 	int rc;
 
 	if (c->txn)
@@ -237,9 +265,8 @@ open_txn(struct committer *c, struct err *e)
 	if (rc)
 		return rc;
 	if (c->records)
-		rc = journal_replay(c->s->journal, c->generation, c->records, apply, &a, &records,
-				    e);
-	if (!rc && records != c->records)
+		rc = journal_replay(c->s->journal, c->generation, c->records, apply, &a, &found, e);
+	if (!rc && found.records != c->records)
 		rc = err_set(e, ERR_CORRUPT, 0, "the journal lacks what was answered");
 	if (rc) {
 		kv_abort(a.txn);

@@ -31,7 +31,7 @@ enum {
 	CHANGE_HEAD = 8
 };
 
-static const char name[] = "journal";
+static const char name[] = "journal", aside[] = "journal.damaged";
 
 struct journal {
 	int fd;
@@ -80,9 +80,9 @@ open_file(struct journal **out, const char *path, bool writable, struct err *e)
 }
 
 static void
-path_of(const char *dir, char out[PATH_MAX])
+path_of(const char *dir, const char *file, char out[PATH_MAX])
 {
-	(void)snprintf(out, PATH_MAX, "%s/%s", dir, name);
+	(void)snprintf(out, PATH_MAX, "%s/%s", dir, file);
 }
 
 int
@@ -90,7 +90,7 @@ journal_open(struct journal **out, const char *dir, struct err *e)
 {
 	char path[PATH_MAX];
 
-	path_of(dir, path);
+	path_of(dir, name, path);
 	*out = NULL;
 	return file_missing(path) ? 0 : open_file(out, path, false, e);
 }
@@ -100,10 +100,12 @@ journal_resize(struct journal **j, const char *dir, uint64_t bytes, struct err *
 {
 	bool fits = *j && (*j)->size == in_pages(bytes);
 	char path[PATH_MAX];
-	int rc = 0;
+	unsigned names = 1;
+	int rc = *j ? file_links((*j)->fd, &names, e) : 0;
 
-	path_of(dir, path);
-	if (*j && !fits) /* before the new one is made: it may need the room */
+	fits = fits && names == 1;
+	path_of(dir, name, path);
+	if (!rc && *j && !fits) /* before the new one is made: it may need the room */
 		rc = file_remove(path, e);
 	journal_close(*j);
 	*j = NULL;
@@ -124,12 +126,36 @@ journal_close(struct journal *j)
 	free(j);
 }
 
+int
+journal_set_aside(const char *dir, struct err *e)
+{
+	char path[PATH_MAX], to[PATH_MAX];
+	int rc;
+
+	path_of(dir, name, path);
+	path_of(dir, aside, to);
+	if (file_same(path, to)) /* by a start that ended before it was applied */
+		return file_sync_dir(dir, e);
+	rc = file_link(path, to, e);
+	return rc ? rc : file_sync_dir(dir, e);
+}
+
+bool
+journal_is_aside(const char *dir)
+{
+	char path[PATH_MAX];
+
+	path_of(dir, aside, path);
+	return file_exists(path);
+}
+
 /* --- reading --- */
 
 struct reading {
 	struct journal *j;
 	uint64_t generation, salt, at;
-	unsigned number;
+	unsigned number; /* of the next record; then of the last that was whole */
+	bool salted;	 /* a record was whole                                  */
 	struct buf record;
 };
 
@@ -146,10 +172,12 @@ checksum(unsigned char *record, size_t n)
 	return sum;
 }
 
-/* ERR_ABSENT: no whole record of this generation begins here. */
+/* ERR_ABSENT: no whole record of this generation begins here; of this number or, if later, of a
+ * higher one. */
 static int
-read_record(struct reading *r, struct err *e)
+read_record(struct reading *r, bool later, struct err *e)
 {
+	uint32_t number;
 	unsigned char head[HEAD], *p;
 	uint64_t length;
 	size_t got = 0;
@@ -157,12 +185,14 @@ read_record(struct reading *r, struct err *e)
 
 	if (rc)
 		return rc;
+	number = buf_get_u32(head + 24);
 	length = buf_get_u32(head + 28);
 	if (got != sizeof(head) || buf_get_u32(head) != MAGIC || buf_get_u32(head + 4) != FORMAT ||
-	    buf_get_u64(head + 8) != r->generation || buf_get_u32(head + 24) != r->number ||
+	    buf_get_u64(head + 8) != r->generation ||
+	    (later ? number <= r->number : number != r->number) ||
 	    length > r->j->size - r->at - HEAD)
 		return ERR_ABSENT;
-	if (r->number > 0 && buf_get_u64(head + 16) != r->salt)
+	if (r->salted && buf_get_u64(head + 16) != r->salt)
 		return ERR_ABSENT;
 	buf_clear(&r->record);
 	p = buf_reserve(&r->record, HEAD + length);
@@ -175,6 +205,7 @@ read_record(struct reading *r, struct err *e)
 		return ERR_ABSENT;
 	r->record.len = got;
 	r->salt = buf_get_u64(head + 16);
+	r->salted = true;
 	return 0;
 }
 
@@ -205,36 +236,65 @@ next_change(const unsigned char **p, size_t *left, struct journal_change *c, str
 	return 0;
 }
 
+static int
+replay_record(struct reading *r,
+	      int (*fn)(void *arg, const struct journal_change *c, struct err *e), void *arg,
+	      struct err *e)
+{
+	int rc = read_record(r, false, e);
+	const unsigned char *p = rc ? NULL : r->record.data + HEAD;
+	size_t left = rc ? 0 : r->record.len - HEAD;
+
+	while (!rc && left > 0) {
+		struct journal_change c;
+
+		rc = next_change(&p, &left, &c, e);
+		if (!rc && fn)
+			rc = fn(arg, &c, e);
+	}
+	return rc;
+}
+
+/* A record is written when the one before it is durable: whole ones behind one that is not say
+ * that it was damaged, and not cut short. Each begins a page. */
+static int
+look_behind(struct reading *r, unsigned *behind, struct err *e)
+{
+	int rc = 0;
+
+	for (r->at += PAGE; !rc && r->at + HEAD <= r->j->size;) {
+		rc = read_record(r, true, e);
+		if (!rc) {
+			r->number = buf_get_u32(r->record.data + 24);
+			++*behind;
+		}
+		r->at += rc ? PAGE : in_pages(r->record.len);
+		rc = rc == ERR_ABSENT ? 0 : rc;
+	}
+	return rc;
+}
+
 int
 journal_replay(struct journal *j, uint64_t generation, unsigned most,
 	       int (*fn)(void *arg, const struct journal_change *c, struct err *e), void *arg,
-	       unsigned *records, struct err *e)
+	       struct journal_found *found, struct err *e)
 {
 	struct reading r = {.j = j, .generation = generation};
 	int rc = 0;
 
+	memset(found, 0, sizeof(*found));
 	while (!rc && r.number < most && r.at + HEAD <= j->size) {
-		const unsigned char *p;
-		size_t left;
-
-		rc = read_record(&r, e);
-		p = rc ? NULL : r.record.data + HEAD;
-		left = rc ? 0 : r.record.len - HEAD;
-		while (!rc && left > 0) {
-			struct journal_change c;
-
-			rc = next_change(&p, &left, &c, e);
-			if (!rc)
-				rc = fn(arg, &c, e);
-		}
+		rc = replay_record(&r, fn, arg, e);
 		if (!rc) {
 			r.at += in_pages(r.record.len);
 			r.number++;
 		}
 	}
+	found->records = r.number;
+	if (rc == ERR_ABSENT)
+		rc = look_behind(&r, &found->behind, e);
 	buf_fini(&r.record);
-	*records = r.number;
-	return rc == ERR_ABSENT ? 0 : rc;
+	return rc;
 }
 
 /* --- writing --- */

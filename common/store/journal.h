@@ -32,16 +32,25 @@ struct journal_change {
 
 /* Opens what is there, to be read; *out is NULL if nothing is. */
 int journal_open(struct journal **out, const char *dir, struct err *e);
-/* When the environment holds all that *j does: from now on a file of so many bytes, made anew
+/* When the environment holds all that *j gives: from now on a file of so many bytes, made anew
  * unless it is of that size. 0: none, *j is NULL. If it fails there is none either. */
 int journal_resize(struct journal **j, const char *dir, uint64_t bytes, struct err *e);
 void journal_close(struct journal *j); /* NULL is fine */
 
-/* The changes of the whole records of a generation, oldest first, of `most` records at most;
- * *records of them. */
+struct journal_found {
+	unsigned records; /* given                                                     */
+	unsigned behind;  /* whole ones behind one that is not: it was acknowledged too */
+};
+/* The changes of the whole records of a generation, oldest first, of `most` records at most, up
+ * to the first that is not whole. If it was the last, nobody was answered. fn NULL: they
+ * are counted. */
 int journal_replay(struct journal *j, uint64_t generation, unsigned most,
 		   int (*fn)(void *arg, const struct journal_change *c, struct err *e), void *arg,
-		   unsigned *records, struct err *e);
+		   struct journal_found *found, struct err *e);
+/* The file gets a second name, which is durable on 0, and is not written again: journal_resize
+ * takes another. ERR_CONFLICT: an earlier one has the name. */
+int journal_set_aside(const char *dir, struct err *e);
+bool journal_is_aside(const char *dir);
 
 /* From now on records are of this generation, which nobody has used before. */
 void journal_begin(struct journal *j, uint64_t generation);

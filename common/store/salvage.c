@@ -1,5 +1,7 @@
 #include "common/store/salvage.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +24,21 @@ enum {
 struct found {
 	uint64_t id, offset; /* of the value in the file */
 	uint32_t number, room;
-	bool last, journal; /* which file */
+	bool last;
+	unsigned char file; /* which */
 };
 
+/* The journals hold values at even offsets, among keys and other values. */
+static const char *const files[] = {"data.mdb", "journal", "journal.damaged"};
+enum { FILES = sizeof(files) / sizeof(files[0]) };
+
 struct salvage {
-	int fd, data, journal; /* fd: the one that is searched now */
+	const struct salvage_to *to;
+	int fd[FILES];
+	unsigned char file; /* that is searched now */
 	uint64_t size;
+	uint64_t seen; /* of it, up to here: a page that cannot be read counts once */
+	uint64_t unread;
 	struct found *found;
 	size_t n, capacity;
 	unsigned char *value; /* one, and a UID more */
@@ -48,9 +59,37 @@ remember(struct salvage *s, const struct chunk_view *c, uint64_t offset, uint32_
 		s->found = f;
 		s->capacity = more;
 	}
-	s->found[s->n++] =
-		(struct found){c->id, offset, c->number, room, c->last, s->fd == s->journal};
+	s->found[s->n++] = (struct found){c->id, offset, c->number, room, c->last, s->file};
 	return 0;
+}
+
+static int
+read_file(struct salvage *s, unsigned file, void *p, size_t n, uint64_t offset, size_t *got,
+	  struct err *e)
+{
+	return s->to->read ? s->to->read(s->fd[file], p, n, offset, got, e)
+			   : file_read_at(s->fd[file], p, n, offset, got, e);
+}
+
+/* A sector that the disk does not give costs what lies in it, not the rest: zeros stand there. */
+static void
+read_window(struct salvage *s, unsigned char *window, uint64_t start, size_t *got)
+{
+	size_t at, n;
+
+	if (!read_file(s, s->file, window, WINDOW, start, got, NULL))
+		return;
+	*got = (size_t)(s->size - start < WINDOW ? s->size - start : WINDOW);
+	memset(window, 0, *got);
+	for (at = 0; at < *got; at += PAGE) {
+		size_t most = *got - at < PAGE ? *got - at : PAGE;
+
+		if (!read_file(s, s->file, window + at, most, start + at, &n, NULL))
+			continue;
+		memset(window + at, 0, most);
+		s->unread += start + at >= s->seen;
+	}
+	s->seen = start + *got;
 }
 
 /* A value that may begin at offset; *used: its bytes, 0 if there is none that is whole. */
@@ -60,7 +99,6 @@ try_value(struct salvage *s, uint64_t offset, const unsigned char *head, size_t 
 {
 	struct chunk_view c;
 	size_t room = chunk_room(head), got = 0;
-	int rc;
 
 	*used = 0;
 	if (room == 0 || room > LARGEST || offset + room > s->size)
@@ -68,9 +106,9 @@ try_value(struct salvage *s, uint64_t offset, const unsigned char *head, size_t 
 	room += UID_SIZE; /* what is more than the value is not looked at */
 	if (room > s->size - offset)
 		room = (size_t)(s->size - offset);
-	rc = file_read_at(s->fd, s->value, room, offset, &got, e);
-	if (rc || got != room || !chunk_parse(s->value, room, &c))
-		return rc;
+	if (read_file(s, s->file, s->value, room, offset, &got, NULL) || got != room ||
+	    !chunk_parse(s->value, room, &c))
+		return 0;
 	*used = chunk_room(head) + strlen(c.uid);
 	return remember(s, &c, offset, (uint32_t)room, e);
 }
@@ -118,8 +156,8 @@ find_all(struct salvage *s, struct err *e)
 	while (!rc && at + PAGE <= s->size) {
 		if (at < start || at + PAGE > start + got) {
 			start = at;
-			rc = file_read_at(s->fd, window, WINDOW, start, &got, e);
-			if (rc || got < PAGE)
+			read_window(s, window, start, &got);
+			if (got < PAGE)
 				break;
 		}
 		rc = try_page(s, at, window + (at - start), &at, e);
@@ -128,7 +166,6 @@ find_all(struct salvage *s, struct err *e)
 	return rc;
 }
 
-/* In the journal values lie at even offsets, among keys and other values. */
 static int
 find_in_journal(struct salvage *s, struct err *e)
 {
@@ -139,7 +176,7 @@ find_in_journal(struct salvage *s, struct err *e)
 
 	/* The next window begins before this one's end: a head may lie across it. */
 	for (start = 0; !rc && got == WINDOW; start += WINDOW - PAGE) {
-		rc = file_read_at(s->fd, window, WINDOW, start, &got, e);
+		read_window(s, window, start, &got);
 		for (at = 0; !rc && at + CHUNK_HEAD <= got; at += 2)
 			if (chunk_room(window + at) > 0)
 				rc = try_value(s, start + at, window + at, &used, e);
@@ -157,8 +194,8 @@ by_object(const void *a, const void *b)
 		return x->id < y->id ? -1 : 1;
 	if (x->number != y->number)
 		return x->number < y->number ? -1 : 1;
-	if (x->journal != y->journal)
-		return x->journal ? 1 : -1;
+	if (x->file != y->file)
+		return x->file - y->file;
 	return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
@@ -179,8 +216,7 @@ static int
 load(struct salvage *s, const struct found *f, struct chunk_view *c, struct err *e)
 {
 	size_t got = 0;
-	int rc = file_read_at(f->journal ? s->journal : s->data, s->value, f->room, f->offset, &got,
-			      e);
+	int rc = read_file(s, f->file, s->value, f->room, f->offset, &got, e);
 
 	if (!rc && (got != f->room || !chunk_parse(s->value, got, c)))
 		rc = err_set(e, ERR_CORRUPT, 0, "a chunk changed while it was read");
@@ -248,13 +284,25 @@ give(struct salvage *s, const struct found *f, size_t n, const struct salvage_to
 	return rc;
 }
 
+/* A journal may be missing. */
 static int
-search(struct salvage *s, int fd, int (*find)(struct salvage *s, struct err *e), struct err *e)
+search(struct salvage *s, const char *dir, unsigned char file, struct err *e)
 {
-	int rc = file_size(fd, &s->size, e);
+	char path[PATH_MAX];
+	int rc;
 
-	s->fd = fd;
-	return rc ? rc : find(s, e);
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, files[file]);
+	if (file > 0 && file_missing(path))
+		return 0;
+	s->fd[file] = file_open(path, false, e);
+	if (s->fd[file] < 0)
+		return s->fd[file];
+	s->file = file;
+	s->seen = 0;
+	rc = file_size(s->fd[file], &s->size, e);
+	if (rc)
+		return rc;
+	return file > 0 ? find_in_journal(s, e) : find_all(s, e);
 }
 
 static int
@@ -277,33 +325,26 @@ give_all(struct salvage *s, const struct salvage_to *to, struct salvage_result *
 }
 
 int
-salvage_file(const char *path, const char *journal, const struct salvage_to *to,
-	     struct salvage_result *out, struct err *e)
+salvage_folder(const char *dir, const struct salvage_to *to, struct salvage_result *out,
+	       struct err *e)
 {
-	struct salvage s = {.journal = -1};
+	struct salvage s = {.to = to, .fd = {-1, -1, -1}};
+	unsigned char file;
 	int rc = 0;
 
 	memset(out, 0, sizeof(*out));
-	s.data = file_open(path, false, e);
-	if (s.data < 0)
-		return s.data;
-	if (journal && !file_missing(journal)) {
-		s.journal = file_open(journal, false, e);
-		rc = s.journal < 0 ? s.journal : 0;
-	}
 	s.value = malloc(LARGEST + UID_SIZE);
-	if (!rc && !s.value)
-		rc = err_set(e, ERR_LOCAL, 0, "no memory");
-	if (!rc)
-		rc = search(&s, s.data, find_all, e);
-	if (!rc && s.journal >= 0)
-		rc = search(&s, s.journal, find_in_journal, e);
+	if (!s.value)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a salvage");
+	for (file = 0; !rc && file < FILES; file++)
+		rc = search(&s, dir, file, e);
 	if (!rc)
 		rc = give_all(&s, to, out, e);
+	out->unread = s.unread;
 	free(s.found);
 	free(s.value);
-	file_close(s.data);
-	if (s.journal >= 0)
-		file_close(s.journal);
+	for (file = 0; file < FILES; file++)
+		if (s.fd[file] >= 0)
+			file_close(s.fd[file]);
 	return rc;
 }

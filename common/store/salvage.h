@@ -11,6 +11,7 @@
 #define SALAMANDER_COMMON_STORE_SALVAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/digest.h"
@@ -31,17 +32,21 @@ struct salvage_to {
 	int (*end)(void *arg, struct err *e);
 	/* Chunks under this id make no whole: has an object gone with them? NULL: yes. */
 	bool (*missed)(void *arg, uint64_t id);
+	/* How files are read; NULL: file_read_at. */
+	int (*read)(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e);
 	void *arg;
 };
 
 struct salvage_result {
 	uint64_t chunks;  /* whose checksum is right         */
 	uint64_t objects; /* given                           */
+	uint64_t unread;  /* pages that the disk does not give: passed over */
 	uint64_t torn;	  /* ids with chunks that make no whole, and are missed */
 };
 
-/* path: the environment's data.mdb; journal: the file in front of it, NULL or missing: none. */
-int salvage_file(const char *path, const char *journal, const struct salvage_to *to,
-		 struct salvage_result *out, struct err *e);
+/* dir: the environment's folder. Its data.mdb, the journal in front of it, and one that was set
+ * aside. ERR_ABSENT without the first. */
+int salvage_folder(const char *dir, const struct salvage_to *to, struct salvage_result *out,
+		   struct err *e);
 
 #endif

@@ -179,6 +179,12 @@ open_journal(struct store *s, struct err *e)
 	return rc;
 }
 
+bool
+store_journal_damaged(const struct store *s)
+{
+	return journal_is_aside(s->c.dir);
+}
+
 int
 store_open(struct store **out, const struct store_config *c, struct err *e)
 {

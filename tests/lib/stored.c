@@ -64,6 +64,8 @@ stored_fini(struct stored *t)
 	(void)file_remove(path, NULL);
 	(void)snprintf(path, sizeof(path), "%s/journal", t->dir);
 	(void)file_remove(path, NULL);
+	(void)snprintf(path, sizeof(path), "%s/journal.damaged", t->dir);
+	(void)file_remove(path, NULL);
 	(void)snprintf(path, sizeof(path), "%s/lock.mdb", t->dir);
 	(void)file_remove(path, NULL);
 	(void)remove(t->dir);

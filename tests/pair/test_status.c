@@ -2,13 +2,19 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "common/base/buf.h"
+#include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/os/file.h"
+#include "edge/edge.h"
+#include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/status.h"
 #include "tests/lib/pair.h"
@@ -110,10 +116,37 @@ status__what_is_acknowledged_outlives_a_restart_in_the_dark(void **state)
 	assert_status("; 0 ledger entries not acknowledged", true, false);
 }
 
+static void
+status__R13_a_damaged_journal_needs_a_person_until_a_rebuild(void **state)
+{
+	struct rebuild_result result;
+	struct err e = ERR_INIT;
+	struct edge edge;
+	char store[PATH_MAX];
+
+	(void)state;
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	(void)snprintf(store, sizeof(store), "%s/store", p.edge.dir);
+	assert_int_equal(file_replace(store, "journal.damaged", "", 0, NULL), 0);
+	assert_status("THE JOURNAL WAS DAMAGED", true, true);
+	pair_close_edge(&p);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	assert_int_equal(rebuild_store(&edge, &result, &e), 0);
+	assert_int_equal(result.objects, 1);
+	assert_false(result.kept);
+	edge_close(&edge);
+	pair_open_edge(&p);
+	assert_status("THE JOURNAL WAS DAMAGED", false, false);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			status__R13_a_damaged_journal_needs_a_person_until_a_rebuild, make_pair,
+			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R28_clocks_that_differ_are_shown_and_by_a_day_need_a_person,
 			make_pair, drop_pair),

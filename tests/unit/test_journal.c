@@ -73,7 +73,7 @@ append(struct journal *j, const char *key, const char *value, struct err *e)
 }
 
 static struct seen
-replay(uint64_t generation, unsigned most, unsigned *records)
+replay(uint64_t generation, unsigned most, struct journal_found *found)
 {
 	struct err e = ERR_INIT;
 	struct journal *j;
@@ -82,7 +82,7 @@ replay(uint64_t generation, unsigned most, unsigned *records)
 	memset(&s, 0, sizeof(s));
 	assert_int_equal(journal_open(&j, folder, &e), 0);
 	assert_non_null(j);
-	assert_int_equal(journal_replay(j, generation, most, see, &s, records, &e), 0);
+	assert_int_equal(journal_replay(j, generation, most, see, &s, found, &e), 0);
 	journal_close(j);
 	return s;
 }
@@ -92,7 +92,7 @@ journal_append__what_was_acknowledged_is_replayed_in_order(void **state)
 {
 	struct err e = ERR_INIT;
 	struct journal *j;
-	unsigned records;
+	struct journal_found found;
 
 	(void)state;
 	assert_int_equal(journal_open(&j, folder, &e), 0);
@@ -102,12 +102,12 @@ journal_append__what_was_acknowledged_is_replayed_in_order(void **state)
 	assert_int_equal(append(j, "a", "odd", &e), 0);
 	assert_int_equal(append(j, "bc", "", &e), 0);
 	journal_close(j);
-	assert_string_equal(replay(7, 10, &records).text,
+	assert_string_equal(replay(7, 10, &found).text,
 			    "version:a=odd;spooled:a!;version:bc=;spooled:bc!;");
-	assert_int_equal(records, 2);
-	assert_string_equal(replay(7, 1, &records).text, "version:a=odd;spooled:a!;");
-	assert_int_equal(replay(8, 10, &records).changes, 0);
-	assert_int_equal(replay(6, 10, &records).changes, 0);
+	assert_int_equal(found.records, 2);
+	assert_string_equal(replay(7, 1, &found).text, "version:a=odd;spooled:a!;");
+	assert_int_equal(replay(8, 10, &found).changes, 0);
+	assert_int_equal(replay(6, 10, &found).changes, 0);
 }
 
 static void
@@ -115,7 +115,7 @@ journal_replay__what_an_older_generation_left_is_not_taken_for_it(void **state)
 {
 	struct err e = ERR_INIT;
 	struct journal *j;
-	unsigned records;
+	struct journal_found found;
 
 	(void)state;
 	j = begin();
@@ -125,48 +125,116 @@ journal_replay__what_an_older_generation_left_is_not_taken_for_it(void **state)
 	journal_begin(j, 2);
 	assert_int_equal(append(j, "c", "2", &e), 0);
 	journal_close(j);
-	assert_string_equal(replay(2, 10, &records).text, "version:c=2;spooled:c!;");
-	assert_int_equal(records, 1);
-	assert_int_equal(replay(1, 10, &records).changes, 0);
+	assert_string_equal(replay(2, 10, &found).text, "version:c=2;spooled:c!;");
+	assert_int_equal(found.records, 1);
+	assert_int_equal(replay(1, 10, &found).changes, 0);
 	/* The same number, but of another opening: bytes of an object could say as much. */
 	j = begin();
 	journal_begin(j, 1);
 	assert_int_equal(append(j, "d", "1", &e), 0);
 	journal_close(j);
-	assert_string_equal(replay(1, 10, &records).text, "version:d=1;spooled:d!;");
+	assert_string_equal(replay(1, 10, &found).text, "version:d=1;spooled:d!;");
 }
 
+static void
+damage(uint64_t at)
+{
+	struct err e = ERR_INIT;
+	unsigned char byte;
+	char path[100];
+	size_t got;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/journal", folder);
+	fd = file_open(path, true, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(file_read_at(fd, &byte, 1, at, &got, &e), 0);
+	byte ^= 0x40;
+	assert_int_equal(file_write_at(fd, &byte, 1, at, &e), 0);
+	file_close(fd);
+}
+
+/* Whatever part of it is hit, a record that others follow was acknowledged. */
 static void
 journal_replay__ends_at_the_first_record_that_is_not_whole(void **state)
 {
 	static const unsigned at[] = {0, 5, 9, 17, 25, 29, 33, 41, 60};
+	struct journal_found found;
 	struct err e = ERR_INIT;
 	struct journal *j;
-	char path[100];
-	unsigned records, i;
+	unsigned i, bad;
 
 	(void)state;
-	(void)snprintf(path, sizeof(path), "%s/journal", folder);
-	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
-		unsigned char byte;
-		size_t got;
-		int fd;
-
+	for (i = 0; i < 3 * sizeof(at) / sizeof(at[0]); i++) {
+		bad = i % 3;
 		j = begin();
 		journal_begin(j, 3);
 		assert_int_equal(append(j, "a", "1234567890", &e), 0);
 		assert_int_equal(append(j, "b", "1234567890", &e), 0);
 		assert_int_equal(append(j, "c", "1234567890", &e), 0);
 		journal_close(j);
-		fd = file_open(path, true, &e);
-		assert_true(fd >= 0);
-		assert_int_equal(file_read_at(fd, &byte, 1, PAGE + at[i], &got, &e), 0);
-		byte ^= 0x40;
-		assert_int_equal(file_write_at(fd, &byte, 1, PAGE + at[i], &e), 0);
-		file_close(fd);
-		assert_int_equal(replay(3, 10, &records).changes, 2);
-		assert_int_equal(records, 1);
+		damage(bad * PAGE + at[i / 3]);
+		assert_int_equal(replay(3, 10, &found).changes, 2 * bad);
+		assert_int_equal(found.records, bad);
+		assert_int_equal(found.behind, 2 - bad);
+		assert_int_equal(replay(3, bad, &found).changes, 2 * bad);
+		assert_int_equal(found.behind, 0); /* not asked for */
 	}
+}
+
+static void
+journal_replay__what_other_generations_left_is_not_behind(void **state)
+{
+	struct err e = ERR_INIT;
+	struct journal_found found;
+	struct journal *j;
+
+	(void)state;
+	j = begin();
+	journal_begin(j, 1);
+	assert_int_equal(append(j, "a", "1", &e), 0);
+	assert_int_equal(append(j, "b", "1", &e), 0);
+	assert_int_equal(append(j, "c", "1", &e), 0);
+	journal_begin(j, 2);
+	assert_int_equal(append(j, "d", "2", &e), 0);
+	journal_close(j);
+	assert_int_equal(replay(2, 10, &found).changes, 2);
+	assert_int_equal(found.behind, 0);
+	/* Generation 2 over records of 1 that were never reached: their salt is another. */
+	j = begin();
+	journal_begin(j, 1);
+	assert_int_equal(append(j, "e", "1", &e), 0);
+	journal_close(j);
+	assert_int_equal(replay(1, 10, &found).changes, 2);
+	assert_int_equal(found.behind, 0);
+}
+
+static void
+journal_set_aside__the_file_is_not_written_again(void **state)
+{
+	struct err e = ERR_INIT;
+	struct journal *j = begin();
+	struct buf b = BUF_INIT;
+	char path[100];
+
+	(void)state;
+	journal_begin(j, 1);
+	assert_int_equal(append(j, "a", "kept", &e), 0);
+	assert_false(journal_is_aside(folder));
+	assert_int_equal(journal_set_aside(folder, &e), 0);
+	assert_int_equal(journal_set_aside(folder, &e), 0); /* the same again */
+	assert_true(journal_is_aside(folder));
+	journal_close(j);
+	j = begin();
+	journal_begin(j, 2);
+	assert_int_equal(append(j, "b", "new", &e), 0);
+	(void)snprintf(path, sizeof(path), "%s/journal.damaged", folder);
+	assert_int_equal(file_slurp(path, SIZE, &b, &e), 0);
+	assert_non_null(memmem(b.data, b.len, "kept", 4));
+	assert_null(memmem(b.data, b.len, "new", 3));
+	buf_fini(&b);
+	assert_int_equal(journal_set_aside(folder, &e), ERR_CONFLICT); /* it stays */
+	journal_close(j);
 }
 
 static void
@@ -175,7 +243,8 @@ journal_append__says_when_it_is_full_and_takes_no_half(void **state)
 	char big[3 * PAGE];
 	struct err e = ERR_INIT;
 	struct journal *j;
-	unsigned records, n = 0;
+	struct journal_found found;
+	unsigned n = 0;
 
 	(void)state;
 	memset(big, 'x', sizeof(big));
@@ -189,7 +258,7 @@ journal_append__says_when_it_is_full_and_takes_no_half(void **state)
 	assert_int_equal(append(j, "k", big, &e), ERR_FULL);
 	assert_int_equal(n, SIZE / (4 * PAGE));
 	journal_close(j);
-	assert_int_equal(replay(1, 100, &records).changes, 2 * n);
+	assert_int_equal(replay(1, 100, &found).changes, 2 * n);
 }
 
 static void
@@ -197,7 +266,7 @@ journal_append__after_a_flush_that_failed_nothing_is_taken(void **state)
 {
 	struct err e = ERR_INIT;
 	struct journal *j;
-	unsigned records;
+	struct journal_found found;
 
 	(void)state;
 	j = begin();
@@ -213,7 +282,7 @@ journal_append__after_a_flush_that_failed_nothing_is_taken(void **state)
 	journal_begin(j, 2);
 	assert_false(journal_takes(j, 1));
 	journal_close(j);
-	assert_memory_equal(replay(1, 1, &records).text, "version:a=1;", 12);
+	assert_memory_equal(replay(1, 1, &found).text, "version:a=1;", 12);
 }
 
 static void
@@ -261,6 +330,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			journal_replay__ends_at_the_first_record_that_is_not_whole, make_folder,
 			drop_folder),
+		cmocka_unit_test_setup_teardown(
+			journal_replay__what_other_generations_left_is_not_behind, make_folder,
+			drop_folder),
+		cmocka_unit_test_setup_teardown(journal_set_aside__the_file_is_not_written_again,
+						make_folder, drop_folder),
 		cmocka_unit_test_setup_teardown(
 			journal_append__says_when_it_is_full_and_takes_no_half, make_folder,
 			drop_folder),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,11 +73,11 @@ end(void *arg, struct err *e)
 	return 0;
 }
 
-/* One bit inside the pixels of the given object, wherever it lies in the file. */
-static void
-damage_pixels(int fd, unsigned char pixel)
+/* A page inside the pixels of the given object, wherever it lies in the file. */
+static uint64_t
+page_of_pixels(int fd, unsigned char pixel)
 {
-	unsigned char page[4096], want[64], bad = 0;
+	unsigned char page[4096], want[64];
 	uint64_t at = 0;
 	size_t got = sizeof(page);
 	struct err e = ERR_INIT;
@@ -88,14 +89,14 @@ damage_pixels(int fd, unsigned char pixel)
 			break;
 	}
 	assert_int_equal(got, sizeof(page));
-	assert_int_equal(file_write_at(fd, &bad, 1, at + 2000, &e), 0);
+	return at;
 }
 
 static void
-salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
+salvage_folder__R13_gives_whole_objects_only_without_a_tree(void **state)
 {
-	static const unsigned char zero[2 * 4096];
-	struct salvage_to to = {begin, bytes, end, NULL, NULL};
+	static const unsigned char zero[2 * 4096], bad;
+	struct salvage_to to = {.begin = begin, .bytes = bytes, .end = end};
 	struct salvage_result result;
 	struct err e = ERR_INIT;
 	struct stored t;
@@ -117,11 +118,11 @@ salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
 	fd = file_open(path, true, &e);
 	assert_true(fd >= 0);
 	assert_int_equal(file_write_at(fd, zero, sizeof(zero), 0, &e), 0); /* both meta pages */
-	damage_pixels(fd, 3);
+	assert_int_equal(file_write_at(fd, &bad, 1, page_of_pixels(fd, 3) + 2000, &e), 0);
 	file_close(fd);
 	assert_int_not_equal(stored_open(&t, &e), 0); /* LMDB refuses */
 	err_clear(&e);
-	i = salvage_file(path, NULL, &to, &result, &e);
+	i = salvage_folder(t.dir, &to, &result, &e);
 	if (i)
 		print_error("%s\n", e.what);
 	assert_int_equal(i, 0);
@@ -133,9 +134,54 @@ salvage_file__R13_gives_whole_objects_only_without_a_tree(void **state)
 	stored_fini(&t);
 }
 
+static uint64_t bad_at; /* a page that the disk does not give */
+
+static int
+read_but_one(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e)
+{
+	if (offset < bad_at + 4096 && offset + n > bad_at)
+		return err_set(e, ERR_LOCAL, EIO, "a sector that cannot be read");
+	return file_read_at(fd, p, n, offset, got, e);
+}
+
+static void
+salvage_folder__R13_passes_over_what_the_disk_does_not_give(void **state)
+{
+	struct salvage_to to = {.begin = begin, .bytes = bytes, .end = end, .read = read_but_one};
+	struct salvage_result result;
+	struct err e = ERR_INIT;
+	struct stored t;
+	struct got g;
+	char path[100];
+	int i, fd;
+
+	(void)state;
+	memset(&g, 0, sizeof(g));
+	to.arg = &g;
+	stored_init(&t, 0);
+	for (i = 0; i < OBJECTS; i++) {
+		made_init(&g.made[i], &recipes[i]);
+		assert_int_equal(stored_put(t.s, &g.made[i], "a", NULL, &e), 0);
+	}
+	store_close(t.s);
+	t.s = NULL;
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", t.dir);
+	fd = file_open(path, false, &e);
+	bad_at = page_of_pixels(fd, 3);
+	file_close(fd);
+	assert_int_equal(salvage_folder(t.dir, &to, &result, &e), 0);
+	assert_int_equal(result.objects, 3);
+	assert_int_equal(result.torn, 1);
+	assert_int_equal(result.unread, 1);
+	assert_true(g.seen[0] && g.seen[1] && !g.seen[2] && g.seen[3]);
+	for (i = 0; i < OBJECTS; i++)
+		made_fini(&g.made[i]);
+	stored_fini(&t);
+}
+
 /* The last images before a death: the journal alone holds them, and the environment is lost too. */
 static void
-salvage_file__R13_gives_what_lies_in_the_journal_alone(void **state)
+salvage_folder__R13_gives_what_lies_in_the_journal_alone(void **state)
 {
 	static const unsigned char zero[2 * 4096];
 	struct salvage_to to = {.begin = begin, .bytes = bytes, .end = end};
@@ -143,7 +189,7 @@ salvage_file__R13_gives_what_lies_in_the_journal_alone(void **state)
 	struct err e = ERR_INIT;
 	struct stored t;
 	struct got g;
-	char path[100], journal[100];
+	char path[100];
 	int i, fd, status;
 	pid_t pid;
 
@@ -166,12 +212,11 @@ salvage_file__R13_gives_what_lies_in_the_journal_alone(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	(void)snprintf(path, sizeof(path), "%s/data.mdb", t.dir);
-	(void)snprintf(journal, sizeof(journal), "%s/journal", t.dir);
 	fd = file_open(path, true, &e);
 	assert_true(fd >= 0);
 	assert_int_equal(file_write_at(fd, zero, sizeof(zero), 0, &e), 0);
 	file_close(fd);
-	assert_int_equal(salvage_file(path, journal, &to, &result, &e), 0);
+	assert_int_equal(salvage_folder(t.dir, &to, &result, &e), 0);
 	assert_int_equal(result.objects, 2);
 	assert_int_equal(result.torn, 0);
 	assert_true(g.seen[0] && g.seen[1]);
@@ -184,8 +229,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(salvage_file__R13_gives_whole_objects_only_without_a_tree),
-		cmocka_unit_test(salvage_file__R13_gives_what_lies_in_the_journal_alone),
+		cmocka_unit_test(salvage_folder__R13_gives_whole_objects_only_without_a_tree),
+		cmocka_unit_test(salvage_folder__R13_passes_over_what_the_disk_does_not_give),
+		cmocka_unit_test(salvage_folder__R13_gives_what_lies_in_the_journal_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

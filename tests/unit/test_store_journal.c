@@ -12,11 +12,13 @@
 
 #include <cmocka.h>
 
+#include "common/base/digest.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/dicom/canon.h"
 #include "common/os/file.h"
 #include "common/store/private.h"
+#include "common/store/salvage.h"
 #include "tests/lib/stored.h"
 
 enum { MIB = 1 << 20 };
@@ -147,6 +149,96 @@ store_open__R4_a_journal_of_another_size_is_applied_first(void **state)
 	assert_int_equal(file_size(fd, &size, NULL), 0);
 	file_close(fd);
 	assert_int_equal(size, 64 * 1024);
+	stored_fini(&t);
+}
+
+/* Its record comes a second time, as the next one, and the first is hit. */
+static void
+make_a_hole(const struct stored *t)
+{
+	struct buf b = BUF_INIT;
+	struct err e = ERR_INIT;
+	unsigned char *next;
+	size_t n, pages;
+	char path[100];
+
+	file_at(t, "journal", path);
+	assert_int_equal(file_slurp(path, 2 * MIB, &b, &e), 0);
+	n = 40 + buf_get_u32(b.data + 28);
+	pages = (n + 4095) / 4096 * 4096;
+	next = b.data + pages;
+	memcpy(next, b.data, pages);
+	buf_set_u32(next + 24, 1);
+	buf_set_u64(next + 32, 0);
+	buf_set_u64(next + 32, xxh64_of(next, n));
+	b.data[60] ^= 1;
+	assert_int_equal(file_replace(t->dir, "journal", b.data, b.len, &e), 0);
+	buf_fini(&b);
+}
+
+struct finding {
+	bool seen[OBJECTS];
+};
+
+static int
+found_begin(void *arg, const struct salvaged *o, struct err *e)
+{
+	struct finding *f = arg;
+	int i;
+
+	(void)e;
+	for (i = 0; i < OBJECTS; i++)
+		if (memcmp(o->digest, made[i].info->digest, SHA256_SIZE) == 0)
+			f->seen[i] = true;
+	return 0;
+}
+
+static int
+found_bytes(void *arg, const void *p, size_t n, struct err *e)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+	(void)e;
+	return 0;
+}
+
+static int
+found_end(void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	return 0;
+}
+
+/* Nothing of what follows the hole is taken for the state of the store, and none of it goes. */
+static void
+store_open__R13_a_damaged_journal_is_kept_and_said(void **state)
+{
+	struct finding f = {{false}};
+	struct salvage_to to = {
+		.begin = found_begin, .bytes = found_bytes, .end = found_end, .arg = &f};
+	struct salvage_result result;
+	struct err e = ERR_INIT;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	die_with(&t, &made[0]);
+	make_a_hole(&t);
+	reopen(&t, MIB);
+	assert_true(store_journal_damaged(t.s));
+	assert_false(has(t.s, &made[0]));
+	/* Under another id than the one that is only there. */
+	assert_int_equal(stored_put(t.s, &made[1], "a", NULL, &e), 0);
+	reopen(&t, MIB);
+	assert_true(store_journal_damaged(t.s)); /* until somebody has looked */
+	assert_int_equal(stored_counts(t.s).instances, 1);
+	store_close(t.s);
+	t.s = NULL;
+	assert_int_equal(salvage_folder(t.dir, &to, &result, &e), 0);
+	assert_true(f.seen[0] && f.seen[1]);
+	assert_int_equal(result.objects, 2);
 	stored_fini(&t);
 }
 
@@ -290,6 +382,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(store_open__R4_a_journal_that_is_switched_off_is_applied_first),
 		cmocka_unit_test(store_open__R4_a_journal_of_another_size_is_applied_first),
+		cmocka_unit_test(store_open__R13_a_damaged_journal_is_kept_and_said),
 		cmocka_unit_test(store_open__the_journal_of_another_store_is_not_applied),
 		cmocka_unit_test(store_open__R12_goes_on_where_there_is_no_room_for_a_journal),
 		cmocka_unit_test(store_open__R4_a_recovery_that_fails_or_dies_is_done_again),
