@@ -71,7 +71,9 @@ edge_keep_contact(struct edge *e, struct err *err)
 bool
 edge_has_central(struct edge *e)
 {
-	return home_kind(e) != HOME_NONE;
+	enum home_kind kind = home_kind(e);
+
+	return kind != HOME_NONE && kind != HOME_STRANGER;
 }
 
 /* --- folders and their ids (R23) --- */

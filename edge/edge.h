@@ -111,6 +111,6 @@ int edge_serve(struct edge *e, struct err *err);
 /* Of "announced" and "contact_ms" in the sync table: what `status` knows while nobody serves. */
 int edge_keep_contact(struct edge *e, struct err *err);
 void edge_contact(struct edge *e, struct contact *out);
-bool edge_has_central(struct edge *e); /* there is one to call, or to join */
+bool edge_has_central(struct edge *e); /* there is one that it may call */
 
 #endif

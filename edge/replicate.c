@@ -724,6 +724,9 @@ replicate_reach(struct edge *e, struct err *err)
 	struct link *link;
 	int rc = 0;
 
+	if (!edge_has_central(e))
+		return err_set(err, ERR_LOCAL, 0,
+			       "not joined, and no [central] url that it may call");
 	if (!e->replicate) {
 		rc = e->make_link(&link, e, err);
 		if (!rc)
@@ -731,7 +734,8 @@ replicate_reach(struct edge *e, struct err *err)
 	}
 	for (edge_contact(e, &c); !rc && !c.reachable; edge_contact(e, &c)) {
 		if (clock_mono(e->clock) > until || atomic_load(&e->stopping))
-			rc = err_set(err, ERR_AGAIN, 0, "central does not answer");
+			rc = err_set(err, ERR_AGAIN, 0, "central does not answer%s%s",
+				     c.why[0] ? ": " : "", c.why);
 		else if (own)
 			replicate_turn(own, REACH_STEP_MS);
 		else

@@ -149,6 +149,8 @@ def join__R26_while_serve_runs_counts_at_once():
         s = json.loads(edge.command("status", "--json", ok=(3,))[1])
         expect("not joined", s["identity"]["state"], "not joined")
         g.why("north", "not joined")
+        exit_code, err = said(edge, "refill")
+        expect("nobody to ask", (exit_code, "not joined" in err), (1, True))
         with socket.socket() as s:
             expect("plain http of an identity", s.connect_ex(("127.0.0.1", edge.http)) != 0, True)
         g.join("north")
