@@ -149,11 +149,58 @@ with_handler(const struct dimse_caller *who, const struct message *rq, unsigned 
 	return fn(who->config->handlers.node, who, rq, e);
 }
 
+/* Which services a context may carry a command of: bits of enum service_class. */
+static unsigned
+services_of(unsigned command)
+{
+	switch (command) {
+	case MESSAGE_ECHO_RQ:
+		return 1u << SERVICE_VERIFICATION;
+	case MESSAGE_STORE_RQ:
+		return 1u << SERVICE_STORAGE;
+	case MESSAGE_FIND_RQ:
+		return 1u << SERVICE_FIND_PATIENT | 1u << SERVICE_FIND_STUDY;
+	case MESSAGE_MOVE_RQ:
+		return 1u << SERVICE_MOVE_PATIENT | 1u << SERVICE_MOVE_STUDY;
+	case MESSAGE_GET_RQ:
+		return 1u << SERVICE_GET_PATIENT | 1u << SERVICE_GET_STUDY;
+	default: /* cancels, answers, and what nobody offers: dispatch knows */
+		return UINT32_MAX;
+	}
+}
+
+/*
+ * The class that was agreed for the context is the only one that is served on it. An
+ * image that names another storage class is kept all the same (R32).
+ */
+static bool
+belongs(const struct dimse_caller *who, const struct message *rq)
+{
+	const struct assoc_context *c = assoc_accepted(who->assoc, rq->context);
+	unsigned may_be = services_of(rq->command);
+
+	if (may_be == UINT32_MAX)
+		return true;
+	return (may_be & 1u << service_of(c->abstract_syntax)) &&
+	       (rq->command == MESSAGE_STORE_RQ || strcmp(rq->sop_class, c->abstract_syntax) == 0);
+}
+
+static int
+refuse_stray(const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	audit_line(who->config->audit, "refused",
+		   "what=command-%04x status=0122 calling=%s called=%s address=%s", rq->command,
+		   who->calling, who->called, who->address);
+	return refuse(who, rq, STATUS_CLASS_NOT_SUPPORTED, e);
+}
+
 static int
 dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e)
 {
 	const struct dimse_handlers *h = &who->config->handlers;
 
+	if (!belongs(who, rq))
+		return refuse_stray(who, rq, e);
 	switch (rq->command) {
 	case MESSAGE_ECHO_RQ:
 		return refuse(who, rq, STATUS_SUCCESS, e);

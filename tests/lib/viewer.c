@@ -226,19 +226,19 @@ void
 viewer_open(struct viewer *v, const struct node *n, const char *called)
 {
 	static const char *const plain[] = {EXPLICIT};
-	static const struct assoc_proposal p[] = {
-		{FIND, plain, 1, ASSOC_ROLE_DEFAULT},
-		{MOVE, plain, 1, ASSOC_ROLE_DEFAULT},
-		{GET, plain, 1, ASSOC_ROLE_DEFAULT},
-		{"1.2.840.10008.5.1.4.1.1.2", plain, 1, ASSOC_ROLE_SCP},
-		{"1.2.840.10008.5.1.4.1.1.7", plain, 1, ASSOC_ROLE_SCP},
-		{FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
-		{MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT}};
+	static const struct assoc_proposal p[] = {{FIND, plain, 1, ASSOC_ROLE_DEFAULT},
+						  {MOVE, plain, 1, ASSOC_ROLE_DEFAULT},
+						  {GET, plain, 1, ASSOC_ROLE_DEFAULT},
+						  {CT, plain, 1, ASSOC_ROLE_SCP},
+						  {SC, plain, 1, ASSOC_ROLE_SCP},
+						  {FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
+						  {MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
+						  {ECHO, plain, 1, ASSOC_ROLE_DEFAULT}};
 	struct assoc_target to = {"127.0.0.1",	 n->port,	 "VIEWER", called,
 				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL,	   NULL};
 
 	memset(v, 0, sizeof(*v));
-	assert_int_equal(assoc_request(&v->a, &to, p, 7, NULL), 0);
+	assert_int_equal(assoc_request(&v->a, &to, p, 8, NULL), 0);
 }
 
 void

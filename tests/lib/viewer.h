@@ -21,6 +21,9 @@
 #define GET "1.2.840.10008.5.1.4.1.2.2.3"
 #define FIND_PATIENT "1.2.840.10008.5.1.4.1.2.1.1"
 #define MOVE_PATIENT "1.2.840.10008.5.1.4.1.2.1.2"
+#define ECHO "1.2.840.10008.1.1"
+#define CT "1.2.840.10008.5.1.4.1.1.2"
+#define SC "1.2.840.10008.5.1.4.1.1.7"
 #define EXPLICIT "1.2.840.10008.1.2.1"
 
 struct audit;
@@ -28,7 +31,15 @@ struct peers;
 
 enum { VIEWER_SECONDS = 20 };
 /* Contexts of viewer_open. */
-enum { ON_FIND = 1, ON_MOVE = 3, ON_GET = 5, ON_FIND_PATIENT = 11, ON_MOVE_PATIENT = 13 };
+enum {
+	ON_FIND = 1,
+	ON_MOVE = 3,
+	ON_GET = 5,
+	ON_CT = 7,
+	ON_FIND_PATIENT = 11,
+	ON_MOVE_PATIENT = 13,
+	ON_ECHO = 15
+};
 
 /* A node that finds and gives, and takes what it is sent into a count. */
 struct node {

@@ -15,6 +15,7 @@
 
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
+#include "common/dimse/identifier.h"
 #include "common/dimse/peers.h"
 #include "tests/lib/viewer.h"
 
@@ -211,9 +212,9 @@ full(void *node)
 	return false;
 }
 
-/* An association of one class, asked for and given up again: did it stand? */
+/* An association of one class, asked for and given up again: did it stand, and its context? */
 static bool
-stands(const struct node *n, const char *sop_class, enum assoc_role role)
+proposed(const struct node *n, const char *sop_class, enum assoc_role role, bool *accepted)
 {
 	static const char *const plain[] = {EXPLICIT};
 	struct assoc_proposal p = {sop_class, plain, 1, role};
@@ -221,26 +222,35 @@ stands(const struct node *n, const char *sop_class, enum assoc_role role)
 				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL,	     NULL};
 	struct assoc *a = NULL;
 
+	*accepted = false;
 	if (assoc_request(&a, &to, &p, 1, NULL))
 		return false;
+	*accepted = assoc_accepted(a, 1) != NULL;
 	assoc_release(a);
 	assoc_free(a);
 	return true;
 }
 
+static bool
+stands(const struct node *n, const char *sop_class, enum assoc_role role)
+{
+	bool accepted;
+
+	return proposed(n, sop_class, role, &accepted);
+}
+
 static void
 associations__R32_a_full_cache_turns_away_who_only_stores(void **state)
 {
-	static const char ct[] = "1.2.840.10008.5.1.4.1.1.2", echo[] = "1.2.840.10008.1.1";
 	struct visit *t = *state;
 
-	assert_true(stands(&t->n, ct, ASSOC_ROLE_DEFAULT));
+	assert_true(stands(&t->n, CT, ASSOC_ROLE_DEFAULT));
 	t->n.config.handlers.admit = full;
 	restart(&t->n, 0, VIEWER_SECONDS);
-	assert_false(stands(&t->n, ct, ASSOC_ROLE_DEFAULT));
-	assert_true(stands(&t->n, ct, ASSOC_ROLE_SCP)); /* C-GET never */
+	assert_false(stands(&t->n, CT, ASSOC_ROLE_DEFAULT));
+	assert_true(stands(&t->n, CT, ASSOC_ROLE_SCP)); /* C-GET never */
 	assert_true(stands(&t->n, FIND, ASSOC_ROLE_DEFAULT));
-	assert_true(stands(&t->n, echo, ASSOC_ROLE_DEFAULT)); /* R29: the node lives */
+	assert_true(stands(&t->n, ECHO, ASSOC_ROLE_DEFAULT)); /* R29: the node lives */
 }
 
 /* A command set in one P-DATA-TF PDU, cut into PDVs: `cuts` bytes each, the last one the rest. */
@@ -256,7 +266,7 @@ send_in_pdvs(struct assoc *a, const struct buf *command, const size_t *cuts, siz
 	for (i = 0; i <= n_cuts; i++) {
 		n = i < n_cuts ? cuts[i] : command->len - at;
 		buf_put_be32(&pdu, (uint32_t)n + 2);
-		buf_put_u8(&pdu, ON_FIND);
+		buf_put_u8(&pdu, ON_ECHO);
 		buf_put_u8(&pdu, i < n_cuts ? 1 : 3); /* command; last */
 		buf_put(&pdu, command->data + at, n);
 		at += n;
@@ -274,7 +284,7 @@ associations__pdvs_of_one_pdu_have_any_lengths(void **state)
 		const size_t *cuts;
 		size_t n, more; /* more: bytes in an element that nobody reads */
 	} tries[] = {{NULL, 0, 0}, {few, 2, 0}, {many, 5, 0}, {large, 2, 60000}};
-	struct message echo = {.command = MESSAGE_ECHO_RQ}, answer;
+	struct message echo = {.command = MESSAGE_ECHO_RQ, .sop_class = ECHO}, answer;
 	struct buf command = BUF_INIT;
 	struct visit *t = *state;
 	size_t i;
@@ -323,6 +333,65 @@ associations__pdvs_that_lie_end_it(void **state)
 	}
 }
 
+static unsigned
+status_of(struct visit *t, unsigned char context, unsigned command, const char *sop_class)
+{
+	struct message rq = {.context = context,
+			     .command = command,
+			     .id = 42,
+			     .originator = "VIEWER",
+			     .originator_id = 42};
+	struct buf identifier = BUF_INIT;
+	int rc;
+
+	strcpy(rq.sop_class, sop_class);
+	identifier_build(&identifier, EXPLICIT, attrs_of(&t->keys));
+	rc = command == MESSAGE_ECHO_RQ ? message_send(t->v.a, &rq, NULL)
+					: message_send_with(t->v.a, &rq, &identifier, NULL);
+	assert_int_equal(rc, 0);
+	viewer_listen(&t->v);
+	buf_fini(&identifier);
+	return t->v.last.status;
+}
+
+/* PS3.7 9.3: a context carries the class that was agreed for it, and no other service. */
+static void
+associations__a_command_on_the_context_of_another_class_is_0122(void **state)
+{
+	static const struct {
+		unsigned char context;
+		unsigned command;
+		const char *sop_class;
+	} strays[] = {{ON_ECHO, MESSAGE_FIND_RQ, FIND},
+		      {ON_ECHO, MESSAGE_FIND_RQ, ECHO},
+		      {ON_FIND, MESSAGE_FIND_RQ, FIND_PATIENT},
+		      {ON_FIND, MESSAGE_FIND_RQ, ""},
+		      {ON_GET, MESSAGE_MOVE_RQ, MOVE},
+		      {ON_MOVE, MESSAGE_GET_RQ, GET},
+		      {ON_CT, MESSAGE_FIND_RQ, CT},
+		      {ON_FIND, MESSAGE_STORE_RQ, CT},
+		      {ON_FIND, MESSAGE_ECHO_RQ, ECHO}};
+	struct visit *t = *state;
+	size_t i;
+
+	node_put(&t->n, 0, 1, 100, NULL);
+	node_reload(&t->n, "may = store");
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	for (i = 0; i < sizeof(strays) / sizeof(strays[0]); i++)
+		if (status_of(t, strays[i].context, strays[i].command, strays[i].sop_class) !=
+		    STATUS_CLASS_NOT_SUPPORTED)
+			fail_msg("case %zu: %04x", i, t->v.last.status);
+	assert_int_equal(t->v.pendings, 0);
+	assert_int_equal(t->n.received, 0);
+	assert_int_equal(status_of(t, ON_ECHO, MESSAGE_ECHO_RQ, ECHO), STATUS_SUCCESS);
+	visit_find(t);
+	assert_int_equal(t->v.pendings, 1);
+	/* R32: an image that says another class than its context is one to keep, not to refuse. */
+	assert_int_equal(status_of(t, ON_CT, MESSAGE_STORE_RQ, SC), STATUS_SUCCESS);
+	assert_int_equal(t->n.received, 1);
+}
+
 int
 main(void)
 {
@@ -336,6 +405,7 @@ main(void)
 		visit_test(associations__R32_a_full_cache_turns_away_who_only_stores),
 		visit_test(associations__pdvs_of_one_pdu_have_any_lengths),
 		visit_test(associations__pdvs_that_lie_end_it),
+		visit_test(associations__a_command_on_the_context_of_another_class_is_0122),
 		visit_test(associations__R29_a_reload_cuts_none),
 		visit_test(associations__R29_what_is_refused_is_counted),
 	};
