@@ -140,8 +140,17 @@ negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *pee
 	return best;
 }
 
+/* Is there somebody here for this context? */
+static bool
+offered(const struct assoc_context *c, enum service_class service, bool stores)
+{
+	if (service == SERVICE_STORAGE)
+		return stores || c->role != ASSOC_ROLE_DEFAULT;
+	return service != SERVICE_NONE;
+}
+
 int
-negotiate(struct assoc *a, const struct peer *peer, struct err *e)
+negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e)
 {
 	const char *proposed[64];
 	struct assoc_context c;
@@ -150,12 +159,13 @@ negotiate(struct assoc *a, const struct peer *peer, struct err *e)
 
 	for (i = 0; !rc && assoc_context_at(a, i, &c); i++) {
 		enum service_class service = service_of(c.abstract_syntax);
+		bool known = offered(&c, service, stores);
 
 		for (n = 0; n < c.n_syntaxes && n < 64; n++)
 			proposed[n] = assoc_proposed_syntax(a, i, n);
 		best = negotiate_syntax(proposed, n, peer, service == SERVICE_STORAGE);
-		if (service == SERVICE_NONE || best < 0)
-			rc = assoc_refuse_context(a, c.id, service != SERVICE_NONE, e);
+		if (!known || best < 0)
+			rc = assoc_refuse_context(a, c.id, known, e);
 		else
 			rc = assoc_accept_context(a, c.id, proposed[best], e);
 	}

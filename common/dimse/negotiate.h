@@ -32,8 +32,11 @@ enum service_class service_of(const char *abstract_syntax);
 /* Index of the syntax to take, -1: none fits. */
 int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *peer,
 		     bool storage);
-/* Answers every context of a. */
-int negotiate(struct assoc *a, const struct peer *peer, struct err *e);
+/*
+ * Answers every context of a. A node that takes nothing in (stores: false) refuses storage
+ * but where the caller is to receive (C-GET).
+ */
+int negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e);
 /* true: storage as SCU, and nothing else but echo (R32: may be rejected when full). */
 bool negotiate_only_storage(const struct assoc *a);
 

@@ -281,7 +281,8 @@ connection_serve(struct dimse_caller *who)
 		reject(who, ASSOC_REJECT_CONGESTION, "full");
 		return;
 	}
-	if (negotiate(who->assoc, who->peer, &e) || assoc_acknowledge(who->assoc, &e)) {
+	if (negotiate(who->assoc, who->peer, c->handlers.store_begin != NULL, &e) ||
+	    assoc_acknowledge(who->assoc, &e)) {
 		log_err(LOG_INFO, "dimse.negotiate", &e);
 		return;
 	}

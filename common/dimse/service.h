@@ -45,7 +45,7 @@ struct dimse_handlers {
 	 * One object: begin, feed*, then end or abandon. end answers when the object is
 	 * durable; it fills status and comment of rsp. A feed that fails has the rest
 	 * swallowed; end is still called and gives the status. A begin that fails ends
-	 * the association.
+	 * the association. store_begin NULL: storage is refused when it is proposed.
 	 */
 	int (*store_begin)(void *node, const struct dimse_caller *who, const struct message *rq,
 			   const char *syntax, void **sink, struct err *e);

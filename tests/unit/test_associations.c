@@ -239,6 +239,14 @@ stands(const struct node *n, const char *sop_class, enum assoc_role role)
 	return proposed(n, sop_class, role, &accepted);
 }
 
+static bool
+accepts(const struct node *n, const char *sop_class, enum assoc_role role)
+{
+	bool accepted;
+
+	return proposed(n, sop_class, role, &accepted) && accepted;
+}
+
 static void
 associations__R32_a_full_cache_turns_away_who_only_stores(void **state)
 {
@@ -392,6 +400,19 @@ associations__a_command_on_the_context_of_another_class_is_0122(void **state)
 	assert_int_equal(t->n.received, 1);
 }
 
+/* Who takes nothing in says so at once, not by a status for each image. */
+static void
+associations__a_node_that_takes_nothing_in_refuses_the_contexts(void **state)
+{
+	struct visit *t = *state;
+
+	t->n.config.handlers.store_begin = NULL;
+	restart(&t->n, 0, VIEWER_SECONDS);
+	assert_false(accepts(&t->n, CT, ASSOC_ROLE_DEFAULT));
+	assert_true(accepts(&t->n, CT, ASSOC_ROLE_SCP)); /* C-GET */
+	assert_true(accepts(&t->n, FIND, ASSOC_ROLE_DEFAULT));
+}
+
 int
 main(void)
 {
@@ -406,6 +427,7 @@ main(void)
 		visit_test(associations__pdvs_of_one_pdu_have_any_lengths),
 		visit_test(associations__pdvs_that_lie_end_it),
 		visit_test(associations__a_command_on_the_context_of_another_class_is_0122),
+		visit_test(associations__a_node_that_takes_nothing_in_refuses_the_contexts),
 		visit_test(associations__R29_a_reload_cuts_none),
 		visit_test(associations__R29_what_is_refused_is_counted),
 	};
