@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/dicom/items.h"
 #include "common/dicom/keys.h"
+#include "common/store/datetime.h"
 #include "common/store/index.h"
 
 enum { TIME_DIGITS = 12 }; /* HHMMSS.FFFFFF without the dot */
@@ -209,6 +210,8 @@ one(const char vr[2], const char *key, size_t kn, const char *v, size_t vn)
 		return within(key, kn, v, vn, 8);
 	if (memcmp(vr, "TM", 2) == 0)
 		return within(key, kn, v, vn, TIME_DIGITS);
+	if (memcmp(vr, "DT", 2) == 0)
+		return datetime_matches(key, kn, v, vn);
 	if (memcmp(vr, "PN", 2) == 0)
 		return names(key, kn, v, vn);
 	if (memcmp(vr, "CS", 2) == 0 && memchr(key, '\\', kn))

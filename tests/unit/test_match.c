@@ -44,6 +44,38 @@ match_value__follows_ps3_4_c_2_2_2(void **state)
 	assert_matches(true, "DA", "-", "20260101");
 }
 
+static void
+match_value__moments_are_compared_as_such(void **state)
+{
+	(void)state;
+	assert_matches(true, "DT", "20260101-20260131", "20260131235959.9");
+	assert_matches(false, "DT", "20260101-20260131", "20260201");
+	assert_matches(true, "DT", "2024", "20240229120000");
+	assert_matches(true, "DT", "2024-202402", "20240229235959.999999");
+	assert_matches(false, "DT", "2024-202402", "20240301");
+	assert_matches(true, "DT", "20260115103000", "20260115103000.000");
+	assert_matches(false, "DT", "20260115103000.5", "20260115103000.6");
+	assert_matches(true, "DT", "20260115-", "20260115");
+	assert_matches(false, "DT", "-20260114", "20260115");
+	assert_matches(true, "DT", "-", "2026");
+	assert_matches(true, "DT", "2025-2026", "2026"); /* no offset of -2026 */
+	/* 23:30 at -0500 is 04:30 UTC on the next day. */
+	assert_matches(true, "DT", "20260116+0000", "20260115233000-0500");
+	assert_matches(false, "DT", "20260115+0000", "20260115233000-0500");
+	assert_matches(true, "DT", "20260115-0500", "20260116043000+0000");
+	assert_matches(true, "DT", "20260115-0500-20260115-0500", "20260116043000+0000");
+	assert_matches(true, "DT", "20260115-0500-", "20260301+0100");
+	assert_matches(false, "DT", "20260117+0000-20260118+0000", "20260115233000-0500");
+	assert_matches(true, "DT", "20260101000000+0000-", "20251231190000-0500"); /* over a year */
+	/* One without an offset: by the clock on the wall. */
+	assert_matches(true, "DT", "20260115", "20260115233000-0500");
+	assert_matches(true, "DT", "20260115+0900", "20260115");
+	assert_matches(false, "DT", "yesterday", "20260115");
+	assert_matches(false, "DT", "20260115", "yesterday");
+	assert_matches(false, "DT", "20260115", "");
+	assert_matches(false, "DT", "20260230", "20260115");
+}
+
 /* PS3.5 6.2.1: a name in up to three writings. */
 static void
 match_value__component_groups_match_in_their_places(void **state)
@@ -121,6 +153,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(match_value__follows_ps3_4_c_2_2_2),
+		cmocka_unit_test(match_value__moments_are_compared_as_such),
 		cmocka_unit_test(match_value__component_groups_match_in_their_places),
 		cmocka_unit_test(match_items__all_that_is_asked_is_in_one_item),
 	};
