@@ -13,6 +13,7 @@
 #include "common/store/name_filter.h"
 #include "common/store/order.h"
 #include "common/store/persons.h"
+#include "common/store/query_keys.h"
 #include "common/store/store.h"
 
 /* The first page is short: a viewer sees the first answers at once. */
@@ -163,41 +164,6 @@ choose(struct query *q)
 	}
 }
 
-/* PS3.4 C.4.1.2.2.1: single values of the upper levels' unique keys. */
-static int
-check_upper(const struct query *q, struct err *e)
-{
-	struct attr a;
-
-	if (q->c.level >= QUERY_SERIES &&
-	    (!get_key(q, TAG_STUDY_UID, &a) || match_has_wildcard(a.value, a.n)))
-		return err_set(e, ERR_PEER, 0,
-			       "a unique key above the level is missing (0020,000D)");
-	if (q->c.level == QUERY_IMAGE &&
-	    (!get_key(q, TAG_SERIES_UID, &a) || match_has_wildcard(a.value, a.n)))
-		return err_set(e, ERR_PEER, 0,
-			       "a unique key above the level is missing (0020,000E)");
-	if (q->c.patient_root && q->c.level > QUERY_PATIENT &&
-	    (!get_key(q, TAG_PATIENT_ID, &a) || match_has_wildcard(a.value, a.n)))
-		return err_set(e, ERR_PEER, 0,
-			       "a unique key above the level is missing (0010,0020)");
-	return 0;
-}
-
-static int
-check_uids(const struct query *q, struct err *e)
-{
-	static const uint32_t uids[] = {TAG_SOP_INSTANCE, TAG_STUDY_UID, TAG_SERIES_UID};
-	struct attr a;
-	size_t i;
-
-	for (i = 0; i < sizeof(uids) / sizeof(uids[0]); i++)
-		if (get_key(q, uids[i], &a) && match_has_wildcard(a.value, a.n))
-			return err_set(e, ERR_PEER, 0, "a wildcard in a UID (%04X,%04X)",
-				       uids[i] >> 16, uids[i] & 0xffff);
-	return 0;
-}
-
 static int collect(struct query *q, struct err *e);
 
 int
@@ -216,9 +182,7 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
 	q->page_most = FIRST_PAGE;
 	choose(q);
-	rc = check_upper(q, e);
-	if (!rc)
-		rc = check_uids(q, e);
+	rc = query_keys_check(c, NULL, e);
 	if (!rc && (buf_failed(&q->keys) || buf_failed(&q->low) || buf_failed(&q->high)))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for a query");
 	if (!rc && q->source == FROM_LOOKUP && q->c.level != QUERY_PATIENT)

@@ -7,8 +7,7 @@
  * studies by their first arrival, newest first (R28, R34; patients by their IDs): no
  * read transaction is open while the caller uses them (TRAPS 3).
  *
- * Hierarchical rules (PS3.4 C.4.1.2.2.1) are checked: a missing or wildcarded
- * unique key of an upper level is ERR_PEER (A900).
+ * What query_keys.h refuses is ERR_PEER (A900).
  * Threads: a struct query belongs to one.
  */
 #ifndef SALAMANDER_COMMON_STORE_QUERY_H

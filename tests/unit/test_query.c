@@ -696,6 +696,54 @@ query_open__unique_keys_of_upper_levels_are_required(void **state)
 	world_free(w);
 }
 
+/* As it comes from an identifier: attrs_put would cut it. */
+static void
+put_long(struct buf *set, uint32_t tag, const char *two, size_t n)
+{
+	size_t i;
+
+	buf_put_u32(set, tag);
+	buf_put_u16(set, (unsigned)n);
+	for (i = 0; i < n; i++)
+		buf_put_u8(set, (unsigned char)two[i % 2]);
+}
+
+static void
+query_open__a_key_longer_than_any_value_is_refused(void **state)
+{
+	static const struct {
+		uint32_t tag;
+		size_t n;
+		int rc;
+	} cases[] = {{TAG_PATIENT_NAME, ATTRS_VALUE_MAX, 0},
+		     {TAG_PATIENT_NAME, ATTRS_VALUE_MAX + 1, ERR_PEER},
+		     {TAG_STUDY_DESCRIPTION, 60000, ERR_PEER},
+		     {TAG_MODALITIES, 60000, ERR_PEER},
+		     {TAG_REQUEST, 60000, ERR_PEER},
+		     {TAG_CLASSES, 60000, 0},
+		     {TAG_STUDY_UID, 60000, 0}};
+	struct query_config c = {.level = QUERY_STUDY};
+	struct buf keys = BUF_INIT;
+	struct query *query;
+	struct stored t;
+	size_t i;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_clear(&keys);
+		put_long(&keys, cases[i].tag, cases[i].tag == TAG_STUDY_UID ? "1." : "*a",
+			 cases[i].n);
+		c.keys = attrs_of(&keys);
+		query = NULL;
+		if (query_open(&query, t.s, &c, NULL) != cases[i].rc)
+			fail_msg("case %zu", i);
+		query_close(query);
+	}
+	buf_fini(&keys);
+	stored_fini(&t);
+}
+
 int
 main(void)
 {
@@ -713,6 +761,7 @@ main(void)
 		cmocka_unit_test(query_next__R33_patients_without_an_id_are_listed_one_by_one),
 		cmocka_unit_test(query_next__R33_finds_by_other_ids),
 		cmocka_unit_test(query_open__unique_keys_of_upper_levels_are_required),
+		cmocka_unit_test(query_open__a_key_longer_than_any_value_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
