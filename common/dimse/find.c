@@ -13,6 +13,7 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 #include "common/store/query.h"
+#include "common/store/query_keys.h"
 
 enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000 };
 
@@ -23,7 +24,8 @@ struct finding {
 	struct identifier id;
 	struct query_config q;
 	const char *syntax;
-	bool unsupported; /* a key that we cannot answer: FF01 */
+	bool unsupported;   /* a key that we cannot answer: FF01 */
+	uint32_t offending; /* A900: the attribute that is wrong */
 	bool cancelled;
 	int lost; /* the association is, as was seen between two pages */
 	uint64_t answers;
@@ -183,6 +185,7 @@ finish(struct finding *f, unsigned status, const char *comment, struct err *e)
 	struct message rsp;
 
 	message_answer(&rsp, f->rq, status);
+	rsp.offending = f->offending;
 	(void)snprintf(rsp.comment, sizeof(rsp.comment), "%s", comment);
 	return message_send(f->who->assoc, &rsp, e);
 }
@@ -288,14 +291,16 @@ serve_query(struct finding *f, struct err *e)
 	if (!f->c->central || !f->c->central(f->c->arg, &f->q.epoch))
 		memset(&f->q.epoch, 0, sizeof(f->q.epoch));
 	if (!level_of(f->q.keys, &f->q.level) ||
-	    (f->q.level == QUERY_PATIENT && !f->q.patient_root))
+	    (f->q.level == QUERY_PATIENT && !f->q.patient_root)) {
+		f->offending = TAG_QUERY_LEVEL;
 		return refuse(f, STATUS_IDENTIFIER_MISMATCH, "Query/Retrieve Level", e);
+	}
+	if (query_keys_check(&f->q, &f->offending, &why))
+		return refuse(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);
 	note_unsupported(f);
 	f->q.interrupted = interrupted;
 	f->q.arg = f;
 	rc = query_open(&q, f->c->store, &f->q, &why);
-	if (rc == ERR_PEER)
-		return refuse(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);
 	if (!rc) {
 		rc = answer_all(f, q, &why);
 		query_close(q);

@@ -18,6 +18,7 @@ enum tag {
 	TAG_PRIORITY = 0x0700,
 	TAG_DATA_TYPE = 0x0800,
 	TAG_STATUS = 0x0900,
+	TAG_OFFENDING = 0x0901,
 	TAG_COMMENT = 0x0902,
 	TAG_INSTANCE = 0x1000,
 	TAG_REMAINING = 0x1020,
@@ -35,6 +36,16 @@ put_us(struct buf *b, enum tag tag, unsigned v)
 	buf_put_u16(b, tag);
 	buf_put_u32(b, 2);
 	buf_put_u16(b, v);
+}
+
+static void
+put_at(struct buf *b, enum tag tag, uint32_t attribute)
+{
+	buf_put_u16(b, 0);
+	buf_put_u16(b, tag);
+	buf_put_u32(b, 4);
+	buf_put_u16(b, attribute >> 16);
+	buf_put_u16(b, attribute & 0xffff);
 }
 
 static void
@@ -70,6 +81,8 @@ message_build(struct buf *out, const struct message *m)
 	put_us(&b, TAG_DATA_TYPE, m->has_data ? 1 : NO_DATA);
 	if (answer)
 		put_us(&b, TAG_STATUS, m->status);
+	if (m->offending)
+		put_at(&b, TAG_OFFENDING, m->offending);
 	put_text(&b, TAG_COMMENT, m->comment, ' ');
 	put_text(&b, TAG_INSTANCE, m->sop_instance, '\0');
 	if (m->has_counts) {
@@ -141,6 +154,10 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 		break;
 	case TAG_STATUS:
 		m->status = take_us(p, n);
+		break;
+	case TAG_OFFENDING: /* the first of a list */
+		if (n >= 4)
+			m->offending = (uint32_t)buf_get_u16(p) << 16 | buf_get_u16(p + 2);
 		break;
 	case TAG_COMMENT:
 		take_text(m->comment, sizeof(m->comment), p, n);

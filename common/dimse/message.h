@@ -68,6 +68,7 @@ struct message {
 	unsigned originator_id;
 	bool has_counts;
 	unsigned remaining, completed, failed, warning;
+	uint32_t offending; /* A900: the attribute that is wrong, 0: none */
 	char comment[MESSAGE_COMMENT_SIZE];
 };
 

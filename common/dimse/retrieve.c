@@ -433,6 +433,7 @@ refuse(struct retrieving *r, unsigned status, const char *comment, struct err *e
 	struct message rsp;
 
 	message_answer(&rsp, r->rq, status);
+	rsp.offending = r->t.offending;
 	(void)snprintf(rsp.comment, sizeof(rsp.comment), "%s", comment);
 	audit_line(r->who->config->audit, "refused",
 		   "what=%s status=%04x calling=%s called=%s address=%s",

@@ -190,8 +190,9 @@ unique(struct attrs keys, uint32_t tag, struct attr *out)
 }
 
 static int
-missing(uint32_t tag, struct err *e)
+missing(struct collecting *c, uint32_t tag, struct err *e)
 {
+	c->out->offending = tag;
 	return err_set(e, ERR_PEER, 0, "a unique key is missing (%04X,%04X)", tag >> 16,
 		       tag & 0xffff);
 }
@@ -209,17 +210,19 @@ find(struct collecting *c, struct store *s, bool patient_root, struct attrs keys
 	image = strcmp(level, "IMAGE") == 0;
 	if (patient_root && strcmp(level, "PATIENT") == 0)
 		return unique(keys, TAG_PATIENT_ID, &id) ? of_patient(c, s, id, e)
-							 : missing(TAG_PATIENT_ID, e);
-	if (!series && !image && strcmp(level, "STUDY") != 0)
+							 : missing(c, TAG_PATIENT_ID, e);
+	if (!series && !image && strcmp(level, "STUDY") != 0) {
+		c->out->offending = TAG_QUERY_LEVEL;
 		return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
+	}
 	if (patient_root && !unique(keys, TAG_PATIENT_ID, &c->patient))
-		return missing(TAG_PATIENT_ID, e);
+		return missing(c, TAG_PATIENT_ID, e);
 	if (!unique(keys, TAG_STUDY_UID, &study))
-		return missing(TAG_STUDY_UID, e);
+		return missing(c, TAG_STUDY_UID, e);
 	if ((series || image) && !unique(keys, TAG_SERIES_UID, &c->series))
-		return missing(TAG_SERIES_UID, e);
+		return missing(c, TAG_SERIES_UID, e);
 	if (image && !unique(keys, TAG_SOP_INSTANCE, &c->instance))
-		return missing(TAG_SOP_INSTANCE, e);
+		return missing(c, TAG_SOP_INSTANCE, e);
 	return of_list(c, s, study, e);
 }
 
@@ -244,7 +247,10 @@ targets_find(struct targets *out, struct store *s, bool patient_root, struct att
 void
 targets_fini(struct targets *t)
 {
+	uint32_t offending = t->offending;
+
 	free(t->all);
 	arena_free(t->strings);
 	memset(t, 0, sizeof(*t));
+	t->offending = offending;
 }

@@ -28,12 +28,13 @@ struct target {
 struct targets {
 	struct target *all;
 	size_t n, cap;
+	uint32_t offending;    /* ERR_PEER: the key that is missing    */
 	struct arena *strings; /* what neighbours have in common lies there once */
 };
 
 /* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */
 int targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
 		 struct err *e);
-void targets_fini(struct targets *t);
+void targets_fini(struct targets *t); /* `offending` stays */
 
 #endif

@@ -60,6 +60,7 @@ message_build__is_read_back_as_it_was(void **state)
 	m.completed = 2;
 	m.failed = 1;
 	strcpy(m.sop_class, "1.2.840.10008.5.1.4.1.2.2.2");
+	m.offending = TAG_STUDY_UID;
 	strcpy(m.comment, "odd");
 	message_build(&b, &m);
 	assert_int_equal(b.len % 2, 0);
@@ -72,6 +73,7 @@ message_build__is_read_back_as_it_was(void **state)
 	assert_int_equal(back.completed, 2);
 	assert_int_equal(back.failed, 1);
 	assert_string_equal(back.sop_class, m.sop_class);
+	assert_int_equal(back.offending, TAG_STUDY_UID);
 	assert_string_equal(back.comment, "odd");
 	assert_false(back.has_data);
 	buf_fini(&b);

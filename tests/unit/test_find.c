@@ -177,6 +177,25 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 	}
 }
 
+/* PS3.7 C.4.2: which attribute it was. */
+static void
+find__a900_says_which_attribute_is_wrong(void **state)
+{
+	struct visit *t = *state;
+
+	viewer_open(&t->v, &t->n, "NODE");
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "FRAME", 5);
+	visit_find(t);
+	assert_int_equal(t->v.last.status, STATUS_IDENTIFIER_MISMATCH);
+	assert_int_equal(t->v.last.offending, TAG_QUERY_LEVEL);
+	buf_clear(&t->keys);
+	attrs_put(&t->keys, TAG_QUERY_LEVEL, "SERIES", 6);
+	visit_find(t);
+	assert_int_equal(t->v.last.status, STATUS_IDENTIFIER_MISMATCH);
+	assert_int_equal(t->v.last.offending, TAG_STUDY_UID);
+	assert_non_null(strstr(t->v.last.comment, "(0020,000D)"));
+}
+
 static int
 record_only(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -261,6 +280,7 @@ main(void)
 		visit_test(find__R34_a_peer_may_want_success_at_the_limit),
 		visit_test(find__R34_a_cancel_is_seen_within_a_page),
 		visit_test(find__R34_ff01_where_a_key_is_not_supported),
+		visit_test(find__a900_says_which_attribute_is_wrong),
 		visit_test(find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
 		visit_test(audit__R36_tells_of_associations_queries_retrieves_and_refusals),
 	};

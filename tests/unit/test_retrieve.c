@@ -226,6 +226,7 @@ retrieve_move__patient_root_wants_the_patient(void **state)
 	viewer_ask(&t->v, ON_MOVE_PATIENT, MESSAGE_MOVE_RQ, MOVE_PATIENT, &t->keys, "NODE");
 	viewer_listen(&t->v);
 	assert_int_equal(t->v.last.status, STATUS_IDENTIFIER_MISMATCH);
+	assert_int_equal(t->v.last.offending, TAG_PATIENT_ID);
 	buf_clear(&t->keys);
 	attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
 	attrs_put(&t->keys, TAG_PATIENT_ID, "SOMEBODY ELSE", 13);
