@@ -9,7 +9,7 @@
 
 #include "common/base/err.h"
 
-enum { LINE_MAX_BYTES = 199, NAME_MAX_BYTES = 49, ENTRIES_MAX = 4096 };
+enum { LINE_MAX_BYTES = 199, NAME_MAX_BYTES = 49, ENTRIES_MAX = 4096, TITLE_MAX_BYTES = 16 };
 
 struct entry {
 	const struct conf_row *row;
@@ -111,6 +111,24 @@ is_choice(const char *choices, const char *s)
 	return false;
 }
 
+/* PS3.5 6.2, AE. A # stands in no title of a sane site, but where a comment was meant. */
+static bool
+is_title(const char *s)
+{
+	size_t n = strlen(s), i;
+
+	for (i = 0; i < n; i++)
+		if (s[i] < ' ' || s[i] > '~' || s[i] == '\\' || s[i] == '#')
+			return false;
+	return n > 0 && n <= TITLE_MAX_BYTES;
+}
+
+static bool
+is_list(const struct conf_row *row)
+{
+	return row->type == CONF_LIST || row->type == CONF_TITLES;
+}
+
 static const struct unit none_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit size_units[] = {
 	{"", 1},  {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"TiB", 1099511627776},
@@ -125,11 +143,15 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 	bool ok = true, bounded = false;
 	const char *wanted = row->choices;
 
+	if (!row->initial && !value[0])
+		return err_set(e, ERR_LOCAL, 0, "[%s] %s wants a value", row->section, row->key);
 	switch (row->type) {
 	case CONF_STRING:
-		if (!row->initial && !value[0])
-			return err_set(e, ERR_LOCAL, 0, "[%s] %s wants a value", row->section,
-				       row->key);
+		break;
+	case CONF_TITLE:
+	case CONF_TITLES:
+		ok = is_title(value) || (!value[0] && row->type == CONF_TITLES);
+		wanted = "1 to 16 letters, digits and signs, without \\ and #";
 		break;
 	case CONF_LIST:
 		ok = !row->choices || !value[0] || is_choice(row->choices, value);
@@ -203,6 +225,16 @@ find(const struct conf *c, const struct conf_row *row, const char *name)
 	return NULL;
 }
 
+static size_t
+entries_of(const struct conf *c, const struct conf_row *row, const char *name)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < c->n; i++)
+		n += c->entries[i].row == row && (!name || strcmp(c->entries[i].name, name) == 0);
+	return n;
+}
+
 static int
 add_list(struct conf *c, const struct conf_row *row, const char *name, const char *value,
 	 struct err *e)
@@ -222,6 +254,9 @@ add_list(struct conf *c, const struct conf_row *row, const char *name, const cha
 		value += n;
 		value += *value == ',';
 	}
+	if (!rc && row->max && (int64_t)entries_of(c, row, name) > row->max)
+		rc = err_set(e, ERR_LOCAL, 0, "[%s] %s: at most %lld", row->section, row->key,
+			     (long long)row->max);
 	/* An empty list is a choice ("may ="): no default takes its place. */
 	return rc || c->n > before ? rc : add(c, row, name, "", 0, e);
 }
@@ -258,7 +293,7 @@ set(struct conf *c, const char *section, const char *key, const char *value, str
 		known = true;
 		if (strcmp(row->key, key) != 0)
 			continue;
-		if (row->type == CONF_LIST)
+		if (is_list(row))
 			return add_list(c, row, name, value, e);
 		if (find(c, row, name))
 			return err_set(e, ERR_LOCAL, 0, "[%s] %s is set twice", section, key);
@@ -378,7 +413,7 @@ add_defaults(struct conf *c, struct err *e)
 		if (!row->initial)
 			rc = err_set(e, ERR_LOCAL, 0, "%s: [%s] %s is missing", c->path,
 				     row->section, row->key);
-		else if (row->type == CONF_LIST)
+		else if (is_list(row))
 			rc = add_list(c, row, NULL, row->initial, e);
 		else if (row->initial[0])
 			rc = add(c, row, NULL, row->initial, strlen(row->initial), e);
@@ -402,7 +437,7 @@ add_named_defaults(struct conf *c, struct err *e)
 			if (!row->initial)
 				rc = err_set(e, ERR_LOCAL, 0, "%s: [%s] %s is missing", c->path,
 					     c->names[j], row->key);
-			else if (row->type == CONF_LIST)
+			else if (is_list(row))
 				rc = add_list(c, row, name, row->initial, e);
 			else if (row->initial[0])
 				rc = add(c, row, name, row->initial, strlen(row->initial), e);
@@ -602,9 +637,15 @@ explain_bounds(FILE *to, const struct conf_row *row)
 	case CONF_BOOL:
 		fprintf(to, " yes or no.");
 		break;
+	case CONF_TITLE:
+		fprintf(to, " At most %d characters.", TITLE_MAX_BYTES);
+		break;
+	case CONF_TITLES:
 	case CONF_LIST:
 		fprintf(to, " List%s%s.", row->choices ? " of: " : "",
 			row->choices ? row->choices : "");
+		if (row->max)
+			fprintf(to, " At most %lld.", (long long)row->max);
 		break;
 	case CONF_CHOICE:
 		fprintf(to, " One of: %s.", row->choices);

@@ -25,8 +25,10 @@ struct err;
 
 enum conf_type {
 	CONF_STRING,
-	CONF_LIST,
-	CONF_BOOL, /* yes, no, on, off, true, false           */
+	CONF_LIST,   /* of max values at most; 0: any number    */
+	CONF_TITLE,  /* a DICOM application entity title        */
+	CONF_TITLES, /* a list of them                          */
+	CONF_BOOL,   /* yes, no, on, off, true, false           */
 	CONF_NUMBER,
 	CONF_SIZE,     /* bytes                                   */
 	CONF_DURATION, /* milliseconds                            */
@@ -38,7 +40,7 @@ struct conf_row {
 	const char *key;
 	enum conf_type type;
 	const char *initial; /* as in a file; NULL: required; "" : absent */
-	int64_t min, max;    /* of numbers, sizes, durations              */
+	int64_t min, max;    /* of numbers, sizes, durations; max: of lists */
 	const char *choices; /* of a choice, or of each value of a list */
 	const char *sentence;
 };

@@ -20,13 +20,7 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
 
-enum {
-	LISTENERS_MAX = 16,
-	BACKLOG = 256,
-	STOP_SECONDS = 8,
-	STACK = 512 * 1024,
-	ACCEPT_PAUSE_MS = 100
-};
+enum { BACKLOG = 256, STOP_SECONDS = 8, STACK = 512 * 1024, ACCEPT_PAUSE_MS = 100 };
 
 struct dimse_slot { /* one connection */
 	struct dimse_slot *next;
@@ -38,7 +32,7 @@ struct dimse_slot { /* one connection */
 
 struct dimse {
 	struct dimse_config c; /* set once before threads start */
-	int listeners[LISTENERS_MAX];
+	int listeners[DIMSE_LISTEN_MAX];
 	unsigned n_listeners;
 	int wake; /* eventfd: stop */
 	pthread_t thread;
@@ -242,7 +236,7 @@ static void *
 run_listener(void *arg)
 {
 	struct dimse *d = arg;
-	struct pollfd p[LISTENERS_MAX + 1];
+	struct pollfd p[DIMSE_LISTEN_MAX + 1];
 	unsigned i;
 
 	for (;;) {
@@ -273,7 +267,7 @@ dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *peer
 	(void)pthread_cond_init(&d->gone, NULL);
 	d->peers = peers_ref(peers);
 	d->wake = eventfd(0, EFD_CLOEXEC);
-	for (i = 0; !rc && c->listen[i] && i < LISTENERS_MAX; i++) {
+	for (i = 0; !rc && c->listen[i] && i < DIMSE_LISTEN_MAX; i++) {
 		rc = listen_on(c->listen[i], &d->listeners[i], e);
 		d->n_listeners += rc == 0;
 	}

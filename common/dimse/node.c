@@ -49,17 +49,15 @@ get(void *node, const struct dimse_caller *who, const struct message *rq, struct
 	return retrieve_get(&((struct dimse_node *)node)->retrieve, who, rq, e);
 }
 
+/* How many there may be is said by the row. */
 static void
 fill_list(const struct conf *c, const char *key, const char **out)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i + 1 < DIMSE_LIST_MAX; i++) {
+	do
 		out[i] = conf_list(c, "dicom", NULL, key, i);
-		if (!out[i])
-			return;
-	}
-	out[i] = NULL;
+	while (out[i++]);
 }
 
 static void
@@ -100,7 +98,7 @@ int
 dimse_check_settings(const struct conf *c, struct err *e)
 {
 	struct peers *p;
-	const char *title, *listen;
+	const char *listen;
 	char host[64];
 	unsigned port;
 	size_t i;
@@ -108,11 +106,6 @@ dimse_check_settings(const struct conf *c, struct err *e)
 
 	for (i = 0; !rc && (listen = conf_list(c, "dicom", NULL, "listen", i)) != NULL; i++)
 		rc = dimse_address(listen, host, sizeof(host), &port, e);
-	for (i = 0; (title = conf_list(c, "dicom", NULL, "aet", i)) != NULL; i++)
-		if (strlen(title) >= ASSOC_AET_SIZE)
-			return err_set(e, ERR_LOCAL, 0,
-				       "[dicom] aet: %s has more than %d characters", title,
-				       ASSOC_AET_SIZE - 1);
 	if (rc)
 		return rc;
 	rc = peers_load(&p, c, NULL, false, e);

@@ -23,7 +23,7 @@ struct peers;
 struct resolver;
 struct store;
 
-enum { DIMSE_LIST_MAX = 32, DIMSE_DIR_MAX = 3000 };
+enum { DIMSE_DIR_MAX = 3000 };
 
 struct dimse_node {
 	/* set by dimse_node_start before threads start */
@@ -33,7 +33,7 @@ struct dimse_node {
 	struct dimse *dimse;
 	struct find_config find;
 	struct retrieve_config retrieve;
-	const char *titles[DIMSE_LIST_MAX], *listen[DIMSE_LIST_MAX];
+	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1];
 	char dir[DIMSE_DIR_MAX];
 	void *node; /* of the handlers below */
 	struct dimse_handlers take_in;

@@ -19,7 +19,7 @@
 enum { HOSTS_MAX = 8, HOST_ADDRESSES = 8, CACHE_MAX = 1 << 20 };
 
 static const struct conf_row rows[] = {
-	{"peer *", "aet", CONF_STRING, NULL, 0, 0, NULL, "The peer's application entity title."},
+	{"peer *", "aet", CONF_TITLE, NULL, 0, 0, NULL, "The peer's application entity title."},
 	{"peer *", "host", CONF_STRING, "", 0, 0, NULL,
 	 "Where it can be called: a name or an address."},
 	{"peer *", "port", CONF_NUMBER, "0", 0, 65535, NULL, "The port it listens on; 0: none."},
@@ -162,8 +162,6 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.aet = l->strings[1];
 	l->peer.host = l->strings[2];
 	l->peer.issuer = l->strings[3];
-	if (strlen(l->peer.aet) >= ASSOC_AET_SIZE || !l->peer.aet[0])
-		return err_set(e, ERR_LOCAL, 0, "[peer %s] aet: 1 to 16 characters", name);
 	l->peer.port = (unsigned)conf_number(c, "peer *", name, "port");
 	l->peer.foreign = conf_bool(c, "peer *", name, "foreign");
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");

@@ -13,9 +13,9 @@
 #include "common/dimse/peers.h"
 
 static const struct conf_row rows[] = {
-	{"dicom", "aet", CONF_LIST, "SALAMANDER", 0, 0, NULL,
+	{"dicom", "aet", CONF_TITLES, "SALAMANDER", 0, DIMSE_TITLES_MAX, NULL,
 	 "Titles that may be called; any accepts all."},
-	{"dicom", "listen", CONF_LIST, "127.0.0.1:11112", 0, 0, NULL,
+	{"dicom", "listen", CONF_LIST, "127.0.0.1:11112", 0, DIMSE_LISTEN_MAX, NULL,
 	 "Addresses and ports to listen on, address:port."},
 	{"dicom", "unlisted", CONF_CHOICE, "store", 0, 0, "store none",
 	 "What callers without a [peer] section may do beside C-ECHO."},

@@ -26,7 +26,7 @@ struct message;
 struct peer;
 struct peers;
 
-enum { DIMSE_ADDRESS_SIZE = 64 };
+enum { DIMSE_ADDRESS_SIZE = 64, DIMSE_TITLES_MAX = 31, DIMSE_LISTEN_MAX = 16 };
 
 /* Who calls, and by which names: valid while the association lasts. */
 struct dimse_caller {

@@ -41,7 +41,8 @@ static const struct conf_row rows[] = {
 	{"data", "mode", CONF_CHOICE, "fast", 0, 0, "fast slow", "How."},
 	{"data", "names", CONF_LIST, "a, b", 0, 0, NULL, "Who."},
 	{"data", "may", CONF_LIST, "look, touch", 0, 0, "look touch", "What."},
-	{"peer *", "aet", CONF_STRING, NULL, 0, 0, NULL, "Title."},
+	{"data", "titles", CONF_TITLES, "A", 0, 3, NULL, "As whom."},
+	{"peer *", "aet", CONF_TITLE, NULL, 0, 0, NULL, "Title."},
 	{"peer *", "port", CONF_NUMBER, "104", 1, 65535, NULL, "Port."},
 };
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
@@ -109,6 +110,17 @@ conf_load__names_file_and_line_of_each_mistake(void **state)
 	assert_refused("[data]\ndir = /x ; where\n", "a.conf:2: a comment wants a line");
 	assert_refused("[data]\ndir = /x\nnames = a\n  dri = b\n", "a.conf:4: [data] has no");
 	assert_refused("[data]\ndir = /x\nmay = look, run\n", "a.conf:3: [data] may: 'run'");
+	assert_refused("[data]\ndir = /x\ntitles = A, B\ntitles = C, D\n",
+		       "a.conf:4: [data] titles: at most 3");
+	assert_refused("[data]\ndir = /x\ntitles = CT1 # scanner\n", "a.conf:3: [data] titles:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet = CT1 # one\n", "a.conf:4: [peer *] aet:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet = A\\B\n", "a.conf:4: [peer *] aet:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet = A\tB\n", "a.conf:4: [peer *] aet:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet = K\xc3\xb6ln\n",
+		       "a.conf:4: [peer *] aet:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet = SEVENTEENLETTERSS\n",
+		       "a.conf:4: [peer *] aet:");
+	assert_refused("[data]\ndir = /x\n[peer A]\naet =\n", "a.conf:4: [peer *] aet wants");
 	assert_refused("[data]\ndir = /x\nquota = 9000000000000TiB\n", "not understood");
 	assert_refused("[data\ndir = /x\n", "a.conf:1: a section without");
 	assert_refused("[data]\ndir = /x\nquota = 1\n", "not within");
