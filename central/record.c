@@ -104,7 +104,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 		.dropped = &dropped};
 	struct store_verdict verdict;
 	struct version v;
-	bool withdrawn;
+	bool has = ledger_says_has((int)entry->kind), withdrawn;
 	int rc;
 
 	if (!ledger_version(&v, entry))
@@ -125,12 +125,13 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	if (!rc)
 		rc = store_announce(a->tx, &v, &sets, &verdict, e);
 	if (!rc)
-		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);
+		rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, has, e);
 	if (!rc)
 		rc = store_version(a->tx, verdict.oid, &v, e);
-	/* R19: the entry came after the bytes. */
+	/* R19: the entry came after the bytes; or there are none to owe. */
 	if (!rc)
-		rc = holdings_set(a->tx, &a->site.incarnation, seq, v.state == VERSION_HERE, e);
+		rc = holdings_set(a->tx, &a->site.incarnation, seq, v.state == VERSION_HERE || !has,
+				  e);
 	note_title(&a->site, entry->source_aet);
 	return rc;
 }
@@ -158,7 +159,8 @@ apply_entry(struct applying *a, uint64_t seq, const ProtobufCBinaryData *bytes, 
 		rc = apply_study(a, entry, e);
 	else
 		rc = 0;
-	if (!rc && entry && ledger_says_has((int)entry->kind))
+	if (!rc && entry &&
+	    (ledger_says_has((int)entry->kind) || ledger_says_known((int)entry->kind)))
 		rc = apply_instance(a, seq, entry, e);
 	else if (!rc && entry && ledger_says_gone((int)entry->kind))
 		rc = apply_gone(a, seq, entry, e);

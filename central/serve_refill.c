@@ -98,6 +98,24 @@ says_the_same(const struct asking *a, const struct claim *c)
 	return same;
 }
 
+/* What was known there and is not here either: R20. */
+static bool
+tells_of_it(const struct asking *a, const struct claim *c)
+{
+	Sync__LedgerEntry *entry = NULL;
+	const void *bytes;
+	size_t n;
+	bool known;
+
+	if (c->has)
+		return true;
+	if (announced_get(a->l->tx, &c->incarnation, c->seq, &bytes, &n, NULL) == 0)
+		entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
+	known = entry && ledger_says_known((int)entry->kind);
+	message_free(entry);
+	return known;
+}
+
 static int
 look_at_claim(void *arg, const struct claim *c, struct err *e)
 {
@@ -108,7 +126,7 @@ look_at_claim(void *arg, const struct claim *c, struct err *e)
 	(void)e;
 	for (i = 0; i < a->l->n_mine && !ours; i++)
 		ours = id128_same(&a->l->mine[i], &c->incarnation);
-	if (c->has && ours && !a->same) {
+	if (ours && !a->same && tells_of_it(a, c)) {
 		a->same = says_the_same(a, c);
 		if (a->same || !a->any)
 			a->found = *c;

@@ -5,6 +5,7 @@
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/known.h"
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -215,6 +216,8 @@ new_epoch(struct store_tx *tx, void *arg, struct err *e)
 		rc = sync_put(tx, "receipt", "", 0, e);
 	if (!rc)
 		rc = sync_put(tx, "archive", o->archive->b, sizeof(o->archive->b), e);
+	if (!rc)
+		rc = known_due(tx, e); /* R18: this one has been told nothing yet */
 	/* Until the whole ledger has been compared, a restart begins that anew. */
 	return rc ? rc : sync_set_number(tx, "losses", HOLDINGS_DUE, e);
 }

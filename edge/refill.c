@@ -14,6 +14,7 @@
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/known.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -288,33 +289,6 @@ arrival_fini(struct arrival *a)
 }
 
 static int
-append_study(struct store_tx *tx, struct refilling *f, const struct version *v, struct err *err)
-{
-	struct attrs row = {NULL, 0};
-	struct buf record = BUF_INIT, entry = BUF_INIT;
-	uint64_t seq;
-	int rc;
-
-	if (!v->study[0] || index_study_row(tx, v->study, &row, NULL))
-		return 0;
-	ledger_record(&record, row);
-	ledger_study(&entry, v->study, attrs_of(&record), NULL, "", clock_wall(f->e->clock));
-	rc = ledger_append(tx, &entry, &seq, err);
-	buf_fini(&record);
-	buf_fini(&entry);
-	return rc;
-}
-
-/* R6: the first instance of a study that this ledger tells of brings the study's record. */
-static int
-is_first(void *arg, const struct version *v, struct err *err)
-{
-	(void)err;
-	*(bool *)arg = v->seq == 0;
-	return v->seq ? ERR_AGAIN : 0;
-}
-
-static int
 enter(struct store_tx *tx, void *arg, struct err *err)
 {
 	struct arrival *a = arg;
@@ -324,18 +298,13 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	struct tags dropped;
 	struct id128 epoch;
 	struct version v;
-	bool first = true;
 	uint64_t seq;
 	int rc = store_version(tx, a->w->oid, &v, err);
 
 	a->came = false;
 	if (rc || v.state == VERSION_HERE)
 		return rc;
-	rc = store_versions_of_study(tx, v.study, 0, is_first, &first, err);
-	if (rc == ERR_AGAIN)
-		rc = 0;
-	if (!rc && first)
-		rc = append_study(tx, a->f, &v, err);
+	rc = known_study(tx, a->f->e, &v, err);
 	buf_put(&side, a->w->entry->side.data, a->w->entry->side.len);
 	v.origin = VERSION_REFILLED;
 	ledger_corrected(&dropped, a->w->entry);

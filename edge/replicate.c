@@ -15,6 +15,7 @@
 #include "edge/errand.h"
 #include "edge/holdings.h"
 #include "edge/join.h"
+#include "edge/known.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/ledger.h"
@@ -44,6 +45,7 @@ struct replicate {
 	struct http_done *answer;  /* of the event that is stepped now */
 	struct holdings_work work; /* the answer that is applied, a page per turn */
 	bool applying, work_last;
+	struct known_work known;
 	unsigned work_round;
 	struct sender_event seen; /* numbers of the last look */
 	int64_t work_since;	  /* 0: nothing waits */
@@ -383,6 +385,7 @@ new_epoch(struct replicate *r, struct err *err)
 	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
 					    r->answer->body.len, err);
 	struct id128 archive;
+	int rc;
 
 	if (!m)
 		return ERR_PEER;
@@ -390,7 +393,8 @@ new_epoch(struct replicate *r, struct err *err)
 	message_free(m);
 	r->applying = false; /* what another central said of its holdings */
 	log_line(LOG_WARN, "epoch.new", "announced=%llu", (unsigned long long)r->sender.announced);
-	return holdings_new_epoch(r->e, &archive, &r->sender.epoch, err);
+	rc = holdings_new_epoch(r->e, &archive, &r->sender.epoch, err);
+	return rc ? rc : known_begin(&r->known, r->e, err);
 }
 
 static int
@@ -539,7 +543,13 @@ replicate_turn(struct replicate *r, int timeout_ms)
 		end_errand(r, x);
 	drain(r);
 	apply_page(r);
-	if (link_wait(r->link, r->applying ? 0 : timeout_ms, &done, &got, &err)) {
+	if (known_page(&r->known, r->e,
+		       &err)) { /* said, and tried again at the next start or epoch */
+		log_err(LOG_ERROR, "known", &err);
+		err_clear(&err);
+		r->known.going = false;
+	}
+	if (link_wait(r->link, r->applying || r->known.going ? 0 : timeout_ms, &done, &got, &err)) {
 		log_err(LOG_ERROR, "replicate", &err);
 		return;
 	}
@@ -616,6 +626,10 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 	if (rc) {
 		replicate_free(r);
 		return rc;
+	}
+	if (known_begin(&r->known, e, err)) {
+		replicate_free(r);
+		return ERR_LOCAL;
 	}
 	*out = r;
 	return 0;

@@ -229,14 +229,14 @@ ledger_study(struct buf *out, const char *study, struct attrs record, const stru
 	message_pack(out, &entry.base);
 }
 
-void
-ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
-		const struct buf *side, int64_t age_ms, int64_t wall_ms)
+static void
+put_version(struct buf *out, Sync__LedgerKind kind, const struct version *v,
+	    const struct index_sets *sets, const struct buf *side, int64_t age_ms, int64_t wall_ms)
 {
 	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
 	struct tags copy;
 
-	entry.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
+	entry.kind = kind;
 	entry.wall_ms = wall_ms;
 	entry.age_ms = age_ms;
 	entry.study = message_text(v->study);
@@ -269,6 +269,22 @@ ledger_instance(struct buf *out, const struct version *v, const struct index_set
 }
 
 void
+ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
+		const struct buf *side, int64_t age_ms, int64_t wall_ms)
+{
+	put_version(out, SYNC__LEDGER_KIND__LEDGER_INSTANCE, v, sets, side, age_ms, wall_ms);
+}
+
+void
+ledger_known(struct buf *out, const struct version *v, const struct index_sets *sets,
+	     int64_t age_ms, int64_t wall_ms)
+{
+	struct buf none = BUF_INIT;
+
+	put_version(out, SYNC__LEDGER_KIND__LEDGER_KNOWN, v, sets, &none, age_ms, wall_ms);
+}
+
+void
 ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms)
 {
 	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
@@ -285,6 +301,12 @@ bool
 ledger_says_has(int kind)
 {
 	return kind == SYNC__LEDGER_KIND__LEDGER_INSTANCE;
+}
+
+bool
+ledger_says_known(int kind)
+{
+	return kind == SYNC__LEDGER_KIND__LEDGER_KNOWN;
 }
 
 bool

@@ -56,11 +56,17 @@ void ledger_study(struct buf *out, const char *study, struct attrs record,
  * first arrival at any node (R28). */
 void ledger_instance(struct buf *out, const struct version *v, const struct index_sets *sets,
 		     const struct buf *side, int64_t age_ms, int64_t wall_ms);
+/* The same of a version that the site announced in a ledger which is no more, and whose bytes are
+ * not here: LEDGER_KNOWN (R18). */
+void ledger_known(struct buf *out, const struct version *v, const struct index_sets *sets,
+		  int64_t age_ms, int64_t wall_ms);
 /* Its bytes are here no more: LEDGER_EVICTED, LEDGER_EVICTED_DARK, LEDGER_DAMAGED. */
 void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms);
 /* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */
 bool ledger_says_has(int kind);
 bool ledger_says_gone(int kind);
+/* It tells of a version without having its bytes. */
+bool ledger_says_known(int kind);
 /* The version that an instance entry tells of; false when its digest is none. */
 bool ledger_version(struct version *out, const struct Sync__LedgerEntry *entry);
 void ledger_corrected(struct tags *out, const struct Sync__LedgerEntry *entry);

@@ -88,6 +88,22 @@ index_series_row(struct store_tx *tx, const char *study, const char *series, str
 	return rc;
 }
 
+int
+index_instance_row(struct store_tx *tx, const struct version *v, struct attrs *out, struct err *e)
+{
+	struct key_bytes k;
+	struct kv_slice row;
+	int rc = kv_get(store_tx_kv(tx), table(tx, "instance"),
+			make_key(&k, v->study, v->series, v->sop_instance), &row, e);
+
+	if (rc)
+		return rc;
+	if (row.n < 8 || buf_get_u64(row.p) != v->oid)
+		return ERR_ABSENT;
+	*out = (struct attrs){(const unsigned char *)row.p + 8, row.n - 8};
+	return 0;
+}
+
 /* --- lookup keys --- */
 
 /* Dates of old forms ("2026.01.02") sort with the others. */

@@ -77,6 +77,9 @@ int index_study(struct store_tx *tx, const char *study, struct attrs attrs,
 int index_study_row(struct store_tx *tx, const char *study, struct attrs *out, struct err *e);
 int index_series_row(struct store_tx *tx, const char *study, const char *series, struct attrs *out,
 		     struct err *e);
+/* ERR_ABSENT also where another version of the UID is current. */
+int index_instance_row(struct store_tx *tx, const struct version *v, struct attrs *out,
+		       struct err *e);
 
 /* Lower case without accents, for names: "MÜLLER^JÖRG" becomes "muller^jorg". */
 void index_fold(struct buf *out, const char *s, size_t n);

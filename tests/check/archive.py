@@ -11,7 +11,7 @@ import struct
 RECORD = struct.Struct("<4sIIIQ32s")  # magic, kind, length, pending, number, chain
 EPOCH, LEDGER, DECISION = 1, 2, 3  # records of the log
 OPEN, CLOSE = 1, 2  # decisions
-HAS, GONE = {3}, {4, 5, 6}  # kinds of ledger entries that say something of bytes
+HAS, GONE = {3}, {4, 5, 6, 7}  # kinds of ledger entries that say something of bytes
 ZERO = bytes(32)
 
 

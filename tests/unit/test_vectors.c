@@ -101,6 +101,9 @@ ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 	ledger_gone(&b, SYNC__LEDGER_KIND__LEDGER_EVICTED, &v, 1790000000003);
 	expect("ledger.evicted", b.data, b.len);
 	ledger_chain(hash, b.data, b.len);
+	buf_clear(&b);
+	ledger_known(&b, &v, &no_sets, 5, 1790000000004);
+	expect("ledger.known", b.data, b.len);
 	expect("ledger.chain", hash, sizeof(hash));
 	buf_fini(&b);
 	buf_fini(&side);
