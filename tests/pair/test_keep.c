@@ -749,9 +749,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			refill__R18_what_came_as_a_name_only_is_listed_by_the_next_central),
-		cmocka_unit_test(rebuild__R18_what_had_been_evicted_is_listed_by_the_next_central),
 		cmocka_unit_test(evict__R9_only_after_a_release_and_with_its_ledger_entry),
 		cmocka_unit_test(evict__R9_not_without_central_saying_so),
 		cmocka_unit_test(evict__R9_an_owed_instance_keeps_its_study),
