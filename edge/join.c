@@ -134,12 +134,12 @@ join_run(struct edge *e, const char *url, const char *text, struct err *err)
 	if (!rc)
 		rc = enrol(e, base, &code, &key, &done, err);
 	if (!rc) {
-		rc = joined_take(e->dir, e->site, &key, done.body.data, done.body.len, base, hash,
-				 code.print, err);
+		rc = settle_identity(e, err);
+		if (!rc)
+			rc = joined_take(e->dir, e->site, &key, done.body.data, done.body.len, base,
+					 hash, code.print, err);
 		buf_fini(&done.body);
 	}
-	if (!rc)
-		rc = settle_identity(e, err);
 	buf_fini(&key);
 	if (rc)
 		return rc;

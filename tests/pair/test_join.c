@@ -19,6 +19,7 @@
 #include "common/http/pki.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
+#include "common/os/identity.h"
 #include "edge/edge.h"
 #include "edge/home.h"
 #include "edge/join.h"
@@ -386,6 +387,29 @@ join_run__R26_is_mended_by_itself_after_each_failed_step(void **state)
 	assert_true(n > 8);
 }
 
+/* What `serve` made for a plain node would be made again where a disk is not mounted. */
+static void
+join_run__R23_nothing_is_made_up_for_a_node_that_joined(void **state)
+{
+	struct identity id = edge.identity;
+	char store[EDGE_DIR_MAX + 8];
+
+	(void)state;
+	id.by_init = false;
+	(void)snprintf(store, sizeof(store), "%s/store", edge.dir);
+	strcpy(id.part, "store");
+	assert_int_equal(identity_write(store, &id, NULL), 0);
+	strcpy(id.part, "data");
+	assert_int_equal(identity_write(edge.dir, &id, NULL), 0);
+	edge_close(&edge);
+	open_edge();
+	assert_false(edge.identity.by_init);
+	assert_int_equal(join_run(&edge, url, code, NULL), 0);
+	edge_close(&edge);
+	open_edge();
+	assert_true(edge.identity.by_init);
+}
+
 static int
 ask(struct link *l, struct http_call *call, struct http_done *done)
 {
@@ -508,6 +532,7 @@ main(void)
 		TEST(join_run__R26_the_same_code_is_the_same_key),
 		TEST(join_run__R26_what_is_wrong_changes_nothing),
 		TEST(join_run__R26_is_mended_by_itself_after_each_failed_step),
+		TEST(join_run__R23_nothing_is_made_up_for_a_node_that_joined),
 		TEST(join_renewal__R25_keeps_the_key_and_the_archive),
 		TEST(home_link__R24_R25_goes_by_what_the_edge_has_now),
 		TEST(home_link__R24_begins_anew_when_it_was_turned_away),

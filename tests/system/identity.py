@@ -330,12 +330,15 @@ def certificate(g, name, begin, end):
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def renew__R25_out_of_time_an_edge_says_hello_renews_and_goes_on():
+def renew__R25_out_of_time_and_across_a_new_ca_an_edge_says_hello_renews_and_goes_on():
+    years = (("north", 2018, 2020), ("south", 2100, 2102))  # cut off; a clock at 2100 or 1970, here or there
     with Archive(("north", "south")) as g:
-        for name, begin, end in (("north", 2018, 2020), ("south", 2100, 2102)):  # cut off; a clock at 2100 or 1970
-            edge, folder = g.edges[name], g.generate("--count", 2, "--seed", begin)
-            edge.stop()
+        for name, begin, end in years:
+            g.edges[name].stop()
             certificate(g, name, begin, end)
+        g.central.command("ca", "renew", "--kit", g.kit + "2", "--passphrase-file", g.passphrase)
+        for name, begin, end in years:
+            edge, folder = g.edges[name], g.generate("--count", 2, "--seed", begin)
             expect("out of time", ask(g.central.http, raw("POST", "/sync/v1/refill"), g.tls(name)), 403)
             expect("hello is heard", ask(g.central.http, raw("POST", "/sync/v1/hello"), g.tls(name)), 400)
             edge.start()
