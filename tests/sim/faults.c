@@ -88,6 +88,7 @@ line(struct world *w)
 	l->loss = world_chance(w, 500) ? (unsigned)world_below(w, 300) : 0;
 	l->twice = world_chance(w, 300) ? (unsigned)world_below(w, 300) : 0;
 	l->latency_ms = 1 + (int64_t)world_below(w, world_chance(w, 200) ? 4000 : 200);
+	l->rate = 20000 << world_below(w, 10);
 	world_say(w, "%s: line%s loss %u twice %u latency %lld", e->name,
 		  l->cut	? " cut"
 		  : l->cut_back ? " cut on the way back"
@@ -176,6 +177,8 @@ rot(struct world *w)
 	if (central)
 		truth_rot_at_central(w);
 	truth_after_damage(w, "a bit");
+	if (!central && world_chance(w, 500))
+		truth_send_all_again(e);
 }
 
 static void
@@ -272,6 +275,7 @@ faults_end(struct world *w)
 		ramdisk_fail(e->disk, 0, 0);
 		memset(&e->line, 0, sizeof(e->line));
 		e->line.latency_ms = 10;
+		e->line.rate = SIM_RATE;
 	}
 	if (!all_up(w))
 		world_wrong(w, "not every node starts when all is well");

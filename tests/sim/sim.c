@@ -20,7 +20,7 @@ enum { NIGHT_PERCENT = 12, SETTLE_HOURS = 240, SEEDS = 40, DAYS = 7, EVENTS = 24
 struct settings {
 	uint64_t first;
 	unsigned seeds, edges, days, events, only, seconds;
-	bool loud;
+	bool loud, enough;
 };
 
 static const struct argp_option options[] = {
@@ -31,6 +31,7 @@ static const struct argp_option options[] = {
 	{"events", 'v', "N", 0, "per day (24)", 0},
 	{"only", 'o', "N", 0, "of each seed the first N events", 0},
 	{"seconds", 't', "N", 0, "stop after so many", 0},
+	{"first", 'f', NULL, 0, "the first that breaks a promise is enough", 0},
 	{"loud", 'l', NULL, 0, "say what happens", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
@@ -62,6 +63,9 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 't':
 		s->seconds = (unsigned)n;
+		return 0;
+	case 'f':
+		s->enough = true;
 		return 0;
 	case 'l':
 		s->loud = true;
@@ -155,7 +159,7 @@ play_all(const struct settings *s, const char *folder, unsigned *played)
 	unsigned events = s->only ? s->only : s->days * s->events, bad = 0, i;
 	char text[400];
 
-	for (i = 0; i < s->seeds && (!until || time(NULL) < until); i++) {
+	for (i = 0; i < s->seeds && (!until || time(NULL) < until) && !(bad && s->enough); i++) {
 		if (play(s, s->first + i, events, folder, text))
 			continue;
 		bad++;

@@ -48,10 +48,10 @@ submit(struct link *l, struct http_call *call, struct err *err)
 	m->call = *call;
 	buf_init(&call->body);
 	m->done.id = call->id;
-	m->done.ms = 1;
+	m->done.ms = 1 + (int64_t)m->call.body.len * 1000 / line->rate;
 	m->done.sent = m->call.body.len;
 	memcpy(m->done.asked, m->call.epoch, sizeof(m->done.asked));
-	m->arrives = w->now + travel(s->e);
+	m->arrives = w->now + m->done.ms + travel(s->e);
 	m->times = 1;
 	if (!w->calm && world_chance(w, line->twice))
 		m->times = 2;

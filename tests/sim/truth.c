@@ -16,7 +16,7 @@
 #include "tests/gen/gen.h"
 #include "tests/lib/send.h"
 
-enum { PER_STUDY = 4, SIDE = 4 };
+enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30 /* of 1000 */ };
 
 static struct sim_image *
 image_of(struct world *w, const unsigned char *digest)
@@ -42,7 +42,7 @@ recipe(const struct sim_image *m, struct gen *g)
 	gen_init(g);
 	g->study = m->study;
 	g->instance = 1 + m->number;
-	g->rows = g->columns = SIDE;
+	g->rows = g->columns = m->side;
 	g->seed = m->pixels;
 }
 
@@ -62,6 +62,7 @@ new_image(struct world *w, unsigned edge)
 	m->edge = edge;
 	m->study = 1 + edge * 10000 + m->number / PER_STUDY;
 	m->pixels = m->number;
+	m->side = world_chance(w, LARGE) ? LARGE_SIDE : SIDE;
 	recipe(m, &g);
 	gen_file(&file, &g);
 	sha256_of(file.data, file.len, m->digest);
@@ -69,29 +70,47 @@ new_image(struct world *w, unsigned edge)
 	return m;
 }
 
-void
-truth_send(struct sim_edge *e, bool again)
+static void
+send_it(struct sim_edge *e, struct sim_image *m)
 {
 	struct world *w = e->w;
-	struct sim_image *m;
 	unsigned status;
 	struct gen g;
 
-	m = again && w->n_images ? &w->images[world_below(w, w->n_images)]
-				 : new_image(w, e->number);
-	if (!e->up)
-		return;
 	recipe(m, &g);
 	world_enter(w, &e->clock);
 	status = send_image(&e->edge, &g);
 	w->refused += status != 0;
-	if (status == 0 && !m->acknowledged) {
+	if (status == 0 && (!m->acknowledged || m->gone)) {
 		m->acknowledged = true;
 		m->gone = false;
 		m->edge = e->number;
 	}
 	truth_look_at_ledger(e);
 	world_look_after_edge(e);
+}
+
+void
+truth_send(struct sim_edge *e, bool again)
+{
+	struct world *w = e->w;
+	struct sim_image *m;
+
+	m = again && w->n_images ? &w->images[world_below(w, w->n_images)]
+				 : new_image(w, e->number);
+	if (e->up)
+		send_it(e, m);
+}
+
+void
+truth_send_all_again(struct sim_edge *e)
+{
+	unsigned i;
+
+	world_say(e->w, "%s: everything is sent again", e->name);
+	for (i = 0; i < e->w->n_images; i++)
+		if (e->up && e->w->images[i].acknowledged && e->w->images[i].edge == e->number)
+			send_it(e, &e->w->images[i]);
 }
 
 /* --- where an image is --- */

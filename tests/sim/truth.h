@@ -19,7 +19,8 @@ struct sim_image {
 	unsigned char digest[SHA256_SIZE];
 	unsigned study, number;
 	uint64_t pixels; /* seed of them */
-	unsigned edge;	 /* where it was acknowledged first */
+	unsigned side;
+	unsigned edge; /* where it was acknowledged first */
 	bool acknowledged;
 	bool gone;   /* an injected fault destroyed the last copy */
 	bool known;  /* its entry was at a central that no fire has taken since */
@@ -32,6 +33,8 @@ struct sim_image {
 void truth_send(struct sim_edge *e, bool again);
 /* A site is about to burn: what central knows now, it will know. */
 void truth_before_fire(struct world *w);
+/* The modalities of a site send all that they ever sent: a person asked them to. */
+void truth_send_all_again(struct sim_edge *e);
 /* After a disk was lost or changed: whose last copy was that? */
 void truth_after_damage(struct world *w, const char *what);
 /* A bit of central's packs turned: whose? */

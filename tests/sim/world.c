@@ -265,6 +265,7 @@ edge_begin(struct world *w, unsigned number, const char *folder)
 	write_text(e->conf, text);
 	e->disk = ramdisk_new(e->dir, CAPACITY);
 	e->line.latency_ms = 10;
+	e->line.rate = SIM_RATE;
 	world_open_edge(e);
 }
 

@@ -26,6 +26,7 @@ struct world;
 enum {
 	EDGES_MAX = 16,
 	SIM_PATH = 128,
+	SIM_RATE = 10000000,
 	SIM_SECOND = 1000,
 	SIM_MINUTE = 60 * SIM_SECOND,
 	SIM_HOUR = 60 * SIM_MINUTE
@@ -37,10 +38,10 @@ struct sim_clock {
 	int64_t boot, skew; /* of the monotonic clock; of the wall clock */
 };
 
-struct sim_line {	      /* an edge's way to central */
-	bool cut, cut_back;   /* requests, answers */
-	unsigned loss, twice; /* of 1000 messages */
-	int64_t latency_ms;
+struct sim_line {		  /* an edge's way to central */
+	bool cut, cut_back;	  /* requests, answers */
+	unsigned loss, twice;	  /* of 1000 messages */
+	int64_t latency_ms, rate; /* bytes per second */
 };
 
 struct sim_edge {

@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+"""Plants a bug at a time in a copy of the product and lets the simulator look for it.
+
+  plant.py [--seconds N] [--seeds N] [NAME...]
+
+Each bug is one of those that cost images elsewhere. A row says in which file which text is
+replaced by which; when the text is not there any more, that is an error. Prints for each bug the
+first seed that catches it. Exit 0 only when all are caught. Needs `make tests build/tests/sim/sim`.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.environ.get("BUILD", "build")
+
+BUGS = [
+    ("receipt before the flush", "central/vault.c",
+     "rc = file_sync(u->fd, e);", "rc = 0; (void)e;"),
+    ("the folder of a pack is not flushed", "central/vault.c",
+     "		rc = file_sync_dir(folder, e);\n	if (rc)\n		forget_day", "		rc = 0;\n	if (rc)\n		forget_day"),
+    ("the log is not flushed", "central/clog.c",
+     "	rc = file_sync(fd, e);\n	pthread_mutex_lock", "	rc = 0 * fd;\n	pthread_mutex_lock"),
+    ("a found pack is not flushed", "central/reconcile.c",
+     "rc = vault_secure(m->c->vault, place, e);", "rc = 0;"),
+    ("held without a look", "central/adopt.c",
+     "*held = !rc && v.state == VERSION_HERE && adopt_is_trusted(c, &v);", "*held = !rc;"),
+    ("receipts up to, not of ranges", "edge/packing.c",
+     "for (seq = r->m->ranges[i]->first;", "for (seq = 1;"),
+    ("a duplicate is not looked at", "common/store/put.c",
+     "	*good = o->checked_good;\n", "	*good = true;\n"),
+    ("who says that an image is here is not noted", "central/record.c",
+     "rc = claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e);", "rc = seq % 5 ? claim_put(a->tx, v.digest, &a->site.incarnation, seq, true, e) : 0;"),
+    ("damage clears no bit", "central/release.c",
+     "rc = holdings_set_all(tx, v.digest, false, e);", "rc = 0;"),
+    ("the journal is not flushed", "common/store/journal.c",
+     "	if (!rc)\n		rc = file_sync(j->fd, e);\n	if (rc) {\n		j->broken", "	if (rc) {\n		j->broken"),
+    ("a member's digest is not compared", "proto/pack.c",
+     "if (memcmp(digest, c->p->members[i].digest, sizeof(digest)) != 0)", "if (digest[0] != digest[0])"),
+    ("a new central is taken for the old one", "edge/holdings.c",
+     "rc = sync_put(tx, \"epoch\", o->epoch->b, sizeof(o->epoch->b), e);\n",
+     "rc = sync_put(tx, \"epoch\", o->epoch->b, sizeof(o->epoch->b), e);\n	return rc;\n"),
+    ("what central lacks is not owed again", "edge/holdings.c",
+     "return v.state == VERSION_HERE ? owe(a, seq, &v, e) : 0;", "return 0;"),
+    ("success before the commit", "edge/take_in.c",
+     "	if (rc)\n		return STATUS_PROCESSING_FAILURE;", "	if (rc)\n		return STATUS_SUCCESS;"),
+    ("an offset before its flush", "central/upload.c",
+     "		return flush(t->o, e);", "		return 0;"),
+    ("a dissolved pack keeps its members", "edge/packing.c",
+     "	row.packed = false;\n	for (i = 0; i < d->n", "	for (i = 0; i < d->n"),
+    ("a burnt site's word still counts", "central/tally.c",
+     "if (w->words[i].has && !w->t.rows[w->words[i].row].site.closed) {", "if (w->words[i].has) {"),
+]
+
+def command(*words):
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True)
+
+
+def flags():
+    """How the Makefile compiles and links, from what it would do."""
+    said = command("make", "-n", "-B", f"{BUILD}/tests/sim/sim").stdout
+    compiled = re.search(r"^(\S.*) -c central/vault\.c -o \S+$", said, re.M)
+    linked = re.search(r"^(.* -o )(\S*tests/sim/sim) (.*)$", said, re.M)
+    if not compiled or not linked:
+        sys.exit("plant: cannot tell how the simulator is made")
+    return compiled.group(1).split(), linked.group(1).split(), linked.group(3).split()
+
+
+def plant(bug, folder, how):
+    name, path, old, new = bug
+    text = open(path, encoding="utf-8").read()
+    if text.count(old) != 1:
+        sys.exit(f"plant: {name}: its text is not (once) in {path}")
+    compile_by, link_by, linked = how
+    source, made, program = (os.path.join(folder, n) for n in ("bug.c", "bug.o", "sim"))
+    with open(source, "w", encoding="utf-8") as f:
+        f.write(text.replace(old, new))
+    loose = [f for f in compile_by if f != "-Werror"] + ["-Wno-error", "-w"]
+    for words in (loose + ["-c", source, "-o", made], link_by + [program, made] + linked):
+        done = command(*words)
+        if done.returncode:
+            sys.exit(f"plant: {name}: {done.stdout}")
+    return program
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--seconds", type=int, default=60)
+    p.add_argument("--seeds", type=int, default=400)
+    p.add_argument("names", nargs="*")
+    args = p.parse_args()
+    how, missed, looked = flags(), 0, 0
+    for bug in BUGS:
+        if args.names and not any(n in bug[0] for n in args.names):
+            continue
+        with tempfile.TemporaryDirectory(prefix="salamander-plant-") as folder:
+            program = plant(bug, folder, how)
+            done = command(program, "--seed", "1", "--seeds", str(args.seeds), "--seconds", str(args.seconds),
+                           "--first")
+        found = re.search(r"^seed (\d+), \d+ events: (.*)$", done.stdout, re.M)
+        died = re.search(r"\d+ worlds", done.stdout) is None
+        looked += 1
+        missed += not found and not died
+        print(f"{bug[0]}: " + (f"seed {found.group(1)}: {found.group(2)}" if found else
+                               "it dies" if died else "NOT CAUGHT"), flush=True)
+    print(f"{looked} bugs planted, {missed} not caught")
+    return 1 if missed or not looked else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
