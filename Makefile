@@ -201,6 +201,7 @@ soak: deps-build deps-test
 		/usr/bin/python3 tests/crash/churn.py --quota 128 --seconds $(SECONDS) --seed $$seed; \
 		$(SIM) --seed $$seed --seeds 1000000 --seconds $(SECONDS) & \
 		$(SIM) --seed $$((seed + 1000000)) --seeds 1000000 --seconds $(SECONDS) && wait $$!
+	@BUILD=$(B) /usr/bin/python3 tests/sim/plant.py
 	@$(MAKE) --no-print-directory fuzz
 
 PREFIX ?= /usr/local
