@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/os/file.h"
+#include "proto/message.h"
 #include "proto/pack.h"
 
 enum { MISSING_MIN = 100, MISSING_PERCENT = 1, GROUP = 500, SCAN = 20000 };
@@ -235,7 +236,65 @@ forget(struct store_tx *tx, void *arg, struct err *e)
 	return upload_del(tx, arg, e);
 }
 
-/* What was given up while the DELETE was lost: it has no row, or all of it came otherwise. */
+struct last_word {
+	const struct id128 *of;
+	bool gone;
+};
+
+static int
+note_word(void *arg, const struct claim *c, struct err *e)
+{
+	struct last_word *w = arg;
+
+	(void)e;
+	if (id128_same(w->of, &c->incarnation))
+		w->gone = !c->has; /* claims come in the order of their seqs */
+	return 0;
+}
+
+/* It is here, or its maker says that it has it no more: it will not come in this pack. */
+static int
+is_settled(struct central *c, struct store_tx *tx, const struct pack *p, size_t i, bool *yes,
+	   struct err *e)
+{
+	struct last_word w = {pack_incarnation(p), false};
+	struct version v = {.oid = 0};
+	uint64_t oid;
+	int rc = store_by_digest(tx, pack_member(p, i)->digest, &oid, e);
+
+	*yes = false;
+	if (!rc)
+		rc = store_version(tx, oid, &v, e);
+	if (!rc)
+		*yes = v.state == VERSION_HERE && adopt_is_trusted(c, &v);
+	if (!rc && !*yes)
+		rc = claim_each(tx, pack_member(p, i)->digest, note_word, &w, e);
+	*yes = *yes || w.gone;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+is_over(struct central *c, const struct pack *p, bool *over, struct err *e)
+{
+	struct site_row row;
+	struct store_tx *tx;
+	size_t i;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = site_get(tx, pack_incarnation(p), &row, e);
+	/* Should one that was closed deliver after all, it begins anew. */
+	*over = rc == ERR_ABSENT || (!rc && row.closed);
+	if (!rc && !*over)
+		for (i = 0, *over = true; !rc && *over && i < pack_count(p); i++)
+			rc = is_settled(c, tx, p, i, over, e);
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* What was given up while the DELETE was lost, or by whom a fire took: it has no row, or nothing
+ * of it is still to come. */
 static int
 sweep_one(void *arg, const unsigned char id[SHA256_SIZE], struct err *e)
 {
@@ -258,7 +317,7 @@ sweep_one(void *arg, const unsigned char id[SHA256_SIZE], struct err *e)
 		return vault_drop(c->vault, id, e);
 	if (!rc && !vault_resume(&u, c->vault, id, &manifest, NULL) &&
 	    !pack_open(&p, manifest.data, manifest.len, NULL))
-		rc = adopt_is_held(c, p, &over, e);
+		rc = is_over(c, p, &over, e);
 	vault_end(u);
 	pack_close(p);
 	buf_fini(&manifest);

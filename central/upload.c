@@ -564,6 +564,25 @@ take_bytes(struct taking *t, struct err *e)
 	return 0;
 }
 
+/* Answered without its bytes: what had come of them is of no use. */
+static int
+drop_rest(struct central *c, const unsigned char id[SHA256_SIZE], struct err *e)
+{
+	unsigned char own[SHA256_SIZE];
+	struct store_tx *tx;
+	uint64_t offset;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	memcpy(own, id, sizeof(own));
+	rc = upload_get(tx, id, &offset, e);
+	store_end_read(tx);
+	if (!rc)
+		rc = store_commit(c->store, forget, own, e);
+	return rc && rc != ERR_ABSENT ? rc : vault_drop(c->vault, id, e);
+}
+
 /* Adopted before (an answer was lost), or all of it held: a receipt without a byte (R4). */
 static int
 already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
@@ -595,6 +614,8 @@ already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE]
 		rc = returns_note(c, p, e);
 	if (!rc && *done)
 		rc = adopt_receipt(c, p, &out->receipt, e);
+	if (!rc && *done)
+		rc = drop_rest(c, id, e);
 	out->offset = *done ? pack_size(p) : 0;
 	pack_close(p);
 	return rc;

@@ -15,6 +15,7 @@
 
 #include "central/catalogue.h"
 #include "central/intake.h"
+#include "central/record.h"
 #include "central/release.h"
 #include "central/upload.h"
 #include "central/verify.h"
@@ -25,9 +26,12 @@
 #include "common/kv/kv.h"
 #include "common/os/ctl.h"
 #include "common/os/file.h"
+#include "common/store/private.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "proto/frame.h"
 #include "proto/pack.h"
+#include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400 };
@@ -427,6 +431,79 @@ reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start(void **sta
 	pair_fini(&p);
 }
 
+static void
+upload__R4_what_is_answered_without_its_bytes_leaves_no_file(void **state)
+{
+	struct upload_result r;
+	struct other o;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 2);
+	make(&o, &p, 0, 1, NULL, "other");
+	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
+	assert_true(pair_settle(&p, TURNS)); /* all of it in another pack */
+	assert_int_equal(unfinished(&p), 2);
+	uploads_free(p.central.uploads); /* as after an error: it is not open */
+	assert_int_equal(uploads_new(&p.central.uploads, NULL), 0);
+	assert_int_equal(send(&o, true, 600, 700, 600, &r), 0);
+	assert_true(r.receipt.len > 0);
+	upload_result_fini(&r);
+	assert_int_equal(unfinished(&p), 0);
+	other_fini(&o);
+	pair_fini(&p);
+}
+
+static int
+spoil_first(struct store_tx *tx, void *arg, struct err *e)
+{
+	unsigned char key[12] = {0};
+
+	buf_set_be64(key, *(uint64_t *)arg);
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice("rotten", 6), e);
+}
+
+static void
+reconcile__R14_uploads_whose_maker_has_them_no_more_are_swept(void **state)
+{
+	struct upload_result r;
+	struct other lost, damaged;
+	struct store_tx *tx;
+	struct version v;
+	struct pair p;
+	uint64_t oid;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	announce(&p, 0, 1);
+	make(&damaged, &p, 0, 1, NULL, "damaged");
+	assert_int_equal(send(&damaged, true, 0, 600, 600, &r), 0);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, pack_member(damaged.pack, 0)->digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(store_commit(p.edge.store, spoil_first, &v.bytes, NULL), 0);
+	damage_found(&p.edge, oid);
+	assert_true(pair_settle(&p, TURNS));
+	announce(&p, 4, 1);
+	make(&lost, &p, 4, 1, NULL, "lost");
+	assert_int_equal(send(&lost, true, 0, 600, 600, &r), 0);
+	assert_int_equal(unfinished(&p), 4);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(unfinished(&p), 2); /* what the edge has may still come */
+	assert_int_equal(record_decision(&p.central, SYNC__DECISION_KIND__DECISION_CLOSE, "north",
+					 NULL, "site lost", NULL),
+			 0);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(unfinished(&p), 0);
+	other_fini(&lost);
+	other_fini(&damaged);
+	pair_fini(&p);
+}
+
 /* R14: 422 names the seqs whose bytes are wrong; nothing of the pack is adopted. */
 static void
 upload__R14_bad_members_are_named_and_nothing_is_adopted(void **state)
@@ -638,6 +715,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(upload__R4_what_is_answered_without_its_bytes_leaves_no_file),
+		cmocka_unit_test(reconcile__R14_uploads_whose_maker_has_them_no_more_are_swept),
 		cmocka_unit_test(upload__R14_the_offset_never_decreases),
 		cmocka_unit_test(
 			upload__R14_one_HEAD_names_up_to_64_packs_and_tells_their_maker_only),
