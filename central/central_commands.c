@@ -44,7 +44,7 @@ struct snapshot {
 	struct id128 epoch;
 	struct store_counts counts;
 	uint64_t packs, failed_joins, returned;
-	unsigned long refusals;
+	unsigned long refusals, unaudited;
 	struct sites sites;
 };
 
@@ -67,6 +67,7 @@ snapshot(struct central *c, struct snapshot *s, struct err *e)
 	store_end_read(tx);
 	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
 	s->refusals = dimse_node_refusals(&c->dicom);
+	s->unaudited = dimse_node_unaudited(&c->dicom);
 	return rc ? rc : returns_count(c, &s->returned, e);
 }
 
@@ -100,6 +101,8 @@ text_status(struct buf *out, const struct snapshot *s)
 	if (s->refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   s->refusals);
+	if (s->unaudited)
+		buf_printf(out, "%lu events are missing in audit.log: see the log\n", s->unaudited);
 	if (s->returned)
 		buf_printf(out, "%llu withdrawn images came again: see `conflicts`\n",
 			   (unsigned long long)s->returned);
@@ -125,6 +128,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "conflicts", s->counts.conflicts);
 	json_count(&j, "failed_joins", s->failed_joins);
 	json_count(&j, "refusals", s->refusals);
+	json_count(&j, "unaudited", s->unaudited);
 	rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');

@@ -38,7 +38,7 @@ struct status {
 	bool journal_damaged;
 	int64_t oldest_ms; /* wall clock of the oldest owed entry, 0: none */
 	struct err tls;	   /* why our certificate cannot be used, or nothing */
-	unsigned long refusals;
+	unsigned long refusals, unaudited;
 	bool serving;
 };
 
@@ -108,6 +108,7 @@ collect(struct edge *e, struct status *s, struct err *err)
 	collect_identity(e, s);
 	s->serving = e->keep != NULL;
 	s->refusals = dimse_node_refusals(&e->dicom);
+	s->unaudited = dimse_node_unaudited(&e->dicom);
 	/* Without a server it is not known whether anybody is in the dark. */
 	s->evictable = s->counts.bytes - s->owed.owed_bytes;
 	if (s->serving || s->counts.bytes < s->owed.owed_bytes)
@@ -258,6 +259,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "revisions", s.counts.revisions);
 	json_count(&j, "conflicts", s.counts.conflicts);
 	json_count(&j, "refusals", s.refusals);
+	json_count(&j, "unaudited", s.unaudited);
 	json_bool(&j, "journal_damaged", s.journal_damaged);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
@@ -379,6 +381,8 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	if (s.refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   s.refusals);
+	if (s.unaudited)
+		buf_printf(out, "%lu events are missing in audit.log: see the log\n", s.unaudited);
 	buf_printf(out, "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)s.counts.variants, (unsigned long long)s.counts.revisions,
 		   (unsigned long long)s.counts.conflicts);

@@ -166,6 +166,12 @@ dimse_node_refusals(const struct dimse_node *n)
 	return n->dimse ? dimse_refusals(n->dimse) : 0;
 }
 
+unsigned long
+dimse_node_unaudited(const struct dimse_node *n)
+{
+	return audit_lost(n->audit);
+}
+
 void
 dimse_node_stop(struct dimse_node *n)
 {

@@ -225,6 +225,24 @@ def peers__R29_the_unlisted_may_echo_but_not_move():
             raise nodes.Failed("R36: the refusal is not in the audit log")
 
 
+def audit__R36_a_log_that_cannot_be_written_keeps_nobody_out():
+    with Site() as site:
+        site.edge.stop()
+        log = os.path.join(site.edge.data, "audit.log")
+        os.rename(log, log + ".kept")
+        os.mkdir(log)
+        site.edge.start()
+        expect("statuses", set(site.send(site.generate("--count", 2, "--rows", 16)).values()), {"0000"})
+        expect("answers", len(site.find("StudyInstanceUID")), 1)
+        if "are missing in audit.log" not in site.edge.command("status", ok=(0, 3))[1]:
+            raise nodes.Failed("status says nothing of the audit log")
+        os.rmdir(log)
+        site.find("StudyInstanceUID")
+        with open(log, encoding="utf-8") as f:
+            if " gap lines=" not in f.readline():
+                raise nodes.Failed("R36: the gap is not told of")
+
+
 def titles__R30_a_wrong_called_title_is_rejected():
     with Site() as site:
         code, _ = nodes.run("echoscu", "-aec", "WRONG", "127.0.0.1", site.edge.dicom, ok=None)

@@ -46,11 +46,12 @@ EDGE_STATUS = {
     "owed.instances": COUNT, "owed.bytes": COUNT, "owed.oldest_seconds": COUNT,
     "cache.instances": COUNT, "cache.studies": COUNT, "cache.bytes": COUNT, "cache.quota_bytes": COUNT,
     "cache.evictable_bytes": COUNT, "cache.hours_left": r"\d+(\.\d+)?|null",
-    "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "refusals": COUNT}
+    "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "refusals": COUNT,
+    "unaudited": COUNT}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
-    "refusals": COUNT, "returned": r"\[\]"}
+    "refusals": COUNT, "unaudited": COUNT, "returned": r"\[\]"}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
         "withdrawn": COUNT, "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,6 +17,7 @@
 #include "common/base/conf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/base/rng.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/audit.h"
@@ -336,6 +339,75 @@ audit_line__R36_is_chained_across_restarts_and_shows_changes(void **state)
 	buf_fini(&b);
 }
 
+static void
+audit_file(const char *name, struct buf *out)
+{
+	buf_clear(out);
+	assert_int_equal(file_slurp(path_of(name), 65536, out, NULL), 0);
+	buf_put_u8(out, 0);
+}
+
+static void
+audit_open__R36_a_torn_end_is_no_damage_and_needs_no_room(void **state)
+{
+	struct clock_manual clock;
+	struct audit *a;
+	struct buf b = BUF_INIT;
+	uint64_t line;
+
+	(void)state;
+	clock_manual_init(&clock, 0, INT64_C(1795470912000));
+	assert_int_equal(audit_open(&a, path_of("torn.log"), &clock.c, NULL), 0);
+	audit_line(a, "query", "keys=1");
+	audit_line(a, "query", "keys=2");
+	audit_close(a);
+	audit_file("torn.log", &b);
+	assert_int_equal(file_replace(folder, "torn.log", b.data, b.len - 10, NULL), 0);
+	assert_int_equal(audit_verify(path_of("torn.log"), &line, NULL), 0);
+	assert_int_equal(line, 1);
+	/* The disk is full: nothing can be written, and it opens. */
+	fault_arm_named("file.write", 1, FAULT_ERRNO_FOR_EVER, ENOSPC);
+	assert_int_equal(audit_open(&a, path_of("torn.log"), &clock.c, NULL), 0);
+	audit_line(a, "query", "keys=3");
+	assert_int_equal(audit_lost(a), 1);
+	(void)fault_disarm();
+	audit_line(a, "query", "keys=4");
+	audit_close(a);
+	assert_int_equal(audit_verify(path_of("torn.log"), &line, NULL), 0);
+	audit_file("torn.log", &b);
+	assert_null(strstr((char *)b.data, "keys=2"));
+	assert_null(strstr((char *)b.data, "keys=3"));
+	assert_non_null(strstr((char *)b.data, " gap lines=2 "));
+	assert_non_null(strstr((char *)b.data, "keys=4"));
+	buf_fini(&b);
+}
+
+static void
+audit_line__R36_what_could_not_be_written_is_counted_and_told(void **state)
+{
+	struct clock_manual clock;
+	struct audit *a;
+	uint64_t line;
+
+	(void)state;
+	clock_manual_init(&clock, 0, INT64_C(1795470912000));
+	assert_int_equal(mkdir(path_of("gap.log"), 0700), 0); /* cannot be opened at all */
+	assert_int_equal(audit_open(&a, path_of("gap.log"), &clock.c, NULL), 0);
+	assert_int_equal(audit_lost(a), 1);
+	audit_line(a, "query", "keys=1");
+	assert_int_equal(rmdir(path_of("gap.log")), 0);
+	audit_line(a, "query", "keys=2");
+	assert_int_equal(audit_lost(a), 1);
+	fault_arm_named("file.write", 1, FAULT_ERRNO, ENOSPC);
+	audit_line(a, "query", "keys=3");
+	(void)fault_disarm();
+	audit_line(a, "query", "keys=4");
+	assert_int_equal(audit_lost(a), 2);
+	audit_close(a);
+	assert_int_equal(audit_verify(path_of("gap.log"), &line, NULL), 0);
+	assert_int_equal(line, 4); /* two, and a gap before each */
+}
+
 /* --- identifiers --- */
 
 static void
@@ -557,6 +629,8 @@ main(void)
 		cmocka_unit_test(resolver__R29_asks_in_the_background_also_after_a_reload),
 		cmocka_unit_test(peers_load__names_what_is_wrong),
 		cmocka_unit_test(audit_line__R36_is_chained_across_restarts_and_shows_changes),
+		cmocka_unit_test(audit_open__R36_a_torn_end_is_no_damage_and_needs_no_room),
+		cmocka_unit_test(audit_line__R36_what_could_not_be_written_is_counted_and_told),
 		cmocka_unit_test(identifier_build__is_read_back_in_both_encodings),
 		cmocka_unit_test(identifier_parse__R33_other_ids_are_a_key_and_an_answer),
 		cmocka_unit_test(identifier_parse__a_sequence_is_a_key_and_an_answer),
