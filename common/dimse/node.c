@@ -11,7 +11,7 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/resolver.h"
 
-enum { SUB_OPERATION_SECONDS = 30, RESOLVE_SECONDS = 60 };
+enum { RESOLVE_SECONDS = 60 };
 
 /* The handlers' node is the dimse_node; what takes in has a node of its own. */
 static int
@@ -90,8 +90,10 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	n->find = (struct find_config){nc->store,
 				       (uint64_t)conf_number(c, "dicom", NULL, "max_answers"),
 				       nc->central, nc->arg};
-	n->retrieve = (struct retrieve_config){nc->store, nc->clock, SUB_OPERATION_SECONDS,
-					       nc->damaged, nc->arg};
+	n->retrieve = (struct retrieve_config){
+		nc->store, nc->clock,
+		(unsigned)(conf_number(c, "dicom", NULL, "answer_timeout") / 1000), nc->damaged,
+		nc->arg};
 }
 
 int

@@ -243,6 +243,20 @@ def audit__R36_a_log_that_cannot_be_written_keeps_nobody_out():
                 raise nodes.Failed("R36: the gap is not told of")
 
 
+def move__a_destination_has_as_long_as_is_set():
+    with socket.create_server(("127.0.0.1", 0)) as silent, Site(
+            dicom={"answer_timeout": "1s"},
+            **{"peer V": {"aet": "MOVESCU", "host": "127.0.0.1"},
+               "peer S": {"aet": "SILENT", "host": "127.0.0.1", "port": silent.getsockname()[1]}}) as site:
+        site.send(site.generate("--count", 1, "--rows", 16))
+        study = site.find("StudyInstanceUID")[0]["0020000d"]
+        nodes.run("movescu", "-S", "-aec", site.edge.aet, "-aem", "SILENT", "127.0.0.1", site.edge.dicom, "-k",
+                  "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}", ok=None, seconds=30)
+        with open(os.path.join(site.edge.data, "audit.log"), encoding="utf-8") as f:
+            if f"destination=SILENT study={study} instances=0 failed=1 end=whole" not in f.read():
+                raise nodes.Failed("the move has not ended yet")
+
+
 def titles__R30_a_wrong_called_title_is_rejected():
     with Site() as site:
         code, _ = nodes.run("echoscu", "-aec", "WRONG", "127.0.0.1", site.edge.dicom, ok=None)

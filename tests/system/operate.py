@@ -252,12 +252,13 @@ def commands__a_reader_that_pauses_gets_all_of_the_answer():
 
 
 def settings__each_is_explained_and_a_sample_is_a_configuration():
-    named = {"edge": "site.name site.issuer data.dir data.quota dicom.aet dicom.listen dicom.unlisted http.listen "
-                     "tls.cert tls.key tls.ca central.url peer.aet peer.host peer.port peer.from peer.may "
-                     "peer.syntaxes peer.issuer peer.foreign peer.strict peer.on_limit cache.keep_days cache.dark",
-             "central": "data.dir dicom.aet dicom.listen dicom.unlisted http.listen tls.cert tls.key tls.ca peer.aet "
-                        "peer.host peer.port peer.from peer.may peer.syntaxes peer.issuer peer.foreign peer.strict "
-                        "peer.on_limit"}
+    named = {"edge": "site.name site.issuer data.dir data.quota dicom.aet dicom.listen dicom.unlisted "
+                     "dicom.answer_timeout http.listen tls.cert tls.key tls.ca central.url peer.aet peer.host "
+                     "peer.port peer.from peer.may peer.syntaxes peer.issuer peer.foreign peer.strict peer.on_limit "
+                     "cache.keep_days cache.dark",
+             "central": "data.dir dicom.aet dicom.listen dicom.unlisted dicom.answer_timeout http.listen tls.cert "
+                        "tls.key tls.ca peer.aet peer.host peer.port peer.from peer.may peer.syntaxes peer.issuer "
+                        "peer.foreign peer.strict peer.on_limit"}
     for role, names in named.items():
         _, out = nodes.run(os.path.join(nodes.BUILD, f"salamander-{role}"), "--explain-config")
         section, found = "", {}
