@@ -123,7 +123,7 @@ show_contact(struct replicate *r, bool answered_hello)
 
 /* Why central was not reached, for who asks; the first time since it answered, in the log. */
 static void
-note_why(struct edge *e, const struct http_done *done, bool hello)
+note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)
 {
 	struct contact *c = &e->contact;
 	char why[sizeof(c->why)], text[HTTP_WHAT_SIZE];
@@ -136,6 +136,12 @@ note_why(struct edge *e, const struct http_done *done, bool hello)
 		(void)snprintf(why, sizeof(why), "it turns this edge away: %.80s", text);
 	else if (done->status >= 500)
 		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
+	else if (hello && done->status == 200 && !ours)
+		(void)snprintf(why, sizeof(why),
+			       "what answers speaks another version, or is no central");
+	else if (hello && done->status != 200)
+		(void)snprintf(why, sizeof(why), "it answered hello with %d: %.80s", done->status,
+			       text);
 	else
 		return;
 	(void)pthread_mutex_lock(&e->mu);
@@ -496,7 +502,7 @@ on_answer(struct replicate *r, struct http_done *done)
 		buf_init(&done->spent);
 	}
 	calls_answer(&ev, done, r->e);
-	note_why(r->e, done, ev.request == SENDER_HELLO);
+	note_why(r->e, done, ev.request == SENDER_HELLO, ev.ours);
 	r->answer = done;
 	step(r, &ev);
 	r->answer = NULL;

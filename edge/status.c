@@ -285,7 +285,9 @@ text_central(struct buf *out, const struct status *s)
 		buf_puts(out, "central answers\n");
 	else
 		buf_printf(out, "central does not answer (%s); last contact %s\n",
-			   s->contact.why[0] ? s->contact.why : "no [central] url",
+			   s->contact.why[0]	  ? s->contact.why
+			   : s->kind == HOME_NONE ? "no [central] url"
+						  : "it has not yet",
 			   when[0] ? when : "never");
 	err_text(&s->tls, why, sizeof(why));
 	if (why[0])

@@ -12,11 +12,13 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/http/server.h"
 #include "common/os/file.h"
 #include "edge/edge.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/status.h"
+#include "proto/link.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400, MINUTE_MS = 60000 };
@@ -140,10 +142,60 @@ status__R13_a_damaged_journal_needs_a_person_until_a_rebuild(void **state)
 	assert_status("THE JOURNAL WAS DAMAGED", false, false);
 }
 
+/* What else may listen where central is looked for. */
+static int other_status;
+static const char *other_body;
+
+static int
+other_hello(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	(void)node;
+	(void)rq;
+	(void)e;
+	out->status = other_status;
+	buf_puts(&out->body, other_body);
+	return 0;
+}
+
+static void
+expect_why(int status, const char *body, const char *why)
+{
+	static const struct http_route route = {"POST", "/sync/v1/hello", 0, 1 << 20, other_hello};
+	struct link_loop_config c = {.to = {&route, 1, NULL, "north"}};
+	struct replicate *r;
+	struct contact contact;
+	struct link *link;
+	int i;
+
+	other_status = status;
+	other_body = body;
+	assert_int_equal(link_loop(&link, &c, NULL), 0);
+	assert_int_equal(replicate_new(&r, &p.edge, link, NULL), 0);
+	for (i = 0; i < 4; i++)
+		replicate_turn(r, 0);
+	replicate_free(r);
+	edge_contact(&p.edge, &contact);
+	assert_false(contact.reachable);
+	assert_string_equal(contact.why, why);
+}
+
+static void
+status__what_answers_and_is_no_central_is_told(void **state)
+{
+	(void)state;
+	expect_why(200, "<html>welcome</html>",
+		   "what answers speaks another version, or is no central");
+	expect_why(400, "this central speaks version 2",
+		   "it answered hello with 400: this central speaks version 2");
+	expect_why(404, "no such path", "it answered hello with 404: no such path");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(status__what_answers_and_is_no_central_is_told,
+						make_pair, drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R13_a_damaged_journal_needs_a_person_until_a_rebuild, make_pair,
 			drop_pair),
