@@ -118,6 +118,23 @@ def digest(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
+def certificate(g, name, begin, end):
+    """Another one for the edge's own key, as central's CA would have made it in other years."""
+    ca, tls = os.path.join(g.central.data, "tls"), g.tls(name)
+    work = tempfile.mkdtemp(dir=g.top)
+    for file, text in (("index", ""), ("serial", "77\n"), ("config",
+                       "[ca]\ndefault_ca = c\n[c]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n"
+                       "default_md = sha256\npolicy = p\nx509_extensions = x\n[p]\ncommonName = supplied\n"
+                       "[x]\nauthorityKeyIdentifier = keyid\nextendedKeyUsage = clientAuth\n")):
+        with open(os.path.join(work, file), "w", encoding="utf-8") as f:
+            f.write(text)
+    script = ('openssl req -new -key "$1" -subj "/CN=$2" -out csr && openssl ca -batch -notext -config config '
+              '-cert "$3" -keyfile "$4" -startdate "$5" -enddate "$6" -in csr -out "$7"')
+    subprocess.run(["sh", "-c", script, "sh", tls["key"], name, os.path.join(ca, "ca.pem"), os.path.join(ca, "ca.key"),
+                    f"{begin}0101000000Z", f"{end}0101000000Z", tls["cert"]], cwd=work, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 # --- joining ---
 
 def join__R24_R26_two_sites_and_a_central_without_openssl():
@@ -206,6 +223,12 @@ def gate__R24_R25_every_route_turns_away_whoever_has_no_right():
             expect("plain http", ask(port, raw(method, path)), 0)
             expect("two lengths", ask(port, raw(method, path, "Content-Length: 3", "Content-Length: 4"), north), 400)
             expect(f"its own at {method} {path}", ask(port, raw(method, path), north) in (0, 403), False)
+        g.edges["north"].stop()
+        certificate(g, "north", 2018, 2020)
+        for method, path in routes:  # R25: a known key with a certificate that ran out
+            late = path in ("/sync/v1/hello", "/sync/v1/ledger", "/sync/v1/renew")
+            expect(f"out of time at {method} {path}", ask(port, raw(method, path), north) in (0, 403), not late)
+        g.join("north", g.code("north", "--rejoin"))
         # the one route without a certificate gives nobody anything
         expect("no request", ask(port, raw(*ENROL), {}) in (400, 403), True)
         expect("two lengths", ask(port, raw(*ENROL, "Content-Length: 3", "Content-Length: 4"), {}), 400)
@@ -311,23 +334,6 @@ def ca__R25_a_new_one_reaches_edges_that_run_and_that_were_cut_off():
         for n in g.edges:
             nodes.wait_for(f"{n} connects", lambda n=n: g.edges[n].status()["central"]["reachable"], 40)
         expect("untouched", {n: e.status()["identity"]["key"] for n, e in g.edges.items()}, keys)
-
-
-def certificate(g, name, begin, end):
-    """Another one for the edge's own key, as central's CA would have made it in other years."""
-    ca, tls = os.path.join(g.central.data, "tls"), g.tls(name)
-    work = tempfile.mkdtemp(dir=g.top)
-    for file, text in (("index", ""), ("serial", "77\n"), ("config",
-                       "[ca]\ndefault_ca = c\n[c]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n"
-                       "default_md = sha256\npolicy = p\nx509_extensions = x\n[p]\ncommonName = supplied\n"
-                       "[x]\nauthorityKeyIdentifier = keyid\nextendedKeyUsage = clientAuth\n")):
-        with open(os.path.join(work, file), "w", encoding="utf-8") as f:
-            f.write(text)
-    script = ('openssl req -new -key "$1" -subj "/CN=$2" -out csr && openssl ca -batch -notext -config config '
-              '-cert "$3" -keyfile "$4" -startdate "$5" -enddate "$6" -in csr -out "$7"')
-    subprocess.run(["sh", "-c", script, "sh", tls["key"], name, os.path.join(ca, "ca.pem"), os.path.join(ca, "ca.key"),
-                    f"{begin}0101000000Z", f"{end}0101000000Z", tls["cert"]], cwd=work, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def renew__R25_out_of_time_and_across_a_new_ca_an_edge_says_hello_renews_and_goes_on():
