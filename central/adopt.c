@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "common/base/uid.h"
 #include "common/dicom/canon.h"
+#include "common/os/daemon.h"
 #include "common/store/index.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -517,7 +518,9 @@ read_all(struct vault *v, const char *place, const struct pack *p, struct pack_c
 	int rc = part ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for a pack");
 
 	while (!rc && got && at < pack_size(p)) {
-		rc = vault_read(v, place, at, part, READ_STEP, &got, e);
+		rc = daemon_go_on(e);
+		if (!rc)
+			rc = vault_read(v, place, at, part, READ_STEP, &got, e);
 		if (!rc && at + got > pack_size(p))
 			got = (size_t)(pack_size(p) - at);
 		if (!rc)
@@ -544,6 +547,9 @@ examine_members(struct vault *v, const char *place, const struct pack *p, size_t
 		const struct pack_member *m = pack_member(p, i);
 
 		for (at = 0; at < m->size; at += got) {
+			rc = daemon_go_on(e);
+			if (rc)
+				break;
 			want = m->size - at < READ_STEP ? (size_t)(m->size - at) : READ_STEP;
 			/* What cannot be read is damage like any other. */
 			if (vault_read(v, place, m->offset + at, part, want, &got, NULL) || !got)

@@ -221,6 +221,10 @@ serve(const struct arguments *a)
 		rc = central_serve(&c, &e);
 		central_close(&c);
 	}
+	if (rc == ERR_AGAIN && daemon_go_on(NULL)) { /* as it was told to, before all was done */
+		log_line(LOG_INFO, "stopped", "%s", e.what);
+		rc = 0;
+	}
 	if (rc)
 		log_err(LOG_ERROR, "serve", &e);
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -12,6 +12,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -33,8 +34,10 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 	struct store_tx *tx;
 	struct pack *p;
 	size_t *bad, n_bad;
-	int rc = store_begin_read(&tx, m->c->store, e);
+	int rc = daemon_go_on(e);
 
+	if (!rc)
+		rc = store_begin_read(&tx, m->c->store, e);
 	if (rc)
 		return rc;
 	rc = pack_row_get(tx, id, &row, e);
@@ -45,7 +48,9 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 	if (rc)
 		return rc;
 	rc = adopt_examine(m->c->vault, place, &p, &bad, &n_bad, &why);
-	if (rc) {
+	if (rc == ERR_AGAIN) {
+		rc = daemon_go_on(e);
+	} else if (rc) {
 		/* Stays where it is; what is whole of it counts, the rest is owed. */
 		log_err(LOG_ERROR, "pack.damaged", &why);
 		m->damaged++;
@@ -190,6 +195,9 @@ list_absent(struct central *c, struct pack_row **rows, size_t *n, uint64_t *all,
 	*n = 0;
 	*all = 0;
 	while ((rc = next_pack(c, first ? NULL : after, &row, e)) == 0) {
+		rc = daemon_go_on(e);
+		if (rc)
+			return rc;
 		first = false;
 		memcpy(after, row.id, sizeof(after));
 		++*all;

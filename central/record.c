@@ -588,7 +588,10 @@ static int
 replay_one(void *arg, uint64_t number, uint32_t kind, const void *p, size_t n, struct err *e)
 {
 	struct replaying *r = arg;
+	int rc = daemon_go_on(e);
 
+	if (rc)
+		return rc;
 	r->last = number;
 	if (number <= r->applied)
 		return 0;

@@ -161,6 +161,10 @@ serve(const char *config)
 		rc = edge_serve(&edge, &e);
 		edge_close(&edge);
 	}
+	if (rc == ERR_AGAIN && daemon_go_on(NULL)) { /* as it was told to, before all was done */
+		log_line(LOG_INFO, "stopped", "%s", e.what);
+		rc = 0;
+	}
 	if (rc)
 		log_err(LOG_ERROR, "serve", &e);
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;

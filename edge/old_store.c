@@ -1,5 +1,6 @@
 #include "edge/old_store.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/os/daemon.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
@@ -186,7 +188,8 @@ end_hearing(struct hearing *h)
 {
 	int status;
 
-	(void)fclose(h->from); /* a child that still speaks ends of it */
+	(void)fclose(h->from);
+	(void)kill(h->child, SIGKILL); /* it has said all, or nobody wants to hear more */
 	(void)waitpid(h->child, &status, 0);
 	buf_fini(&h->frame);
 }
@@ -230,6 +233,8 @@ old_store_read(struct old_store *out, const struct edge *e, const char *path, st
 	while (!rc && next(&h, &kind)) {
 		if (kind == FRAME_LIVE && h.frame.len == 8)
 			rc = add_live(out, &room, buf_get_u64(h.frame.data), err);
+		if (!rc)
+			rc = daemon_go_on(err);
 		out->whole = kind == FRAME_END;
 	}
 	end_hearing(&h);
@@ -356,6 +361,8 @@ old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whol
 		buf_put(&heir.page, h.frame.data, h.frame.len);
 		if (++heir.rows == PAGE)
 			rc = flush(&heir, err);
+		if (!rc)
+			rc = daemon_go_on(err);
 	}
 	end_hearing(&h);
 	if (!rc)

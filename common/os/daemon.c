@@ -109,6 +109,18 @@ daemon_wait(void (*reload)(void *arg), void *arg)
 	}
 }
 
+int
+daemon_go_on(struct err *e)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigpending(&set); /* they are blocked: daemon_prepare */
+	if (!sigismember(&set, SIGTERM) && !sigismember(&set, SIGINT))
+		return 0;
+	return err_set(e, ERR_AGAIN, 0, "a stop was asked for");
+}
+
 void
 daemon_wake(void)
 {

@@ -23,6 +23,10 @@ int daemon_prepare(struct err *e);
 void daemon_ready(const char *role);
 /* Waits for SIGTERM, SIGINT or daemon_wake; calls reload for each SIGHUP. */
 void daemon_wait(void (*reload)(void *arg), void *arg);
+/* For whoever works long before daemon_wait or between two of them, asked at each step of the
+ * work: 0, or ERR_AGAIN when SIGTERM or SIGINT waits to be heard. What was begun is then left as
+ * after a death, to be done again. Any thread. */
+int daemon_go_on(struct err *e);
 /* From any thread: daemon_wait returns; or reload is called, as SIGHUP would. */
 void daemon_wake(void);
 void daemon_reload(void);

@@ -7,6 +7,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/private.h"
 
@@ -156,6 +157,9 @@ find_all(struct salvage *s, struct err *e)
 	while (!rc && at + PAGE <= s->size) {
 		if (at < start || at + PAGE > start + got) {
 			start = at;
+			rc = daemon_go_on(e);
+			if (rc)
+				break;
 			read_window(s, window, start, &got);
 			if (got < PAGE)
 				break;
@@ -176,6 +180,9 @@ find_in_journal(struct salvage *s, struct err *e)
 
 	/* The next window begins before this one's end: a head may lie across it. */
 	for (start = 0; !rc && got == WINDOW; start += WINDOW - PAGE) {
+		rc = daemon_go_on(e);
+		if (rc)
+			break;
 		read_window(s, window, start, &got);
 		for (at = 0; !rc && at + CHUNK_HEAD <= got; at += 2)
 			if (chunk_room(window + at) > 0)
@@ -216,8 +223,10 @@ static int
 load(struct salvage *s, const struct found *f, struct chunk_view *c, struct err *e)
 {
 	size_t got = 0;
-	int rc = read_file(s, f->file, s->value, f->room, f->offset, &got, e);
+	int rc = daemon_go_on(e);
 
+	if (!rc)
+		rc = read_file(s, f->file, s->value, f->room, f->offset, &got, e);
 	if (!rc && (got != f->room || !chunk_parse(s->value, got, c)))
 		rc = err_set(e, ERR_CORRUPT, 0, "a chunk changed while it was read");
 	return rc;

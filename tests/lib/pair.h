@@ -47,6 +47,9 @@ void pair_close_edge(struct pair *p);
 /* Closes the edge and opens this site's, with a disk of its own; north is the first. */
 void pair_site(struct pair *p, const char *site);
 void pair_open_central(struct pair *p);
+/* A SIGTERM waits to be heard by this thread, as `serve`'s main would find it; then it is heard. */
+void pair_ask_to_stop(void);
+void pair_stop_heard(void);
 void pair_close_central(struct pair *p);
 /* The disk is gone as well. */
 void pair_burn_edge(struct pair *p);

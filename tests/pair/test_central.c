@@ -13,6 +13,7 @@
 #include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/loss.h"
+#include "central/reconcile.h"
 #include "central/record.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
@@ -189,6 +190,36 @@ rebuild__R16_that_fails_leaves_the_catalogue_as_it_was(void **state)
 		  "00000001.log bs=1 seek=200 conv=notrunc status=none");
 	assert_int_not_equal(central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e), 0);
 	shell(&p, "cp good central/vault/log/00000001.log");
+	pair_open_central(&p);
+	for (i = 0; i < 4; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+/* By SIGTERM, which `serve` hears between two duties only: each long one asks. */
+static void
+start__R16_that_is_told_to_stop_is_done_again(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(pair_send(&p, i), 0);
+		assert_true(pair_settle(&p, TURNS));
+	}
+	pair_ask_to_stop();
+	assert_int_equal(reconcile(&p.central, false, &e), ERR_AGAIN);
+	pair_close_central(&p);
+	err_clear(&e);
+	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e), ERR_AGAIN);
+	err_clear(&e);
+	shell(&p, "rm -rf central/catalogue.old && mv central/catalogue central/catalogue.old && "
+		  "mkdir central/catalogue"); /* lost: the start makes it of log and packs */
+	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_SERVE, &e), ERR_AGAIN);
+	pair_stop_heard();
 	pair_open_central(&p);
 	for (i = 0; i < 4; i++)
 		assert_true(pair_central_has(&p, i));
@@ -385,6 +416,7 @@ main(void)
 		cmocka_unit_test(record__R16_central_ends_when_its_log_takes_no_more),
 		cmocka_unit_test(rebuild__R16_gives_the_same_rows_and_a_new_epoch),
 		cmocka_unit_test(rebuild__R16_that_fails_leaves_the_catalogue_as_it_was),
+		cmocka_unit_test(start__R16_that_is_told_to_stop_is_done_again),
 		cmocka_unit_test(rebuild__R15_adopts_what_is_whole_of_a_damaged_pack),
 		cmocka_unit_test(central_open__R23_a_vault_that_is_not_mounted_is_no_fire),
 		cmocka_unit_test(edge_open__R23_a_store_that_is_not_mounted_is_no_fire),

@@ -281,6 +281,26 @@ rebuild__R13_each_failed_step_loses_no_image(void **state)
 	pair_fini(&p);
 }
 
+/* By SIGTERM, which `serve` hears between two duties only. */
+static void
+rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was(void **state)
+{
+	struct err e = ERR_INIT;
+	struct pair p;
+
+	(void)state;
+	prepare(&p);
+	pair_close_edge(&p);
+	pair_ask_to_stop();
+	assert_int_equal(rebuild(&p, &e), ERR_AGAIN);
+	pair_stop_heard();
+	check_rebuilt(&p);
+	err_clear(&e);
+	assert_int_equal(rebuild(&p, &e), 0); /* and again, to its end */
+	check_rebuilt(&p);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -290,6 +310,7 @@ main(void)
 			evict__R9_R12_a_death_at_each_step_leaves_record_and_entry_agreeing),
 		cmocka_unit_test(rebuild__R13_a_death_at_each_step_loses_no_image),
 		cmocka_unit_test(rebuild__R13_each_failed_step_loses_no_image),
+		cmocka_unit_test(rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -564,6 +564,13 @@ daemon_wait(void (*reload)(void *arg), void *arg)
 	(void)arg;
 }
 
+int
+daemon_go_on(struct err *e)
+{
+	(void)e;
+	return 0;
+}
+
 void
 daemon_wake(void)
 {
