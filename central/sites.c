@@ -123,8 +123,10 @@ json_member(struct json *j, const struct member *m)
 	json_key(j, "refused_key", m->refused_key, m->refused);
 }
 
+/* leader: the row that tells of the site. */
 static void
-json_row(struct json *j, const struct tally_row *r, const struct member *m)
+json_row(struct json *j, const struct tally_row *r, const struct tally_row *leader,
+	 const struct member *m)
 {
 	size_t k;
 
@@ -136,6 +138,11 @@ json_row(struct json *j, const struct tally_row *r, const struct member *m)
 	json_count(j, "known", r->known);
 	for (k = 0; k < TALLY_STATES; k++)
 		json_count(j, tally_name((enum tally_state)k), r->of[k]);
+	json_open(j, "of_site", '{');
+	json_count(j, "known", leader->site_known);
+	for (k = 0; k < TALLY_STATES; k++)
+		json_count(j, tally_name((enum tally_state)k), leader->site_of[k]);
+	json_close(j, '}');
 	json_count(j, "ledger_seq", r->site.head.seq);
 	json_time(j, "last_contact", r->site.contact_ms);
 	json_member(j, m);
@@ -150,10 +157,11 @@ sites_json(struct json *j, const char *key, const struct sites *s)
 
 	json_open(j, key, '[');
 	for (i = 0; i < s->tally.n; i++)
-		json_row(j, &s->tally.rows[i], member_of(s, s->tally.rows[i].site.site));
+		json_row(j, &s->tally.rows[i], &s->tally.rows[s->tally.rows[i].leader],
+			 member_of(s, s->tally.rows[i].site.site));
 	for (i = 0; i < s->n_members; i++)
 		if (!ever_came(s, s->members[i].site))
-			json_row(j, &none, &s->members[i]);
+			json_row(j, &none, &none, &s->members[i]);
 	json_close(j, ']');
 }
 
@@ -220,12 +228,36 @@ text_reopened(struct buf *out, const struct site_row *row)
 		   row->site, when);
 }
 
+static void
+text_numbers(struct buf *out, uint64_t known, const uint64_t of[TALLY_STATES])
+{
+	buf_printf(out, "%9llu %9llu %9llu %9llu %9llu", (unsigned long long)known,
+		   (unsigned long long)of[TALLY_HELD], (unsigned long long)of[TALLY_OWED],
+		   (unsigned long long)of[TALLY_LOST], (unsigned long long)of[TALLY_WITHDRAWN]);
+}
+
+/* Of its incarnations together, each image once; one alone has said it. */
+static void
+text_site(struct buf *out, const struct tally *t, size_t last)
+{
+	const struct tally_row *leader = &t->rows[t->rows[last].leader];
+
+	if (t->rows[last].leader == last ||
+	    (last + 1 < t->n && t->rows[last + 1].leader == t->rows[last].leader))
+		return;
+	buf_printf(out, "%-16s %-32s %-6s ", leader->site.site, "all, each image once", "");
+	text_numbers(out, leader->site_known, leader->site_of);
+	buf_puts(out, "\n");
+}
+
 void
 sites_text_numbers(struct buf *out, const struct sites *s)
 {
 	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
 	size_t i;
 
+	buf_puts(out, "an image counts in each line whose incarnation announced it: do not add "
+		      "them up, `loss` counts each once\n");
 	buf_printf(out, "%-16s %-32s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarnation",
 		   "ledger", "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
 	for (i = 0; i < s->tally.n; i++) {
@@ -233,13 +265,11 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 
 		hex_of(r->site.incarnation.b, ID128_SIZE, hex);
 		clock_rfc3339(r->site.contact_ms, when);
-		buf_printf(out, "%-16s %s %-6s %9llu %9llu %9llu %9llu %9llu %9llu  %s\n",
-			   r->site.site, hex, r->site.closed ? "closed" : "live",
-			   (unsigned long long)r->known, (unsigned long long)r->of[TALLY_HELD],
-			   (unsigned long long)r->of[TALLY_OWED],
-			   (unsigned long long)r->of[TALLY_LOST],
-			   (unsigned long long)r->of[TALLY_WITHDRAWN],
-			   (unsigned long long)r->site.head.seq, when);
+		buf_printf(out, "%-16s %s %-6s ", r->site.site, hex,
+			   r->site.closed ? "closed" : "live");
+		text_numbers(out, r->known, r->of);
+		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
+		text_site(out, &s->tally, i);
 	}
 }
 

@@ -60,6 +60,7 @@ by_name(const void *a, const void *b)
 int
 tally_sites(struct tally *out, struct store_tx *tx, struct err *e)
 {
+	size_t i;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -68,6 +69,11 @@ tally_sites(struct tally *out, struct store_tx *tx, struct err *e)
 		tally_free(out);
 	else if (out->n)
 		qsort(out->rows, out->n, sizeof(*out->rows), by_name);
+	for (i = 0; !rc && i < out->n; i++)
+		out->rows[i].leader =
+			i && strcmp(out->rows[i].site.site, out->rows[i - 1].site.site) == 0
+				? out->rows[i - 1].leader
+				: i;
 	return rc;
 }
 
@@ -174,14 +180,22 @@ static int
 count(struct walking *w, const struct version *v, enum tally_state s, const char *holder,
       struct err *e)
 {
-	size_t i;
+	size_t i, k;
 
 	(void)v;
 	(void)holder;
 	(void)e;
 	for (i = 0; i < w->n; i++) {
-		w->t.rows[w->words[i].row].known++;
-		w->t.rows[w->words[i].row].of[s]++;
+		struct tally_row *row = &w->t.rows[w->words[i].row];
+
+		row->known++;
+		row->of[s]++;
+		for (k = 0; k < i && w->t.rows[w->words[k].row].leader != row->leader; k++)
+			;
+		if (k < i) /* its site has announced it before */
+			continue;
+		w->t.rows[row->leader].site_known++;
+		w->t.rows[row->leader].site_of[s]++;
 	}
 	return 0;
 }

@@ -3,7 +3,8 @@
  *
  * held: verified at central. owed: not here, and the latest entry of a live
  * incarnation of any site says it has the bytes. lost: not here, claimed by nobody.
- * withdrawn: under a retract decision. Over distinct digests.
+ * withdrawn: under a retract decision. Over distinct digests; what several incarnations
+ * announced counts for each of them, and once for their site.
  * Threads: as the transaction.
  */
 #ifndef SALAMANDER_CENTRAL_TALLY_H
@@ -22,6 +23,8 @@ enum tally_state { TALLY_HELD, TALLY_OWED, TALLY_LOST, TALLY_WITHDRAWN, TALLY_ST
 struct tally_row { /* of one incarnation: what it announced */
 	struct site_row site;
 	uint64_t known, of[TALLY_STATES];
+	size_t leader; /* the first row of the same site, which tells of the site: */
+	uint64_t site_known, site_of[TALLY_STATES];
 };
 
 struct tally {

@@ -79,6 +79,25 @@ site_lost(struct pair *p, const char *site)
 			 0);
 }
 
+static bool
+sites_say(struct pair *p, const char *what)
+{
+	struct buf out = BUF_INIT;
+	struct store_tx *tx;
+	struct sites s;
+	bool says;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(sites_make(&s, tx, NULL), 0);
+	store_end_read(tx);
+	sites_text(&out, &s);
+	buf_put_u8(&out, 0);
+	says = strstr((const char *)out.data, what) != NULL;
+	sites_free(&s);
+	buf_fini(&out);
+	return says;
+}
+
 static void
 loss__R18_counts_distinct_images_over_all_sites_and_incarnations(void **state)
 {
@@ -107,6 +126,10 @@ loss__R18_counts_distinct_images_over_all_sites_and_incarnations(void **state)
 	send(&p, 4, 1, false);
 	expect(&p, "north", 3, 2, 1, 0);
 	expect(&p, NULL, 3, 2, 1, 0);
+	/* `sites` counts each incarnation's, and those of a site once. */
+	assert_true(sites_say(&p, "all, each image once                            6         3   "
+				  "      2         1         0\n"));
+	assert_true(sites_say(&p, "do not add them up"));
 	/* Its bytes come after all: held for every incarnation. */
 	assert_true(pair_settle(&p, TURNS));
 	expect(&p, "north", 4, 1, 1, 0);
@@ -259,25 +282,6 @@ adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
 	expect(&p, "north", 1, 0, 0, 3);
 	expect_returned(&p);
 	pair_fini(&p);
-}
-
-static bool
-sites_say(struct pair *p, const char *what)
-{
-	struct buf out = BUF_INIT;
-	struct store_tx *tx;
-	struct sites s;
-	bool says;
-
-	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
-	assert_int_equal(sites_make(&s, tx, NULL), 0);
-	store_end_read(tx);
-	sites_text(&out, &s);
-	buf_put_u8(&out, 0);
-	says = strstr((const char *)out.data, what) != NULL;
-	sites_free(&s);
-	buf_fini(&out);
-	return says;
 }
 
 static void

@@ -53,7 +53,7 @@ CENTRAL_STATUS = {
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
     "refusals": COUNT, "unaudited": COUNT, "returned": r"\[\]"}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
-        "withdrawn": COUNT, "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
+        "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null'}
 
