@@ -240,3 +240,20 @@ buf_set_be64(void *p, uint64_t v)
 {
 	buf_set_u64(p, __builtin_bswap64(v));
 }
+
+void
+buf_copy_text(char *to, size_t size, const void *p, size_t n)
+{
+	const char *s = p;
+
+	while (n > 0 && *s == ' ') {
+		s++;
+		n--;
+	}
+	while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\0'))
+		n--;
+	if (n >= size)
+		n = size - 1;
+	memcpy(to, s, n);
+	to[n] = '\0';
+}

@@ -55,4 +55,7 @@ void buf_set_u64(void *p, uint64_t v);
 void buf_set_be32(void *p, uint32_t v);
 void buf_set_be64(void *p, uint64_t v);
 
+/* A text without the blanks around it and the NULs behind it; cut to size, ended. */
+void buf_copy_text(char *to, size_t size, const void *p, size_t n);
+
 #endif

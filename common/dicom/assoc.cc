@@ -147,6 +147,15 @@ class connection : public DcmTCPConnection
 		return comes_in(left);
 	}
 
+	/* PS3.8 9.2.2: what cannot be a request is aborted: provider, invalid parameter. */
+	void close() override
+	{
+		if (to > 0 && !spoken)
+			(void)send(getSocket(), "\x07\0\0\0\0\x04\0\0\x02\x06", 10,
+				   MSG_DONTWAIT | MSG_NOSIGNAL);
+		DcmTCPConnection::close();
+	}
+
 	void until(long at)
 	{
 		deadline = at;
@@ -170,11 +179,13 @@ class connection : public DcmTCPConnection
 	size_t from = 0, to = 0;
 	char head[PDATA_HEAD]; /* its first `held` bytes go out before what is written next */
 	size_t held = 0;
+	bool spoken = false;
 
 	bool send_all(const char *p, size_t n)
 	{
 		size_t done = 0, all = held + n;
 
+		spoken = true;
 		while (done < all) {
 			size_t skip = done < held ? 0 : done - held;
 			struct iovec v[2] = {
@@ -340,22 +351,6 @@ failed(struct err *e, const OFCondition &c, const char *step)
 	return err_set(e, ERR_PEER, 0, "%s: %.120s", step, c.text());
 }
 
-void
-copy_title(char out[ASSOC_AET_SIZE], const char *s)
-{
-	size_t n = strlen(s), skip = 0;
-
-	while (n > 0 && s[n - 1] == ' ')
-		n--;
-	while (skip < n && s[skip] == ' ')
-		skip++;
-	n -= skip;
-	if (n >= ASSOC_AET_SIZE)
-		n = ASSOC_AET_SIZE - 1;
-	memcpy(out, s + skip, n);
-	out[n] = '\0';
-}
-
 assoc_role
 role_of(T_ASC_SC_ROLE r)
 {
@@ -372,8 +367,8 @@ learn_contexts(assoc *s)
 
 	(void)ASC_getAPTitles(s->a->params, calling, sizeof(calling), called, sizeof(called),
 			      nullptr, 0);
-	copy_title(s->called, called);
-	copy_title(s->calling, calling);
+	buf_copy_text(s->called, sizeof(s->called), called, strlen(called));
+	buf_copy_text(s->calling, sizeof(s->calling), calling, strlen(calling));
 	s->contexts.clear();
 	s->proposed.clear();
 	for (int i = 0; i < n; i++) {

@@ -57,7 +57,11 @@ enum assoc_reject {
 
 /* --- acceptor --- */
 
-/* Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds. Nothing is accepted yet. */
+/*
+ * Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds. Nothing is accepted yet.
+ * What cannot be one is answered by an A-ABORT before the connection is closed, at assoc_free
+ * or here: more than 50 syntaxes in a context, a UID over 64 characters, a blank title.
+ */
 int assoc_receive(struct assoc **out, int fd_taken, unsigned max_pdu, unsigned seconds,
 		  struct err *e);
 /* Answers one proposed context; role as proposed. */

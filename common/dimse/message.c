@@ -105,21 +105,6 @@ message_build(struct buf *out, const struct message *m)
 	buf_fini(&b);
 }
 
-static void
-take_text(char *to, size_t size, const unsigned char *p, size_t n)
-{
-	while (n > 0 && *p == ' ') {
-		p++;
-		n--;
-	}
-	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))
-		n--;
-	if (n >= size)
-		n = size - 1;
-	memcpy(to, p, n);
-	to[n] = '\0';
-}
-
 static unsigned
 take_us(const unsigned char *p, size_t n)
 {
@@ -132,7 +117,7 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 	switch (tag) {
 	case TAG_CLASS:
 	case TAG_REQUESTED_CLASS:
-		take_text(m->sop_class, sizeof(m->sop_class), p, n);
+		buf_copy_text(m->sop_class, sizeof(m->sop_class), p, n);
 		break;
 	case TAG_COMMAND:
 		m->command = take_us(p, n);
@@ -144,7 +129,7 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 		m->responded_to = take_us(p, n);
 		break;
 	case TAG_DESTINATION:
-		take_text(m->destination, sizeof(m->destination), p, n);
+		buf_copy_text(m->destination, sizeof(m->destination), p, n);
 		break;
 	case TAG_PRIORITY:
 		m->priority = take_us(p, n);
@@ -160,10 +145,10 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 			m->offending = (uint32_t)buf_get_u16(p) << 16 | buf_get_u16(p + 2);
 		break;
 	case TAG_COMMENT:
-		take_text(m->comment, sizeof(m->comment), p, n);
+		buf_copy_text(m->comment, sizeof(m->comment), p, n);
 		break;
 	case TAG_INSTANCE:
-		take_text(m->sop_instance, sizeof(m->sop_instance), p, n);
+		buf_copy_text(m->sop_instance, sizeof(m->sop_instance), p, n);
 		break;
 	case TAG_REMAINING:
 		m->remaining = take_us(p, n);
@@ -179,7 +164,7 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 		m->warning = take_us(p, n);
 		break;
 	case TAG_ORIGINATOR:
-		take_text(m->originator, sizeof(m->originator), p, n);
+		buf_copy_text(m->originator, sizeof(m->originator), p, n);
 		break;
 	case TAG_ORIGINATOR_ID:
 		m->originator_id = take_us(p, n);

@@ -413,6 +413,83 @@ associations__a_node_that_takes_nothing_in_refuses_the_contexts(void **state)
 	assert_true(accepts(&t->n, FIND, ASSOC_ROLE_DEFAULT));
 }
 
+static void
+put_item(struct buf *out, unsigned char type, const void *p, size_t n)
+{
+	buf_put_u8(out, type);
+	buf_put_u8(out, 0);
+	buf_put_u8(out, (unsigned char)(n >> 8));
+	buf_put_u8(out, (unsigned char)n);
+	buf_put(out, p, n);
+}
+
+/* An A-ASSOCIATE-RQ of one context (PS3.8 9.3.2). */
+static void
+build_request(struct buf *out, const char *calling, const char *sop_class, unsigned syntaxes)
+{
+	static const char application[] = "1.2.840.10008.3.1.1.1";
+	struct buf body = BUF_INIT, context = BUF_INIT, user = BUF_INIT;
+	char titles[33];
+	unsigned i;
+
+	(void)snprintf(titles, sizeof(titles), "%-16s%-16s", "NODE", calling);
+	buf_put(&body, "\0\1\0\0", 4);
+	buf_put(&body, titles, 32);
+	for (i = 0; i < 32; i++)
+		buf_put_u8(&body, 0);
+	put_item(&body, 0x10, application, sizeof(application) - 1);
+	buf_put(&context, "\1\0\0\0", 4);
+	put_item(&context, 0x30, sop_class, strlen(sop_class));
+	for (i = 0; i < syntaxes; i++)
+		put_item(&context, 0x40, EXPLICIT, sizeof(EXPLICIT) - 1);
+	put_item(&body, 0x20, context.data, context.len);
+	put_item(&user, 0x51, "\0\1\0\0", 4);
+	put_item(&user, 0x52, "1.2.3", 5);
+	put_item(&body, 0x50, user.data, user.len);
+	buf_put(out, "\1\0", 2);
+	buf_put_be32(out, (uint32_t)body.len);
+	buf_put(out, body.data, body.len);
+	buf_fini(&body);
+	buf_fini(&context);
+	buf_fini(&user);
+}
+
+/* The type of the PDU that answers; 0: the connection is closed without. */
+static int
+answer_to(const struct node *n, const char *calling, const char *sop_class, unsigned syntaxes)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)n->port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct buf rq = BUF_INIT;
+	unsigned char type = 0;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	build_request(&rq, calling, sop_class, syntaxes);
+	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(send(fd, rq.data, rq.len, 0), rq.len);
+	assert_true(recv(fd, &type, 1, 0) >= 0);
+	(void)close(fd);
+	buf_fini(&rq);
+	return type;
+}
+
+/* PS3.8 9.2.2: what cannot be a request is aborted, so that its log says why, not only that. */
+static void
+associations__what_cannot_be_a_request_is_aborted(void **state)
+{
+	static const char too_long[] = "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20.21.22.23"
+				       ".24.25.26.27.28.29";
+	enum { ACCEPTED = 2, REJECTED = 3, ABORTED = 7 };
+	struct visit *t = *state;
+
+	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 1), ACCEPTED);
+	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 50), ACCEPTED);
+	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 51), ABORTED);
+	assert_int_equal(answer_to(&t->n, "VIEWER", too_long, 1), ABORTED);
+	assert_int_equal(answer_to(&t->n, "", FIND, 1), ABORTED);
+}
+
 int
 main(void)
 {
@@ -428,6 +505,7 @@ main(void)
 		visit_test(associations__pdvs_that_lie_end_it),
 		visit_test(associations__a_command_on_the_context_of_another_class_is_0122),
 		visit_test(associations__a_node_that_takes_nothing_in_refuses_the_contexts),
+		visit_test(associations__what_cannot_be_a_request_is_aborted),
 		visit_test(associations__R29_a_reload_cuts_none),
 		visit_test(associations__R29_what_is_refused_is_counted),
 	};
