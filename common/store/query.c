@@ -49,6 +49,7 @@ struct query {
 	const struct persons_one *giving; /* those of them still to be given  */
 	struct match page[PAGE_MATCHES];
 	unsigned n_page, at, page_most;
+	unsigned looks; /* rows and versions that this read transaction has seen */
 	struct buf bytes;
 };
 
@@ -300,6 +301,7 @@ availability(const struct query *q, const struct version *v)
 struct worst {
 	const struct query *q;
 	const char *series; /* NULL: of the whole study */
+	unsigned looks;
 	enum query_availability worst;
 };
 
@@ -309,6 +311,7 @@ note_worst(void *arg, const struct version *v, struct err *e)
 	struct worst *w = arg;
 
 	(void)e;
+	w->looks++;
 	if (v->current && !v->hidden && (!w->series || strcmp(w->series, v->series) == 0) &&
 	    availability(w->q, v) > w->worst)
 		w->worst = availability(w->q, v);
@@ -319,11 +322,12 @@ static int
 worst_of(struct query *q, struct store_tx *tx, const char *study, const char *series,
 	 enum query_availability *out, struct err *e)
 {
-	struct worst w = {q, series, QUERY_ONLINE};
+	struct worst w = {q, series, 0, QUERY_ONLINE};
 	int rc = 0;
 
 	if (q->wants_availability)
 		rc = store_versions_of_study(tx, study, 0, note_worst, &w, e);
+	q->looks += w.looks;
 	*out = w.worst;
 	return rc;
 }
@@ -471,7 +475,7 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 
 /* Rows of one study, from where the last page ended. */
 static int
-walk_inner(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
+walk_inner(struct query *q, struct store_tx *tx, struct err *e)
 {
 	const char *name = q->c.level == QUERY_SERIES ? "series" : "instance";
 	size_t prefix = strlen(q->inner_study) + 1;
@@ -484,12 +488,12 @@ walk_inner(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	rc = kv_cursor_seek(c, kv_slice(q->inner.data, q->inner.len), &k, &v, e);
 	if (!rc && k.n == q->inner.len && memcmp(k.p, q->inner.data, k.n) == 0)
 		rc = kv_cursor_next(c, &k, &v, e);
-	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS) {
+	while (!rc && q->n_page < q->page_most && q->looks < PAGE_LOOKS) {
 		if (k.n < prefix || memcmp(k.p, q->inner.data, prefix) != 0) {
 			rc = ERR_ABSENT;
 			break;
 		}
-		++*looks;
+		q->looks++;
 		buf_clear(&q->inner);
 		buf_put(&q->inner, k.p, k.n);
 		rc = try_inner(q, tx, k, v, e);
@@ -587,7 +591,7 @@ add_candidate(struct query *q, struct store_tx *tx, const char *study, struct er
 }
 
 static int
-walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
+walk_table(struct query *q, struct store_tx *tx, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
@@ -599,14 +603,14 @@ walk_table(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
 	if (rc)
 		return rc;
 	rc = seek(q, c, &k, &v, e);
-	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS && !q->inner_study[0]) {
+	while (!rc && q->n_page < q->page_most && q->looks < PAGE_LOOKS && !q->inner_study[0]) {
 		if (!candidate(q, k, v, study)) {
 			rc = ERR_ABSENT;
 			break;
 		}
 		if (q->c.level == QUERY_PATIENT && next_person(q, k))
 			break;
-		++*looks;
+		q->looks++;
 		buf_clear(&q->last);
 		buf_put(&q->last, k.p, k.n);
 		if (q->c.level == QUERY_PATIENT)
@@ -636,7 +640,6 @@ static int
 collect(struct query *q, struct err *e)
 {
 	struct store_tx *tx;
-	unsigned looks;
 	int rc = 0;
 
 	q->collecting = true;
@@ -644,8 +647,8 @@ collect(struct query *q, struct err *e)
 		rc = store_begin_read(&tx, q->s, e);
 		if (rc)
 			break;
-		looks = 0;
-		rc = walk_table(q, tx, &looks, e);
+		q->looks = 0;
+		rc = walk_table(q, tx, e);
 		store_end_read(tx);
 	}
 	q->collecting = false;
@@ -660,17 +663,17 @@ collect(struct query *q, struct err *e)
 }
 
 static int
-walk_uids(struct query *q, struct store_tx *tx, unsigned *looks, struct err *e)
+walk_uids(struct query *q, struct store_tx *tx, struct err *e)
 {
 	char study[UID_SIZE];
 	int rc = 0;
 
-	while (!rc && q->n_page < q->page_most && *looks < PAGE_LOOKS && !q->inner_study[0]) {
+	while (!rc && q->n_page < q->page_most && q->looks < PAGE_LOOKS && !q->inner_study[0]) {
 		if (q->source == FROM_ORDER ? !order_next(&q->order, study) : next_uid(q, study)) {
 			q->exhausted = true;
 			break;
 		}
-		++*looks;
+		q->looks++;
 		rc = try_study(q, tx, study, e);
 	}
 	return rc;
@@ -680,24 +683,23 @@ static int
 fill_page(struct query *q, struct err *e)
 {
 	struct store_tx *tx;
-	unsigned looks = 0;
 	int rc;
 
-	q->n_page = q->at = 0;
+	q->n_page = q->at = q->looks = 0;
 	buf_clear(&q->bytes);
 	rc = store_begin_read(&tx, q->s, e);
 	if (rc)
 		return rc;
-	while (!rc && q->n_page < q->page_most && looks < PAGE_LOOKS &&
+	while (!rc && q->n_page < q->page_most && q->looks < PAGE_LOOKS &&
 	       (q->inner_study[0] || q->giving || !q->exhausted)) {
 		if (q->inner_study[0])
-			rc = walk_inner(q, tx, &looks, e);
+			rc = walk_inner(q, tx, e);
 		else if (q->giving)
 			rc = give_persons(q, tx, e);
 		else if (q->source == FROM_UIDS || q->source == FROM_ORDER)
-			rc = walk_uids(q, tx, &looks, e);
+			rc = walk_uids(q, tx, e);
 		else
-			rc = walk_table(q, tx, &looks, e);
+			rc = walk_table(q, tx, e);
 	}
 	store_end_read(tx);
 	q->page_most = PAGE_MATCHES;
