@@ -199,6 +199,31 @@ central_burns(struct world *w)
 		w->images[i].known = false;
 }
 
+/* Somebody restores a copy of central's disk: everything since is gone there. */
+static void
+central_set_back(struct world *w)
+{
+	unsigned i;
+
+	if (!all_up(w))
+		return;
+	world_close_central(w);
+	if (!w->copy || world_chance(w, 300)) {
+		world_say(w, "central: a copy is made");
+		ramdisk_image_free(w->copy);
+		w->copy = ramdisk_copy(w->disk);
+	} else {
+		world_say(w, "CENTRAL IS SET BACK");
+		ramdisk_restore(w->disk, w->copy);
+		w->burnt_at = w->now;
+		w->set_back++;
+		for (i = 0; i < w->n_images; i++)
+			w->images[i].known = false;
+	}
+	world_open_central(w);
+	truth_after_damage(w, "the old copy of central");
+}
+
 static void
 site_burns(struct world *w)
 {
@@ -242,8 +267,9 @@ static const struct {
 	void (*happen)(struct world *w);
 	unsigned weight;
 } table[] = {
-	{send, 500}, {line, 150},	 {death, 150},	   {disk_fails, 40},  {restart, 30},
-	{rot, 25},   {central_burns, 6}, {site_burns, 15}, {clock_jumps, 20}, {faults_verify, 15},
+	{send, 500},	  {line, 150},	     {death, 150},	  {disk_fails, 40},
+	{restart, 30},	  {rot, 25},	     {central_burns, 6},  {central_set_back, 12},
+	{site_burns, 15}, {clock_jumps, 20}, {faults_verify, 15},
 };
 
 void

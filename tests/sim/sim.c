@@ -121,9 +121,9 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	(void)snprintf(text, 400, "%s", good ? "" : w->wrong);
 	if (s->loud)
 		printf("%u images, %u messages, %u deaths, %u fires, %u refused, %u evicted, "
-		       "%u in the dark\n",
+		       "%u in the dark, %u set back\n",
 		       w->n_images, w->messages, w->deaths, w->fires, w->refused, w->evicted,
-		       w->dark);
+		       w->dark, w->set_back);
 	world_close(w);
 	free(w);
 	return good;

@@ -306,6 +306,7 @@ world_close(struct world *w)
 	}
 	world_close_central(w);
 	ramdisk_free(w->disk);
+	ramdisk_image_free(w->copy);
 	free(w->images);
 	clock_use(NULL);
 	rng_use(NULL);

@@ -69,6 +69,7 @@ struct world {
 	struct rng_seeded ids; /* of the nodes: what rng_real gives */
 	char conf[SIM_PATH];
 	struct ramdisk *disk;
+	struct ramdisk_image *copy; /* of central's disk, of some day */
 	struct sim_clock clock;
 	struct central central;
 	bool up, power;
@@ -81,7 +82,7 @@ struct world {
 	bool calm;	   /* no more faults */
 	const char *wrong; /* NULL, or what promise was broken first */
 	char text[400];
-	unsigned messages, deaths, fires, refused, evicted, dark;
+	unsigned messages, deaths, fires, refused, evicted, dark, set_back;
 	bool loud; /* says what it does */
 };
 
