@@ -31,20 +31,22 @@ enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
 /* What is known of central. */
 struct contact {
 	bool reachable;
-	bool ever;	     /* a hello was answered since the start     */
-	int64_t mono_ms;     /* of the last answered hello               */
-	int64_t wall_ms;     /* of the last answer, for display          */
-	int64_t skew_ms;     /* central's clock less ours, at that hello */
-	struct id128 epoch;  /* of the last hello                        */
-	struct id128 before; /* another one, seen before it              */
-	uint64_t announced;  /* acknowledged up to this seq              */
-	uint64_t losses;     /* as central counted at the last hello     */
-	bool comparing;	     /* the whole ledger, with what central holds: more may be owed */
-	bool closed;	     /* central counts this incarnation as lost or replaced (R18) */
-	bool stepped_back;   /* R8: a person                             */
-	bool two_centrals;   /* R22: two epochs alternate                */
-	bool turned_away;    /* by central's gate, at the last hello (R24) */
-	char why[128];	     /* it was not reached, at the last try      */
+	bool ever;	       /* a hello was answered since the start     */
+	int64_t mono_ms;       /* of the last answered hello               */
+	int64_t wall_ms;       /* of the last answer, for display          */
+	int64_t skew_ms;       /* central's clock less ours, at that hello */
+	struct id128 epoch;    /* of the last hello                        */
+	struct id128 before;   /* another one, seen before it              */
+	int64_t epoch_ms;      /* monotonic: since when this one alone answers, */
+	unsigned epoch_hellos; /* and how often it has                   */
+	uint64_t announced;    /* acknowledged up to this seq              */
+	uint64_t losses;       /* as central counted at the last hello     */
+	bool comparing;	       /* the whole ledger, with what central holds: more may be owed */
+	bool closed;	       /* central counts this incarnation as lost or replaced (R18) */
+	bool stepped_back;     /* R8: a person                             */
+	bool two_centrals;     /* R22: two epochs alternate                */
+	bool turned_away;      /* by central's gate, at the last hello (R24) */
+	char why[128];	       /* it was not reached, at the last try      */
 };
 
 struct edge {

@@ -15,6 +15,7 @@
 #include "edge/errand.h"
 #include "edge/holdings.h"
 #include "edge/join.h"
+#include "edge/keep.h"
 #include "edge/known.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
@@ -26,6 +27,7 @@
 #include "proto/sync.pb-c.h"
 
 enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
+enum { ONE_CENTRAL_HELLOS = 20 };
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
@@ -154,23 +156,34 @@ note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)
 		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);
 }
 
-/* R22: the epochs of the last hellos; A, B, A is two centrals. */
+/* R22: the epochs of the last hellos; A, B, A is two centrals. Or one that was set back: when one
+ * epoch alone has answered for as long as the dark takes to begin, it was that. */
 static void
 note_epoch(struct edge *e, const struct id128 *epoch)
 {
 	struct contact *c = &e->contact;
-	bool two;
+	bool other, two, one;
 
 	(void)pthread_mutex_lock(&e->mu);
-	two = !id128_none(epoch) && id128_same(&c->before, epoch) &&
-	      !id128_same(&c->epoch, epoch) && !c->two_centrals;
-	c->two_centrals = c->two_centrals || two;
-	if (!id128_same(&c->epoch, epoch))
+	other = !id128_same(&c->epoch, epoch);
+	two = other && !id128_none(epoch) && id128_same(&c->before, epoch) && !c->two_centrals;
+	if (other) {
 		c->before = c->epoch;
-	c->epoch = *epoch;
+		c->epoch = *epoch;
+		c->epoch_ms = clock_mono(e->clock);
+		c->epoch_hellos = 0;
+	}
+	c->epoch_hellos++;
+	one = c->two_centrals && c->epoch_hellos >= ONE_CENTRAL_HELLOS &&
+	      clock_mono(e->clock) - c->epoch_ms >= KEEP_DARK_MS;
+	if (one)
+		memset(&c->before, 0, sizeof(c->before));
+	c->two_centrals = (c->two_centrals || two) && !one;
 	(void)pthread_mutex_unlock(&e->mu);
 	if (two)
 		log_line(LOG_ERROR, "central.two", "%s", "what=\"two epochs alternate\"");
+	if (one)
+		log_line(LOG_WARN, "central.one", "%s", "what=\"one epoch alone answers again\"");
 }
 
 struct software {

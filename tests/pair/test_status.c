@@ -190,10 +190,57 @@ status__what_answers_and_is_no_central_is_told(void **state)
 	expect_why(404, "no such path", "it answered hello with 404: no such path");
 }
 
+static void
+let_epoch_be(const struct id128 *epoch)
+{
+	int i;
+
+	p.central.epoch = *epoch;
+	replicate_hello(p.r);
+	for (i = 0; i < 4; i++)
+		pair_turn(&p);
+}
+
+static void
+status__R22_two_centrals_end_when_one_alone_answers_for_a_while(void **state)
+{
+	struct id128 first, second = {{2}};
+	int64_t end;
+
+	(void)state;
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	first = p.central.epoch;
+	let_epoch_be(&second);
+	assert_status("TWO CENTRALS", false, false);
+	let_epoch_be(&first);
+	assert_status("TWO CENTRALS", true, true);
+	let_epoch_be(&second);				/* they do alternate */
+	clock_manual_advance(&p.clock, 20 * MINUTE_MS); /* one answer is no quarter of an hour */
+	let_epoch_be(&second);
+	assert_status("TWO CENTRALS", true, true);
+	let_epoch_be(&first);
+	end = clock_mono(&p.clock.c) + 14 * MINUTE_MS;
+	while (clock_mono(&p.clock.c) < end)
+		pair_turn(&p);
+	assert_status("TWO CENTRALS", true, true);
+	end += 2 * MINUTE_MS;
+	while (clock_mono(&p.clock.c) < end)
+		pair_turn(&p);
+	assert_status("TWO CENTRALS", false, false);
+	let_epoch_be(&second); /* what was before is forgotten, not what comes */
+	assert_status("TWO CENTRALS", false, false);
+	let_epoch_be(&first);
+	assert_status("TWO CENTRALS", true, true);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			status__R22_two_centrals_end_when_one_alone_answers_for_a_while, make_pair,
+			drop_pair),
 		cmocka_unit_test_setup_teardown(status__what_answers_and_is_no_central_is_told,
 						make_pair, drop_pair),
 		cmocka_unit_test_setup_teardown(
