@@ -27,7 +27,7 @@ def exists(word, names, make_goals, folder):
         return word.split()[1] in make_goals
     if word.startswith("test_"):
         return any(os.path.basename(p) == word + ".c" for p in files("tests/*.c"))
-    if word.endswith(".py"):
+    if word.endswith((".py", ".c")):
         return os.path.exists(word) or os.path.exists(os.path.join(folder, word))
     prefix = word.removesuffix("...")
     return any(n.startswith(prefix) for n in names) if word.endswith("...") else word in names
