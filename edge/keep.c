@@ -55,6 +55,8 @@ struct keep {
 	_Atomic uint64_t hour[HOURS];
 	_Atomic int64_t hour_number[HOURS];
 	int64_t started_ms;
+	struct keep_day before;	 /* of the lives before; set once  */
+	struct keep_day written; /* keep's thread only             */
 };
 
 bool
@@ -389,26 +391,81 @@ void
 keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
 {
 	int64_t now = clock_mono(k->e->clock), hour = now / HOUR_MS;
-	double taken = 0, hours = (double)(now - k->started_ms) / HOUR_MS, rate;
+	double bytes = 0, hours = (double)(now - k->started_ms) / HOUR_MS;
 	struct store_space s;
 	double free_bytes;
 	unsigned i;
 
 	for (i = 0; i < HOURS; i++)
 		if (hour - atomic_load(&k->hour_number[i]) < HOURS)
-			taken += (double)atomic_load(&k->hour[i]);
-	hours = hours > HOURS ? HOURS : hours < 1 ? 1 : hours;
-	rate = taken / hours;
+			bytes += (double)atomic_load(&k->hour[i]);
+	hours = hours > HOURS ? HOURS : hours;
+	/* What is missing to a day was like the time before the restart. */
+	if (k->before.hours > 0) {
+		double of = HOURS - hours < k->before.hours ? HOURS - hours : k->before.hours;
+
+		bytes += k->before.bytes * of / k->before.hours;
+		hours += of;
+	}
+	out->taken = (struct keep_day){bytes, hours};
+	out->rate = bytes / (hours < 1 ? 1 : hours);
 	store_space(k->e->store, &s);
 	free_bytes = s.limit > s.used ? (double)(s.limit - s.used) : 0;
-	out->rate_known = rate > 0;
-	out->hours_left = out->rate_known ? (free_bytes + (double)evictable) / rate : 0;
-	out->hours_left_dark = out->rate_known ? free_bytes / rate : 0;
+	out->rate_known = out->rate > 0;
+	out->hours_left = out->rate_known ? (free_bytes + (double)evictable) / out->rate : 0;
+	out->hours_left_dark = out->rate_known ? free_bytes / out->rate : 0;
 	out->hold = on_hold(k->e);
 	out->dark = keep_in_the_dark(k->e);
 	(void)pthread_mutex_lock(&k->mu);
 	out->young = k->young;
 	(void)pthread_mutex_unlock(&k->mu);
+}
+
+static int
+write_taken(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct keep_day *t = arg;
+	int rc = sync_set_number(tx, "taken_bytes", (uint64_t)t->bytes, err);
+
+	return rc ? rc : sync_set_number(tx, "taken_ms", (uint64_t)(t->hours * HOUR_MS), err);
+}
+
+static bool
+differs(double a, double b)
+{
+	return (a > b ? a - b : b - a) * 100 > b;
+}
+
+/* A restart in the morning shall not hide the night's alarm. Lost: a minute's worth of it. */
+static void
+write_down(struct keep *k, struct keep_day t)
+{
+	struct err err = ERR_INIT;
+
+	if (t.bytes < 1 && k->written.bytes < 1)
+		return;
+	if (!differs(t.bytes, k->written.bytes) && !differs(t.hours, k->written.hours))
+		return;
+	if (store_commit(k->e->store, write_taken, &t, &err))
+		log_err(LOG_WARN, "cache.taken", &err);
+	else
+		k->written = t;
+}
+
+static void
+read_taken(struct keep *k)
+{
+	uint64_t bytes = 0, ms = 0;
+	struct store_tx *tx;
+
+	if (store_begin_read(&tx, k->e->store, NULL))
+		return;
+	if (!sync_number(tx, "taken_bytes", &bytes, NULL) &&
+	    !sync_number(tx, "taken_ms", &ms, NULL) && ms <= (uint64_t)HOURS * HOUR_MS) {
+		k->before.bytes = (double)bytes;
+		k->before.hours = (double)ms / HOUR_MS;
+	}
+	store_end_read(tx);
 }
 
 /* R11: nobody may be looking at `status`: the log says it too, once for each change. */
@@ -422,9 +479,9 @@ watch_hours(struct keep *k)
 	enum keep_level level;
 	int rc;
 
-	if (k->hours_at_ms && real_ms() - k->hours_at_ms < HOURS_EVERY_MS)
+	if (k->hours_at_ms && clock_mono(k->e->clock) - k->hours_at_ms < HOURS_EVERY_MS)
 		return;
-	k->hours_at_ms = real_ms();
+	k->hours_at_ms = clock_mono(k->e->clock);
 	if (store_begin_read(&tx, k->e->store, NULL))
 		return;
 	rc = store_counts(tx, &here, NULL);
@@ -434,6 +491,7 @@ watch_hours(struct keep *k)
 	if (rc)
 		return;
 	keep_status(k, keep_evictable(k->e, &here, &owed), &s);
+	write_down(k, s.taken);
 	level = keep_level(&s);
 	if (level != k->level)
 		log_line(level == KEEP_ALARM	 ? LOG_ERROR
@@ -509,6 +567,7 @@ keep_new(struct keep **out, struct edge *e, struct err *err)
 	k->e = e;
 	k->can_release = true;
 	k->started_ms = clock_mono(e->clock);
+	read_taken(k);
 	(void)pthread_mutex_init(&k->work_mu, NULL);
 	(void)pthread_mutex_init(&k->mu, NULL);
 	(void)pthread_condattr_init(&attr);

@@ -49,9 +49,15 @@ int keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, 
 /* No answered hello for 15 min, or none yet since the start (R10). */
 bool keep_in_the_dark(struct edge *e);
 
+/* Of the last day; less hours while there were not more. */
+struct keep_day {
+	double bytes, hours;
+};
 struct keep_status {
 	bool hold, dark, young; /* young: own studies younger than keep_days had to go */
 	bool rate_known;
+	struct keep_day taken;
+	double rate;		/* bytes an hour, of the last day        */
 	double hours_left;	/* with the WAN: what is not owed makes room */
 	double hours_left_dark; /* without                                   */
 };

@@ -25,7 +25,8 @@ enum frame {
 	FRAME_LIVE = 1,	 /* object id u64                                         */
 	FRAME_KNOWN = 2, /* length of the study's row u32, the row, a ledger entry */
 	FRAME_HOLD = 3,
-	FRAME_END = 4
+	FRAME_END = 4,
+	FRAME_PIN = 5 /* until when u64, study                                  */
 };
 
 enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600 };
@@ -93,6 +94,18 @@ tell_version(void *arg, const struct version *v, struct err *e)
 }
 
 static int
+tell_pin(void *arg, const char *study, int64_t until_wall_ms, struct err *e)
+{
+	unsigned char pin[8 + UID_SIZE];
+	size_t n = strlen(study);
+
+	(void)e;
+	buf_set_u64(pin, (uint64_t)until_wall_ms);
+	memcpy(pin + 8, study, n);
+	return tell(arg, FRAME_PIN, pin, 8 + n);
+}
+
+static int
 tell_all(struct telling *t, struct store *s)
 {
 	uint64_t hold = 0;
@@ -106,6 +119,8 @@ tell_all(struct telling *t, struct store *s)
 		rc = store_versions(t->tx, t->from, tell_version, t, NULL);
 		if (!rc && !t->live)
 			rc = sync_number(t->tx, "hold", &hold, NULL);
+		if (!rc && !t->live)
+			rc = store_pins(t->tx, tell_pin, t, NULL);
 		store_end_read(t->tx);
 	}
 	if (!rc && hold)
@@ -261,6 +276,7 @@ old_store_missed(const struct old_store *o, uint64_t id)
 struct heir {
 	struct edge *e;
 	struct buf page; /* frames of this page: length u32, bytes */
+	struct buf pins; /* the same; pins */
 	unsigned rows;
 	bool hold;
 	uint64_t known, added;
@@ -328,6 +344,28 @@ inherit_page(struct store_tx *tx, void *arg, struct err *err)
 	return rc;
 }
 
+/* R11: what a person wanted to stay, of what is here or known again. */
+static int
+inherit_pins(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct buf *pins = arg;
+	char study[UID_SIZE];
+	size_t at, n;
+	int rc = 0;
+
+	for (at = 0; !rc && at < pins->len; at += 4 + n) {
+		n = buf_get_u32(pins->data + at);
+		memcpy(study, pins->data + at + 12, n - 8);
+		study[n - 8] = '\0';
+		rc = store_pin(tx, study, (int64_t)buf_get_u64(pins->data + at + 4), NULL);
+		if (rc == ERR_ABSENT)
+			rc = 0;
+		else if (rc)
+			(void)err_set(err, (enum err_code)rc, 0, "a pin could not be kept");
+	}
+	return rc;
+}
+
 static int
 flush(struct heir *h, struct err *err)
 {
@@ -343,7 +381,7 @@ flush(struct heir *h, struct err *err)
 int
 old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whole, struct err *err)
 {
-	struct heir heir = {.e = e, .page = BUF_INIT};
+	struct heir heir = {.e = e, .page = BUF_INIT, .pins = BUF_INIT};
 	struct hearing h;
 	enum frame kind;
 	int rc = hear(&h, e, path, false, err);
@@ -355,6 +393,10 @@ old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whol
 	while (!rc && next(&h, &kind)) {
 		*whole = kind == FRAME_END;
 		heir.hold = heir.hold || kind == FRAME_HOLD;
+		if (kind == FRAME_PIN && h.frame.len > 8 && h.frame.len < 8 + UID_SIZE) {
+			buf_put_u32(&heir.pins, (uint32_t)h.frame.len);
+			buf_put(&heir.pins, h.frame.data, h.frame.len);
+		}
 		if (kind != FRAME_KNOWN)
 			continue;
 		buf_put_u32(&heir.page, (uint32_t)h.frame.len);
@@ -367,7 +409,10 @@ old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whol
 	end_hearing(&h);
 	if (!rc)
 		rc = flush(&heir, err);
+	if (!rc && !buf_failed(&heir.pins) && heir.pins.len)
+		rc = store_commit(e->store, inherit_pins, &heir.pins, err);
 	*known = heir.known;
 	buf_fini(&heir.page);
+	buf_fini(&heir.pins);
 	return rc;
 }

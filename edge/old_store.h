@@ -2,9 +2,9 @@
  * old_store.h - what the records of a store that is made anew still tell (R13, R20).
  *
  * Objects are salvaged without them. But if they can be read, they say which chunks belong to
- * nothing any more (what was evicted is not lost), what was known without bytes, and
- * whether eviction is on hold. A damaged tree may be the death of whoever walks it: a child does,
- * and what it could not say is not known.
+ * nothing any more (what was evicted is not lost), what was known without bytes, what is
+ * pinned, and whether eviction is on hold. A damaged tree may be the death of whoever walks
+ * it: a child does, and what it could not say is not known.
  * Threads: main's, while nothing else uses the store.
  */
 #ifndef SALAMANDER_EDGE_OLD_STORE_H
@@ -28,8 +28,8 @@ int old_store_read(struct old_store *out, const struct edge *e, const char *path
 void old_store_fini(struct old_store *o);
 /* Torn chunks under this id: has an image gone with them, as far as is known? */
 bool old_store_missed(const struct old_store *o, uint64_t id);
-/* What the old ledger tells of and has no bytes is known in e's store as well (R20), and hold
- * stays on. *known: how many; *whole: that was all of it. */
+/* What the old ledger tells of and has no bytes is known in e's store as well (R20); hold
+ * stays on, and pins stay (R11). *known: how many; *whole: that was all of it. */
 int old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whole,
 		       struct err *err);
 

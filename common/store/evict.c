@@ -138,6 +138,34 @@ store_pinned(struct store_tx *tx, const char *study)
 	       s.pinned_until > clock_wall(tx->s->c.clock);
 }
 
+int
+store_pins(struct store_tx *tx,
+	   int (*fn)(void *arg, const char *study, int64_t until_wall_ms, struct err *e), void *arg,
+	   struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	char study[UID_SIZE];
+	struct state s;
+	int rc = kv_cursor_open(&c, tx->txn, T_STUDY_STATE, e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice("", 1), &k, &v, e);
+	while (!rc) {
+		rc = read_state(v, &s, e);
+		if (!rc && s.pinned_until && k.n < sizeof(study)) {
+			memcpy(study, k.p, k.n);
+			study[k.n] = '\0';
+			rc = fn(arg, study, s.pinned_until, e);
+		}
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 /* --- views --- */
 
 void

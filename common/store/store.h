@@ -332,5 +332,9 @@ void store_viewed(struct store *s, const char *study);
 /* until: wall clock, INT64_MAX for ever, 0 to unpin. ERR_ABSENT for an unknown study. */
 int store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e);
 bool store_pinned(struct store_tx *tx, const char *study);
+/* Each study that is or was pinned. */
+int store_pins(struct store_tx *tx,
+	       int (*fn)(void *arg, const char *study, int64_t until_wall_ms, struct err *e),
+	       void *arg, struct err *e);
 
 #endif

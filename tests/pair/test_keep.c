@@ -550,6 +550,12 @@ hold(struct store_tx *tx, void *arg, struct err *e)
 }
 
 /* What came back lies there twice; what did not is known still, and so is hold. */
+static int
+pin(struct store_tx *tx, void *arg, struct err *e)
+{
+	return store_pin(tx, arg, INT64_MAX, e);
+}
+
 static void
 rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 {
@@ -574,6 +580,7 @@ rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 	assert_int_equal(n, 4);
 	stored_settle(p.edge.store);
 	assert_int_equal(store_commit(p.edge.store, hold, NULL, NULL), 0);
+	assert_int_equal(store_commit(p.edge.store, pin, second, NULL), 0);
 	pair_close_edge(&p);
 	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
 	if (rebuild_store(&edge, &result, &e))
@@ -587,6 +594,8 @@ rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 	assert_int_equal(stored_counts(p.edge.store).known, IMAGES);
 	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
 	assert_int_equal(sync_number(tx, "hold", &held, NULL), 0);
+	assert_true(store_pinned(tx, second)); /* R11 */
+	assert_false(store_pinned(tx, first));
 	store_end_read(tx);
 	assert_int_equal(held, 1);
 	pair_fini(&p);

@@ -15,6 +15,7 @@
 #include "common/http/server.h"
 #include "common/os/file.h"
 #include "edge/edge.h"
+#include "edge/keep.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/status.h"
@@ -234,6 +235,47 @@ status__R22_two_centrals_end_when_one_alone_answers_for_a_while(void **state)
 	assert_status("TWO CENTRALS", true, true);
 }
 
+static double
+rate(void)
+{
+	struct keep_status s;
+
+	keep_status(p.edge.keep, 0, &s);
+	return s.rate;
+}
+
+static void
+take_in_for_hours(int n, uint64_t bytes)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		keep_taken(p.edge.keep, bytes);
+		clock_manual_advance(&p.clock, 3600000);
+	}
+}
+
+/* R11: a restart forgets neither the images of the day nor for how long there were any. */
+static void
+status__R11_the_rate_of_the_day_outlives_a_restart(void **state)
+{
+	enum { MIB = 1 << 20 };
+
+	(void)state;
+	keep_stop(p.edge.keep); /* no thread of its own */
+	assert_int_equal(keep_new(&p.edge.keep, &p.edge, NULL), 0);
+	take_in_for_hours(12, 24 * MIB);
+	assert_int_equal(rate(), 24 * MIB);
+	keep_turn(p.edge.keep);
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	assert_int_equal(rate(), 24 * MIB);
+	take_in_for_hours(12, 0);
+	assert_int_equal(rate(), 12 * MIB);
+	take_in_for_hours(6, 0); /* half of what was before is longer ago than a day */
+	assert_int_equal(rate(), 6 * MIB);
+}
+
 int
 main(void)
 {
@@ -242,6 +284,8 @@ main(void)
 			status__R22_two_centrals_end_when_one_alone_answers_for_a_while, make_pair,
 			drop_pair),
 		cmocka_unit_test_setup_teardown(status__what_answers_and_is_no_central_is_told,
+						make_pair, drop_pair),
+		cmocka_unit_test_setup_teardown(status__R11_the_rate_of_the_day_outlives_a_restart,
 						make_pair, drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R13_a_damaged_journal_needs_a_person_until_a_rebuild, make_pair,
