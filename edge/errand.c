@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "edge/calls.h"
 #include "edge/edge.h"
+#include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -50,7 +51,8 @@ dissolve(struct errand *x, struct edge *e, const uint64_t *bad, size_t n)
 	int rc;
 
 	calls_drop(&x->call, x->slot);
-	rc = packing_dissolve(x->slot, e, bad, n, &x->err);
+	rc = packing_dissolve(x->slot, e, bad, n,
+			      x->action.kind == SENDER_GIVE_UP && x->action.number, &x->err);
 	if (rc)
 		return rc;
 	x->request = SENDER_DISSOLVE;
@@ -89,6 +91,8 @@ take_answer(struct errand *x, struct edge *e)
 		rc = dissolve(x, e, m->bad, m->n_bad);
 	} else {
 		rc = packing_receipt(x->slot, e, m->receipt.data, m->receipt.len, &x->err);
+		if (!rc) /* it takes something again */
+			rc = outbox_try_blamed(e->store, &x->err);
 		if (!rc)
 			tell(x, SENDER_UNPACKED);
 	}

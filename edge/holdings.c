@@ -63,7 +63,7 @@ owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	row.parked = false;
+	row.parked = row.blamed = false;
 	row.tries = 0;
 	row.not_before = 0;
 	rc = outbox_change(a->tx, OUTBOX_CENTRAL, &row, e);

@@ -8,11 +8,11 @@
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 
-enum { KEY = 9, ROW = 40, COUNTS = 40, PACKED = 1, PARKED = 2 };
+enum { KEY = 9, ROW = 40, COUNTS = 40, PACKED = 1, PARKED = 2, BLAMED = 4 };
 /* Added to the destination in keys. */
 enum { AGED = 0x40, ORDER = 0x80, ORDER_KEY = 17 };
 
-static const char counts_key[] = "counts";
+static const char counts_key[] = "counts", blamed_key[] = "blamed";
 
 static unsigned
 table(struct store_tx *tx, const char *name)
@@ -91,6 +91,7 @@ read_row(struct outbox_row *out, uint64_t seq, struct kv_slice v, struct err *e)
 	out->tries = buf_get_u32(p + 24);
 	out->packed = (p[28] & PACKED) != 0;
 	out->parked = (p[28] & PARKED) != 0;
+	out->blamed = (p[28] & BLAMED) != 0;
 	out->first = (int64_t)buf_get_u64(p + 32);
 	return 0;
 }
@@ -114,7 +115,8 @@ put_row(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row, st
 	buf_set_u64(p + 8, row->size);
 	buf_set_u64(p + 16, (uint64_t)row->not_before);
 	buf_set_u32(p + 24, row->tries);
-	p[28] = (unsigned char)((row->packed ? PACKED : 0) | (row->parked ? PARKED : 0));
+	p[28] = (unsigned char)((row->packed ? PACKED : 0) | (row->parked ? PARKED : 0) |
+				(row->blamed ? BLAMED : 0));
 	buf_set_u64(p + 32, (uint64_t)row->first);
 	if (row->aged)
 		rc = kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE), order_key(order, to, row),
@@ -362,6 +364,8 @@ enum { RETRY_PAGE = 1000 };
 struct retrying {
 	uint64_t seqs[RETRY_PAGE], from;
 	size_t n;
+	bool blamed; /* those alone */
+	uint64_t number;
 };
 
 static int
@@ -371,7 +375,7 @@ note_late(void *arg, const struct outbox_row *row, struct err *e)
 
 	(void)e;
 	t->from = row->seq + 1;
-	if (row->not_before || row->parked)
+	if (t->blamed ? row->blamed : row->not_before || row->parked)
 		t->seqs[t->n++] = row->seq;
 	return t->n == RETRY_PAGE ? ERR_AGAIN : 0;
 }
@@ -388,7 +392,8 @@ try_page(struct store_tx *tx, void *arg, struct err *e)
 		rc = outbox_get(tx, OUTBOX_CENTRAL, t->seqs[i], &row, e);
 		row.not_before = 0;
 		row.parked = false;
-		row.tries = 0;
+		row.tries = t->blamed && row.tries ? 1 : 0;
+		row.blamed = false;
 		if (!rc)
 			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
 		rc = rc == ERR_ABSENT ? 0 : rc;
@@ -396,13 +401,12 @@ try_page(struct store_tx *tx, void *arg, struct err *e)
 	return rc;
 }
 
-int
-outbox_try_now(struct store *s, size_t *n, struct err *e)
+static int
+try_all(struct retrying *t, struct store *s, size_t *n, struct err *e)
 {
-	struct retrying *t = calloc(1, sizeof(*t));
 	struct store_tx *tx;
-	int rc = t ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
-	bool more = !rc;
+	int rc = 0;
+	bool more = true;
 
 	*n = 0;
 	while (!rc && more) {
@@ -418,6 +422,61 @@ outbox_try_now(struct store *s, size_t *n, struct err *e)
 			rc = store_commit(s, try_page, t, e);
 		*n += rc ? 0 : t->n;
 	}
+	return rc;
+}
+
+int
+outbox_try_now(struct store *s, size_t *n, struct err *e)
+{
+	struct retrying *t = calloc(1, sizeof(*t));
+	int rc = t ? try_all(t, s, n, e) : err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
+
+	free(t);
+	return rc;
+}
+
+int
+outbox_blamed(struct store_tx *tx, struct err *e)
+{
+	uint64_t n;
+	int rc = sync_number(tx, blamed_key, &n, e);
+
+	return rc ? rc : sync_set_number(tx, blamed_key, n + 1, e);
+}
+
+static int
+no_more_blamed(struct store_tx *tx, void *arg, struct err *e)
+{
+	uint64_t n;
+	int rc = sync_number(tx, blamed_key, &n, e);
+
+	return rc || n != ((struct retrying *)arg)->number ? rc
+							   : sync_set_number(tx, blamed_key, 0, e);
+}
+
+int
+outbox_try_blamed(struct store *s, struct err *e)
+{
+	struct retrying *t;
+	struct store_tx *tx;
+	uint64_t number;
+	size_t n;
+	int rc = store_begin_read(&tx, s, e);
+
+	if (rc)
+		return rc;
+	rc = sync_number(tx, blamed_key, &number, e);
+	store_end_read(tx);
+	if (rc || !number)
+		return rc;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
+	t->blamed = true;
+	t->number = number;
+	rc = try_all(t, s, &n, e);
+	if (!rc)
+		rc = store_commit(s, no_more_blamed, t, e);
 	free(t);
 	return rc;
 }

@@ -41,7 +41,8 @@ struct outbox_row {
 	int64_t not_before; /* store_time */
 	int64_t first;	    /* store_time of its first arrival at any node */
 	bool packed, parked;
-	bool aged; /* which was before its seq says */
+	bool blamed; /* put off while central failed with everything: not for its own sake */
+	bool aged;   /* which was before its seq says */
 };
 /* Of a version that nothing was tried with yet. */
 struct outbox_row outbox_row(uint64_t seq, const struct version *v);
@@ -75,6 +76,11 @@ int outbox_newest(struct store_tx *tx, enum outbox_to to,
 
 /* What was put off or parked is tried again now: *n rows (R17). */
 int outbox_try_now(struct store *s, size_t *n, struct err *e);
+
+/* In the transaction that put blamed rows off; and once central took something again: they are
+ * tried now, in packs of 100 at first. Cheap when there are none. */
+int outbox_blamed(struct store_tx *tx, struct err *e);
+int outbox_try_blamed(struct store *s, struct err *e);
 
 int packing_put(struct store_tx *tx, const unsigned char id[SHA256_SIZE],
 		const struct buf *manifest, struct err *e);

@@ -503,6 +503,7 @@ struct dissolving {
 	size_t n;
 	bool *damaged; /* of bad: our own copy fails its digest */
 	int64_t now;
+	bool blamed;
 };
 
 static int
@@ -535,6 +536,7 @@ release_row(struct store_tx *tx, struct dissolving *d, uint64_t seq, struct err 
 		if (d->damaged[i])
 			return enter_damage(tx, d, &row, e);
 		put_off(&row, d->now);
+		row.blamed = d->blamed;
 	}
 	return outbox_change(tx, OUTBOX_CENTRAL, &row, e);
 }
@@ -546,6 +548,8 @@ dissolve(struct store_tx *tx, void *arg, struct err *e)
 	size_t i;
 	int rc = packing_del(tx, d->p->id, e);
 
+	if (!rc && d->blamed)
+		rc = outbox_blamed(tx, e);
 	for (i = 0; !rc && i < pack_count(d->p->pack); i++)
 		rc = release_row(tx, d, pack_member(d->p->pack, i)->seq, e);
 	return rc;
@@ -577,9 +581,10 @@ is_damaged(struct edge *e, const struct packing *p, uint64_t seq)
 }
 
 int
-packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n, struct err *err)
+packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n, bool blamed,
+		 struct err *err)
 {
-	struct dissolving d = {e, p, bad, n, NULL, store_time(e->store)};
+	struct dissolving d = {e, p, bad, n, NULL, store_time(e->store), blamed};
 	size_t i;
 	int rc;
 

@@ -45,9 +45,10 @@ int packing_receipt(struct packing *p, struct edge *e, const void *receipt, size
 		    struct err *err);
 /*
  * Given up: the members of `bad` are read again; one whose own digest fails is entered
- * as damaged, the others wait longer each time; the rest is packed anew.
+ * as damaged, the others wait longer each time; the rest is packed anew. blamed: not for their
+ * own sake, central failed with everything.
  */
-int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n,
+int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, size_t n, bool blamed,
 		     struct err *err);
 /* All packs but those of the slots are no more: their members are packed anew. */
 int packing_drop_others(const struct packing *slots, size_t n, struct edge *e, struct err *err);

@@ -271,11 +271,17 @@ put_back(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	slot->not_before_ms =
 		ev->now_ms +
 		(ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+	if (!slot->refusals)
+		slot->good_then = s->good;
 	slot->refusals += is_own_fault(ev->status);
 	/* R17: what fails for its own sake leaves the lanes; the others go on. */
 	if (slot->refusals >= (ev->status < 500 ? REFUSALS_MAX : FAILURES_MAX)) {
+		struct sender_action *a = act(out, SENDER_GIVE_UP);
+
 		slot->state = SLOT_CLOSING;
-		act(out, SENDER_GIVE_UP)->slot = ev->slot;
+		a->slot = ev->slot;
+		/* Nothing else came through all the time: it is hardly this pack. */
+		a->number = ev->status >= 500 && slot->good_then == s->good;
 	}
 }
 
@@ -295,6 +301,7 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	struct sender_slot *slot = &s->slots[ev->slot];
 
 	slot->state = SLOT_READY;
+	s->good += ev->status == 200 && (ev->receipted || ev->number > slot->offset);
 	if (ev->status == 200 && ev->receipted) {
 		slot->state = SLOT_CLOSING;
 		act(out, SENDER_TAKE_RECEIPT)->slot = ev->slot;

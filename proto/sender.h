@@ -89,8 +89,10 @@ enum sender_action_kind {
 	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on        */
 	SENDER_TAKE_RECEIPT, /* of the answer, for `slot`                 */
 	SENDER_UNPACK,	     /* `slot`: its bad members out, the rest anew */
-	SENDER_GIVE_UP,	     /* `slot`: fails for its own sake: all of it later, in smaller packs */
-	SENDER_STEPPED_BACK  /* central is ahead of us or H differs (R8): a person */
+	/* `slot` fails again and again: all of it later, in smaller packs. number 1: nothing else
+	 * came through meanwhile, so that it is hardly for its own sake. */
+	SENDER_GIVE_UP,
+	SENDER_STEPPED_BACK /* central is ahead of us or H differs (R8): a person */
 };
 
 struct sender_action {
@@ -145,7 +147,9 @@ struct sender {
 		bool begun; /* central has the manifest           */
 		int64_t not_before_ms;
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
+		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
+	uint64_t good;	       /* pieces that brought any pack further */
 	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
 	uint64_t rate;	       /* bytes per second, smoothed; 0: unknown  */
 	int64_t idle_until_ms; /* nothing to pack, or packing failed      */

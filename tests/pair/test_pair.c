@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -319,6 +320,54 @@ pick_one(void *arg, const struct version *v, struct err *e)
 }
 
 static int
+count_late(void *arg, const struct outbox_row *row, struct err *e)
+{
+	(void)e;
+	*(unsigned *)arg += row->not_before > 0;
+	return 0;
+}
+
+/* Rows of the outbox that wait for better times. */
+static unsigned
+put_off(struct pair *p)
+{
+	struct store_tx *tx;
+	unsigned n = 0;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_each(tx, OUTBOX_CENTRAL, 0, count_late, &n, NULL), 0);
+	store_end_read(tx);
+	return n;
+}
+
+/* Days of 5xx are central's doing: what had been put off goes as soon as it takes something. */
+static void
+pair__R17_what_central_failed_with_goes_when_it_takes_something_again(void **state)
+{
+	char tmp[200], away[200];
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_true(pair_settle(&p, TURNS));
+	(void)snprintf(tmp, sizeof(tmp), "%s/central/vault/tmp", p.dir);
+	(void)snprintf(away, sizeof(away), "%s/away", p.dir);
+	assert_int_equal(rename(tmp, away), 0);
+	assert_int_equal(symlink("tmp", tmp), 0); /* which leads nowhere: 500 */
+	send_all(&p, 2);
+	for (i = 0; i < 4000 && put_off(&p) < 2; i++)
+		pair_turn(&p);
+	assert_int_equal(put_off(&p), 2);
+	assert_int_equal(unlink(tmp), 0);
+	assert_int_equal(rename(away, tmp), 0);
+	assert_int_equal(pair_send(&p, 2), 0);
+	assert_true(pair_settle(&p, TURNS));
+	expect_all(&p, 3);
+	pair_fini(&p);
+}
+
+static int
 spoil_chunk(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct version *v = arg;
@@ -593,6 +642,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			pair__R17_what_central_failed_with_goes_when_it_takes_something_again),
 		cmocka_unit_test(pair__R5_R14_a_cut_at_any_message_loses_nothing),
 		cmocka_unit_test(pair__R14_R22_a_restart_between_any_messages_loses_nothing),
 		cmocka_unit_test(pair__R7_no_pack_leaves_before_its_entries_are_acknowledged),

@@ -326,6 +326,8 @@ sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
 			p.s.slots[0].state = SLOT_SENDING;
 		}
 		assert_in_range(tries, 3, 20);
+		/* 5xx for everything is central's; a refusal is the pack's. */
+		assert_int_equal(p.out.a[0].number, statuses[i] >= 500);
 	}
 	/* No room, and not announced, are no fault of the pack. */
 	begin(&p);
