@@ -190,7 +190,7 @@ bench: deps-build deps-test deps-bench
 
 # What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
 # cuts, chaos, a cache turned over and over, the simulator on both cores, and every fuzzer.
-SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep pair/test_keep_death pair/test_pair_death pair/test_pair_errors)
+SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep unit/test_store_journal pair/test_keep_death pair/test_pair_death pair/test_pair_errors)
 soak: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools $(SIM) $(SWEEPS)
 	@SWEEP_ALL=1 $(RUN) --timeout 7200 --title sweeps $(SWEEPS)

@@ -20,6 +20,7 @@
 #include "common/store/private.h"
 #include "common/store/salvage.h"
 #include "tests/lib/stored.h"
+#include "tests/lib/sweep.h"
 
 enum { MIB = 1 << 20 };
 
@@ -289,32 +290,41 @@ store_open__R12_goes_on_where_there_is_no_room_for_a_journal(void **state)
 	stored_fini(&t);
 }
 
+/* With a hole in front of it: kept, and said. */
+static bool
+has_it(const struct stored *t, bool hole)
+{
+	return hole ? store_journal_damaged(t->s) && !has(t->s, &made[0]) : has(t->s, &made[0]);
+}
+
 /* Each step of the start fails, or is the last one: the next start has it all. */
 static void
-recover_at_each_step(enum fault_kind kind)
+recover_at_each_step(enum fault_kind kind, bool hole)
 {
 	unsigned n, hits = 0;
 	int status = 0;
 
-	for (n = 1;; n++) {
+	for (n = 1;; n += hole ? sweep_stride(3) : 1) {
 		struct err e = ERR_INIT;
 		struct stored t;
 		pid_t pid;
 
 		stored_init(&t, 0);
 		die_with(&t, &made[0]);
+		if (hole)
+			make_a_hole(&t);
 		pid = fork();
 		if (pid == 0) {
 			fault_arm(n, kind, EIO);
-			if (stored_open(&t, &e) == 0 && !has(t.s, &made[0]))
+			if (stored_open(&t, &e) == 0 && !has_it(&t, hole))
 				_exit(2);
 			_exit(fault_disarm() < n ? 0 : 1);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 2);
 		assert_int_equal(stored_open(&t, &e), 0);
-		assert_true(has(t.s, &made[0]));
-		assert_int_equal(stored_counts(t.s).instances, 1);
+		assert_true(has_it(&t, hole));
+		assert_int_equal(stored_counts(t.s).instances, !hole);
 		stored_fini(&t);
 		hits += WEXITSTATUS(status) != 0;
 		if (WEXITSTATUS(status) == 0)
@@ -327,8 +337,15 @@ static void
 store_open__R4_a_recovery_that_fails_or_dies_is_done_again(void **state)
 {
 	(void)state;
-	recover_at_each_step(FAULT_ERRNO);
-	recover_at_each_step(FAULT_DIE);
+	recover_at_each_step(FAULT_ERRNO, false);
+	recover_at_each_step(FAULT_DIE, false);
+}
+
+static void
+store_open__R13_a_damaged_journal_is_kept_whichever_step_is_the_last(void **state)
+{
+	(void)state;
+	recover_at_each_step(FAULT_DIE, true);
 }
 
 static void
@@ -386,6 +403,8 @@ main(void)
 		cmocka_unit_test(store_open__the_journal_of_another_store_is_not_applied),
 		cmocka_unit_test(store_open__R12_goes_on_where_there_is_no_room_for_a_journal),
 		cmocka_unit_test(store_open__R4_a_recovery_that_fails_or_dies_is_done_again),
+		cmocka_unit_test(
+			store_open__R13_a_damaged_journal_is_kept_whichever_step_is_the_last),
 		cmocka_unit_test(
 			store_commit_quick__R4_an_image_that_comes_alone_is_safe_in_the_journal),
 		cmocka_unit_test(store_commit_quick__R12_ends_while_the_environment_takes_nothing),
