@@ -44,7 +44,7 @@ link_line(char chain[CHAIN_HEX + 1], const char *line, size_t n)
 }
 
 /* Appends a line to the chain, whole or not at all. */
-static int
+static int __attribute__((format(printf, 3, 0)))
 append(struct audit *a, const char *event, const char *fmt, va_list ap, struct err *e)
 {
 	char line[LINE_MAX_BYTES], time[CLOCK_RFC3339_SIZE], chain[CHAIN_HEX + 1];
