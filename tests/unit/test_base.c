@@ -17,6 +17,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/base/prom.h"
 #include "common/base/rng.h"
 #include "common/base/uid.h"
 
@@ -264,10 +265,34 @@ log_line__is_one_line_whatever_it_is_given(void **state)
 	close(saved);
 }
 
+static void
+prom_count__escapes_what_a_label_holds(void **state)
+{
+	struct buf out = BUF_INIT;
+	struct prom p;
+
+	(void)state;
+	prom_init(&p, &out, "x");
+	prom_one(&p, PROM_COUNTER, "a_total", "All.", UINT64_MAX);
+	prom_family(&p, PROM_GAUGE, "b_bytes", "Some.");
+	prom_count(&p, "site", "n\"o\\r\nth\xC3\xA9", 1);
+	prom_decimal(&p, "site", "s", 0.5);
+	prom_number(&p, NULL, NULL, -3);
+	buf_put_u8(&out, 0);
+	assert_string_equal((const char *)out.data,
+			    "# HELP x_a_total All.\n# TYPE x_a_total counter\n"
+			    "x_a_total 18446744073709551615\n"
+			    "# HELP x_b_bytes Some.\n# TYPE x_b_bytes gauge\n"
+			    "x_b_bytes{site=\"n\\\"o\\\\r\\nth??\"} 1\n"
+			    "x_b_bytes{site=\"s\"} 0.500\nx_b_bytes -3\n");
+	buf_fini(&out);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(prom_count__escapes_what_a_label_holds),
 		cmocka_unit_test(err_set__keeps_the_first_error),
 		cmocka_unit_test(err_of_errno__tells_full_from_absent),
 		cmocka_unit_test(fault_hit__fails_the_nth_time_only),
