@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -286,6 +287,21 @@ extend_leaf(X509 *x, X509 *issuer, enum pki_use use)
 	       extend(x, issuer, NID_authority_key_identifier, "keyid:always");
 }
 
+/* The name once more where others than us look for it: Prometheus, and every browser. What is
+ * no list of names to X509V3 (','), and no site's name, stays the common name alone. */
+static bool
+extend_name(X509 *x, X509 *issuer, const char *name)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				    "0123456789._-";
+	char text[PKI_NAME_SIZE + 4];
+
+	if (!name[0] || strspn(name, plain) != strlen(name) || strlen(name) >= PKI_NAME_SIZE)
+		return true;
+	(void)snprintf(text, sizeof(text), "DNS:%s", name);
+	return extend(x, issuer, NID_subject_alt_name, text);
+}
+
 /* All but names, extensions and signature. */
 static X509 *
 begin(EVP_PKEY *key, int64_t now_ms, unsigned days)
@@ -377,7 +393,7 @@ issue(struct buf *pem, const struct pki_issue *i, EVP_PKEY *key, X509 *ca, EVP_P
 	if (x && add_name(X509_get_subject_name(x), "CN", i->name) &&
 	    (!i->organisation[0] || add_name(X509_get_subject_name(x), "O", i->organisation)) &&
 	    X509_set_issuer_name(x, X509_get_subject_name(ca)) == 1 && extend_leaf(x, ca, i->use) &&
-	    X509_sign(x, ca_key, EVP_sha256()) > 0)
+	    extend_name(x, ca, i->name) && X509_sign(x, ca_key, EVP_sha256()) > 0)
 		rc = put_certificate(pem, x, e);
 	else
 		rc = fail(e, ERR_LOCAL, "cannot sign a certificate");

@@ -42,7 +42,7 @@ enum pki_use { PKI_SERVER = 1, PKI_CLIENT = 2, PKI_BOTH = 3 };
 
 struct pki_issue {
 	const struct buf *ca, *ca_key;
-	const char *name;	  /* common name                       */
+	const char *name;	  /* common name, and subjectAltName (DNS) */
 	const char *organisation; /* "": none                          */
 	enum pki_use use;
 	int64_t now_ms;

@@ -129,6 +129,31 @@ pki_issue__R24_a_leaf_is_for_its_use_and_of_its_ca_only(void **state)
 	buf_fini(&server);
 }
 
+/* Who checks names does not look at the common name any more. */
+static void
+pki_issue__R24_a_leaf_says_its_name_to_others_too(void **state)
+{
+	const unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+	unsigned char print[PKI_PRINT];
+	struct buf leaf = BUF_INIT;
+	struct ca ca;
+	X509 *x;
+	BIO *b;
+
+	(void)state;
+	make_ca(&ca, NOW);
+	make_leaf(&leaf, &ca, PKI_BOTH, NOW, print);
+	b = BIO_new_mem_buf(leaf.data, (int)leaf.len);
+	x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	assert_non_null(x);
+	assert_int_equal(X509_check_host(x, "north", 0, flags, NULL), 1);
+	assert_int_equal(X509_check_host(x, "south", 0, flags, NULL), 0);
+	X509_free(x);
+	(void)BIO_free(b);
+	drop_ca(&ca);
+	buf_fini(&leaf);
+}
+
 static void
 pki_read__R25_says_name_print_and_life_at_any_clock(void **state)
 {
@@ -352,6 +377,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pki_issue__R24_a_leaf_is_for_its_use_and_of_its_ca_only),
+		cmocka_unit_test(pki_issue__R24_a_leaf_says_its_name_to_others_too),
 		cmocka_unit_test(pki_read__R25_says_name_print_and_life_at_any_clock),
 		cmocka_unit_test(pki_key_print__R24_is_what_gnutls_says),
 		cmocka_unit_test(pki_cross_sign__R25_leads_from_an_old_ca_to_each_later_one),
