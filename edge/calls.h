@@ -1,5 +1,5 @@
 /*
- * calls.h - what an edge says to central and what the answers mean: bodies only.
+ * calls.h - what an edge says to central and what the answers mean.
  *
  * Threads: replicate's.
  */
@@ -16,6 +16,7 @@ struct http_call;
 struct http_done;
 struct packing;
 struct sender_event;
+struct sender_slot;
 
 int calls_hello(struct http_call *out, struct edge *e, struct err *err);
 /* As many entries from seq on as fit one request. */
@@ -29,5 +30,9 @@ int calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64
 void calls_drop(struct http_call *out, const struct packing *p);
 /* Fills what an answer says; our ledger is asked whether it agrees (R5). */
 void calls_answer(struct sender_event *ev, const struct http_done *done, struct edge *e);
+/* What the answer to a piece of this slot tells of the pace, and of why the others wait; before the
+ * sender hears of it. */
+void calls_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
+		      const struct packing *p, struct edge *e);
 
 #endif

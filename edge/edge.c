@@ -50,6 +50,14 @@ edge_contact(struct edge *e, struct contact *out)
 	(void)pthread_mutex_unlock(&e->mu);
 }
 
+void
+edge_taken(struct edge *e, struct edge_taken *out)
+{
+	(void)pthread_mutex_lock(&e->mu);
+	*out = e->taken;
+	(void)pthread_mutex_unlock(&e->mu);
+}
+
 static int
 set_contact(struct store_tx *tx, void *arg, struct err *err)
 {

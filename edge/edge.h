@@ -14,6 +14,7 @@
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
+#include "edge/pace.h"
 #include "edge/rebuild.h"
 
 struct clock;
@@ -31,22 +32,31 @@ enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
 /* What is known of central. */
 struct contact {
 	bool reachable;
-	bool ever;	       /* a hello was answered since the start     */
-	int64_t mono_ms;       /* of the last answered hello               */
-	int64_t wall_ms;       /* of the last answer, for display          */
-	int64_t skew_ms;       /* central's clock less ours, at that hello */
-	struct id128 epoch;    /* of the last hello                        */
-	struct id128 before;   /* another one, seen before it              */
-	int64_t epoch_ms;      /* monotonic: since when this one alone answers, */
-	unsigned epoch_hellos; /* and how often it has                   */
-	uint64_t announced;    /* acknowledged up to this seq              */
-	uint64_t losses;       /* as central counted at the last hello     */
-	bool comparing;	       /* the whole ledger, with what central holds: more may be owed */
-	bool closed;	       /* central counts this incarnation as lost or replaced (R18) */
-	bool stepped_back;     /* R8: a person                             */
-	bool two_centrals;     /* R22: two epochs alternate                */
-	bool turned_away;      /* by central's gate, at the last hello (R24) */
-	char why[128];	       /* it was not reached, at the last try      */
+	bool ever;		/* a hello was answered since the start     */
+	int64_t mono_ms;	/* of the last answered hello               */
+	int64_t wall_ms;	/* of the last answer, for display          */
+	int64_t skew_ms;	/* central's clock less ours, at that hello */
+	struct id128 epoch;	/* of the last hello                        */
+	struct id128 before;	/* another one, seen before it              */
+	int64_t epoch_ms;	/* monotonic: since when this one alone answers, */
+	unsigned epoch_hellos;	/* and how often it has                   */
+	uint64_t announced;	/* acknowledged up to this seq              */
+	uint64_t losses;	/* as central counted at the last hello     */
+	bool comparing;		/* the whole ledger, with what central holds: more may be owed */
+	bool closed;		/* central counts this incarnation as lost or replaced (R18) */
+	bool stepped_back;	/* R8: a person                             */
+	bool two_centrals;	/* R22: two epochs alternate                */
+	bool turned_away;	/* by central's gate, at the last hello (R24) */
+	char why[128];		/* it was not reached, at the last try      */
+	int failed_with;	/* by status, then; 0: nobody answered      */
+	int pieces_failed_with; /* the last piece of a pack; 0: it was taken */
+	int64_t retry_ms;	/* monotonic: of the next try, when something waits */
+	struct pace pace;
+};
+
+/* C-STORE since the start. */
+struct edge_taken {
+	uint64_t objects, bytes, failures; /* objects: answered with success, duplicates too */
 };
 
 struct edge {
@@ -66,6 +76,7 @@ struct edge {
 	bool locks;	      /* they exist */
 	/* guarded by mu */
 	struct contact contact;
+	struct edge_taken taken;
 
 	_Atomic unsigned joins; /* counts up when certificates changed: home.h looks */
 
@@ -113,6 +124,7 @@ int edge_serve(struct edge *e, struct err *err);
 /* Of "announced" and "contact_ms" in the sync table: what `status` knows while nobody serves. */
 int edge_keep_contact(struct edge *e, struct err *err);
 void edge_contact(struct edge *e, struct contact *out);
+void edge_taken(struct edge *e, struct edge_taken *out);
 bool edge_has_central(struct edge *e); /* there is one that it may call */
 
 #endif

@@ -110,6 +110,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	c->stepped_back = r->sender.stepped_back;
 	c->comparing = sender_comparing(&r->sender);
 	c->losses = r->sender.losses;
+	c->retry_ms = sender_retry(&r->sender);
 	if (r->sender.reachable)
 		c->wall_ms = clock_wall(r->e->clock);
 	if (answers) {
@@ -149,6 +150,7 @@ note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)
 	(void)pthread_mutex_lock(&e->mu);
 	first = !c->why[0] || (hello && c->turned_away != (done->status == 403));
 	memcpy(c->why, why, sizeof(why));
+	c->failed_with = done->status;
 	if (hello)
 		c->turned_away = done->status == 403;
 	(void)pthread_mutex_unlock(&e->mu);
@@ -516,6 +518,8 @@ on_answer(struct replicate *r, struct http_done *done)
 	}
 	calls_answer(&ev, done, r->e);
 	note_why(r->e, done, ev.request == SENDER_HELLO, ev.ours);
+	if (ev.request == SENDER_PIECE && ev.ours)
+		calls_note_piece(&ev, &r->sender.slots[ev.slot], &r->slots[ev.slot], r->e);
 	r->answer = done;
 	step(r, &ev);
 	r->answer = NULL;

@@ -318,6 +318,18 @@ why_refused(uint32_t flags)
 }
 
 static void
+count_outcome(struct edge *e, uint64_t bytes, unsigned status)
+{
+	bool good = status == STATUS_SUCCESS;
+
+	(void)pthread_mutex_lock(&e->mu);
+	e->taken.objects += good;
+	e->taken.bytes += good ? bytes : 0;
+	e->taken.failures += !good;
+	(void)pthread_mutex_unlock(&e->mu);
+}
+
+static void
 log_outcome(const struct taking *t, const struct object_info *info, unsigned status)
 {
 	if (status != STATUS_SUCCESS)
@@ -358,6 +370,7 @@ end(void *sink, struct message *rsp)
 		(void)snprintf(rsp->comment, sizeof(rsp->comment), "kept, not shown: %s",
 			       why_refused(info.flags));
 	log_outcome(t, rc ? NULL : &info, rsp->status);
+	count_outcome(t->edge, info.size, rsp->status);
 	abandon(t);
 }
 

@@ -4,12 +4,14 @@
 
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/prom.h"
 #include "common/http/server.h"
 #include "edge/edge.h"
 #include "edge/joined.h"
+#include "edge/metrics.h"
 #include "edge/status.h"
 
-enum { LISTEN_MAX = 32, RIGHT_STATUS = 1 };
+enum { LISTEN_MAX = 32, RIGHT_STATUS = 1, RIGHT_METRICS = 2 };
 
 struct web {
 	struct edge *e;
@@ -28,20 +30,31 @@ get_status(void *node, struct http_request *rq, struct http_answer *out, struct 
 	return status_json(node, &out->body, &person, err);
 }
 
+static int
+get_metrics(void *node, struct http_request *rq, struct http_answer *out, struct err *err)
+{
+	(void)rq;
+	out->type = PROM_TYPE;
+	return metrics_of_edge(node, &out->body, err);
+}
+
 static bool
 allowed(void *node, const struct http_request *rq, unsigned right, const char **why)
 {
 	(void)node;
 	if (rq->late)
 		*why = "the certificate is not valid now";
-	return !rq->late && right == RIGHT_STATUS;
+	return !rq->late && (right == RIGHT_STATUS || right == RIGHT_METRICS);
 }
 
 /* As it may be now; NULL where it may not listen. */
 static int
 start(struct web *w, struct err *err)
 {
-	static const struct http_route routes[] = {{"GET", "/status", RIGHT_STATUS, 0, get_status}};
+	static const struct http_route routes[] = {
+		{"GET", "/status", RIGHT_STATUS, 0, get_status},
+		{"GET", "/metrics", RIGHT_METRICS, 0, get_metrics},
+	};
 	struct edge *e = w->e;
 	struct http_config hc = {.node = e,
 				 .routes = routes,

@@ -1,5 +1,5 @@
 /*
- * web.h - the edge's HTTP side: GET /status, the JSON of `status --json`.
+ * web.h - the edge's HTTP side: GET /status, the JSON of `status --json`, and GET /metrics.
  *
  * On [http] listen. With [tls], or once the edge has joined, by certificate and only to
  * whoever has one of this archive; an edge with an identity does not listen before (R24).

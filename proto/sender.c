@@ -64,6 +64,24 @@ sender_hello(struct sender *s)
 	s->next_hello_ms = INT64_MIN / 2;
 }
 
+int64_t
+sender_retry(const struct sender *s)
+{
+	int64_t first = 0;
+	unsigned i;
+
+	if (!s->reachable)
+		return s->next_hello_ms > 0 ? s->next_hello_ms : 0;
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		const struct sender_slot *slot = &s->slots[i];
+
+		if (slot->state == SLOT_READY && slot->not_before_ms > 0 &&
+		    (!first || slot->not_before_ms < first))
+			first = slot->not_before_ms;
+	}
+	return first;
+}
+
 static struct sender_action *
 act(struct sender_actions *out, enum sender_action_kind kind)
 {

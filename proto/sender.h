@@ -166,6 +166,9 @@ void sender_forget(struct sender *s);
 bool sender_comparing(const struct sender *s);
 /* Hello at the next step, whatever was said lately. */
 void sender_hello(struct sender *s);
+/* Monotonic time of the next try of what waits for central (hello, or a pack that it would not
+ * take); 0: nothing waits. */
+int64_t sender_retry(const struct sender *s);
 void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);
 
 #endif

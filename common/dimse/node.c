@@ -168,6 +168,12 @@ dimse_node_refusals(const struct dimse_node *n)
 	return n->dimse ? dimse_refusals(n->dimse) : 0;
 }
 
+unsigned
+dimse_node_associations(const struct dimse_node *n)
+{
+	return n->dimse ? dimse_associations(n->dimse) : 0;
+}
+
 unsigned long
 dimse_node_unaudited(const struct dimse_node *n)
 {

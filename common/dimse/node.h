@@ -60,6 +60,8 @@ int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 /* Associations and requests refused since the start, by a cap, a title or a right (R29); 0
  * while it does not listen. */
 unsigned long dimse_node_refusals(const struct dimse_node *n);
+/* That stand now; 0 while it does not listen. */
+unsigned dimse_node_associations(const struct dimse_node *n);
 /* Events that audit.log could not take since the start (R36). */
 unsigned long dimse_node_unaudited(const struct dimse_node *n);
 void dimse_node_stop(struct dimse_node *n); /* an all-zero one is fine */

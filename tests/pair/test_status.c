@@ -9,12 +9,14 @@
 
 #include <cmocka.h>
 
+#include "central/intake.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
 #include "edge/edge.h"
+#include "edge/figures.h"
 #include "edge/keep.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
@@ -276,10 +278,128 @@ status__R11_the_rate_of_the_day_outlives_a_restart(void **state)
 	assert_int_equal(rate(), 6 * MIB);
 }
 
+/* --- why it waits --- */
+
+static int refuse_with;
+
+static int
+refuse_bytes(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	(void)node;
+	(void)rq;
+	(void)e;
+	out->status = refuse_with;
+	return 0;
+}
+
+/* From now on central's own routes, but for bytes, where `with` is its answer; 0: all of them. */
+static void
+let_central_refuse_bytes(int with)
+{
+	static struct http_route routes[32];
+	struct link_loop_config c = {.to = {routes, 0, &p.central, "north"}};
+	const struct http_route *own = intake_routes(&c.to.n_routes);
+	struct link *link;
+	size_t i;
+
+	assert_true(c.to.n_routes <= sizeof(routes) / sizeof(routes[0]));
+	for (i = 0; i < c.to.n_routes; i++) {
+		routes[i] = own[i];
+		if (with && strcmp(own[i].method, "PATCH") == 0)
+			routes[i].handle = refuse_bytes;
+	}
+	refuse_with = with;
+	replicate_free(p.r);
+	assert_int_equal(link_loop(&link, &c, NULL), 0);
+	assert_int_equal(replicate_new(&p.r, &p.edge, link, NULL), 0);
+}
+
+static struct figures
+figures(void)
+{
+	struct figures f;
+
+	assert_int_equal(figures_collect(&f, &p.edge, NULL), 0);
+	return f;
+}
+
+static void
+expect_wait(enum figures_wait wait, const char *text, bool person)
+{
+	struct figures f = figures();
+	int i;
+
+	for (i = 0; i < 60 && (f.wait != wait || !f.retry_wall_ms); i++) {
+		pair_turn(&p);
+		f = figures();
+	}
+	if (f.wait != wait)
+		fail_msg("it waits for '%s', not '%s'", figures_wait_name(f.wait),
+			 figures_wait_name(wait));
+	assert_true(f.retry_wall_ms > clock_wall(&p.clock.c));
+	assert_false(f.estimated);
+	assert_status(text, true, person);
+}
+
+static void
+status__tells_why_what_is_owed_waits_and_when_it_is_tried_again(void **state)
+{
+	struct figures f;
+
+	(void)state;
+	pair_close_central(&p);
+	assert_int_equal(pair_send(&p, 1), 0);
+	expect_wait(WAIT_LINK, "waits: link down; next try at ", false);
+	pair_open_central(&p);
+	let_central_refuse_bytes(507);
+	expect_wait(WAIT_FULL, "waits: central is full; next try at ", false);
+	let_central_refuse_bytes(503);
+	expect_wait(WAIT_CENTRAL, "waits: central fails; next try at ", false);
+	let_central_refuse_bytes(403);
+	expect_wait(WAIT_TURNED_AWAY, "waits: turned away; next try at ", false);
+	let_central_refuse_bytes(0);
+	assert_true(pair_settle(&p, TURNS));
+	f = figures();
+	assert_int_equal(f.wait, WAIT_NOTHING);
+	assert_true(f.estimated);
+	assert_int_equal(f.in_step_seconds, 0);
+	assert_true(f.images_rate > 0 && f.bytes_rate > 0);
+	assert_status("in step with central", true, false);
+}
+
+static void
+pace__is_of_the_last_minutes_and_what_took_no_time_counts_as_a_second(void **state)
+{
+	double images = 1, bytes = 1;
+	struct pace pace = {.minutes = {{0}}};
+	int64_t now = 3600000;
+	int i;
+
+	(void)state;
+	pace_rate(&pace, now, &images, &bytes);
+	assert_true(images == 0 && bytes == 0);
+	pace_add(&pace, now, 0, 4, 1000);
+	pace_rate(&pace, now, &images, &bytes);
+	assert_true(images == 4 && bytes == 1000);
+	pace_rate(&pace, now + 4000, &images, &bytes);
+	assert_true(images == 1 && bytes == 250);
+	for (i = 0; i < 600; i++) /* ten minutes of an image and 500 bytes a second */
+		pace_add(&pace, now += 1000, 1000, 1, 500);
+	pace_rate(&pace, now, &images, &bytes);
+	assert_true(images > 0.98 && images < 1.02 && bytes > 490 && bytes < 510);
+	pace_rate(&pace, now + 5 * MINUTE_MS, &images, &bytes);
+	assert_true(images == 0 && bytes == 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			pace__is_of_the_last_minutes_and_what_took_no_time_counts_as_a_second),
+		cmocka_unit_test_setup_teardown(
+			status__tells_why_what_is_owed_waits_and_when_it_is_tried_again, make_pair,
+			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R22_two_centrals_end_when_one_alone_answers_for_a_while, make_pair,
 			drop_pair),

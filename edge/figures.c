@@ -1,0 +1,192 @@
+#include "edge/figures.h"
+
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/os/file.h"
+#include "edge/holdings.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { FULL_PERCENT = 97, PEM_MAX = 1 << 20, FAILED = 500 };
+
+#define SKEW_PERSON_MS INT64_C(86400000)
+
+static int
+note_oldest(void *arg, const struct outbox_row *row, struct err *e)
+{
+	(void)e;
+	*(uint64_t *)arg = row->seq;
+	return ERR_AGAIN; /* the first is enough */
+}
+
+static int
+find_oldest(struct store_tx *tx, struct edge *e, struct figures *f, struct err *err)
+{
+	Sync__LedgerEntry *entry;
+	int64_t now = clock_wall(e->clock);
+	const void *p;
+	uint64_t seq = 0;
+	size_t n;
+	int rc = outbox_each(tx, OUTBOX_CENTRAL, 0, note_oldest, &seq, err);
+
+	if (rc && rc != ERR_AGAIN)
+		return rc;
+	if (!seq || ledger_get(tx, seq, &p, &n, NULL))
+		return 0;
+	entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+	if (entry && entry->wall_ms && now > entry->wall_ms)
+		f->oldest_seconds = (uint64_t)(now - entry->wall_ms) / 1000;
+	message_free(entry);
+	return 0;
+}
+
+static void
+collect_identity(struct edge *e, struct figures *f)
+{
+	struct buf pem = BUF_INIT;
+
+	f->kind = home_kind(e);
+	if (f->kind == HOME_JOINED && !joined_read(&f->joined, e->dir, NULL) &&
+	    !file_slurp(f->joined.cert, PEM_MAX, &pem, NULL))
+		(void)pki_read(&f->certificate, &pem, NULL);
+	buf_fini(&pem);
+}
+
+static int
+collect_stored(struct edge *e, struct figures *f, struct err *err)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, e->store, err);
+
+	if (rc)
+		return rc;
+	rc = ledger_head(tx, &f->ledger, err);
+	if (!rc)
+		rc = store_counts(tx, &f->counts, err);
+	if (!rc)
+		rc = outbox_counts(tx, &f->outbox, err);
+	if (!rc)
+		rc = sync_number(tx, "hold", &f->hold, err);
+	if (!rc)
+		rc = sync_number(tx, "losses", &f->losses, err);
+	if (!rc)
+		rc = find_oldest(tx, e, f, err);
+	store_end_read(tx);
+	return rc;
+}
+
+static bool
+needs_a_person(const struct figures *f)
+{
+	int64_t skew = f->contact.skew_ms;
+
+	return f->tls.code || f->journal_damaged || f->full || f->counts.conflicts ||
+	       f->outbox.parked || f->contact.stepped_back || f->contact.closed ||
+	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
+	       f->contact.turned_away || keep_level(&f->keep) == KEEP_ALARM ||
+	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+}
+
+static enum figures_wait
+wait_of(const struct figures *f)
+{
+	const struct contact *c = &f->contact;
+
+	if (!f->owed)
+		return WAIT_NOTHING;
+	if (f->kind == HOME_NONE || f->kind == HOME_STRANGER)
+		return WAIT_JOIN;
+	if (!f->serving)
+		return WAIT_SERVE;
+	if (c->stepped_back)
+		return WAIT_PERSON;
+	if (c->turned_away || (c->reachable && c->pieces_failed_with == 403))
+		return WAIT_TURNED_AWAY;
+	if (!c->reachable)
+		return c->failed_with ? WAIT_CENTRAL : WAIT_LINK;
+	if (f->outbox.owed && f->outbox.parked == f->outbox.owed)
+		return WAIT_PARKED;
+	if (c->pieces_failed_with == 507)
+		return WAIT_FULL;
+	return c->pieces_failed_with >= FAILED ? WAIT_CENTRAL : WAIT_NOTHING;
+}
+
+static void
+collect_pace(struct edge *e, struct figures *f)
+{
+	int64_t now = clock_mono(e->clock);
+
+	pace_rate(&f->contact.pace, now, &f->images_rate, &f->bytes_rate);
+	f->wait = wait_of(f);
+	f->estimated = !f->owed || (!f->wait && f->bytes_rate > 0);
+	if (f->owed && f->estimated)
+		f->in_step_seconds = (uint64_t)((double)f->outbox.owed_bytes / f->bytes_rate) + 1;
+	if (f->wait > WAIT_PERSON && f->contact.retry_ms > now)
+		f->retry_wall_ms = clock_wall(e->clock) + f->contact.retry_ms - now;
+}
+
+/* What needs no look into the store again. */
+static void
+conclude(struct figures *f)
+{
+	bool pending = f->ledger.seq > f->contact.announced || f->contact.comparing;
+
+	/* Compared after a fire: more may be owed than is known. */
+	f->owed = f->outbox.owed ? f->outbox.owed : pending;
+	if (f->losses != HOLDINGS_DUE && f->counts.instances > f->outbox.owed)
+		f->receipted = f->counts.instances - f->outbox.owed;
+	/* Whatever the rate was. */
+	f->full = f->space.used > f->space.limit / 100 * FULL_PERCENT &&
+		  f->evictable < f->space.limit / 100 * (100 - FULL_PERCENT);
+	f->person = needs_a_person(f);
+}
+
+int
+figures_collect(struct figures *out, struct edge *e, struct err *err)
+{
+	struct figures *f = out;
+	int rc;
+
+	memset(f, 0, sizeof(*f));
+	rc = collect_stored(e, f, err);
+	if (rc)
+		return rc;
+	store_space(e->store, &f->space);
+	f->journal_damaged = store_journal_damaged(e->store);
+	edge_contact(e, &f->contact);
+	edge_taken(e, &f->taken);
+	collect_identity(e, f);
+	f->serving = e->keep != NULL;
+	f->refusals = dimse_node_refusals(&e->dicom);
+	f->unaudited = dimse_node_unaudited(&e->dicom);
+	f->associations = dimse_node_associations(&e->dicom);
+	/* Without a server it is not known whether anybody is in the dark. */
+	f->evictable = f->counts.bytes - f->outbox.owed_bytes;
+	if (f->serving || f->counts.bytes < f->outbox.owed_bytes)
+		f->evictable = keep_evictable(e, &f->counts, &f->outbox);
+	if (f->serving)
+		keep_status(e->keep, f->evictable, &f->keep);
+	if (!f->contact.reachable)
+		(void)home_check_files(e, &f->tls);
+	conclude(f);
+	collect_pace(e, f);
+	return 0;
+}
+
+const char *
+figures_wait_name(enum figures_wait w)
+{
+	static const char *const names[] = {[WAIT_NOTHING] = "",
+					    [WAIT_SERVE] = "serve is not running",
+					    [WAIT_JOIN] = "not joined",
+					    [WAIT_PERSON] = "central knows another ledger",
+					    [WAIT_TURNED_AWAY] = "turned away",
+					    [WAIT_LINK] = "link down",
+					    [WAIT_CENTRAL] = "central fails",
+					    [WAIT_FULL] = "central is full",
+					    [WAIT_PARKED] = "parked"};
+
+	return names[w];
+}

@@ -1,0 +1,71 @@
+/*
+ * figures.h - what an edge says of itself: the one place where `status` and /metrics count.
+ *
+ * From a running server with what it knows of central; beside one, or without, from the
+ * data folder alone.
+ * Threads: any; one owner of a struct figures.
+ */
+#ifndef SALAMANDER_EDGE_FIGURES_H
+#define SALAMANDER_EDGE_FIGURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/http/pki.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/home.h"
+#include "edge/joined.h"
+#include "edge/keep.h"
+#include "edge/outbox.h"
+#include "proto/ledger.h"
+
+/* Why what is owed is not on its way, the strongest reason first. */
+enum figures_wait {
+	WAIT_NOTHING,
+	WAIT_SERVE,	  /* nobody serves                                */
+	WAIT_JOIN,	  /* not joined, or no [central] url              */
+	WAIT_PERSON,	  /* central knows another ledger (R8)            */
+	WAIT_TURNED_AWAY, /* by central's gate: suspended, removed (R24)  */
+	WAIT_LINK,	  /* nobody answers                               */
+	WAIT_CENTRAL,	  /* central answers 5xx, or what answers is none */
+	WAIT_FULL,	  /* central has no room for bytes (R12)          */
+	WAIT_PARKED	  /* all that is owed is parked (R17)             */
+};
+
+struct figures {
+	struct contact contact;
+	struct store_counts counts;
+	struct store_space space;
+	struct outbox_counts outbox;
+	struct ledger_head ledger;
+	struct keep_status keep;
+	enum home_kind kind;
+	struct joined joined; /* of HOME_JOINED */
+	struct pki_certificate certificate;
+	uint64_t hold, evictable, losses;
+	bool journal_damaged;
+	struct err tls; /* why our certificate cannot be used, or nothing */
+	unsigned long refusals, unaudited;
+	unsigned associations;
+	struct edge_taken taken;
+	bool serving;
+	uint64_t owed;		 /* drops to 0 only when every entry is acknowledged, too */
+	uint64_t oldest_seconds; /* of what is owed */
+	uint64_t receipted;	 /* here, and at central, as it said in this epoch */
+	bool full;		 /* nothing more fits, and hardly anything may go  */
+	bool person;		 /* something needs one (exit 3)                   */
+	/* towards central */
+	double images_rate, bytes_rate; /* a second, over the last minutes */
+	bool estimated;
+	uint64_t in_step_seconds; /* at that rate */
+	enum figures_wait wait;
+	int64_t retry_wall_ms; /* of its next try; 0: unknown */
+};
+
+int figures_collect(struct figures *out, struct edge *e, struct err *err);
+/* For a person, and as the JSON has it; "" for WAIT_NOTHING. */
+const char *figures_wait_name(enum figures_wait w);
+
+#endif
