@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "central/catalogue.h"
 #include "central/central.h"
 #include "central/central_settings.h"
-#include "central/join.h"
 #include "central/loss.h"
 #include "central/returns.h"
 #include "central/site_commands.h"
 #include "central/sites.h"
+#include "central/snapshot.h"
 #include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -40,48 +39,6 @@ say(struct asked *a, const char *text)
 
 /* --- status and sites --- */
 
-struct snapshot {
-	struct id128 epoch;
-	struct store_counts counts;
-	uint64_t packs, failed_joins, returned;
-	unsigned long refusals, unaudited;
-	struct sites sites;
-};
-
-static int
-snapshot(struct central *c, struct snapshot *s, struct err *e)
-{
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, c->store, e);
-
-	memset(s, 0, sizeof(*s));
-	if (rc)
-		return rc;
-	rc = state_id(tx, "epoch", &s->epoch, e);
-	if (!rc)
-		rc = store_counts(tx, &s->counts, e);
-	if (!rc)
-		rc = pack_row_count(tx, &s->packs, e);
-	if (!rc)
-		rc = sites_make(&s->sites, tx, e);
-	store_end_read(tx);
-	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
-	s->refusals = dimse_node_refusals(&c->dicom);
-	s->unaudited = dimse_node_unaudited(&c->dicom);
-	return rc ? rc : returns_count(c, &s->returned, e);
-}
-
-static bool
-needs_a_person(const struct snapshot *s)
-{
-	size_t i;
-
-	for (i = 0; i < s->sites.tally.n; i++)
-		if (s->sites.tally.rows[i].of[TALLY_LOST])
-			return true;
-	return s->counts.conflicts > 0 || sites_need_a_person(&s->sites);
-}
-
 static void
 text_status(struct buf *out, const struct snapshot *s)
 {
@@ -103,6 +60,9 @@ text_status(struct buf *out, const struct snapshot *s)
 			   s->refusals);
 	if (s->unaudited)
 		buf_printf(out, "%lu events are missing in audit.log: see the log\n", s->unaudited);
+	if (s->sites.tally.damaged)
+		buf_printf(out, "%llu images damaged here and not healed: see `verify`\n",
+			   (unsigned long long)s->sites.tally.damaged);
 	if (s->returned)
 		buf_printf(out, "%llu withdrawn images came again: see `conflicts`\n",
 			   (unsigned long long)s->returned);
@@ -126,6 +86,8 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "variants", s->counts.variants);
 	json_count(&j, "revisions", s->counts.revisions);
 	json_count(&j, "conflicts", s->counts.conflicts);
+	json_count(&j, "damaged", s->sites.tally.damaged);
+	json_count(&j, "disk_free_bytes", s->disk_free);
 	json_count(&j, "failed_joins", s->failed_joins);
 	json_count(&j, "refusals", s->refusals);
 	json_count(&j, "unaudited", s->unaudited);
@@ -144,14 +106,14 @@ status(struct asked *a)
 	struct snapshot s;
 	int code, rc = 0;
 
-	if (snapshot(a->node, &s, &e))
+	if (snapshot_make(&s, a->node, &e))
 		return command_failed(a, &e);
 	if (given(a, "--json"))
 		rc = json_status(a->node, &out, &s, &e);
 	else
 		text_status(&out, &s);
-	code = needs_a_person(&s) ? COMMAND_PERSON : COMMAND_OK;
-	sites_free(&s.sites);
+	code = s.person ? COMMAND_PERSON : COMMAND_OK;
+	snapshot_free(&s);
 	if (rc) {
 		buf_fini(&out);
 		return command_failed(a, &e);
@@ -168,7 +130,7 @@ sites(struct asked *a)
 	struct json j;
 	int code;
 
-	if (snapshot(a->node, &s, &e))
+	if (snapshot_make(&s, a->node, &e))
 		return command_failed(a, &e);
 	if (given(a, "--json")) {
 		json_init(&j, &out);
@@ -178,7 +140,7 @@ sites(struct asked *a)
 		sites_text(&out, &s.sites);
 	}
 	code = sites_need_a_person(&s.sites) ? COMMAND_PERSON : COMMAND_OK;
-	sites_free(&s.sites);
+	snapshot_free(&s);
 	return command_give(a, &out, code);
 }
 

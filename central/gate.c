@@ -80,6 +80,8 @@ gate_allowed(void *central, const struct http_request *rq, unsigned right, const
 	*why = "this central has no CA of its own";
 	if (right == RIGHT_JOIN)
 		return c->certificates != NULL;
+	if (right == RIGHT_METRICS && !c->certificates && !rq->certified && !rq->site[0])
+		return true; /* plain http: with [tls] the server lets nobody in without one */
 	*why = "no certificate of this archive";
 	if (!rq->site[0] || (c->certificates && !rq->certified))
 		return false;

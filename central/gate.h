@@ -23,7 +23,8 @@ enum {
 	RIGHT_RENEW = 4,
 	RIGHT_SEND = 8,	 /* holdings, packs on their way in, release */
 	RIGHT_READ = 16, /* refill, packs, objects                   */
-	RIGHT_JOIN = 32
+	RIGHT_JOIN = 32,
+	RIGHT_METRICS = 64 /* on plain loopback without a site's name */
 };
 
 /* As http_config's `allowed`. */

@@ -10,6 +10,7 @@
 #include "central/gate.h"
 #include "central/hello.h"
 #include "central/join.h"
+#include "central/metrics.h"
 #include "central/record.h"
 #include "central/release.h"
 #include "central/serve_refill.h"
@@ -17,6 +18,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/prom.h"
 #include "common/http/server.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -399,6 +401,14 @@ renew(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	return join_renew(node, rq, out, e);
 }
 
+static int
+metrics(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	(void)rq;
+	out->type = PROM_TYPE;
+	return metrics_of_central(node, &out->body, e);
+}
+
 const struct http_route *
 intake_routes(size_t *n)
 {
@@ -415,6 +425,7 @@ intake_routes(size_t *n)
 		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object},
 		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew},
 		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol},
+		{"GET", "/metrics", RIGHT_METRICS, 0, metrics},
 	};
 
 	*n = sizeof(routes) / sizeof(routes[0]);

@@ -357,7 +357,7 @@ loss_print(struct store *store, const char *site, enum loss_form form, bool inst
 	   struct buf *out, unsigned long long *lost, struct err *e)
 {
 	struct losing l = {.instances = instances};
-	struct tally sites = {NULL, 0};
+	struct tally sites = {.rows = NULL};
 	int rc = store_begin_read(&l.tx, store, e);
 
 	if (rc)

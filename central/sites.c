@@ -143,6 +143,11 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	for (k = 0; k < TALLY_STATES; k++)
 		json_count(j, tally_name((enum tally_state)k), leader->site_of[k]);
 	json_close(j, '}');
+	json_open(j, "exposure", '{');
+	json_count(j, "instances", leader->site_exposure.instances);
+	json_count(j, "bytes", leader->site_exposure.bytes);
+	json_count(j, "oldest_seconds", leader->site_exposure.oldest_seconds);
+	json_close(j, '}');
 	json_count(j, "ledger_seq", r->site.head.seq);
 	json_time(j, "last_contact", r->site.contact_ms);
 	json_member(j, m);
@@ -167,8 +172,8 @@ sites_json(struct json *j, const char *key, const struct sites *s)
 
 /* --- text --- */
 
-static int64_t
-last_contact(const struct sites *s, const char *site)
+int64_t
+sites_last_contact(const struct sites *s, const char *site)
 {
 	int64_t last = 0;
 	size_t i;
@@ -189,7 +194,7 @@ text_member(struct buf *out, const struct sites *s, const char *site, const stru
 	m = m ? m : &none;
 	hex_of(m->key, SHORT_KEY, key);
 	clock_rfc3339(m->until_ms, until);
-	clock_rfc3339(last_contact(s, site), when);
+	clock_rfc3339(sites_last_contact(s, site), when);
 	buf_printf(out, "%-16s %-9s %-6s %-8s %-20s  %s\n", site, member_state(m),
 		   m->own ? "own" : "all", m->keyed ? key : "", until, when);
 }
@@ -250,6 +255,28 @@ text_site(struct buf *out, const struct tally *t, size_t last)
 	buf_puts(out, "\n");
 }
 
+/* What a fire would take now: what nobody else has. */
+static void
+text_exposure(struct buf *out, const struct tally *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct exposure *x = &t->rows[i].site_exposure;
+		unsigned long long oldest = x->oldest_seconds;
+
+		if (t->rows[i].leader != i)
+			continue;
+		buf_printf(out, "%s: if this building burnt now: %llu images, ",
+			   t->rows[i].site.site, (unsigned long long)x->instances);
+		buf_put_size(out, x->bytes);
+		if (x->instances)
+			buf_printf(out, ", oldest %02llu:%02llu:%02llu", oldest / 3600,
+				   oldest / 60 % 60, oldest % 60);
+		buf_puts(out, "\n");
+	}
+}
+
 void
 sites_text_numbers(struct buf *out, const struct sites *s)
 {
@@ -271,6 +298,7 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
 		text_site(out, &s->tally, i);
 	}
+	text_exposure(out, &s->tally);
 }
 
 void

@@ -32,6 +32,8 @@ void sites_json(struct json *j, const char *key, const struct sites *s);
 /* What was decided, then the numbers. */
 void sites_text(struct buf *out, const struct sites *s);
 void sites_text_numbers(struct buf *out, const struct sites *s);
+/* Of any of its incarnations, wall clock; 0: never. */
+int64_t sites_last_contact(const struct sites *s, const char *site);
 /* It ever came, or somebody decided about it. */
 int sites_know(struct store_tx *tx, const char *site, bool *out, struct err *e);
 

@@ -90,6 +90,7 @@ struct walking {
 	unsigned char digest[SHA256_SIZE];
 	struct word *words;
 	size_t n;
+	int64_t now_ms; /* store_time */
 	int (*fn)(struct walking *w, const struct version *v, enum tally_state s,
 		  const char *holder, struct err *e);
 	/* of tally_each */
@@ -167,6 +168,7 @@ walk(struct walking *w, struct err *e)
 
 	if (rc)
 		return rc;
+	w->now_ms = store_time(store_tx_store(w->tx));
 	w->words = calloc(w->t.n + 1, sizeof(*w->words));
 	rc = w->words ? claim_each(w->tx, NULL, on_claim, w, e)
 		      : err_set(e, ERR_LOCAL, 0, "no memory for a tally");
@@ -176,15 +178,50 @@ walk(struct walking *w, struct err *e)
 	return rc;
 }
 
+/* Of what is owed: the one site that has it, or NULL. */
+static struct tally_row *
+only_holder(struct walking *w)
+{
+	struct tally_row *only = NULL;
+	size_t i;
+
+	for (i = 0; i < w->n; i++) {
+		const struct tally_row *row = &w->t.rows[w->words[i].row];
+
+		if (!w->words[i].has || row->site.closed)
+			continue;
+		if (only && only != &w->t.rows[row->leader])
+			return NULL;
+		only = &w->t.rows[row->leader];
+	}
+	return only;
+}
+
+static void
+expose(struct walking *w, const struct version *v)
+{
+	struct tally_row *row = only_holder(w);
+	int64_t age_ms = w->now_ms - v->first_ms;
+
+	if (!row)
+		return;
+	row->site_exposure.instances++;
+	row->site_exposure.bytes += v->size;
+	if (age_ms / 1000 > (int64_t)row->site_exposure.oldest_seconds)
+		row->site_exposure.oldest_seconds = (uint64_t)age_ms / 1000;
+}
+
 static int
 count(struct walking *w, const struct version *v, enum tally_state s, const char *holder,
       struct err *e)
 {
 	size_t i, k;
 
-	(void)v;
 	(void)holder;
 	(void)e;
+	w->t.damaged += v->state == VERSION_DAMAGED;
+	if (s == TALLY_OWED)
+		expose(w, v);
 	for (i = 0; i < w->n; i++) {
 		struct tally_row *row = &w->t.rows[w->words[i].row];
 

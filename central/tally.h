@@ -5,6 +5,8 @@
  * incarnation of any site says it has the bytes. lost: not here, claimed by nobody.
  * withdrawn: under a retract decision. Over distinct digests; what several incarnations
  * announced counts for each of them, and once for their site.
+ * Exposure: what exists nowhere else than at one site, if that building burnt now: owed, and
+ * every live incarnation that says it has it is that site's.
  * Threads: as the transaction.
  */
 #ifndef SALAMANDER_CENTRAL_TALLY_H
@@ -20,16 +22,23 @@ struct store_tx;
 
 enum tally_state { TALLY_HELD, TALLY_OWED, TALLY_LOST, TALLY_WITHDRAWN, TALLY_STATES };
 
+struct exposure {
+	uint64_t instances, bytes;
+	uint64_t oldest_seconds; /* since its first arrival at any node (R28) */
+};
+
 struct tally_row { /* of one incarnation: what it announced */
 	struct site_row site;
 	uint64_t known, of[TALLY_STATES];
 	size_t leader; /* the first row of the same site, which tells of the site: */
 	uint64_t site_known, site_of[TALLY_STATES];
+	struct exposure site_exposure;
 };
 
 struct tally {
 	struct tally_row *rows; /* incarnations, by site, the latest last */
 	size_t n;
+	uint64_t damaged; /* digests whose copy here failed its check, and is not healed */
 };
 
 struct tally_item {

@@ -317,6 +317,77 @@ hello__R18_a_lost_site_that_calls_again_is_not_lost(void **state)
 }
 
 static void
+expect_exposed(struct pair *p, const char *site, uint64_t instances, uint64_t bytes,
+	       uint64_t least_seconds)
+{
+	const struct exposure *x = NULL;
+	struct store_tx *tx;
+	struct tally t;
+	size_t i;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	store_end_read(tx);
+	for (i = 0; i < t.n && !x; i++)
+		if (strcmp(t.rows[i].site.site, site) == 0)
+			x = &t.rows[i].site_exposure;
+	assert_non_null(x);
+	assert_int_equal(x->instances, instances);
+	assert_int_equal(x->bytes, bytes);
+	assert_true(x->oldest_seconds >= least_seconds);
+	tally_free(&t);
+}
+
+static uint64_t
+size_of(struct pair *p, unsigned number)
+{
+	struct buf file = BUF_INIT;
+	uint64_t n;
+
+	pair_image(p, &file, number);
+	n = file.len;
+	buf_fini(&file);
+	return n;
+}
+
+/* If this building burnt now: what is owed, and no other live site has. */
+static void
+sites__R18_exposure_is_what_exists_in_one_building_only(void **state)
+{
+	struct pair p;
+	uint64_t size;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	size = size_of(&p, 2);
+	send(&p, 0, 2, true);
+	expect_exposed(&p, "north", 0, 0, 0);
+	assert_true(sites_say(&p, "north: if this building burnt now: 0 images, 0 bytes\n"));
+	send(&p, 2, 3, false); /* 2, 3, 4: announced, not sent */
+	store_time_reach(p.central.store, store_time(p.central.store) + 90000);
+	expect_exposed(&p, "north", 3, size + size_of(&p, 3) + size_of(&p, 4), 90);
+	assert_true(sites_say(&p, "north: if this building burnt now: 3 images, "));
+	assert_true(sites_say(&p, ", oldest 00:01:"));
+	/* A new edge of north, in the same building, has one of them as well. */
+	pair_close_edge(&p);
+	pair_burn_edge(&p);
+	pair_site(&p, "north");
+	send(&p, 2, 1, false);
+	expect_exposed(&p, "north", 1, size, 0);
+	/* Another building has it, too; and then it alone. */
+	pair_site(&p, "south");
+	send(&p, 2, 1, false);
+	expect_exposed(&p, "north", 0, 0, 0);
+	expect_exposed(&p, "south", 0, 0, 0);
+	site_lost(&p, "north");
+	expect_exposed(&p, "south", 1, size, 0);
+	expect_exposed(&p, "north", 0, 0, 0);
+	assert_true(pair_settle(&p, TURNS));
+	expect_exposed(&p, "south", 0, 0, 0);
+	pair_fini(&p);
+}
+
+static void
 hello__R18_what_a_successor_closed_stays_closed(void **state)
 {
 	static const char older[] = "mv %s/edge %s/older", back[] = "mv %s/older %s/edge";
@@ -355,6 +426,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hello__R18_a_lost_site_that_calls_again_is_not_lost),
+		cmocka_unit_test(sites__R18_exposure_is_what_exists_in_one_building_only),
 		cmocka_unit_test(hello__R18_what_a_successor_closed_stays_closed),
 		cmocka_unit_test(loss__R18_counts_distinct_images_over_all_sites_and_incarnations),
 		cmocka_unit_test(

@@ -1,0 +1,60 @@
+#include "central/snapshot.h"
+
+#include <string.h>
+
+#include "central/catalogue.h"
+#include "central/central.h"
+#include "central/join.h"
+#include "central/returns.h"
+#include "common/base/err.h"
+#include "common/os/file.h"
+
+static bool
+needs_a_person(const struct snapshot *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->sites.tally.n; i++)
+		if (s->sites.tally.rows[i].of[TALLY_LOST])
+			return true;
+	return s->counts.conflicts > 0 || sites_need_a_person(&s->sites);
+}
+
+int
+snapshot_make(struct snapshot *out, struct central *c, struct err *e)
+{
+	struct snapshot *s = out;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	memset(s, 0, sizeof(*s));
+	if (rc)
+		return rc;
+	rc = state_id(tx, "epoch", &s->epoch, e);
+	if (!rc)
+		rc = store_counts(tx, &s->counts, e);
+	if (!rc)
+		rc = pack_row_count(tx, &s->packs, e);
+	if (!rc)
+		rc = sites_make(&s->sites, tx, e);
+	store_end_read(tx);
+	if (!rc)
+		rc = file_space(c->dir, &s->disk_free, &s->disk_total, e);
+	if (!rc)
+		rc = returns_count(c, &s->returned, e);
+	if (rc) {
+		sites_free(&s->sites);
+		return rc;
+	}
+	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
+	s->refusals = dimse_node_refusals(&c->dicom);
+	s->unaudited = dimse_node_unaudited(&c->dicom);
+	s->person = needs_a_person(s);
+	return 0;
+}
+
+void
+snapshot_free(struct snapshot *s)
+{
+	sites_free(&s->sites);
+}

@@ -1,0 +1,33 @@
+/*
+ * snapshot.h - what central says of itself: the one place where `status`, `sites` and
+ * /metrics count.
+ *
+ * Threads: any; while the store stays open.
+ */
+#ifndef SALAMANDER_CENTRAL_SNAPSHOT_H
+#define SALAMANDER_CENTRAL_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "central/sites.h"
+#include "common/base/rng.h"
+#include "common/store/store.h"
+
+struct central;
+struct err;
+
+struct snapshot {
+	struct id128 epoch;
+	struct store_counts counts;
+	uint64_t packs, failed_joins, returned;
+	uint64_t disk_free, disk_total; /* of the file system of the data folder */
+	unsigned long refusals, unaudited;
+	struct sites sites;
+	bool person; /* something needs one (exit 3) */
+};
+
+int snapshot_make(struct snapshot *out, struct central *c, struct err *e);
+void snapshot_free(struct snapshot *s);
+
+#endif
