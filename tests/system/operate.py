@@ -46,14 +46,17 @@ EDGE_STATUS = {
     "owed.instances": COUNT, "owed.bytes": COUNT, "owed.oldest_seconds": COUNT,
     "cache.instances": COUNT, "cache.studies": COUNT, "cache.bytes": COUNT, "cache.quota_bytes": COUNT,
     "cache.evictable_bytes": COUNT, "cache.hours_left": r"\d+(\.\d+)?|null",
+    "sync.images_per_second": r"\d+\.\d", "sync.bytes_per_second": r"\d+\.\d", "sync.in_step_seconds": r"\d+|null",
+    "sync.waits_for": r'"[a-z ]+"|null', "sync.retry": f'"{TIME}"|null',
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "refusals": COUNT,
     "unaudited": COUNT}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
-    "refusals": COUNT, "unaudited": COUNT, "returned": r"\[\]"}
+    "refusals": COUNT, "unaudited": COUNT, "damaged": COUNT, "disk_free_bytes": COUNT, "returned": r"\[\]"}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
-        "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
+        "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT,
+        "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null'}
 

@@ -531,7 +531,8 @@ def gate__R24_plain_http_is_for_loopback_and_not_forwarded():
         for header in ("Forwarded: for=1.2.3.4", "X-Forwarded-For: 1.2.3.4", "Via: 1.1 proxy"):
             for method, path in ROUTES:
                 expect(header, ask(port, raw(method, path, "Salamander-Site: north", header)), 403)
-        expect("without a name", ask(port, raw("POST", "/sync/v1/hello")), 403)
+        for method, path in ROUTES:
+            expect(f"{path} without a name", ask(port, raw(method, path)), 200 if path == "/metrics" else 403)
         expect("two lengths", ask(port, raw("POST", "/sync/v1/hello", "Salamander-Site: n", "Content-Length: 3")), 400)
         expect("no such path", ask(port, raw("GET", "/")), 404)
         expect("no such method", ask(port, raw("GET", "/sync/v1/hello")), 405)
