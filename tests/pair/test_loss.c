@@ -17,6 +17,7 @@
 #include "central/sites.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "proto/sync.pb-c.h"
@@ -350,6 +351,34 @@ size_of(struct pair *p, unsigned number)
 	return n;
 }
 
+struct word {
+	struct pair *p;
+	uint64_t seq;
+	bool has;
+};
+
+static int
+put_word(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct word *w = arg;
+	unsigned char digest[SHA256_SIZE];
+	struct buf file = BUF_INIT;
+
+	pair_image(w->p, &file, 2);
+	sha256_of(file.data, file.len, digest);
+	buf_fini(&file);
+	return claim_put(tx, digest, &w->p->edge.incarnation, w->seq, w->has, e);
+}
+
+/* The edge that is open says that it has image 2, or no more. */
+static void
+say_of_2(struct pair *p, uint64_t seq, bool has)
+{
+	struct word w = {p, seq, has};
+
+	assert_int_equal(store_commit(p->central.store, put_word, &w, NULL), 0);
+}
+
 /* If this building burnt now: what is owed, and no other live site has. */
 static void
 sites__R18_exposure_is_what_exists_in_one_building_only(void **state)
@@ -379,6 +408,11 @@ sites__R18_exposure_is_what_exists_in_one_building_only(void **state)
 	send(&p, 2, 1, false);
 	expect_exposed(&p, "north", 0, 0, 0);
 	expect_exposed(&p, "south", 0, 0, 0);
+	say_of_2(&p, 1000, false); /* it had it */
+	expect_exposed(&p, "north", 1, size, 0);
+	expect_exposed(&p, "south", 0, 0, 0);
+	say_of_2(&p, 1001, true);
+	expect_exposed(&p, "north", 0, 0, 0);
 	site_lost(&p, "north");
 	expect_exposed(&p, "south", 1, size, 0);
 	expect_exposed(&p, "north", 0, 0, 0);
