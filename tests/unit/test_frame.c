@@ -141,6 +141,37 @@ frame_read__R14_expansion_is_bounded_and_every_bit_counts(void **state)
 	}
 }
 
+/* Twice as much as the header says, in a payload that is shorter than that. */
+static void
+frame_read__R14_a_payload_that_holds_more_than_its_header_says_is_refused(void **state)
+{
+	static const enum frame_coding codings[] = {FRAME_ZLIB, FRAME_ZSTD};
+	static unsigned char plain[FRAME_PLAIN_MAX];
+	const unsigned char *seen;
+	struct frame f;
+	size_t i;
+
+	(void)state;
+	memset(plain, 'x', sizeof(plain));
+	for (i = 0; i < sizeof(codings) / sizeof(codings[0]); i++) {
+		struct buf b = BUF_INIT, back = BUF_INIT;
+
+		assert_int_equal(frame_write(&b, codings[i], 0, plain, sizeof(plain), NULL), 0);
+		assert_true(b.len < sizeof(plain) / 100);
+		buf_set_u32(b.data + 16, FRAME_PLAIN_MAX / 2);
+		buf_set_u64(b.data + 24, xxh64_of(plain, FRAME_PLAIN_MAX / 2));
+		assert_int_equal(frame_head(&f, b.data, NULL), 0);
+		assert_int_equal(frame_read(&f, b.data + FRAME_HEAD, &back, NULL), ERR_PEER);
+		assert_int_equal(frame_view(&f, b.data + FRAME_HEAD, &back, &seen, NULL), ERR_PEER);
+		assert_int_equal(back.len, 0);
+		assert_true(back.cap < FRAME_PLAIN_MAX);
+		buf_set_u32(b.data + 16, FRAME_PLAIN_MAX + 1);
+		assert_int_equal(frame_head(&f, b.data, NULL), ERR_PEER);
+		buf_fini(&b);
+		buf_fini(&back);
+	}
+}
+
 int
 main(void)
 {
@@ -150,6 +181,8 @@ main(void)
 		cmocka_unit_test(frame_read__gives_back_what_was_written_in_every_coding),
 		cmocka_unit_test(frame_write__refuses_more_than_a_frame_holds),
 		cmocka_unit_test(frame_read__R14_expansion_is_bounded_and_every_bit_counts),
+		cmocka_unit_test(
+			frame_read__R14_a_payload_that_holds_more_than_its_header_says_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
