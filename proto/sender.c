@@ -264,12 +264,14 @@ on_applied(struct sender *s, const struct sender_event *ev)
 static void
 measure(struct sender *s, const struct sender_event *ev)
 {
-	uint64_t rate;
+	uint64_t rate, link;
 
 	if (ev->sent < SENDER_PIECE_MIN / 2)
 		return;
 	rate = ev->sent * 1000 / (ev->ms ? ev->ms : 1);
+	link = rate * (ev->abreast ? ev->abreast : 1);
 	s->rate = s->rate ? (s->rate * 3 + rate) / 4 : rate;
+	s->link = s->link ? (s->link * 3 + link) / 4 : link;
 }
 
 /* No room, not announced, suspended, starting: nothing that this pack could help. */
@@ -473,15 +475,13 @@ send_piece(struct sender *s, unsigned i, struct sender_actions *out)
 {
 	struct sender_slot *slot = &s->slots[i];
 	struct sender_action *a;
-	uint64_t n;
+	uint64_t n = piece_size(s), left = slot->size - slot->offset;
 
-	n = piece_size(s);
-	if (n > slot->size - slot->offset)
-		n = slot->size - slot->offset;
 	a = act(out, SENDER_SEND_PIECE);
 	a->slot = i;
 	a->number = slot->offset;
-	a->count = n;
+	a->count = n < left ? n : left;
+	a->most = left < SENDER_PIECE_MAX ? left : SENDER_PIECE_MAX;
 	a->first = !slot->begun;
 	slot->state = SLOT_SENDING;
 }

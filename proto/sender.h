@@ -72,7 +72,8 @@ struct sender_event {
 	struct id128 epoch;  /* hello                            */
 	uint64_t losses;     /* hello                            */
 	bool receipted, bad; /* piece: a receipt came; members were bad */
-	uint64_t sent, ms;   /* bytes and how long the link took */
+	uint64_t sent, ms;   /* bytes on the wire and how long the link took */
+	unsigned abreast;    /* piece: so many were on the link, this one among them */
 	uint64_t places[SENDER_SLOTS]; /* SENDER_PLACE: by slot          */
 	/* SENDER_PACKED */
 	uint64_t size, last; /* bytes, and the highest seq in it */
@@ -86,7 +87,8 @@ enum sender_action_kind {
 	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
 	SENDER_MAKE_PACK, /* into `slot`, of seqs above `number`; from the oldest end if `oldest` */
 	SENDER_ASK_PLACES,   /* how far are the packs in the slots of the set `slot`? */
-	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on        */
+	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on; where they are
+				fewer on the wire, up to `most` that are `count` there */
 	SENDER_TAKE_RECEIPT, /* of the answer, for `slot`                 */
 	SENDER_UNPACK,	     /* `slot`: its bad members out, the rest anew */
 	/* `slot` fails again and again: all of it later, in smaller packs. number 1: nothing else
@@ -98,7 +100,7 @@ enum sender_action_kind {
 struct sender_action {
 	enum sender_action_kind kind;
 	unsigned slot;
-	uint64_t number, count;
+	uint64_t number, count, most;
 	bool oldest, whole, first; /* first: the manifest goes along       */
 	bool last;		   /* of a whole round: all was compared   */
 };
@@ -151,7 +153,8 @@ struct sender {
 	} slots[SENDER_SLOTS];
 	uint64_t good;	       /* pieces that brought any pack further */
 	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
-	uint64_t rate;	       /* bytes per second, smoothed; 0: unknown  */
+	uint64_t rate;	       /* bytes per second on the wire of one piece, smoothed; 0: unknown */
+	uint64_t link;	       /* the same of all pieces together         */
 	int64_t idle_until_ms; /* nothing to pack, or packing failed      */
 	bool idle_empty;       /* the former: there may be something once more is announced */
 };

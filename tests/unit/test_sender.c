@@ -225,6 +225,41 @@ sender_step__R14_packs_under_way_are_asked_about_in_one_request(void **state)
 	assert_true(p.out.a[2].first); /* it alone gives the receipt */
 }
 
+/* Both count what was on the wire, whatever it was before it was compressed. */
+static void
+sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
+{
+	struct sender_event ev = {.kind = SENDER_ANSWERED,
+				  .request = SENDER_PIECE,
+				  .status = 200,
+				  .ours = true,
+				  .number = 8 << 20,
+				  .sent = 400000,
+				  .ms = 200,
+				  .abreast = 3};
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 1 << 30, 10);
+	assert_int_equal(p.s.link, 0); /* nothing is known yet */
+	step(&p, &ev);
+	assert_int_equal(p.s.rate, 2000000);
+	assert_int_equal(p.s.link, 6000000); /* the others had the same link */
+	assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
+	assert_int_equal(p.out.a[0].number, 8 << 20);
+	assert_int_equal(p.out.a[0].count, 500000);
+	assert_int_equal(p.out.a[0].most, SENDER_PIECE_MAX);
+	ev.number = (1 << 30) - 600000;
+	step(&p, &ev);
+	assert_int_equal(p.out.a[0].count, 500000);
+	assert_int_equal(p.out.a[0].most, 600000);
+	ev.sent = 4000; /* too little to tell */
+	step(&p, &ev);
+	assert_int_equal(p.s.rate, 2000000);
+}
+
 static void
 sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries(void **state)
 {
@@ -519,6 +554,7 @@ main(void)
 		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
 		cmocka_unit_test(sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up),
 		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
+		cmocka_unit_test(sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms),
 		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
 		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
 		cmocka_unit_test(sender_step__R7_what_may_be_packed_now_is_packed_now),
