@@ -14,6 +14,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/server.h"
+#include "proto/frame.h"
 #include "proto/message.h"
 #include "proto/receiver.h"
 #include "proto/sync.pb-c.h"
@@ -178,6 +179,22 @@ fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct i
 	a->closed = t->row.closed;
 }
 
+/* Of the codings that the edge can send those that upload.c reads; out has room for each. */
+static size_t
+settle_codings(const Sync__HelloRequest *m, uint32_t *out)
+{
+	size_t i, n = 0;
+	uint32_t c;
+
+	for (c = FRAME_ZLIB; c <= FRAME_ZSTD; c++) {
+		for (i = 0; i < m->n_codings && m->codings[i] != c; i++)
+			;
+		if (i < m->n_codings)
+			out[n++] = c;
+	}
+	return n;
+}
+
 int
 hello_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e)
 {
@@ -187,6 +204,7 @@ hello_answer(struct central *c, const struct http_request *rq, struct buf *out, 
 	Sync__HelloAnswer a = SYNC__HELLO_ANSWER__INIT;
 	struct touching t = {c, {.site = ""}, 0};
 	struct id128 incarnation, epoch;
+	uint32_t codings[FRAME_ZSTD];
 	bool renew = false;
 	int rc = 0;
 
@@ -209,6 +227,8 @@ hello_answer(struct central *c, const struct http_request *rq, struct buf *out, 
 	if (!rc) {
 		fill(c, &a, &t, &epoch);
 		a.renew = renew;
+		a.codings = codings;
+		a.n_codings = settle_codings(m, codings);
 		message_pack(out, &a.base);
 	}
 	message_free(m);

@@ -139,8 +139,8 @@ emit(struct canon *c, const void *p, size_t n, struct err *e)
 	return c->c.sink ? c->c.sink(c->c.sink_arg, p, n, e) : 0;
 }
 
-static bool
-is_deflated(const char *syntax)
+bool
+canon_deflated(const char *syntax)
 {
 	size_t i;
 
@@ -164,7 +164,7 @@ start_dataset(struct canon *c, struct err *e)
 		config.syntax = SCAN_IMPLICIT;
 	else if (strcmp(c->info.syntax, explicit_be) == 0)
 		config.syntax = SCAN_BIG_ENDIAN;
-	config.deflated = is_deflated(c->info.syntax);
+	config.deflated = canon_deflated(c->info.syntax);
 	if (config.deflated)
 		c->info.flags |= OBJECT_DEFLATED;
 	content_handler(c->content, &config.handler);

@@ -106,6 +106,8 @@ enum canon_side {
 };
 void canon_side_put(struct buf *side, enum canon_side kind, const void *p, size_t n);
 
+/* Data sets of this syntax are deflated as a whole. */
+bool canon_deflated(const char *syntax);
 /* Writes preamble and group 0002 of the canonical form. */
 void canon_header(struct buf *out, const char *sop_class, const char *sop_instance,
 		  const char *syntax);

@@ -6,10 +6,14 @@
 #ifndef SALAMANDER_TESTS_LIB_SEND_H
 #define SALAMANDER_TESTS_LIB_SEND_H
 
+struct buf;
 struct edge;
 struct gen;
 
 /* The status that the modality gets: 0x0000 when the edge acknowledged it. */
 unsigned send_image(struct edge *e, const struct gen *g);
+/* Its data set in another transfer syntax. */
+unsigned send_data_set(struct edge *e, const struct gen *g, const struct buf *data,
+		       const char *syntax);
 
 #endif

@@ -162,7 +162,9 @@ messages__R5_R22_are_the_golden_ones(void **state)
 	Sync__SeqRange range = SYNC__SEQ_RANGE__INIT, *ranges[1] = {&range};
 	static unsigned char hash[SHA256_SIZE] = {9, 8, 7};
 	uint64_t withdrawn[1] = {5};
-	uint32_t versions[1] = {1};
+	Sync__HelloRequest none = SYNC__HELLO_REQUEST__INIT;
+	Sync__HelloAnswer nothing = SYNC__HELLO_ANSWER__INIT;
+	uint32_t versions[1] = {1}, codings[2] = {FRAME_ZLIB, FRAME_ZSTD};
 	struct buf b = BUF_INIT;
 
 	(void)state;
@@ -184,6 +186,18 @@ messages__R5_R22_are_the_golden_ones(void **state)
 	answer.software = message_text("0.1.0");
 	message_pack(&b, &answer.base);
 	expect("message.hello_answer", b.data, b.len);
+	buf_clear(&b);
+	hello = none;
+	hello.codings = codings;
+	hello.n_codings = 2;
+	message_pack(&b, &hello.base);
+	expect("message.hello.codings", b.data, b.len);
+	buf_clear(&b);
+	answer = nothing;
+	answer.codings = codings;
+	answer.n_codings = 2;
+	message_pack(&b, &answer.base);
+	expect("message.hello_answer.codings", b.data, b.len);
 	buf_clear(&b);
 	receipt.site = message_text("north");
 	receipt.incarnation = receipt.epoch = message_bytes(id.b, ID128_SIZE);
