@@ -13,6 +13,7 @@
 #include "edge/joined.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
+#include "edge/piece.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -39,9 +40,10 @@ call_init(struct http_call *c, const char *method, const char *path, unsigned se
 }
 
 int
-calls_hello(struct http_call *out, struct edge *e, struct err *err)
+calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *err)
 {
 	static uint32_t versions[] = {PROTOCOL_VERSION}; /* read only; protobuf-c wants it so */
+	static uint32_t codings[] = {FRAME_ZLIB, FRAME_ZSTD};
 	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
 	unsigned char ca[SHA256_SIZE];
 	struct buf receipt = BUF_INIT;
@@ -64,6 +66,8 @@ calls_hello(struct http_call *out, struct edge *e, struct err *err)
 		m.archive = message_bytes(archive.b, ID128_SIZE);
 	m.versions = versions;
 	m.n_versions = 1;
+	m.codings = codings;
+	m.n_codings = compress ? sizeof(codings) / sizeof(codings[0]) : 0;
 	m.site = message_text(e->site);
 	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
 	m.head = head.seq;
@@ -177,31 +181,20 @@ calls_places(struct http_call *out, const struct packing *slots, unsigned set)
 }
 
 int
-calls_piece(struct http_call *out, struct packing *p, struct edge *e, uint64_t offset, size_t n,
-	    bool first, struct err *err)
+calls_piece(struct http_call *out, struct packing *p, struct edge *e, const struct sender_action *a,
+	    const struct coding *coding, struct piece_cost *cost, struct err *err)
 {
-	unsigned char *head;
-	size_t at;
-	int rc = 0;
+	int rc;
 
 	pack_path(out, "PATCH", p, PIECE_SECONDS); /* a stall drops it much sooner */
 	out->body = p->piece;			   /* it comes back with the answer */
 	out->give_back = true;
 	buf_init(&p->piece);
 	buf_clear(&out->body);
-	buf_put_u32(&out->body, first ? (uint32_t)p->manifest.len : 0);
-	if (first)
+	buf_put_u32(&out->body, a->first ? (uint32_t)p->manifest.len : 0);
+	if (a->first)
 		buf_put(&out->body, p->manifest.data, p->manifest.len);
-	at = out->body.len;
-	if (n && !buf_reserve(&out->body, FRAME_HEAD + n)) {
-		rc = err_set(err, ERR_LOCAL, 0, "no memory for a piece of a pack");
-	} else if (n) { /* read to where it is sent from */
-		out->body.len += FRAME_HEAD;
-		rc = packing_read(p, e, offset, n, &out->body, err);
-		head = out->body.data + at;
-		if (!rc)
-			frame_stored(head, offset, head + FRAME_HEAD, n);
-	}
+	rc = piece_write(&out->body, p, e, a, coding, cost, err);
 	if (rc)
 		buf_fini(&out->body);
 	return rc;

@@ -35,6 +35,8 @@ static const struct conf_row own[] = {
 	 "joined at."},
 	{"central", "connect_timeout", CONF_DURATION, "5s", 100, 120000, NULL,
 	 "How long a connection to central may take."},
+	{"central", "compress", CONF_CHOICE, "auto", 0, 0, "auto off",
+	 "Compress what travels to central, where that is faster than the link."},
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
 	 "Own studies younger than this go last (R11)."},
 	{"cache", "dark", CONF_CHOICE, "free", 0, 0, "free keep",

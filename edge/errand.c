@@ -63,8 +63,7 @@ dissolve(struct errand *x, struct edge *e, const uint64_t *bad, size_t n)
 static int
 read_piece(struct errand *x, struct edge *e)
 {
-	const struct sender_action *a = &x->action;
-	int rc = calls_piece(&x->call, x->slot, e, a->number, (size_t)a->count, a->first, &x->err);
+	int rc = calls_piece(&x->call, x->slot, e, &x->action, &x->coding, &x->cost, &x->err);
 
 	if (rc == ERR_CORRUPT && x->slot->bad_seq) {
 		/* Our own copy is damaged: out with it, the rest is packed anew. */

@@ -15,6 +15,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/http/client.h"
+#include "edge/piece.h"
+#include "proto/coding.h"
 #include "proto/sender.h"
 
 struct edge;
@@ -24,12 +26,14 @@ struct packing;
 struct errand {
 	struct sender_action action;
 	struct packing *slot;
-	uint64_t announced; /* SENDER_MAKE_PACK (R7)              */
-	struct id128 epoch; /* that it was given in: its call says so (R22) */
-	struct buf answer;  /* SENDER_TAKE_RECEIPT, SENDER_UNPACK */
+	uint64_t announced;   /* SENDER_MAKE_PACK (R7)              */
+	struct coding coding; /* SENDER_SEND_PIECE */
+	struct id128 epoch;   /* that it was given in: its call says so (R22) */
+	struct buf answer;    /* SENDER_TAKE_RECEIPT, SENDER_UNPACK */
 	/* what came of it */
 	int rc;
 	struct err err;
+	struct piece_cost cost;
 	bool tells; /* the sender, by `event` */
 	struct sender_event event;
 	enum sender_request request; /* 0: nothing to send */

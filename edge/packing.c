@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/uid.h"
+#include "common/dicom/canon.h"
 #include "common/store/store.h"
 #include "edge/damage.h"
 #include "edge/edge.h"
@@ -328,6 +329,7 @@ open_member(struct giving *g, size_t i, struct err *e)
 {
 	struct packing *p = g->p;
 	struct store_tx *tx;
+	struct version v;
 	uint64_t oid;
 	int rc;
 
@@ -339,6 +341,8 @@ open_member(struct giving *g, size_t i, struct err *e)
 	if (rc)
 		return rc;
 	rc = store_by_digest(tx, pack_member(p->pack, i)->digest, &oid, e);
+	p->compressed = !rc && !store_version(tx, oid, &v, NULL) &&
+			(v.encapsulated || canon_deflated(v.syntax));
 	store_end_read(tx);
 	if (!rc)
 		rc = store_read_open(&p->reader, g->e->store, oid, e);
@@ -355,6 +359,8 @@ give(void *arg, size_t i, uint64_t offset, void *to, size_t n, struct err *e)
 
 	if (!rc)
 		rc = store_read(g->p->reader, offset, to, n, &got, e);
+	if (g->p->compressed)
+		g->p->read_compressed += got;
 	if (!rc && got < n)
 		rc = err_set(e, ERR_CORRUPT, 0, "an instance is shorter than it was");
 	if (rc == ERR_CORRUPT || rc == ERR_ABSENT) {
@@ -373,6 +379,7 @@ packing_read(struct packing *p, struct edge *e, uint64_t offset, size_t n, struc
 	int rc;
 
 	p->bad_seq = 0;
+	p->read_compressed = 0;
 	if (!to)
 		return err_set(err, ERR_LOCAL, 0, "no memory for a piece of a pack");
 	rc = pack_make(p->pack, offset, to, n, give, &g, err);

@@ -26,7 +26,9 @@ struct packing {	   /* one slot */
 	struct buf manifest;
 	struct store_reader *reader; /* of the member read last */
 	size_t reading;
-	uint64_t bad_seq; /* packing_read found it damaged */
+	bool compressed;	/* that member is, by its transfer syntax */
+	uint64_t bad_seq;	/* packing_read found it damaged */
+	size_t read_compressed; /* of the bytes read last: those of compressed members */
 	struct buf piece; /* memory for the next one, whatever the pack; the rest is per pack */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
@@ -19,6 +20,7 @@
 #include "edge/known.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
+#include "proto/coding.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "proto/message.h"
@@ -51,6 +53,9 @@ struct replicate {
 	unsigned work_round;
 	struct sender_event seen; /* numbers of the last look */
 	int64_t work_since;	  /* 0: nothing waits */
+	struct coding coding;	  /* of frames, as the last hello settled */
+	bool compress;		  /* set once */
+	unsigned pieces;	  /* on the link */
 	int64_t wake_ms;
 };
 
@@ -256,8 +261,11 @@ hello_said(struct replicate *r, struct err *err)
 {
 	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, r->answer->body.data,
 					    r->answer->body.len, err);
-	int rc = m ? note_software(r, m->software, err) : ERR_PEER;
+	int rc;
 
+	if (m && r->compress)
+		coding_offered(&r->coding, m->codings, m->n_codings);
+	rc = m ? note_software(r, m->software, err) : ERR_PEER;
 	if (!rc && m->renew && !r->renewing)
 		rc = renew(r, err);
 	message_free(m);
@@ -270,10 +278,14 @@ static int
 submit_as(struct replicate *r, enum sender_request kind, unsigned slot, struct http_call *call,
 	  const struct id128 *epoch, struct err *err)
 {
+	int rc;
+
 	call->id = (uint64_t)kind << KIND_SHIFT | slot;
 	if (kind != SENDER_HELLO)
 		hex_of(epoch->b, sizeof(epoch->b), call->epoch);
-	return link_submit(r->link, call, err);
+	rc = link_submit(r->link, call, err);
+	r->pieces += !rc && kind == SENDER_PIECE;
+	return rc;
 }
 
 static int
@@ -351,6 +363,8 @@ end_errand(struct replicate *r, struct errand *x)
 	int rc = x->rc;
 	unsigned i;
 
+	if (x->action.kind == SENDER_SEND_PIECE)
+		coding_took(&r->coding, x->cost.bytes, x->cost.ms);
 	for (i = 0; !rc && idle && i < SENDER_SLOTS; i++)
 		if (r->sender.slots[i].state == SLOT_EMPTY)
 			packing_free_memory(&r->slots[i]); /* nothing more to send for now */
@@ -378,6 +392,8 @@ run_errand(struct replicate *r, const struct sender_action *a, struct err *err)
 	x->slot = &r->slots[a->slot];
 	x->announced = r->sender.announced;
 	x->epoch = r->sender.epoch;
+	r->coding.link = r->sender.link;
+	x->coding = r->coding;
 	if (a->kind == SENDER_TAKE_RECEIPT || a->kind == SENDER_UNPACK) {
 		x->answer = r->answer->body; /* nobody else reads it */
 		buf_init(&r->answer->body);
@@ -426,7 +442,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 
 	switch (a->kind) {
 	case SENDER_SAY_HELLO:
-		rc = calls_hello(&call, r->e, err);
+		rc = calls_hello(&call, r->e, r->compress, err);
 		return rc ? rc : submit(r, SENDER_HELLO, 0, &call, err);
 	case SENDER_SEND_LEDGER:
 		rc = calls_ledger(&call, r->e, a->number, err);
@@ -512,6 +528,7 @@ on_answer(struct replicate *r, struct http_done *done)
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	if (ev.request == SENDER_PIECE) { /* before the next one is begun */
+		ev.abreast = r->pieces--;
 		packing_free_memory(&r->slots[ev.slot]);
 		r->slots[ev.slot].piece = done->spent;
 		buf_init(&done->spent);
@@ -646,6 +663,7 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 	}
 	r->e = e;
 	r->link = link;
+	r->compress = strcmp(conf_string(e->conf, "central", NULL, "compress"), "auto") == 0;
 	if (rc) {
 		replicate_free(r);
 		return rc;

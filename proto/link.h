@@ -85,12 +85,14 @@ int link_disk_serve(const struct link_served *s, const char *dir, struct err *e)
 
 /*
  * Straight into a node's routes. cut: asked before each request arrives and before
- * each answer leaves; true drops it there.
+ * each answer leaves; true drops it there. rate: bytes per second that answers tell of (ms);
+ * 0: all in one ms.
  */
 struct link_loop_config {
 	struct link_served to;
 	bool (*cut)(void *arg, const struct http_call *call, bool answer);
 	void *arg;
+	uint64_t rate;
 };
 int link_loop(struct link **out, const struct link_loop_config *c, struct err *e);
 

@@ -101,6 +101,8 @@ serve(struct loop *p, struct http_call *call, struct http_done *out)
 	if (p->c.cut && p->c.cut(p->c.arg, call, false))
 		return;
 	link_serve(&p->c.to, call, out);
+	if (p->c.rate)
+		out->ms += (int64_t)(call->body.len * 1000 / p->c.rate);
 	if (p->c.cut && p->c.cut(p->c.arg, call, true)) {
 		out->status = 0;
 		buf_fini(&out->body);

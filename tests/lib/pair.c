@@ -51,8 +51,9 @@ write_edge_conf(const struct pair *p)
 
 	(void)snprintf(text, sizeof(text),
 		       "[site]\nname = %s\nissuer = NORTH\n[data]\ndir = %s/edge%s%s\nquota = %s\n"
-		       "[log]\nlevel = error\n[central]\nurl = http://127.0.0.1:1\n",
-		       p->site, p->dir, first ? "" : "-", first ? "" : p->site, p->quota);
+		       "[log]\nlevel = error\n[central]\nurl = http://127.0.0.1:1\ncompress = %s\n",
+		       p->site, p->dir, first ? "" : "-", first ? "" : p->site, p->quota,
+		       p->stored_only ? "off" : "auto");
 	write_text(p->edge_conf, text);
 }
 
@@ -110,6 +111,8 @@ cut(void *arg, const struct http_call *call, bool answer)
 	p->messages++;
 	if (p->on_message)
 		p->on_message(p, call->method, call->path, answer);
+	if (p->on_request && !answer)
+		p->on_request(p, (struct http_call *)(uintptr_t)call);
 	if (!p->central_open)
 		return true;
 	if (p->cut_method && strcmp(p->cut_method, call->method) == 0)
@@ -121,8 +124,10 @@ static int
 make_link(struct link **out, struct edge *e, struct err *err)
 {
 	struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, edge));
-	struct link_loop_config c = {
-		.to = {.node = &p->central, .site = p->site}, .cut = cut, .arg = p};
+	struct link_loop_config c = {.to = {.node = &p->central, .site = p->site},
+				     .cut = cut,
+				     .arg = p,
+				     .rate = p->link_rate};
 
 	c.to.routes = intake_routes(&c.to.n_routes);
 	return link_loop(out, &c, err);

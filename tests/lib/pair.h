@@ -17,13 +17,15 @@
 
 struct buf;
 struct gen;
+struct http_call;
 struct replicate;
 
 struct pair {
 	char dir[64], edge_conf[96], central_conf[96];
 	char quota[16];
 	struct clock_manual clock;
-	bool real_time; /* the nodes that are opened next go by the real clock */
+	bool stored_only; /* [central] compress = off at the edge that pair_site opens */
+	bool real_time;	  /* the nodes that are opened next go by the real clock */
 	struct edge edge;
 	struct central central;
 	struct replicate *r;
@@ -36,6 +38,9 @@ struct pair {
 	unsigned cut_at;	/* 0: never; the number of one of them  */
 	const char *cut_method; /* NULL, or what never arrives          */
 	unsigned refused;	/* answers of 412: R7 was broken        */
+	uint64_t link_rate;	/* of the edge that is open next; bytes per second, 0: fast */
+	void (*on_request)(struct pair *p,
+			   struct http_call *call); /* as it arrives; may change it */
 	void (*on_message)(struct pair *p, const char *method, const char *path, bool answer);
 };
 
