@@ -664,13 +664,11 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 	r->e = e;
 	r->link = link;
 	r->compress = strcmp(conf_string(e->conf, "central", NULL, "compress"), "auto") == 0;
+	if (!rc)
+		rc = known_begin(&r->known, e, err);
 	if (rc) {
 		replicate_free(r);
 		return rc;
-	}
-	if (known_begin(&r->known, e, err)) {
-		replicate_free(r);
-		return ERR_LOCAL;
 	}
 	*out = r;
 	return 0;
