@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Edge to central on loopback, durable at both ends, beside Orthanc's push to a peer.
 
-  sync.py [--rounds N] [--only push|entry]
+  sync.py [--rounds N] [--only push|entry|slow]
 
 push: images are taken in while central is down; then central starts, and the clock runs from
 its first answered hello until nothing is owed. Orthanc's: one Orthanc holds the same images and
 stores them to another by POST /peers/<name>/store, one job for all. Medians of interleaved
 rounds, and ratios. entry: while a long queue drains, images of new studies come in; from
-the answer to the modality until C-FIND at central knows the study. No threshold.
+the answer to the modality until C-FIND at central knows the study. slow: 40 CT over a relay of 20
+Mbit/s: what arrived as a share of the link, and of the bytes that crossed it. No threshold.
 """
 import argparse
 import json
@@ -23,15 +24,16 @@ from peers import Folder, Orthanc, bench, files, median_of, nodes, send, size_of
 CASES = (("CT 512x512", ("--count", 400, "--rows", 512), 3), ("8 KB objects", ("--count", 4000, "--rows", 60), 10))
 QUEUE = ("--count", 5000, "--rows", 512)
 ENTRY_WANTED = 100
+SLOW, SLOW_RATE = ("--count", 40, "--rows", 512), 2500000
 
 
 class Pair:
     """A central that is not started, and an edge that is, with an HTTP port to ask it often."""
 
-    def __init__(self, top):
+    def __init__(self, top, way=lambda port: port):
         self.central = nodes.central(top)
         self.http = nodes.port()
-        self.edge = nodes.edge(top, "edge", quota="16GiB", central_port=self.central.http,
+        self.edge = nodes.edge(top, "edge", quota="16GiB", central_port=way(self.central.http),
                                http={"listen": f"127.0.0.1:{self.http}"})
 
     def __enter__(self):
@@ -108,16 +110,37 @@ def entry(top):
           flush=True)
 
 
+def slow(top):
+    folder = files(top, "slow", *SLOW)
+    wans = []
+
+    def way(port):
+        wans.append(nodes.Wan(port))
+        wans[0].rate = SLOW_RATE
+        return wans[0].port
+
+    with Folder() as place, Pair(place, way) as pair:
+        send(pair.edge, folder, 4)
+        pair.meet()
+        start, before = time.monotonic(), wans[0].sent
+        nodes.wait_for("nothing is owed", lambda: pair.is_done(len(os.listdir(folder))), 300)
+        seconds, crossed, size = time.monotonic() - start, wans[0].sent - before, size_of(folder)
+    print(f"a link of {SLOW_RATE / 1e6:.1f} MB/s: {size / seconds / 1e6:.2f} MB/s of CT, "
+          f"{100 * size / seconds / SLOW_RATE:.0f} % of it; {size / crossed:.2f} bytes in one that crossed", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--only", choices=("push", "entry"))
+    p.add_argument("--only", choices=("push", "entry", "slow"))
     args = p.parse_args()
     with Folder() as top:
-        if args.only != "entry":
+        if args.only in (None, "push"):
             push(top, args.rounds)
-        if args.only != "push":
+        if args.only in (None, "entry"):
             entry(top)
+        if args.only in (None, "slow"):
+            slow(top)
     return 0
 
 
