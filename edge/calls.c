@@ -17,7 +17,6 @@
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
-#include "proto/pack.h"
 #include "proto/receiver.h"
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
@@ -352,24 +351,4 @@ calls_answer(struct sender_event *ev, const struct http_done *done, struct edge 
 	case SENDER_DISSOLVE:
 		break;
 	}
-}
-
-void
-calls_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
-		 const struct packing *p, struct edge *e)
-{
-	struct contact *c = &e->contact;
-	bool taken = ev->status == 200;
-	uint64_t to = ev->receipted ? slot->size : ev->number;
-	uint64_t bytes = taken && to > slot->offset && to <= slot->size ? to - slot->offset : 0;
-	uint64_t images = taken && ev->receipted && p->pack ? pack_count(p->pack) : 0;
-
-	if (!ev->status)
-		return;
-	(void)pthread_mutex_lock(&e->mu);
-	/* 409, 422: a place, members; they say nothing of central. */
-	c->pieces_failed_with = ev->status == 403 || ev->status >= 500 ? ev->status : 0;
-	if (bytes || images)
-		pace_add(&c->pace, clock_mono(e->clock), (int64_t)ev->ms, images, bytes);
-	(void)pthread_mutex_unlock(&e->mu);
 }

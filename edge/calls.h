@@ -19,7 +19,6 @@ struct packing;
 struct piece_cost;
 struct sender_action;
 struct sender_event;
-struct sender_slot;
 
 /* compress: it says which codings it can send. */
 int calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *err);
@@ -35,9 +34,5 @@ int calls_piece(struct http_call *out, struct packing *p, struct edge *e,
 void calls_drop(struct http_call *out, const struct packing *p);
 /* Fills what an answer says; our ledger is asked whether it agrees (R5). */
 void calls_answer(struct sender_event *ev, const struct http_done *done, struct edge *e);
-/* What the answer to a piece of this slot tells of the pace, and of why the others wait; before the
- * sender hears of it. */
-void calls_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
-		      const struct packing *p, struct edge *e);
 
 #endif

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/store/store.h"
 #include "edge/calls.h"
+#include "edge/contact.h"
 #include "edge/edge.h"
 #include "edge/errand.h"
 #include "edge/holdings.h"
@@ -29,7 +30,6 @@
 #include "proto/sync.pb-c.h"
 
 enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
-enum { ONE_CENTRAL_HELLOS = 20 };
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
@@ -127,70 +127,6 @@ show_contact(struct replicate *r, bool answered_hello)
 	(void)pthread_mutex_unlock(&r->e->mu);
 	if (again)
 		log_line(LOG_INFO, "central.answers", "%s", "");
-}
-
-/* Why central was not reached, for who asks; the first time since it answered, in the log. */
-static void
-note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)
-{
-	struct contact *c = &e->contact;
-	char why[sizeof(c->why)], text[HTTP_WHAT_SIZE];
-	bool first;
-
-	http_done_why(done, text);
-	if (done->status == 0)
-		(void)snprintf(why, sizeof(why), "%s", text);
-	else if (done->status == 403) /* R24: its gate says why */
-		(void)snprintf(why, sizeof(why), "it turns this edge away: %.80s", text);
-	else if (done->status >= 500)
-		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
-	else if (hello && done->status == 200 && !ours)
-		(void)snprintf(why, sizeof(why),
-			       "what answers speaks another version, or is no central");
-	else if (hello && done->status != 200)
-		(void)snprintf(why, sizeof(why), "it answered hello with %d: %.80s", done->status,
-			       text);
-	else
-		return;
-	(void)pthread_mutex_lock(&e->mu);
-	first = !c->why[0] || (hello && c->turned_away != (done->status == 403));
-	memcpy(c->why, why, sizeof(why));
-	c->failed_with = done->status;
-	if (hello)
-		c->turned_away = done->status == 403;
-	(void)pthread_mutex_unlock(&e->mu);
-	if (first)
-		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);
-}
-
-/* R22: the epochs of the last hellos; A, B, A is two centrals. Or one that was set back: when one
- * epoch alone has answered for as long as the dark takes to begin, it was that. */
-static void
-note_epoch(struct edge *e, const struct id128 *epoch)
-{
-	struct contact *c = &e->contact;
-	bool other, two, one;
-
-	(void)pthread_mutex_lock(&e->mu);
-	other = !id128_same(&c->epoch, epoch);
-	two = other && !id128_none(epoch) && id128_same(&c->before, epoch) && !c->two_centrals;
-	if (other) {
-		c->before = c->epoch;
-		c->epoch = *epoch;
-		c->epoch_ms = clock_mono(e->clock);
-		c->epoch_hellos = 0;
-	}
-	c->epoch_hellos++;
-	one = c->two_centrals && c->epoch_hellos >= ONE_CENTRAL_HELLOS &&
-	      clock_mono(e->clock) - c->epoch_ms >= KEEP_DARK_MS;
-	if (one)
-		memset(&c->before, 0, sizeof(c->before));
-	c->two_centrals = (c->two_centrals || two) && !one;
-	(void)pthread_mutex_unlock(&e->mu);
-	if (two)
-		log_line(LOG_ERROR, "central.two", "%s", "what=\"two epochs alternate\"");
-	if (one)
-		log_line(LOG_WARN, "central.one", "%s", "what=\"one epoch alone answers again\"");
 }
 
 struct software {
@@ -489,7 +425,7 @@ step(struct replicate *r, struct sender_event *ev)
 	}
 	sender_step(&r->sender, ev, &actions);
 	if (ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && r->sender.reachable) {
-		note_epoch(r->e, &r->sender.epoch);
+		contact_note_epoch(r->e, &r->sender.epoch);
 		if (r->answer && hello_said(r, &err))
 			log_err(LOG_WARN, "central.hello", &err); /* the next one tries again */
 		err_clear(&err);
@@ -534,9 +470,9 @@ on_answer(struct replicate *r, struct http_done *done)
 		buf_init(&done->spent);
 	}
 	calls_answer(&ev, done, r->e);
-	note_why(r->e, done, ev.request == SENDER_HELLO, ev.ours);
+	contact_note_why(r->e, done, ev.request == SENDER_HELLO, ev.ours);
 	if (ev.request == SENDER_PIECE && ev.ours)
-		calls_note_piece(&ev, &r->sender.slots[ev.slot], &r->slots[ev.slot], r->e);
+		contact_note_piece(&ev, &r->sender.slots[ev.slot], &r->slots[ev.slot], r->e);
 	r->answer = done;
 	step(r, &ev);
 	r->answer = NULL;

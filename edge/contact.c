@@ -1,0 +1,100 @@
+#include "edge/contact.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/http/client.h"
+#include "edge/edge.h"
+#include "edge/keep.h"
+#include "edge/packing.h"
+#include "proto/message.h"
+#include "proto/pack.h"
+#include "proto/sender.h"
+
+enum { ONE_CENTRAL_HELLOS = 20 };
+
+void
+contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)
+{
+	struct contact *c = &e->contact;
+	char why[sizeof(c->why)], text[HTTP_WHAT_SIZE];
+	bool first;
+
+	http_done_why(done, text);
+	if (done->status == 0)
+		(void)snprintf(why, sizeof(why), "%s", text);
+	else if (done->status == 403) /* R24: its gate says why */
+		(void)snprintf(why, sizeof(why), "it turns this edge away: %.80s", text);
+	else if (done->status >= 500)
+		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
+	else if (hello && done->status == 200 && !ours)
+		(void)snprintf(why, sizeof(why),
+			       "what answers speaks another version, or is no central");
+	else if (hello && done->status != 200)
+		(void)snprintf(why, sizeof(why), "it answered hello with %d: %.80s", done->status,
+			       text);
+	else
+		return;
+	(void)pthread_mutex_lock(&e->mu);
+	first = !c->why[0] || (hello && c->turned_away != (done->status == 403));
+	memcpy(c->why, why, sizeof(why));
+	c->failed_with = done->status;
+	if (hello)
+		c->turned_away = done->status == 403;
+	(void)pthread_mutex_unlock(&e->mu);
+	if (first)
+		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);
+}
+
+/* R22: the epochs of the last hellos; A, B, A is two centrals. Or one that was set back: when one
+ * epoch alone has answered for as long as the dark takes to begin, it was that. */
+void
+contact_note_epoch(struct edge *e, const struct id128 *epoch)
+{
+	struct contact *c = &e->contact;
+	bool other, two, one;
+
+	(void)pthread_mutex_lock(&e->mu);
+	other = !id128_same(&c->epoch, epoch);
+	two = other && !id128_none(epoch) && id128_same(&c->before, epoch) && !c->two_centrals;
+	if (other) {
+		c->before = c->epoch;
+		c->epoch = *epoch;
+		c->epoch_ms = clock_mono(e->clock);
+		c->epoch_hellos = 0;
+	}
+	c->epoch_hellos++;
+	one = c->two_centrals && c->epoch_hellos >= ONE_CENTRAL_HELLOS &&
+	      clock_mono(e->clock) - c->epoch_ms >= KEEP_DARK_MS;
+	if (one)
+		memset(&c->before, 0, sizeof(c->before));
+	c->two_centrals = (c->two_centrals || two) && !one;
+	(void)pthread_mutex_unlock(&e->mu);
+	if (two)
+		log_line(LOG_ERROR, "central.two", "%s", "what=\"two epochs alternate\"");
+	if (one)
+		log_line(LOG_WARN, "central.one", "%s", "what=\"one epoch alone answers again\"");
+}
+
+void
+contact_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
+		   const struct packing *p, struct edge *e)
+{
+	struct contact *c = &e->contact;
+	bool taken = ev->status == 200;
+	uint64_t to = ev->receipted ? slot->size : ev->number;
+	uint64_t bytes = taken && to > slot->offset && to <= slot->size ? to - slot->offset : 0;
+	uint64_t images = taken && ev->receipted && p->pack ? pack_count(p->pack) : 0;
+
+	if (!ev->status)
+		return;
+	(void)pthread_mutex_lock(&e->mu);
+	/* 409, 422: a place, members; they say nothing of central. */
+	c->pieces_failed_with = ev->status == 403 || ev->status >= 500 ? ev->status : 0;
+	if (bytes || images)
+		pace_add(&c->pace, clock_mono(e->clock), (int64_t)ev->ms, images, bytes);
+	(void)pthread_mutex_unlock(&e->mu);
+}

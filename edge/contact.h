@@ -1,0 +1,27 @@
+/*
+ * contact.h - what answers of central tell of it, for those who ask the edge (edge.h).
+ *
+ * Threads: replicate's; the contact is changed under the edge's mu.
+ */
+#ifndef SALAMANDER_EDGE_CONTACT_H
+#define SALAMANDER_EDGE_CONTACT_H
+
+#include <stdbool.h>
+
+struct edge;
+struct http_done;
+struct id128;
+struct packing;
+struct sender_event;
+struct sender_slot;
+
+/* Why central was not reached; the first time since it answered, in the log. */
+void contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool ours);
+/* The epoch of a hello: do two alternate (R22)? */
+void contact_note_epoch(struct edge *e, const struct id128 *epoch);
+/* What the answer to a piece of this slot tells of the pace, and of why the others wait; before the
+ * sender hears of it. */
+void contact_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
+			const struct packing *p, struct edge *e);
+
+#endif
