@@ -14,6 +14,7 @@
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
+#include "edge/holdings.h"
 #include "edge/pace.h"
 #include "edge/rebuild.h"
 
@@ -32,17 +33,19 @@ enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
 /* What is known of central. */
 struct contact {
 	bool reachable;
-	bool ever;		/* a hello was answered since the start     */
-	int64_t mono_ms;	/* of the last answered hello               */
-	int64_t wall_ms;	/* of the last answer, for display          */
-	int64_t skew_ms;	/* central's clock less ours, at that hello */
-	struct id128 epoch;	/* of the last hello                        */
-	struct id128 before;	/* another one, seen before it              */
-	int64_t epoch_ms;	/* monotonic: since when this one alone answers, */
-	unsigned epoch_hellos;	/* and how often it has                   */
-	uint64_t announced;	/* acknowledged up to this seq              */
-	uint64_t losses;	/* as central counted at the last hello     */
-	bool comparing;		/* the whole ledger, with what central holds: more may be owed */
+	bool ever;	       /* a hello was answered since the start     */
+	int64_t mono_ms;       /* of the last answered hello               */
+	int64_t wall_ms;       /* of the last answer, for display          */
+	int64_t skew_ms;       /* central's clock less ours, at that hello */
+	struct id128 epoch;    /* of the last hello                        */
+	struct id128 before;   /* another one, seen before it              */
+	int64_t epoch_ms;      /* monotonic: since when this one alone answers, */
+	unsigned epoch_hellos; /* and how often it has                   */
+	uint64_t announced;    /* acknowledged up to this seq              */
+	uint64_t losses;       /* as central counted at the last hello     */
+	bool comparing;	       /* the whole ledger, with what central holds: more may be owed */
+	uint64_t compared;     /* of it: how many entries, so far          */
+	struct comparison comparison; /* the last whole one that went through */
 	bool closed;		/* central counts this incarnation as lost or replaced (R18) */
 	bool stepped_back;	/* R8: a person                             */
 	bool two_centrals;	/* R22: two epochs alternate                */
@@ -84,8 +87,10 @@ struct edge {
 	int (*make_link)(struct link **out, struct edge *e, struct err *err);
 
 	/* serving */
-	_Atomic bool stopping; /* whoever waits for central ends soon */
-	_Atomic bool serving;  /* main's thread waits, and hears of a reload */
+	_Atomic bool resyncing;	   /* one at a time */
+	_Atomic uint64_t compares; /* wanted: counts up, then hello; comparison.asked follows */
+	_Atomic bool stopping;	   /* whoever waits for central ends soon */
+	_Atomic bool serving;	   /* main's thread waits, and hears of a reload */
 	struct dimse_node dicom;
 	struct replicate *replicate;
 	struct keep *keep;

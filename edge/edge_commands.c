@@ -24,10 +24,12 @@
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
+#include "edge/reach.h"
 #include "edge/replicate.h"
+#include "edge/resync.h"
 #include "edge/status.h"
 
-enum { RELOAD_MS = 60000, STEP_MS = 20 };
+enum { RELOAD_MS = 60000, STEP_MS = 20, SLICES_MAX = 100000 };
 
 static bool
 json(const struct asked *a)
@@ -86,7 +88,7 @@ evict(struct asked *a)
 	int rc = 0;
 
 	if (!keep) { /* without a server, what it would know is asked here */
-		(void)replicate_reach(e, NULL);
+		(void)reach_central(e, NULL);
 		rc = keep_start(&own, e, &err);
 		keep = own;
 	}
@@ -254,6 +256,47 @@ refill(struct asked *a)
 	return command_give(a, &out, result.failed ? COMMAND_FAILED : COMMAND_OK);
 }
 
+/* "3/30": the third of thirty slices. */
+static bool
+slice_of(const char *s, struct resync_config *c)
+{
+	char *end, *end2;
+
+	c->part = strtoull(s, &end, 10);
+	if (end == s || *end != '/')
+		return false;
+	c->parts = strtoull(end + 1, &end2, 10);
+	return end2 != end + 1 && !*end2 && c->part >= 1 && c->part <= c->parts &&
+	       c->parts <= SLICES_MAX;
+}
+
+static int
+resync(struct asked *a)
+{
+	const char *subset = command_option(a, "--subset");
+	struct resync_config c = {.verify = command_option(a, "--verify") != NULL};
+	struct resync_result result;
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	int rc;
+
+	if (subset && (!c.verify || !slice_of(subset, &c))) {
+		command_complain(a, "--subset: with --verify, a slice such as 3/30");
+		return COMMAND_USAGE;
+	}
+	rc = resync_run(a->node, &c, a->r, &result, &err);
+	if (json(a))
+		resync_json(a->node, &c, &result, &err, &out);
+	else
+		resync_text(&c, &result, &err, &out);
+	if (rc)
+		(void)command_failed(a, &err);
+	return command_give(a, &out,
+			    result.person ? COMMAND_PERSON
+			    : rc	  ? COMMAND_FAILED
+					  : COMMAND_OK);
+}
+
 /* A running server makes it in main's thread; here it is waited for. */
 static int
 rebuild(struct asked *a)
@@ -353,6 +396,8 @@ static const struct command commands[] = {
 	{"retry", 1, 1, " ", "retry", false, false, retry},
 	{"refill", 1, 1, " --group --days= --bytes= ", "refill [--group] [--days N] [--bytes SIZE]",
 	 false, false, refill},
+	{"resync", 1, 1, " --json --verify --subset= ", "resync [--json] [--verify [--subset N/T]]",
+	 false, false, resync},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"join", 3, 3, " ", "join URL CODE", false, false, join},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

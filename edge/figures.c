@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/os/file.h"
 #include "edge/holdings.h"
+#include "edge/resync.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
@@ -21,11 +22,19 @@ note_oldest(void *arg, const struct outbox_row *row, struct err *e)
 	return ERR_AGAIN; /* the first is enough */
 }
 
+/* For display (R28): a clock that was set back makes it 0. */
+static uint64_t
+seconds_since(struct edge *e, int64_t wall_ms)
+{
+	int64_t now = clock_wall(e->clock);
+
+	return wall_ms && now > wall_ms ? (uint64_t)(now - wall_ms) / 1000 : 0;
+}
+
 static int
 find_oldest(struct store_tx *tx, struct edge *e, struct figures *f, struct err *err)
 {
 	Sync__LedgerEntry *entry;
-	int64_t now = clock_wall(e->clock);
 	const void *p;
 	uint64_t seq = 0;
 	size_t n;
@@ -36,8 +45,7 @@ find_oldest(struct store_tx *tx, struct edge *e, struct figures *f, struct err *
 	if (!seq || ledger_get(tx, seq, &p, &n, NULL))
 		return 0;
 	entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
-	if (entry && entry->wall_ms && now > entry->wall_ms)
-		f->oldest_seconds = (uint64_t)(now - entry->wall_ms) / 1000;
+	f->oldest_seconds = seconds_since(e, entry ? entry->wall_ms : 0);
 	message_free(entry);
 	return 0;
 }
@@ -71,6 +79,9 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 		rc = sync_number(tx, "hold", &f->hold, err);
 	if (!rc)
 		rc = sync_number(tx, "losses", &f->losses, err);
+	if (!rc)
+		rc = resync_last(tx, &f->resync_ms, err);
+	f->resync_seconds = seconds_since(e, f->resync_ms);
 	if (!rc)
 		rc = find_oldest(tx, e, f, err);
 	store_end_read(tx);

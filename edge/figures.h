@@ -53,6 +53,8 @@ struct figures {
 	bool serving;
 	uint64_t owed;		 /* drops to 0 only when every entry is acknowledged, too */
 	uint64_t oldest_seconds; /* of what is owed */
+	int64_t resync_ms;	 /* wall clock of the last good `resync`; 0: never */
+	uint64_t resync_seconds; /* since then */
 	uint64_t receipted;	 /* here, and at central, as it said in this epoch */
 	bool full;		 /* nothing more fits, and hardly anything may go  */
 	bool person;		 /* something needs one (exit 3)                   */

@@ -20,6 +20,7 @@ struct applying {
 	struct store_tx *tx;
 	uint64_t seqs[PAGE]; /* rows that central holds */
 	size_t n;
+	struct comparison found; /* on this page */
 };
 
 static bool
@@ -30,7 +31,7 @@ is_set(const struct applying *a, uint64_t seq)
 	return a->bits[i / 8] & 1u << i % 8;
 }
 
-/* The version whose entry this is; ERR_ABSENT: none, or a later entry speaks for it. */
+/* The version that this entry announced; ERR_ABSENT: none, or a later entry speaks for it. */
 static int
 version_of(struct store_tx *tx, uint64_t seq, struct version *v, struct err *e)
 {
@@ -44,7 +45,8 @@ version_of(struct store_tx *tx, uint64_t seq, struct version *v, struct err *e)
 	if (rc)
 		return rc;
 	entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
-	rc = entry && ledger_says_has((int)entry->kind) && message_digest(digest, &entry->digest)
+	rc = entry && (ledger_says_has((int)entry->kind) || ledger_says_known((int)entry->kind)) &&
+			     message_digest(digest, &entry->digest)
 		     ? store_by_digest(tx, digest, &oid, e)
 		     : ERR_ABSENT;
 	message_free(entry);
@@ -63,11 +65,25 @@ owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
+	a->found.queued += rc == ERR_ABSENT;
+	a->found.owed += rc == 0;
+	a->found.parked += row.parked;
 	row.parked = row.blamed = false;
 	row.tries = 0;
 	row.not_before = 0;
 	rc = outbox_change(a->tx, OUTBOX_CENTRAL, &row, e);
 	return rc ? rc : store_set_receipt(a->tx, v->oid, &none, e);
+}
+
+/* Not at central. R7: owed if it is here, also what was refilled, if central holds it no more. */
+static int
+lacks(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
+{
+	if (v->state == VERSION_HERE)
+		return owe(a, seq, v, e);
+	a->found.damaged += v->state == VERSION_DAMAGED;
+	a->found.gone += v->state != VERSION_DAMAGED;
+	return 0;
 }
 
 static int
@@ -79,8 +95,9 @@ apply_seq(struct applying *a, uint64_t seq, struct err *e)
 
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
-	if (!is_set(a, seq)) /* R7: also what was refilled, if central holds it no more */
-		return v.state == VERSION_HERE ? owe(a, seq, &v, e) : 0;
+	if (!is_set(a, seq))
+		return lacks(a, seq, &v, e);
+	a->found.held++;
 	rc = outbox_del(a->tx, OUTBOX_CENTRAL, seq, &was, e);
 	if (!rc && version_aside(&v)) /* of no use to anybody now */
 		rc = store_drop_bytes(a->tx, v.oid, VERSION_DAMAGED, e);
@@ -96,8 +113,10 @@ apply_page(struct store_tx *tx, void *arg, struct err *e)
 	int rc = 0;
 
 	a->tx = tx;
+	memset(&a->found, 0, sizeof(a->found));
 	for (seq = a->next; !rc && seq < a->end && seq < a->next + PAGE; seq++)
 		rc = apply_seq(a, seq, e);
+	a->found.entries = seq - a->next;
 	return rc;
 }
 
@@ -158,13 +177,29 @@ int
 holdings_begin(struct holdings_work *w, const struct id128 *epoch, uint64_t first, uint64_t count,
 	       const unsigned char *bits, bool whole, struct err *err)
 {
+	struct comparison found = w->found;
+
 	holdings_end(w);
+	if (whole && first > 1)
+		w->found = found;
 	w->epoch = *epoch;
 	w->first = w->next = first;
 	w->end = first + count;
 	w->whole = whole;
 	buf_put(&w->bits, bits, (size_t)(count + 7) / 8);
 	return buf_failed(&w->bits) ? err_set(err, ERR_LOCAL, 0, "no memory for holdings") : 0;
+}
+
+static void
+add_found(struct comparison *all, const struct comparison *page)
+{
+	all->entries += page->entries;
+	all->held += page->held;
+	all->owed += page->owed;
+	all->queued += page->queued;
+	all->parked += page->parked;
+	all->damaged += page->damaged;
+	all->gone += page->gone;
 }
 
 int
@@ -180,6 +215,8 @@ holdings_page(struct holdings_work *w, struct edge *e, bool *done, struct err *e
 	if (w->whole && w->next < w->end) {
 		rc = store_commit(e->store, apply_page, &a, err);
 		a.next += PAGE;
+		if (!rc)
+			add_found(&w->found, &a.found);
 	} else if (w->next < w->end) {
 		rc = owed_page(e, &a, err);
 	}

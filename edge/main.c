@@ -5,6 +5,7 @@
  *   outbox.c     what is owed; packing.c: packs of it
  *   replicate.c  the duty that sends them; holdings.c: what central says it has
  *   keep.c       what may go when the cache fills; evict.c: how it goes
+ *   resync.c     is all that is here at central, or owed to it?
  *   refill.c     a new edge gets back what its site had
  *   join.c       how it becomes a site; joined.c: what it has of that; home.c: the way to central
  *   status.c     what an operator sees; edge_commands.c: what he may ask
@@ -34,7 +35,9 @@ enum {
 	KEY_UNTIL,
 	KEY_GROUP,
 	KEY_DAYS,
-	KEY_BYTES
+	KEY_BYTES,
+	KEY_VERIFY,
+	KEY_SUBSET
 };
 
 const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
@@ -42,13 +45,15 @@ const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
 static const struct argp_option options[] = {
 	{"config", 'c', "FILE", 0, "settings (default: /etc/salamander/edge.conf)", 0},
 	{"explain-config", KEY_EXPLAIN, NULL, 0, "print every setting with default and bounds", 0},
-	{"json", KEY_JSON, NULL, 0, "status, conflicts: one JSON document", 0},
+	{"json", KEY_JSON, NULL, 0, "status, conflicts, resync: one JSON document", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "conflicts: each instance", 0},
 	{"study", KEY_STUDY, "UID", 0, "evict: this study", 0},
 	{"until", KEY_UNTIL, "DATE", 0, "pin: to the end of that day, YYYY-MM-DD", 0},
 	{"group", KEY_GROUP, NULL, 0, "refill: what all sites announced", 0},
 	{"days", KEY_DAYS, "N", 0, "refill: what arrived in the last N days", 0},
 	{"bytes", KEY_BYTES, "SIZE", 0, "refill: stop after so much", 0},
+	{"verify", KEY_VERIFY, NULL, 0, "resync: read and hash the images here first", 0},
+	{"subset", KEY_SUBSET, "N/T", 0, "resync --verify: the N-th of T slices of them", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -84,9 +89,10 @@ parse(int key, char *arg, struct argp_state *state)
 	static const struct {
 		int key;
 		const char *word;
-	} words[] = {{KEY_JSON, "--json"},   {KEY_INSTANCES, "--instances"}, {KEY_STUDY, "--study"},
-		     {KEY_UNTIL, "--until"}, {KEY_GROUP, "--group"},	     {KEY_DAYS, "--days"},
-		     {KEY_BYTES, "--bytes"}};
+	} words[] = {
+		{KEY_JSON, "--json"},	{KEY_INSTANCES, "--instances"}, {KEY_STUDY, "--study"},
+		{KEY_UNTIL, "--until"}, {KEY_GROUP, "--group"},		{KEY_DAYS, "--days"},
+		{KEY_BYTES, "--bytes"}, {KEY_VERIFY, "--verify"},	{KEY_SUBSET, "--subset"}};
 	struct arguments *a = state->input;
 	size_t i;
 
@@ -127,6 +133,7 @@ static const struct argp argp = {
 	"  serve           run in the foreground\n"
 	"  status          what is here and what is owed\n"
 	"  conflicts       other versions under one UID\n"
+	"  resync          compare all with central, queue what it lacks\n"
 	"  refill          get back what central holds of this site\n"
 	"  rebuild         make the store anew from the images in its file\n"
 	"  evict           free what central releases\n"

@@ -16,6 +16,7 @@
 #include "edge/edge.h"
 #include "edge/known.h"
 #include "edge/outbox.h"
+#include "edge/reach.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
@@ -618,7 +619,7 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = replicate_reach(e, err);
+	rc = reach_central(e, err);
 	if (!rc)
 		rc = e->make_link(&f.link, e, err);
 	if (rc)

@@ -29,7 +29,7 @@
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
-enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32, REACH_MS = 30000, REACH_STEP_MS = 100 };
+enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32 };
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
@@ -51,6 +51,7 @@ struct replicate {
 	bool applying, work_last;
 	struct known_work known;
 	unsigned work_round;
+	uint64_t comparing;	  /* the newest of the edge's `compares` that has begun */
 	struct sender_event seen; /* numbers of the last look */
 	int64_t work_since;	  /* 0: nothing waits */
 	struct coding coding;	  /* of frames, as the last hello settled */
@@ -114,6 +115,7 @@ show_contact(struct replicate *r, bool answered_hello)
 		c->announced = r->sender.announced;
 	c->stepped_back = r->sender.stepped_back;
 	c->comparing = sender_comparing(&r->sender);
+	c->compared = r->work.found.entries;
 	c->losses = r->sender.losses;
 	c->retry_ms = sender_retry(&r->sender);
 	if (r->sender.reachable)
@@ -481,6 +483,21 @@ on_answer(struct replicate *r, struct http_done *done)
 	buf_fini(&done->spent);
 }
 
+/* The last page of a whole round is in. */
+static int
+compared(struct replicate *r, struct err *err)
+{
+	int rc = holdings_compared(r->e, &r->work.epoch, r->sender.compared_with, err);
+
+	if (rc)
+		return rc;
+	r->work.found.asked = r->comparing;
+	(void)pthread_mutex_lock(&r->e->mu);
+	r->e->contact.comparison = r->work.found;
+	(void)pthread_mutex_unlock(&r->e->mu);
+	return 0;
+}
+
 /* One page of an answer about holdings; between two of them the ledger has its turn. */
 static void
 apply_page(struct replicate *r)
@@ -497,7 +514,7 @@ apply_page(struct replicate *r)
 	if (!rc && !done)
 		return;
 	if (!rc && r->work_last)
-		rc = holdings_compared(r->e, &r->work.epoch, r->sender.compared_with, &err);
+		rc = compared(r, &err);
 	r->applying = false;
 	if (rc)
 		failed(r, &action, &err);
@@ -532,6 +549,10 @@ replicate_turn(struct replicate *r, int timeout_ms)
 	if (got) {
 		on_answer(r, &done);
 		return;
+	}
+	if (r->comparing != atomic_load(&r->e->compares)) {
+		r->comparing = atomic_load(&r->e->compares);
+		sender_compare(&r->sender);
 	}
 	if (atomic_exchange(&r->hello_wanted, false))
 		sender_hello(&r->sender);
@@ -600,6 +621,7 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 	r->e = e;
 	r->link = link;
 	r->compress = strcmp(conf_string(e->conf, "central", NULL, "compress"), "auto") == 0;
+	r->comparing = atomic_load(&e->compares);
 	if (!rc)
 		rc = known_begin(&r->known, e, err);
 	if (rc) {
@@ -702,34 +724,4 @@ replicate_stop(struct replicate *r)
 	if (r->threaded)
 		(void)pthread_join(r->thread, NULL);
 	replicate_free(r);
-}
-
-int
-replicate_reach(struct edge *e, struct err *err)
-{
-	int64_t until = clock_mono(e->clock) + REACH_MS;
-	struct replicate *own = NULL;
-	struct contact c;
-	struct link *link;
-	int rc = 0;
-
-	if (!edge_has_central(e))
-		return err_set(err, ERR_LOCAL, 0,
-			       "not joined, and no [central] url that it may call");
-	if (!e->replicate) {
-		rc = e->make_link(&link, e, err);
-		if (!rc)
-			rc = replicate_new(&own, e, link, err);
-	}
-	for (edge_contact(e, &c); !rc && !c.reachable; edge_contact(e, &c)) {
-		if (clock_mono(e->clock) > until || atomic_load(&e->stopping))
-			rc = err_set(err, ERR_AGAIN, 0, "central does not answer%s%s",
-				     c.why[0] ? ": " : "", c.why);
-		else if (own)
-			replicate_turn(own, REACH_STEP_MS);
-		else
-			clock_sleep(REACH_STEP_MS);
-	}
-	replicate_free(own);
-	return rc;
 }

@@ -37,8 +37,4 @@ void replicate_free(struct replicate *r);
 /* Monotonic time before which there is nothing to do unless something happens. */
 int64_t replicate_due(const struct replicate *r);
 
-/* Until a hello has been answered: by the running duty, or said here. ERR_AGAIN: nobody answers;
- * ERR_LOCAL: there is nobody to ask. */
-int replicate_reach(struct edge *e, struct err *err);
-
 #endif

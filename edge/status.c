@@ -67,6 +67,18 @@ json_pace(struct json *j, const struct figures *f)
 }
 
 static void
+json_resync(struct json *j, const struct figures *f)
+{
+	json_open(j, "resync", '{');
+	json_time(j, "last_good", f->resync_ms);
+	if (f->resync_ms)
+		json_count(j, "age_seconds", f->resync_seconds);
+	else
+		json_null(j, "age_seconds");
+	json_close(j, '}');
+}
+
+static void
 json_cache(struct json *j, const struct figures *f)
 {
 	json_open(j, "cache", '{');
@@ -116,6 +128,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "oldest_seconds", f.oldest_seconds);
 	json_close(&j, '}');
 	json_pace(&j, &f);
+	json_resync(&j, &f);
 	json_cache(&j, &f);
 	json_count(&j, "parked", f.outbox.parked);
 	json_count(&j, "variants", f.counts.variants);
@@ -196,6 +209,13 @@ text_owed(struct buf *out, const struct figures *f)
 	buf_printf(out, "; parked: %llu; %llu ledger entries not acknowledged\n",
 		   (unsigned long long)f->outbox.parked,
 		   (unsigned long long)(last > announced ? last - announced : 0));
+	buf_puts(out, "last compared with central as a whole by `resync`: ");
+	if (f->resync_ms) {
+		put_age(out, f->resync_seconds);
+		buf_puts(out, " ago\n");
+	} else {
+		buf_puts(out, "never\n");
+	}
 }
 
 static void

@@ -155,6 +155,15 @@ ask_all(struct sender *s, bool whole)
 	s->applying = 0;
 }
 
+void
+sender_compare(struct sender *s)
+{
+	bool known = s->owed_known || (s->through && !s->round_due && s->ask_next > s->ask_until);
+
+	ask_all(s, true);
+	s->owed_known = known; /* packs need not wait: only what central lost is found now */
+}
+
 static void
 on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
@@ -592,7 +601,8 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 	if (s->round_due && has(out, SENDER_NEW_EPOCH)) {
 		out->wake_ms = ev->now_ms; /* what was entered before its commit counts too */
 	} else if (s->round_due) {
-		s->round_due = false;
+		s->round_due = s->again = false; /* what a hello said until now is seen */
+		s->compared_with = s->losses;
 		s->ask_until = ev->head;
 	}
 	if (!s->asking && s->ask_next <= s->ask_until && s->announced >= s->ask_until) {

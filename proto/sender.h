@@ -165,6 +165,8 @@ void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last);
 /* The driver could not commit a new epoch: the next hello finds it new again. */
 void sender_forget(struct sender *s);
+/* Compare the whole ledger, at the next step: whatever was asked before is asked anew (R19). */
+void sender_compare(struct sender *s);
 /* The whole ledger is being compared: what central lacks of it is not all owed yet. */
 bool sender_comparing(const struct sender *s);
 /* Hello at the next step, whatever was said lately. */

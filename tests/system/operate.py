@@ -49,7 +49,7 @@ EDGE_STATUS = {
     "sync.images_per_second": r"\d+\.\d", "sync.bytes_per_second": r"\d+\.\d", "sync.in_step_seconds": r"\d+|null",
     "sync.waits_for": r'"[a-z ]+"|null', "sync.retry": f'"{TIME}"|null',
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "refusals": COUNT,
-    "unaudited": COUNT}
+    "unaudited": COUNT, "resync.last_good": f'"{TIME}"|null', "resync.age_seconds": r"\d+|null"}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
@@ -119,7 +119,7 @@ def status__is_null_where_nothing_is_known_yet():
 # --- commands ---
 
 ACTS = {"edge": (["hold", "on"], ["hold", "off"], ["pin", "STUDY", "--until", "2199-12-31"], ["unpin", "STUDY"],
-                 ["pin", "STUDY"], ["unpin", "STUDY"], ["retry"], ["evict", "--study", "STUDY"],
+                 ["pin", "STUDY"], ["unpin", "STUDY"], ["retry"], ["resync"], ["resync", "--verify", "--subset", "1/3"], ["evict", "--study", "STUDY"],
                  ["refill", "--group", "--days", "30", "--bytes", "1GiB"], ["refill"], ["evict"], ["refill"],
                  ["reload"], ["rebuild"]),
         "central": (["verify"], ["reload"], ["rebuild"], ["site", "lost", "gone"])}
@@ -187,7 +187,9 @@ def commands__a_pin_holds_and_a_day_that_is_over_pins_nothing():
 
 WRONG = {"edge": (["status", "now"], ["evict", "1.2.3"], ["evict", "--json"], ["hold"], ["hold", "perhaps"], ["pin"],
                   ["refill", "--days", "0"], ["refill", "--bytes", "much"], ["retry", "--group"], ["fly"],
-                  ["status", "--csv"], ["serve", "now"], ["evict", "--study"], ["reload", "x"], []),
+                  ["status", "--csv"], ["serve", "now"], ["resync", "all"],
+                  ["resync", "--subset", "1/3"], ["resync", "--verify", "--subset", "4/3"],
+                  ["resync", "--verify", "--subset", "1/"], ["evict", "--study"], ["reload", "x"], []),
          "central": (["status", "now"], ["verify", "x"], ["verify", "--json"], ["loss", "--csv", "--json"],
                      ["site", "lost"], ["site", "found", "north"], ["sites", "--csv"], ["loss", "north"], ["fly"],
                      ["rebuild", "all"], ["status", "--accept-missing"], [])}

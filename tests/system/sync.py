@@ -393,6 +393,36 @@ def edge__refill_and_evict_work_without_a_server():
         expect("here", edge.status()["cache"]["instances"], 0)
 
 
+def resync__R19_compares_all_and_queues_what_is_missing_with_and_without_a_server():
+    with Group() as g:
+        a = g.generate("--count", 5, "--rows", 16)
+        g.send("north", a)
+        g.drained()
+        edge = g.edges["north"]
+
+        def resync(*words):
+            return json.loads(edge.command("resync", "--json", *words)[1])
+        expect("never yet", edge.status()["resync"], {"last_good": None, "age_seconds": None})
+        for serving in (True, False):
+            if not serving:
+                edge.stop()
+            r = resync("--verify")
+            expect("in step", [r[k] for k in ("compared", "in_step", "held", "queued", "owed_after", "person")],
+                   [True, True, 5, 0, 0, False])
+            expect("read", [r["verify"][k] for k in ("images", "damaged", "unread")], [5, 0, 0])
+            expect("the last good one is remembered", bool(edge.status()["resync"]["last_good"]), True)
+            g.central.burn()
+            g.central.start()
+            r = resync()
+            expect("all is queued", [r["compared"], r["held"] + r["owed_after"]], [True, 5])
+            if not serving:
+                expect("and it is owed", [r["queued"], edge.status()["owed"]["instances"]], [5, 5])
+                edge.start()
+            g.drained()
+            g.in_vault(a)
+            expect("in step again", resync()["in_step"], True)
+
+
 def ctl__a_long_path_is_no_obstacle():
     top = tempfile.mkdtemp(prefix="salamander-long-")
     node = nodes.edge(os.path.join(top, "x" * 120), "north")

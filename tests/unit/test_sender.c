@@ -464,6 +464,64 @@ sender_step__R19_losses_during_a_round_are_looked_for_after_it(void **state)
 	assert_false(sender_comparing(&p.s));
 }
 
+/* What `resync` asks for: a round of its own, from the first entry on, that holds no pack up. */
+static void
+sender_compare__R19_asks_for_the_whole_ledger_and_packs_go_on(void **state)
+{
+	struct play p;
+	unsigned round;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	sender_compare(&p.s);
+	assert_true(sender_comparing(&p.s));
+	tick(&p);
+	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].number, 1);
+	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].count, 10);
+	p.work = 100000;
+	p.now += 2000;
+	tick(&p);
+	assert_true(did(&p, SENDER_MAKE_PACK));
+	assert_int_equal(p.out.a[where(&p, SENDER_MAKE_PACK)].number, 0);
+	/* Asked for while a round is under way: that one says nothing of now. */
+	round = p.s.round;
+	sender_compare(&p.s);
+	answer(&p, SENDER_ASK, round, 200, 10);
+	assert_false(did(&p, SENDER_APPLY_HOLDINGS));
+	tick(&p);
+	answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	assert_true(p.out.a[where(&p, SENDER_APPLY_HOLDINGS)].whole);
+	assert_true(p.out.a[where(&p, SENDER_APPLY_HOLDINGS)].last);
+	applied(&p);
+	assert_false(sender_comparing(&p.s));
+}
+
+static void
+sender_compare__R19_waits_for_a_hello_and_for_the_ledger(void **state)
+{
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	sender_forget(&p.s);
+	sender_compare(&p.s);
+	p.head = 12;
+	tick(&p);
+	assert_false(did(&p, SENDER_ASK_HOLDINGS));
+	p.head = 10; /* as central knows it */
+	hello(&p, &epoch_a, 0);
+	p.head = 12;
+	tick(&p);
+	assert_false(did(&p, SENDER_ASK_HOLDINGS) && p.s.announced < p.s.ask_until);
+	answer(&p, SENDER_LEDGER, 0, 200, 12);
+	assert_true(sender_comparing(&p.s));
+	assert_true(p.s.asking);
+}
+
 static void
 sender_step__says_hello_each_minute_however_busy_it_is(void **state)
 {
@@ -549,6 +607,8 @@ main(void)
 		cmocka_unit_test(sender_step__R22_a_new_epoch_compares_everything_once),
 		cmocka_unit_test(sender_step__R22_an_answer_of_an_earlier_round_is_dropped),
 		cmocka_unit_test(sender_step__R19_losses_during_a_round_are_looked_for_after_it),
+		cmocka_unit_test(sender_compare__R19_asks_for_the_whole_ledger_and_packs_go_on),
+		cmocka_unit_test(sender_compare__R19_waits_for_a_hello_and_for_the_ledger),
 		cmocka_unit_test(sender_step__says_hello_each_minute_however_busy_it_is),
 		cmocka_unit_test(sender_step__never_gets_stuck),
 		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
