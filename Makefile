@@ -218,6 +218,9 @@ install: all
 			install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/salamander-$$n.service && \
 		install -m 644 deploy/$$n.conf $(DESTDIR)$(SYSCONFDIR)/salamander/$$n.conf.sample || exit 1; \
 	done
+	sed 's|@BINDIR@|$(PREFIX)/bin|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/salamander-resync.service | \
+		install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/salamander-resync.service
+	install -m 644 deploy/salamander-resync.timer $(DESTDIR)$(UNITDIR)
 	install -m 644 deploy/salamander.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/salamander.conf
 	install -m 644 $(DOCS) $(DESTDIR)$(PREFIX)/share/doc/salamander
 

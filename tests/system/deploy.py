@@ -106,6 +106,16 @@ def install__units_run_what_was_installed_with_the_settings_that_were():
             nodes.run(f"{top}/opt/sal/bin/salamander-{role}", "--version")
             if "@" in unit or not os.path.exists(f"{top}/opt/sal/etc/salamander/{role}.conf.sample"):
                 raise nodes.Failed(f"{role}: not whole")
+        resync = {}
+        for kind in ("service", "timer"):
+            with open(f"{top}/opt/sal/lib/systemd/system/salamander-resync.{kind}", encoding="utf-8") as f:
+                resync[kind] = f.read()
+        command = "/opt/sal/bin/salamander-edge --config /opt/sal/etc/salamander/edge.conf resync\n"
+        for kind, wanted in (("service", (f"ExecStart={command}", "Type=oneshot", "User=salamander")),
+                             ("timer", ("RandomizedDelaySec=", "Persistent=true", "WantedBy=timers.target"))):
+            for text in wanted:
+                if text not in resync[kind] or "@" in resync[kind]:
+                    raise nodes.Failed(f"resync.{kind}: no {text!r} in {resync[kind]}")
 
 
 if __name__ == "__main__":
