@@ -38,6 +38,8 @@ put_owed(struct prom *p, const struct figures *f)
 		 f->outbox.owed_bytes);
 	prom_one(p, PROM_GAUGE, "owed_oldest_seconds", "Age of the oldest image that is owed.",
 		 f->oldest_seconds);
+	prom_one(p, PROM_GAUGE, "resync_timestamp_seconds",
+		 "Wall clock of the last good resync; 0: never.", (uint64_t)f->resync_ms / 1000);
 	prom_one(p, PROM_GAUGE, "parked_images", "Images that are owed and parked: a person.",
 		 f->outbox.parked);
 	prom_one(p, PROM_GAUGE, "receipted_images", "Images here that central holds, as it said.",
