@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
@@ -399,31 +398,6 @@ file_mkdir(const char *path, bool *made, struct err *e)
 	return sys && sys != EEXIST ? failed(e, sys, "make", path) : 0;
 }
 
-int
-file_mkdirs(const char *root, const char *below, struct err *e)
-{
-	char path[PATH_MAX], parent[PATH_MAX];
-	const char *slash = below;
-	bool made;
-	int rc;
-
-	(void)snprintf(parent, sizeof(parent), "%s", root);
-	while (slash) {
-		slash = strchr(slash, '/');
-		(void)snprintf(path, sizeof(path), "%s/%.*s", root,
-			       slash ? (int)(slash - below) : (int)strlen(below), below);
-		rc = file_mkdir(path, &made, e);
-		if (!rc)
-			rc = file_sync_dir(parent, e);
-		if (rc)
-			return rc;
-		memcpy(parent, path, sizeof(parent));
-		if (slash)
-			slash++;
-	}
-	return 0;
-}
-
 bool
 file_exists(const char *path)
 {
@@ -472,40 +446,6 @@ file_list(const char *path, int (*fn)(void *arg, const char *name, struct err *e
 	}
 	free(found);
 	return rc;
-}
-
-int
-file_slurp(const char *path, size_t max, struct buf *out, struct err *e)
-{
-	struct inode *i = find(path);
-
-	if (!i || i->dir)
-		return failed(e, ENOENT, "open", path);
-	if (i->n > max)
-		return err_set(e, ERR_CORRUPT, 0, "%s is larger than %zu bytes", path, max);
-	buf_put(out, i->data, i->n);
-	return 0;
-}
-
-int
-file_replace(const char *dir, const char *name, const void *p, size_t n, struct err *e)
-{
-	char tmp[PATH_MAX], path[PATH_MAX];
-	int fd, rc;
-
-	(void)snprintf(tmp, sizeof(tmp), "%s/.%s.new", dir, name);
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	rc = file_exists(tmp) ? file_remove(tmp, e) : 0;
-	fd = rc ? rc : file_create(tmp, e);
-	if (fd < 0)
-		return fd;
-	rc = file_write(fd, p, n, e);
-	if (!rc)
-		rc = file_sync(fd, e);
-	file_close(fd);
-	if (!rc)
-		rc = file_rename(tmp, path, e);
-	return rc ? rc : file_sync_dir(dir, e);
 }
 
 int
