@@ -12,6 +12,8 @@
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
 
+enum { THREADS = 8 }; /* as many read, or wait for a commit that they share */
+
 /* --- one errand --- */
 
 bool
@@ -162,7 +164,7 @@ struct errands {
 	struct edge *e; /* set once */
 	void (*done)(void *arg);
 	void *arg;
-	pthread_t threads[SENDER_SLOTS];
+	pthread_t threads[THREADS];
 	unsigned n; /* of threads */
 	pthread_mutex_t mu;
 	pthread_cond_t work;
@@ -218,7 +220,7 @@ errands_start(struct errands **out, struct edge *e, void (*done)(void *arg), voi
 	s->ended_end = &s->ended;
 	(void)pthread_mutex_init(&s->mu, NULL);
 	(void)pthread_cond_init(&s->work, NULL);
-	for (; s->n < SENDER_SLOTS; s->n++)
+	for (; s->n < THREADS; s->n++)
 		if (pthread_create(&s->threads[s->n], NULL, run, s)) {
 			errands_stop(s);
 			return err_set(err, ERR_LOCAL, 0, "cannot start a thread");

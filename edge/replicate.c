@@ -29,7 +29,7 @@
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
-enum { EVENTS_MAX = 64, TURN_MS = 1000, KIND_SHIFT = 32 };
+enum { EVENTS_MAX = 4 * SENDER_SLOTS, TURN_MS = 1000, KIND_SHIFT = 32 };
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 

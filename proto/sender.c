@@ -25,6 +25,14 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 	s->losses = losses;
 	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
 	s->ask_next = 1;
+	s->connections = SENDER_CONNECTIONS;
+	s->turn = SENDER_SLOTS - 1;
+}
+
+void
+sender_connections(struct sender *s, unsigned n)
+{
+	s->connections = n < 1 ? 1 : n > SENDER_SLOTS ? SENDER_SLOTS : n;
 }
 
 bool
@@ -495,13 +503,27 @@ send_piece(struct sender *s, unsigned i, struct sender_actions *out)
 	slot->state = SLOT_SENDING;
 }
 
-/* Those whose offset is not known for sure are asked about together (R14). */
+static unsigned
+slots_in(const struct sender *s, enum sender_slot_state state)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < SENDER_SLOTS; i++)
+		n += s->slots[i].state == state;
+	return n;
+}
+
+/*
+ * Those whose offset is not known for sure are asked about together (R14). There may be more
+ * packs than connections: each has its turn.
+ */
 static void
 use_packs(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
-	unsigned i, set = 0;
+	unsigned k, set = 0, after = s->turn + 1, sending = slots_in(s, SLOT_SENDING);
 
-	for (i = 0; i < SENDER_SLOTS; i++) {
+	for (k = 0; k < SENDER_SLOTS; k++) {
+		unsigned i = (after + k) % SENDER_SLOTS;
 		struct sender_slot *slot = &s->slots[i];
 
 		/* R7: a new central must hear of its members first. */
@@ -509,11 +531,13 @@ use_packs(struct sender *s, const struct sender_event *ev, struct sender_actions
 			continue;
 		if (slot->not_before_ms > ev->now_ms) {
 			wake_at(out, slot->not_before_ms);
-		} else if (slot->asked) {
-			send_piece(s, i, out);
-		} else {
+		} else if (!slot->asked) {
 			set |= 1u << i;
 			slot->state = SLOT_ASKING;
+		} else if (sending < s->connections) {
+			sending++;
+			s->turn = i;
+			send_piece(s, i, out);
 		}
 	}
 	if (set)
@@ -539,12 +563,11 @@ worth_packing(const struct sender *s, const struct sender_event *ev, struct send
 static void
 fill_slots(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
+	unsigned open = SENDER_SLOTS - slots_in(s, SLOT_EMPTY), i;
 	struct sender_action *a;
-	unsigned i;
 
-	for (i = 0; i < SENDER_SLOTS; i++)
-		if (s->slots[i].state == SLOT_PACKING)
-			return;
+	if (open >= s->connections || slots_in(s, SLOT_PACKING))
+		return;
 	if (s->round_due || !worth_packing(s, ev, out))
 		return;
 	for (i = 0; i < SENDER_SLOTS; i++)

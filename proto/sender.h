@@ -18,8 +18,9 @@
 #include "common/base/rng.h"
 
 enum {
-	SENDER_SLOTS = 4, /* packs under way at once           */
-	SENDER_ACTIONS = 16,
+	SENDER_SLOTS = 32,	/* packs under way at once           */
+	SENDER_CONNECTIONS = 4, /* pieces on the link, until told otherwise */
+	SENDER_ACTIONS = SENDER_SLOTS + 12,
 	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
 	SENDER_HELLO_MAX_MS = 60000, /* hello, however busy                */
 	SENDER_ROUNDS = 256,
@@ -151,6 +152,8 @@ struct sender {
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
+	unsigned connections;  /* so many pieces may be on the link at once */
+	unsigned turn;	       /* the slot that was served last          */
 	uint64_t good;	       /* pieces that brought any pack further */
 	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
 	uint64_t rate;	       /* bytes per second on the wire of one piece, smoothed; 0: unknown */
@@ -163,6 +166,8 @@ struct sender {
 void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 /* A pack from before a restart: its place at central is asked for. false: no slot free. */
 bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last);
+/* How many pieces may be on the link at once, from the next step on: 1 to SENDER_SLOTS. */
+void sender_connections(struct sender *s, unsigned n);
 /* The driver could not commit a new epoch: the next hello finds it new again. */
 void sender_forget(struct sender *s);
 /* Compare the whole ledger, at the next step: whatever was asked before is asked anew (R19). */

@@ -149,7 +149,7 @@ sender_step__R7_the_ledger_waits_for_nothing_that_is_queued(void **state)
 	(void)state;
 	begin(&p);
 	settle(&p, 10);
-	for (i = 0; i < SENDER_SLOTS; i++)
+	for (i = 0; i < SENDER_CONNECTIONS; i++)
 		pack(&p, i, 1 << 30, 10);
 	answer(&p, SENDER_PIECE, 1, 507, 0); /* one waits for room, one for a faulty central */
 	answer(&p, SENDER_PIECE, 2, 500, 0);
@@ -258,6 +258,40 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 	ev.sent = 4000; /* too little to tell */
 	step(&p, &ev);
 	assert_int_equal(p.s.rate, 2000000);
+}
+
+/* A fast link takes 32 at once, a slow one fewer; what is under way is not cut. */
+static void
+sender_connections__bounds_the_pieces_on_the_link_and_each_pack_has_its_turn(void **state)
+{
+	unsigned i, sent[SENDER_SLOTS] = {0};
+	struct play p;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	sender_connections(&p.s, 99);
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		pack(&p, i, UINT64_C(1) << 40, 10);
+		assert_true(did(&p, SENDER_SEND_PIECE));
+	}
+	p.work = 100000;
+	p.now += 2000;
+	tick(&p);
+	assert_false(did(&p, SENDER_MAKE_PACK)); /* no slot is left */
+	sender_connections(&p.s, 0);
+	for (i = 0; i + 1 < SENDER_SLOTS; i++) {
+		answer(&p, SENDER_PIECE, i, 200, 1);
+		assert_false(did(&p, SENDER_SEND_PIECE));
+	}
+	for (i = 0; i < SENDER_SLOTS; i++) { /* one at a time from here on */
+		answer(&p, SENDER_PIECE, p.s.turn, 200, p.s.slots[p.s.turn].offset + 1);
+		assert_int_equal(p.out.n, 1);
+		assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
+		sent[p.out.a[0].slot]++;
+	}
+	for (i = 0; i < SENDER_SLOTS; i++)
+		assert_int_equal(sent[i], 1);
 }
 
 static void
@@ -615,6 +649,8 @@ main(void)
 		cmocka_unit_test(sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up),
 		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
 		cmocka_unit_test(sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms),
+		cmocka_unit_test(
+			sender_connections__bounds_the_pieces_on_the_link_and_each_pack_has_its_turn),
 		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
 		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
 		cmocka_unit_test(sender_step__R7_what_may_be_packed_now_is_packed_now),
