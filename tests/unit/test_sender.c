@@ -262,7 +262,7 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 
 /* A fast link takes 32 at once, a slow one fewer; what is under way is not cut. */
 static void
-sender_connections__bounds_the_pieces_on_the_link_and_each_pack_has_its_turn(void **state)
+sender_connections__bounds_the_pieces_on_the_link_in_turn(void **state)
 {
 	unsigned i, sent[SENDER_SLOTS] = {0};
 	struct play p;
@@ -649,8 +649,7 @@ main(void)
 		cmocka_unit_test(sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up),
 		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
 		cmocka_unit_test(sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms),
-		cmocka_unit_test(
-			sender_connections__bounds_the_pieces_on_the_link_and_each_pack_has_its_turn),
+		cmocka_unit_test(sender_connections__bounds_the_pieces_on_the_link_in_turn),
 		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
 		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
 		cmocka_unit_test(sender_step__R7_what_may_be_packed_now_is_packed_now),
