@@ -6,6 +6,7 @@
 #   make check      unit, system, crash tests
 #   make lint       format, cppcheck, floors, sizes, headers
 #   make bench      speed, beside Orthanc
+#   make wan        speed over long, lossy lines, beside iperf3, curl, rsync, Orthanc
 #   make soak       kill -9, power cuts, chaos, churn and fuzzers, SECONDS= each
 #   make install    DESTDIR= PREFIX=
 #   CC=clang, SAN=address,undefined | thread, B=<build folder>
@@ -52,7 +53,7 @@ TESTS := $(TEST_C:%.c=$(B)/%)
 TOOL_C := $(filter-out tests/bench/slow_flush.c,$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
 TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(B)/tests/bench/slow_flush.so
 
-.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench soak demo install clean
+.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench wan soak demo install clean
 .SECONDARY:
 .DEFAULT_GOAL := all
 
@@ -114,7 +115,7 @@ $(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send
 	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(DCMTK_LIBS) $(LIBS)
 
 RUN := /usr/bin/python3 tests/run.py
-SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py
+SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
@@ -187,6 +188,12 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/store.py --rounds $(ROUNDS)
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/query.py --rounds $(ROUNDS)
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/sync.py --rounds $(ROUNDS)
+
+# Over lines of its own making: CELLS= CONTROL= LOADS= of tests/wan/wan.py --help.
+wan: deps-build deps-test deps-bench
+	@$(MAKE) --no-print-directory build-all tools
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/wan/wan.py --peers $(if $(CELLS),--cells $(CELLS)) \
+		$(if $(CONTROL),--control $(CONTROL)) $(if $(LOADS),--loads $(LOADS))
 
 # What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
 # cuts, chaos, a cache turned over and over, the simulator on both cores, and every fuzzer.

@@ -3,7 +3,7 @@
 
   run.py [--jobs N] [--timeout S] [--title T] PROGRAM...
 
-A program passes when it exits 0 in time. What a failed one printed is shown whole, of a good one
+A program passes when it exits 0 in time; 77 says that this machine does not let it run: named, and counted as skipped. What a failed one printed is shown whole, of a good one
 only cmocka's closing lines. At the end: the ten slowest and one line `N passed, N failed`.
 Exit 0 only when at least one ran and none failed.
 """
@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 
-CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*: .*(lost|differ|skipped|wrong)")
+CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*: .*(lost|differ|skipped|wrong)|^skip ")
+SKIPPED = 77
 
 
 def run(program, timeout):
@@ -37,9 +38,10 @@ def run(program, timeout):
 
 def show(program, code, out, seconds):
     name = re.sub(r"^build[^/]*/", "", os.path.relpath(program))
-    print(f"{'ok  ' if code == 0 else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
+    word = {0: "ok  ", SKIPPED: "skip"}.get(code, "FAIL")
+    print(f"{word} {name} ({seconds:.1f} s)", flush=True)
     for line in out.splitlines():
-        if code != 0 or CLOSING.match(line):
+        if code not in (0, SKIPPED) or CLOSING.match(line):
             print("     " + line)
     return name
 
@@ -51,19 +53,24 @@ def main():
     p.add_argument("--title", default="tests")
     p.add_argument("programs", nargs="+")
     args = p.parse_args()
-    slow, failed = [], []
+    slow, failed, skipped = [], [], []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for result in pool.map(lambda program: run(program, args.timeout), args.programs):
             name = show(*result)
             slow.append((result[3], name))
-            if result[1] != 0:
+            if result[1] == SKIPPED:
+                skipped.append(name)
+            elif result[1] != 0:
                 failed.append(name)
     print(f"{args.title}: the slowest: " +
           ", ".join(f"{name} {seconds:.1f} s" for seconds, name in sorted(slow, reverse=True)[:10]))
     if failed:
         print(f"{args.title}: failed: " + " ".join(failed))
-    print(f"{len(slow) - len(failed)} passed, {len(failed)} failed", flush=True)
-    return 1 if failed or not slow else 0
+    if skipped:
+        print(f"{args.title}: skipped: " + " ".join(skipped))
+    passed = len(slow) - len(failed) - len(skipped)
+    print(f"{passed} passed, {len(failed)} failed" + (f", {len(skipped)} skipped" if skipped else ""), flush=True)
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Orthanc:
     def __init__(self, folder, name="orthanc", **settings):
         self.folder, self.aet = os.path.join(folder, name), name.upper()
         self.dicom, self.http, self.process, self.env = nodes.port(), nodes.port(), None, {}
-        self.settings = settings
+        self.settings, self.within = settings, []  # within: as nodes.Node's
 
     def start(self):
         os.makedirs(self.folder, exist_ok=True)
@@ -40,9 +40,9 @@ class Orthanc:
                        "HttpPort": self.http, "DicomAet": self.aet, "DicomCheckCalledAet": False,
                        "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "UnknownSopClassAccepted": True,
                        "RegisteredUsers": {"b": "b"}, "AuthenticationEnabled": True, **self.settings}, f)
-        self.process = subprocess.Popen(["/usr/sbin/Orthanc", conf], stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.within, "/usr/sbin/Orthanc", conf], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, env={**os.environ, "TCP_NODELAY": "1", **self.env})
-        nodes.wait_for("Orthanc", lambda: subprocess.run(["echoscu", "127.0.0.1", str(self.dicom)],
+        nodes.wait_for("Orthanc", lambda: subprocess.run([*self.within, "echoscu", "127.0.0.1", str(self.dicom)],
                                                          stderr=subprocess.DEVNULL, check=False).returncode == 0)
         return self
 

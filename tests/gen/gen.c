@@ -11,6 +11,7 @@
 #define ROOT "1.2.826.0.1.3680043.10.1571.9"
 #define CT "1.2.840.10008.5.1.4.1.1.2"
 #define EXPLICIT "1.2.840.10008.1.2.1"
+#define JPEG_2000 "1.2.840.10008.1.2.4.90"
 
 void
 gen_init(struct gen *g)
@@ -74,6 +75,25 @@ pixels(struct buf *b, const struct gen *g)
 	b->len += n * 2;
 }
 
+/* One fragment: what no compressor makes smaller. */
+static void
+codestream(struct buf *b, const struct gen *g)
+{
+	size_t n = ((size_t)g->rows * g->columns * g->frames + 7) / 8 * 8, i;
+	uint64_t x = g->seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+
+	element_head(b, 0x7fe00010u, "OB", UINT32_MAX);
+	element_head(b, 0xfffee000u, "", 0);
+	element_head(b, 0xfffee000u, "", (uint32_t)n);
+	for (i = 0; i < n; i += 8) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		buf_put_u64(b, x * UINT64_C(0x2545f4914f6cdd1d));
+	}
+	element_head(b, 0xfffee0ddu, "", 0);
+}
+
 void
 gen_dataset(struct buf *b, const struct gen *g)
 {
@@ -113,7 +133,10 @@ gen_dataset(struct buf *b, const struct gen *g)
 	number(b, 0x00280101u, "US", 16);
 	number(b, 0x00280102u, "US", 15);
 	number(b, 0x00280103u, "US", 0);
-	pixels(b, g);
+	if (g->compressed)
+		codestream(b, g);
+	else
+		pixels(b, g);
 }
 
 void
@@ -122,6 +145,6 @@ gen_file(struct buf *out, const struct gen *g)
 	char uid[65];
 
 	gen_uid(uid, g->study, g->series, g->instance);
-	canon_header(out, CT, uid, EXPLICIT);
+	canon_header(out, CT, uid, g->compressed ? JPEG_2000 : EXPLICIT);
 	gen_dataset(out, g);
 }

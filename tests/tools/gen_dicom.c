@@ -2,9 +2,10 @@
  * gen_dicom - writes synthetic DICOM files.
  *
  *   gen_dicom --out DIR [--count N] [--seed N] [--rows N] [--frames N] [--per-study N] [--mix]
+ *             [--compressed]
  *
- * --mix: sizes from 1 KB to a few MB. The seed also numbers the studies, so that
- * two seeds share none.
+ * --mix: sizes from 1 KB to a few MB. --compressed: JPEG 2000, which does not shrink.
+ * The seed also numbers the studies, so that two seeds share none.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 struct options {
 	const char *out;
 	unsigned count, seed, rows, frames, per_study;
-	int mix;
+	int mix, compressed;
 };
 
 static int
@@ -56,6 +57,7 @@ choose(const struct options *o, struct rng *r, struct gen *g, unsigned i)
 	g->seed = o->seed * 100000u + i;
 	g->rows = g->columns = o->mix ? sides[rng_below(r, 8)] : o->rows;
 	g->frames = o->frames;
+	g->compressed = o->compressed;
 	(void)snprintf(name, sizeof(name), "PATIENT%u^TEST", study);
 	(void)snprintf(id, sizeof(id), "ID%u", study);
 	(void)snprintf(accession, sizeof(accession), "A%u", study);
@@ -74,8 +76,9 @@ main(int argc, char **argv)
 					      {"frames", required_argument, NULL, 'f'},
 					      {"per-study", required_argument, NULL, 'p'},
 					      {"mix", no_argument, NULL, 'm'},
+					      {"compressed", no_argument, NULL, 'c'},
 					      {NULL, 0, NULL, 0}};
-	struct options o = {NULL, 10, 1, 512, 1, 20, 0};
+	struct options o = {NULL, 10, 1, 512, 1, 20, 0, 0};
 	struct rng_seeded r;
 	struct gen g;
 	unsigned i;
@@ -89,6 +92,8 @@ main(int argc, char **argv)
 			o.out = optarg;
 		else if (c == 'm')
 			o.mix = 1;
+		else if (c == 'c')
+			o.compressed = 1;
 		else
 			*(c == 'n'   ? &o.count
 			  : c == 's' ? &o.seed

@@ -1,0 +1,238 @@
+#!/usr/bin/python3
+"""Edge to central over long, slow, lossy lines, beside what else could have carried the files.
+
+  wan.py [--cells 100,20,10] [--control bbr,cubic] [--loads ct,packed,small] [--peers] [--seconds N]
+
+Everything is taken in while the line is cut; the clock runs from the first answered hello after it was mended until
+nothing is owed. Goodput: bytes of the files (of CT: not compressed) as a share of the line's rate. ct: 512 x 512, zstd
+level 1 makes 1.47 of 1 of them; packed: objects that do not shrink; small: 8 KB each. A load is what the line carries in about N
+seconds (20). --peers: iperf3, curl -T and rsync over the same line, and for small Orthanc's C-STORE to another Orthanc; they get
+the same congestion control as the system's. bbr: the system's is then Reno, Salamander's sockets choose for
+themselves. cubic: they may not. No threshold; exit 77 where namespaces are not allowed.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "bench")]
+import line as lines  # noqa: E402
+import nodes  # noqa: E402
+import peers  # noqa: E402
+
+CELLS = {"100": (100, 50, 0.5), "20": (20, 200, 1), "10": (10, 200, 2)}  # Mbit/s, ms there and back, percent lost
+# options of gen_dicom, bytes of a file, wanted with bbr and with cubic (percent of the line)
+LOADS = {"ct": (("--rows", 512), 525312, 130, 100),
+         "packed": (("--rows", 512, "--compressed"), 263168, 80, 60),
+         "small": (("--rows", 60), 8192, None, None)}
+OBJECTS_MAX, PEER_OBJECTS, SMALL_WANTED = 4000, 60, 20
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def files(top, load, bits, seconds):
+    options, size, _, _ = LOADS[load]
+    count = max(20, int(bits / 8 * seconds / size))
+    count = min(count * 5 // 4 if load == "ct" else count, OBJECTS_MAX)
+    return peers.files(top, load, "--count", count, "--seed", list(LOADS).index(load) + 1, *options)
+
+
+def ours(pair, folder):
+    """Seconds that it took, and bytes towards central meanwhile."""
+    pair.line.cut()
+    pair.take_in(folder)
+    nodes.wait_for("the cut is seen", lambda: not pair.edge.status()["central"]["reachable"], 60)
+    pair.line.mend()
+    nodes.wait_for("hello", lambda: pair.edge.status()["central"]["reachable"], 60)
+    start, before = time.monotonic(), pair.line.show()[0]
+    nodes.wait_for("nothing is owed", pair.is_done, 900)
+    return time.monotonic() - start, pair.line.show()[0] - before
+
+
+# --- peers ---
+
+SINK = """
+import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        left = int(self.headers["Content-Length"])
+        while left and (got := len(self.rfile.read(min(left, 65536)))):
+            left -= got
+        self.send_response(201)
+        self.end_headers()
+http.server.HTTPServer(("10.9.0.2", int(sys.argv[1])), H).serve_forever()
+"""
+
+
+class Far:
+    """A process at the far end while the block runs."""
+
+    def __init__(self, line, *command):
+        self.command = [*line.far, *map(str, command)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+def timed(line, *command):
+    start = time.monotonic()
+    nodes.run(*line.near, *command, seconds=900)
+    return time.monotonic() - start
+
+
+def iperf(line):
+    port = nodes.port()
+    with Far(line, "iperf3", "-s", "-p", port):
+        _, out = nodes.run(*line.near, "iperf3", "-J", "-c", lines.FAR, "-p", port, "-t", 15, seconds=60)
+    return json.loads(out)["end"]["sum_received"]["bits_per_second"] / line.bits
+
+
+def curl(line, top, folder, part):
+    port, path, left = nodes.port(), os.path.join(top, "body"), part
+    with open(path, "wb") as out:
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), "rb") as f:
+                left -= out.write(f.read())
+            if left <= 0:
+                break
+    with Far(line, sys.executable, "-c", SINK, port):
+        seconds = timed(line, "curl", "-s", "-T", path, f"http://{lines.FAR}:{port}/")
+    return os.path.getsize(path) * 8 / seconds / line.bits
+
+
+def rsync(line, top, folder, part, *options):
+    port, target = nodes.port(), tempfile.mkdtemp(dir=top)
+    conf, names, left = os.path.join(target, "conf"), os.path.join(target, "names"), part
+    os.makedirs(os.path.join(target, "files"))
+    with open(conf, "w", encoding="utf-8") as f:
+        f.write(f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n"
+                f"[m]\npath = {target}/files\nread only = no\n")
+    with open(names, "w", encoding="utf-8") as f:
+        for name in sorted(os.listdir(folder)):
+            f.write(name + "\n")
+            left -= os.path.getsize(os.path.join(folder, name))
+            if left <= 0:
+                break
+    with Far(line, "rsync", "--daemon", "--no-detach", "--address", lines.FAR, "--port", port, "--config", conf):
+        seconds = timed(line, "rsync", "-a", *options, "--files-from", names, folder, f"rsync://{lines.FAR}:{port}/m/")
+    return peers.size_of(os.path.join(target, "files")) * 8 / seconds / line.bits
+
+
+class Orthanc(peers.Orthanc):
+    """In a namespace: asked by curl from there."""
+
+    def __init__(self, within, folder, name, **settings):
+        super().__init__(folder, name, **settings)
+        self.within = within
+
+    def ask(self, path, body=None):
+        data = ["-d", body.decode()] if body else []
+        _, out = nodes.run(*self.within, "curl", "-sf", "-u", "b:b", *data, f"http://127.0.0.1:{self.http}{path}",
+                           seconds=900)
+        return json.loads(out)
+
+
+def c_store(line, top, folder):
+    """Objects per second of 8 KB, one Orthanc to another."""
+    work = tempfile.mkdtemp(dir=top)
+    few = os.path.join(work, "few")
+    os.makedirs(few)
+    for name in sorted(os.listdir(folder))[:PEER_OBJECTS]:
+        os.link(os.path.join(folder, name), os.path.join(few, name))
+    far = Orthanc(line.far, work, "far")
+    near = Orthanc(line.near, work, "near", DicomModalities={"far": ["FAR", lines.FAR, far.dicom]})
+    try:
+        far.start()
+        near.start()
+        nodes.run(*line.near, nodes.tool("dicom_send"), "-q", "-c", "NEAR", "-a", "B", "127.0.0.1", near.dicom, few)
+        all_of_it = near.ask("/instances")
+        start = time.monotonic()
+        near.ask("/modalities/far/store", json.dumps({"Resources": all_of_it, "Synchronous": True}).encode())
+        seconds = time.monotonic() - start
+        if len(far.ask("/instances")) != len(all_of_it):
+            raise nodes.Failed("Orthanc's peer did not get all")
+        return len(all_of_it) / seconds
+    finally:
+        far.kill()
+        near.kill()
+
+
+# --- the matrix ---
+
+def percent(share):
+    return f"{100 * share:.0f} %"
+
+
+def beside(line, top, load, folder, part):
+    out = [f"curl -T {percent(curl(line, top, folder, part))}", f"rsync {percent(rsync(line, top, folder, part))}"]
+    if load == "ct":
+        out.append(f"rsync -z {percent(rsync(line, top, folder, part, '-z'))}")
+    return out
+
+
+def one(line, pair, top, load, control, args):
+    options = LOADS[load]
+    folder = files(top, load, line.bits, args.seconds)
+    size, count = peers.size_of(folder), len(os.listdir(folder))
+    line.use("reno" if control == "bbr" else control)
+    seconds, crossed = ours(pair, folder)
+    share, wanted = size * 8 / seconds / line.bits, options[2 if control == "bbr" else 3]
+    short = f" (wanted: {wanted})" if wanted and 100 * share < wanted else ""
+    say(f"  {load:6} {percent(share)} of the line{short}, {count / seconds:.1f} objects/s, {seconds:.1f} s; "
+        f"{crossed * 8 / seconds / line.bits * 100:.0f} % of it in use, {size / crossed:.2f} of image in a byte")
+    if not args.peers:
+        return
+    line.use(control)
+    part = min(size, line.bits / 8 * args.seconds * (1 if control == "bbr" else 0.1))
+    said = beside(line, top, load, folder, part)
+    if load == "small":
+        theirs = c_store(line, top, folder)
+        said.append(f"Orthanc's C-STORE {theirs:.1f} objects/s: ours {count / seconds / theirs:.0f} x"
+                    + ("" if count / seconds / theirs >= SMALL_WANTED else f" (wanted: {SMALL_WANTED})"))
+    say("         beside: " + ", ".join(said))
+
+
+def cell(name, control, args):
+    rate, rtt, loss = CELLS[name]
+    say(f"{rate} Mbit/s, {rtt} ms, {loss} % lost, {control}")
+    with tempfile.TemporaryDirectory(prefix="salamander-files-") as top, lines.Line(rate, rtt, loss) as line:
+        line.use(control)
+        if args.peers:
+            say(f"  iperf3, one stream: {percent(iperf(line))} of the line")
+        with lines.Pair(line) as pair:
+            for load in args.loads.split(","):
+                one(line, pair, top, load, control, args)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--cells", default="100,20,10")
+    p.add_argument("--control", default="bbr,cubic")
+    p.add_argument("--loads", default="ct,packed,small")
+    p.add_argument("--peers", action="store_true")
+    p.add_argument("--seconds", type=float, default=20)
+    args = p.parse_args()
+    try:
+        for name in args.cells.split(","):
+            for control in args.control.split(","):
+                cell(name, control, args)
+    except nodes.Skipped as e:
+        say(f"skipped: {e}")
+        return nodes.SKIPPED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
