@@ -77,6 +77,8 @@ read_site(struct site_row *out, struct kv_slice v, struct err *e)
 	out->reopened_ms = m->reopened_wall_ms;
 	(void)snprintf(out->titles, sizeof(out->titles), "%s", m->titles);
 	(void)message_id(&out->token, &m->token);
+	out->version = m->version;
+	(void)snprintf(out->software, sizeof(out->software), "%s", m->software);
 	message_free(m);
 	return 0;
 }
@@ -109,6 +111,8 @@ site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
 	m.reopened_wall_ms = row->reopened_ms;
 	m.titles = message_text(row->titles);
 	m.token = message_bytes(row->token.b, ID128_SIZE);
+	m.version = row->version;
+	m.software = message_text(row->software);
 	message_pack(&b, &m.base);
 	rc = put(tx, "site", row->incarnation.b, ID128_SIZE, &b, e);
 	buf_fini(&b);

@@ -46,6 +46,8 @@ struct site_row {
 	int64_t opened_ms, contact_ms, announced_ms, reopened_ms;
 	char titles[256];
 	struct id128 token;
+	uint32_t version; /* of the protocol, and of its software, at its last hello */
+	char software[24];
 };
 /* ERR_ABSENT leaves e alone. */
 int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out,

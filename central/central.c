@@ -281,6 +281,7 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 	memset(c, 0, sizeof(*c));
 	c->lock = -1;
 	c->clock = clock_real();
+	c->speaks = protocol_own();
 	c->conf_path = conf_path;
 	rc = central_settings_load(&c->conf, conf_path, e);
 	if (rc)

@@ -20,6 +20,7 @@
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
 #include "common/os/identity.h"
+#include "proto/version.h"
 
 struct certificates;
 struct clock;
@@ -40,6 +41,7 @@ struct central {
 	const char *conf_path;
 	struct clock *clock;
 	char dir[CENTRAL_DIR_MAX];
+	struct protocol_range speaks;
 	int lock;
 	struct identity identity;
 	struct certificates *certificates; /* of an archive with a CA of its own; else NULL */

@@ -16,24 +16,15 @@
 #include "common/http/server.h"
 #include "proto/frame.h"
 #include "proto/message.h"
-#include "proto/receiver.h"
 #include "proto/sync.pb-c.h"
-
-static bool
-speaks(const Sync__HelloRequest *m)
-{
-	size_t i;
-
-	for (i = 0; i < m->n_versions; i++)
-		if (m->versions[i] == PROTOCOL_VERSION)
-			return true;
-	return false;
-}
+#include "proto/version.h"
 
 struct touching {
 	struct central *c;
 	struct site_row row;
 	uint64_t receipts; /* at least so many were given */
+	uint32_t version;  /* settled on                  */
+	const char *software;
 };
 
 static int
@@ -46,6 +37,8 @@ touch(struct store_tx *tx, void *arg, struct err *e)
 	if (rc)
 		return rc;
 	t->row.contact_ms = clock_wall(t->c->clock);
+	t->row.version = t->version;
+	(void)snprintf(t->row.software, sizeof(t->row.software), "%s", t->software);
 	if (t->row.receipts < t->receipts)
 		t->row.receipts = t->receipts;
 	return site_put(tx, &t->row, e);
@@ -168,7 +161,7 @@ static void
 fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct id128 *epoch)
 {
 	central_epoch(c, epoch);
-	a->version = PROTOCOL_VERSION;
+	a->version = t->version;
 	a->archive = message_bytes(c->identity.id.b, ID128_SIZE);
 	a->epoch = message_bytes(epoch->b, ID128_SIZE);
 	a->head = t->row.head.seq;
@@ -195,14 +188,25 @@ settle_codings(const Sync__HelloRequest *m, uint32_t *out)
 	return n;
 }
 
+/* Neither can obey what it does not know: the edge keeps what it has, and says why it waits. */
+static int
+no_common(const struct central *c, struct http_answer *out)
+{
+	out->status = PROTOCOL_NONE_COMMON;
+	buf_printf(&out->body, "this central speaks versions %u to %u\n", c->speaks.oldest,
+		   c->speaks.newest);
+	return 0;
+}
+
 int
-hello_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e)
+hello_answer(struct central *c, const struct http_request *rq, struct http_answer *out,
+	     struct err *e)
 {
 	Sync__HelloRequest *m =
 		message_read(&sync__hello_request__descriptor, rq->body, rq->body_n, e);
 	const char *site = rq->site;
 	Sync__HelloAnswer a = SYNC__HELLO_ANSWER__INIT;
-	struct touching t = {c, {.site = ""}, 0};
+	struct touching t = {.c = c};
 	struct id128 incarnation, epoch;
 	uint32_t codings[FRAME_ZSTD];
 	bool renew = false;
@@ -210,9 +214,13 @@ hello_answer(struct central *c, const struct http_request *rq, struct buf *out, 
 
 	if (!m)
 		return ERR_PEER;
-	if (!speaks(m))
-		rc = err_set(e, ERR_PEER, 0, "this central speaks version %d", PROTOCOL_VERSION);
-	else if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, site) != 0)
+	t.version = protocol_settle(&c->speaks, m->versions, m->n_versions);
+	t.software = m->software;
+	if (!t.version) {
+		message_free(m);
+		return no_common(c, out);
+	}
+	if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, site) != 0)
 		rc = err_set(e, ERR_PEER, 0, "hello without its site and incarnation");
 	if (!rc)
 		rc = find_site(c, site, &incarnation, &t.row, e);
@@ -229,7 +237,7 @@ hello_answer(struct central *c, const struct http_request *rq, struct buf *out, 
 		a.renew = renew;
 		a.codings = codings;
 		a.n_codings = settle_codings(m, codings);
-		message_pack(out, &a.base);
+		message_pack(&out->body, &a.base);
 	}
 	message_free(m);
 	return rc;

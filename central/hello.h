@@ -6,11 +6,12 @@
 #ifndef SALAMANDER_CENTRAL_HELLO_H
 #define SALAMANDER_CENTRAL_HELLO_H
 
-struct buf;
 struct central;
 struct err;
+struct http_answer;
 struct http_request;
 
-int hello_answer(struct central *c, const struct http_request *rq, struct buf *out, struct err *e);
+int hello_answer(struct central *c, const struct http_request *rq, struct http_answer *out,
+		 struct err *e);
 
 #endif

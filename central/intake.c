@@ -354,7 +354,7 @@ drop(void *node, struct http_request *rq, struct http_answer *out, struct err *e
 static int
 hello(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	int rc = hello_answer(node, rq, &out->body, e);
+	int rc = hello_answer(node, rq, out, e);
 
 	say_epoch(node, out);
 	return rc;

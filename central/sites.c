@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "proto/version.h"
 
 enum { SHORT_KEY = 4, SHORT_HEX = 2 * SHORT_KEY + 1 };
 
@@ -150,6 +151,8 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	json_close(j, '}');
 	json_count(j, "ledger_seq", r->site.head.seq);
 	json_time(j, "last_contact", r->site.contact_ms);
+	json_count(j, "protocol", r->site.version);
+	json_text(j, "software", r->site.software);
 	json_member(j, m);
 	json_close(j, '}');
 }
@@ -231,6 +234,17 @@ text_reopened(struct buf *out, const struct site_row *row)
 		   "%s: called again at %s after it had been closed: what it still has is owed, "
 		   "not lost\n",
 		   row->site, when);
+}
+
+/* Old and new work together; but what an old one cannot obey, it does not hear. */
+static void
+text_version(struct buf *out, const struct site_row *row)
+{
+	if (!row->closed && row->version && row->version < PROTOCOL_VERSION)
+		buf_printf(out,
+			   "%s: speaks version %u of the protocol, this central %d: it hears no "
+			   "decisions until it is upgraded\n",
+			   row->site, row->version, PROTOCOL_VERSION);
 }
 
 static void
@@ -323,6 +337,8 @@ sites_text(struct buf *out, const struct sites *s)
 		text_remarks(out, &s->members[i]);
 	for (i = 0; i < s->tally.n; i++)
 		text_reopened(out, &s->tally.rows[i].site);
+	for (i = 0; i < s->tally.n; i++)
+		text_version(out, &s->tally.rows[i].site);
 	buf_puts(out, "\n");
 	sites_text_numbers(out, s);
 }

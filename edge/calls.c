@@ -17,9 +17,9 @@
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
-#include "proto/receiver.h"
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
+#include "proto/version.h"
 
 enum {
 	ENTRIES_MAX = 1000,
@@ -41,8 +41,9 @@ call_init(struct http_call *c, const char *method, const char *path, unsigned se
 int
 calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *err)
 {
-	static uint32_t versions[] = {PROTOCOL_VERSION}; /* read only; protobuf-c wants it so */
-	static uint32_t codings[] = {FRAME_ZLIB, FRAME_ZSTD};
+	static uint32_t codings[] = {FRAME_ZLIB,
+				     FRAME_ZSTD}; /* read only; protobuf-c wants it so */
+	uint32_t versions[PROTOCOL_LIST];
 	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
 	unsigned char ca[SHA256_SIZE];
 	struct buf receipt = BUF_INIT;
@@ -64,10 +65,11 @@ calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *er
 	if (!rc && !id128_none(&archive))
 		m.archive = message_bytes(archive.b, ID128_SIZE);
 	m.versions = versions;
-	m.n_versions = 1;
+	m.n_versions = protocol_list(&e->speaks, versions);
 	m.codings = codings;
 	m.n_codings = compress ? sizeof(codings) / sizeof(codings[0]) : 0;
 	m.site = message_text(e->site);
+	m.software = message_text(SALAMANDER_VERSION);
 	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
 	m.head = head.seq;
 	m.hash = message_bytes(head.hash, SHA256_SIZE);
@@ -230,8 +232,8 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, done->body.data,
 					    done->body.len, NULL);
 
-	ev->ours = m && m->version == PROTOCOL_VERSION && message_id(&ev->epoch, &m->epoch) &&
-		   !id128_none(&ev->epoch);
+	ev->ours = m && protocol_speaks(&e->speaks, m->version) &&
+		   message_id(&ev->epoch, &m->epoch) && !id128_none(&ev->epoch);
 	if (ev->ours) {
 		ev->number = m->head;
 		ev->losses = m->losses;
@@ -239,6 +241,7 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		(void)pthread_mutex_lock(&e->mu);
 		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
 		e->contact.closed = m->closed;
+		e->contact.version = m->version;
 		(void)pthread_mutex_unlock(&e->mu);
 	}
 	message_free(m);

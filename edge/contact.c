@@ -13,6 +13,7 @@
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sender.h"
+#include "proto/version.h"
 
 enum { ONE_CENTRAL_HELLOS = 20 };
 
@@ -28,6 +29,9 @@ contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool 
 		(void)snprintf(why, sizeof(why), "%s", text);
 	else if (done->status == 403) /* R24: its gate says why */
 		(void)snprintf(why, sizeof(why), "it turns this edge away: %.80s", text);
+	else if (hello && done->status == PROTOCOL_NONE_COMMON)
+		(void)snprintf(why, sizeof(why), "it speaks other versions of the protocol: %.80s",
+			       text);
 	else if (done->status >= 500)
 		(void)snprintf(why, sizeof(why), "it answered %d", done->status);
 	else if (hello && done->status == 200 && !ours)
@@ -42,8 +46,10 @@ contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool 
 	first = !c->why[0] || (hello && c->turned_away != (done->status == 403));
 	memcpy(c->why, why, sizeof(why));
 	c->failed_with = done->status;
-	if (hello)
+	if (hello) {
 		c->turned_away = done->status == 403;
+		c->other_versions = done->status == PROTOCOL_NONE_COMMON;
+	}
 	(void)pthread_mutex_unlock(&e->mu);
 	if (first)
 		log_line(LOG_WARN, "central.silent", "what=\"%s\"", why);

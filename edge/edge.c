@@ -362,6 +362,7 @@ edge_open(struct edge *e, const char *conf_path, enum edge_mode mode, struct err
 	e->lock = -1;
 	e->clock = clock_real();
 	e->make_link = home_link;
+	e->speaks = protocol_own();
 	e->conf_path = conf_path;
 	rc = edge_settings_load(&e->conf, conf_path, err);
 	if (rc)

@@ -17,6 +17,7 @@
 #include "edge/holdings.h"
 #include "edge/pace.h"
 #include "edge/rebuild.h"
+#include "proto/version.h"
 
 struct clock;
 struct conf;
@@ -50,6 +51,8 @@ struct contact {
 	bool stepped_back;	/* R8: a person                             */
 	bool two_centrals;	/* R22: two epochs alternate                */
 	bool turned_away;	/* by central's gate, at the last hello (R24) */
+	bool other_versions;	/* of the protocol are all that it speaks, at the last hello */
+	uint32_t version;	/* settled on at the last hello; 0: none yet  */
 	char why[128];		/* it was not reached, at the last try      */
 	int failed_with;	/* by status, then; 0: nobody answered      */
 	int pieces_failed_with; /* the last piece of a pack; 0: it was taken */
@@ -73,6 +76,7 @@ struct edge {
 	struct identity identity;
 	struct id128 incarnation;
 	struct id128 begin_with; /* the incarnation of an empty ledger */
+	struct protocol_range speaks;
 	struct store *store;
 	pthread_mutex_t mu;
 	pthread_rwlock_t use; /* held by commands; for writing while a rebuild swaps the store */

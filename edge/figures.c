@@ -96,8 +96,9 @@ needs_a_person(const struct figures *f)
 	return f->tls.code || f->journal_damaged || f->full || f->counts.conflicts ||
 	       f->outbox.parked || f->contact.stepped_back || f->contact.closed ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
-	       f->contact.turned_away || keep_level(&f->keep) == KEEP_ALARM ||
-	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+	       f->contact.turned_away || f->contact.other_versions ||
+	       keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
+	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
 static enum figures_wait
@@ -115,6 +116,8 @@ wait_of(const struct figures *f)
 		return WAIT_PERSON;
 	if (c->turned_away || (c->reachable && c->pieces_failed_with == 403))
 		return WAIT_TURNED_AWAY;
+	if (c->other_versions)
+		return WAIT_VERSIONS;
 	if (!c->reachable)
 		return c->failed_with ? WAIT_CENTRAL : WAIT_LINK;
 	if (f->outbox.owed && f->outbox.parked == f->outbox.owed)
@@ -170,6 +173,7 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 	edge_taken(e, &f->taken);
 	collect_identity(e, f);
 	f->serving = e->keep != NULL;
+	f->speaks = e->speaks.newest;
 	f->refusals = dimse_node_refusals(&e->dicom);
 	f->unaudited = dimse_node_unaudited(&e->dicom);
 	f->associations = dimse_node_associations(&e->dicom);
@@ -194,6 +198,7 @@ figures_wait_name(enum figures_wait w)
 					    [WAIT_JOIN] = "not joined",
 					    [WAIT_PERSON] = "central knows another ledger",
 					    [WAIT_TURNED_AWAY] = "turned away",
+					    [WAIT_VERSIONS] = "central speaks other versions",
 					    [WAIT_LINK] = "link down",
 					    [WAIT_CENTRAL] = "central fails",
 					    [WAIT_FULL] = "central is full",

@@ -28,6 +28,7 @@ enum figures_wait {
 	WAIT_JOIN,	  /* not joined, or no [central] url              */
 	WAIT_PERSON,	  /* central knows another ledger (R8)            */
 	WAIT_TURNED_AWAY, /* by central's gate: suspended, removed (R24)  */
+	WAIT_VERSIONS,	  /* central speaks other versions of the protocol */
 	WAIT_LINK,	  /* nobody answers                               */
 	WAIT_CENTRAL,	  /* central answers 5xx, or what answers is none */
 	WAIT_FULL,	  /* central has no room for bytes (R12)          */
@@ -46,7 +47,8 @@ struct figures {
 	struct pki_certificate certificate;
 	uint64_t hold, evictable, losses;
 	bool journal_damaged;
-	struct err tls; /* why our certificate cannot be used, or nothing */
+	uint32_t speaks; /* our newest version of the protocol */
+	struct err tls;	 /* why our certificate cannot be used, or nothing */
 	unsigned long refusals, unaudited;
 	unsigned associations;
 	struct edge_taken taken;

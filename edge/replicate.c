@@ -123,7 +123,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	if (answers) {
 		c->ever = true;
 		c->mono_ms = clock_mono(r->e->clock);
-		c->turned_away = false;
+		c->turned_away = c->other_versions = false;
 		c->why[0] = '\0';
 	}
 	(void)pthread_mutex_unlock(&r->e->mu);

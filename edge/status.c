@@ -37,6 +37,7 @@ json_central(struct json *j, const struct figures *f)
 	json_open(j, "central", '{');
 	json_bool(j, "reachable", f->contact.reachable);
 	json_bool(j, "turned_away", f->contact.turned_away);
+	json_count(j, "protocol", f->contact.version);
 	json_text(j, "why", f->contact.why);
 	json_id(j, "epoch", &f->contact.epoch);
 	json_time(j, "last_contact", f->contact.wall_ms);
@@ -171,6 +172,11 @@ text_central(struct buf *out, const struct figures *f)
 	if (f->contact.stepped_back)
 		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
 			      "this disk restored or copied?\n");
+	if (f->contact.version && f->contact.version < f->speaks)
+		buf_printf(out,
+			   "central speaks version %u of the protocol, this edge %u: no decisions "
+			   "come from it\n",
+			   f->contact.version, f->speaks);
 	if (f->contact.closed)
 		buf_puts(out, "central counts this edge as lost or replaced; what it has still "
 			      "arrives\n");

@@ -13,8 +13,6 @@
 
 #include "proto/ledger.h"
 
-enum { PROTOCOL_VERSION = 1 };
-
 /* An append of n entries from seq first on (R5). */
 enum receiver_append {
 	RECEIVER_APPEND,  /* from entry `skip` on            */

@@ -129,7 +129,10 @@ make_link(struct link **out, struct edge *e, struct err *err)
 				     .arg = p,
 				     .rate = p->link_rate};
 
-	c.to.routes = intake_routes(&c.to.n_routes);
+	c.to.routes = p->routes;
+	c.to.n_routes = p->n_routes;
+	if (!p->routes)
+		c.to.routes = intake_routes(&c.to.n_routes);
 	return link_loop(out, &c, err);
 }
 
@@ -141,6 +144,8 @@ pair_open_edge(struct pair *p)
 
 	if (edge_open(&p->edge, p->edge_conf, EDGE_SERVE, &e))
 		fail_msg("edge: %s", e.what);
+	if (p->edge_speaks.newest)
+		p->edge.speaks = p->edge_speaks;
 	p->edge.clock = p->real_time ? clock_real() : &p->clock.c;
 	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
@@ -177,6 +182,8 @@ pair_open_central(struct pair *p)
 
 	if (central_open(&p->central, p->central_conf, CENTRAL_SERVE, &e))
 		fail_msg("central: %s", e.what);
+	if (p->central_speaks.newest)
+		p->central.speaks = p->central_speaks;
 	p->central.clock = p->real_time ? clock_real() : &p->clock.c;
 	assert_int_equal(uploads_new(&p->central.uploads, &e), 0);
 	p->central_open = true;

@@ -18,6 +18,7 @@
 struct buf;
 struct gen;
 struct http_call;
+struct http_route;
 struct replicate;
 
 struct pair {
@@ -25,7 +26,9 @@ struct pair {
 	char quota[16];
 	struct clock_manual clock;
 	bool stored_only; /* [central] compress = off at the edge that pair_site opens */
-	bool real_time;	  /* the nodes that are opened next go by the real clock */
+	/* The nodes that are opened next; newest 0: as this release does. */
+	struct protocol_range edge_speaks, central_speaks;
+	bool real_time; /* the nodes that are opened next go by the real clock */
 	struct edge edge;
 	struct central central;
 	struct replicate *r;
@@ -41,6 +44,9 @@ struct pair {
 	uint64_t link_rate;	/* of the edge that is open next; bytes per second, 0: fast */
 	void (*on_request)(struct pair *p,
 			   struct http_call *call); /* as it arrives; may change it */
+	/* What central is reached by; NULL: its own routes. Of the edge that is opened next. */
+	const struct http_route *routes;
+	size_t n_routes;
 	void (*on_message)(struct pair *p, const char *method, const char *path, bool answer);
 };
 

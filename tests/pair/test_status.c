@@ -188,8 +188,8 @@ status__what_answers_and_is_no_central_is_told(void **state)
 	(void)state;
 	expect_why(200, "<html>welcome</html>",
 		   "what answers speaks another version, or is no central");
-	expect_why(400, "this central speaks version 2",
-		   "it answered hello with 400: this central speaks version 2");
+	expect_why(426, "this central speaks versions 7 to 8\n",
+		   "it speaks other versions of the protocol: this central speaks versions 7 to 8");
 	expect_why(404, "no such path", "it answered hello with 404: no such path");
 }
 

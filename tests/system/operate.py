@@ -42,6 +42,7 @@ COUNT = r"\d+"
 EDGE_STATUS = {
     "role": '"edge"', "site": '"north"', "incarnation": f'"{HEX}"',
     "central.reachable": "true|false", "central.epoch": f'"{HEX}"|null', "central.last_contact": f'"{TIME}"|null',
+    "central.protocol": COUNT,
     "ledger.last_seq": COUNT, "ledger.announced_seq": COUNT, "ledger.receipted": COUNT,
     "owed.instances": COUNT, "owed.bytes": COUNT, "owed.oldest_seconds": COUNT,
     "cache.instances": COUNT, "cache.studies": COUNT, "cache.bytes": COUNT, "cache.quota_bytes": COUNT,
@@ -58,6 +59,7 @@ SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": CO
         "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT,
         "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
+        "protocol": COUNT, "software": r'"\d+\.\d+\.\d+"',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null'}
 
 

@@ -1,6 +1,7 @@
 /*
  * What reaches disk or wire, byte for byte, as it was when it was first released
- * (tests/vectors/wire.txt: a name and hex digits per line). Other bytes for the same input
+ * (tests/vectors/wire.txt: a name and hex digits per line; "2.": as version 2 of the protocol
+ * has it, without a number: version 1). Other bytes for the same input
  * are a bug, or a new version of a format (R1, R5, R14, R16).
  */
 #include <setjmp.h>
@@ -215,6 +216,30 @@ messages__R5_R22_are_the_golden_ones(void **state)
 	buf_fini(&b);
 }
 
+/* What version 2 says more in its hello; the others stand as version 1 has them. */
+static void
+messages__of_version_2_are_the_golden_ones(void **state)
+{
+	Sync__HelloRequest hello = SYNC__HELLO_REQUEST__INIT;
+	Sync__HelloAnswer answer = SYNC__HELLO_ANSWER__INIT;
+	uint32_t versions[2] = {2, 1};
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	hello.versions = versions;
+	hello.n_versions = 2;
+	hello.site = message_text("north");
+	hello.software = message_text("0.1.0");
+	message_pack(&b, &hello.base);
+	expect("2.message.hello", b.data, b.len);
+	buf_clear(&b);
+	answer.version = 2;
+	answer.archive = answer.epoch = message_bytes(id.b, ID128_SIZE);
+	message_pack(&b, &answer.base);
+	expect("2.message.hello_answer", b.data, b.len);
+	buf_fini(&b);
+}
+
 static void
 messages__R25_R26_of_joining_are_the_golden_ones(void **state)
 {
@@ -281,6 +306,7 @@ main(void)
 		cmocka_unit_test(ledger__R5_entries_and_their_chain_are_the_golden_ones),
 		cmocka_unit_test(pack__R14_manifest_id_and_file_are_the_golden_ones),
 		cmocka_unit_test(messages__R5_R22_are_the_golden_ones),
+		cmocka_unit_test(messages__of_version_2_are_the_golden_ones),
 		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
 	};
