@@ -15,6 +15,7 @@
 enum { BUCKETS = 8192 };
 
 struct item {
+	bool damaged; /* a copy here failed its check */
 	char uid[UID_SIZE];
 	unsigned char digest[SHA256_SIZE];
 	uint64_t seq;
@@ -85,6 +86,7 @@ collect(void *arg, const struct tally_item *i, struct err *e)
 	strcpy(item->uid, i->v->sop_instance);
 	memcpy(item->digest, i->v->digest, SHA256_SIZE);
 	item->seq = i->seq;
+	item->damaged = i->v->state == VERSION_DAMAGED;
 	item->next = s->items;
 	s->items = item;
 	s->instances++;
@@ -131,8 +133,12 @@ static const struct column {
 enum { N_COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
 static const char *
-why_of(const struct study *s)
+why_of(const struct study *s, const struct item *i)
 {
+	if (i && i->damaged)
+		return s->state == TALLY_LOST ? "the copy here is damaged, and nobody says that "
+						"it has another"
+					      : "the copy here is damaged: to be sent again";
 	return s->state == TALLY_LOST ? "nobody says that it has the bytes" : "still to be sent";
 }
 
@@ -183,7 +189,7 @@ csv_row(struct buf *out, const struct study *s, const struct item *i)
 		hex_of(i->digest, SHA256_SIZE, hex);
 		buf_puts(out, ",");
 		csv_uid(out, i->uid);
-		buf_printf(out, ",%s,%s", hex, why_of(s));
+		buf_printf(out, ",%s,%s", hex, why_of(s, i));
 	}
 	buf_puts(out, "\r\n");
 }
@@ -226,7 +232,7 @@ json_study(struct json *j, const struct study *s)
 		else
 			json_text(j, columns[c].name, "");
 	json_count(j, "instances", s->instances);
-	json_text(j, "why", why_of(s));
+	json_text(j, "why", why_of(s, NULL));
 	if (s->state == TALLY_OWED)
 		json_text(j, "holder", s->holder);
 	json_open(j, "list", '[');
@@ -236,6 +242,7 @@ json_study(struct json *j, const struct study *s)
 		json_text(j, "sop_instance_uid", i->uid);
 		json_text(j, "sha256", hex);
 		json_count(j, "seq", i->seq);
+		json_text(j, "why", why_of(s, i));
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -312,7 +319,7 @@ text_study(struct buf *out, const struct losing *l, const struct study *s)
 	for (i = l->instances ? s->items : NULL; i; i = i->next) {
 		hex_of(i->digest, SHA256_SIZE, hex);
 		buf_printf(out, "    %s sha256 %s seq %llu: %s\n", i->uid, hex,
-			   (unsigned long long)i->seq, why_of(s));
+			   (unsigned long long)i->seq, why_of(s, i));
 	}
 }
 

@@ -7,10 +7,13 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/gate.h"
+#include "central/release.h"
 #include "central/vault.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/uid.h"
 #include "common/dimse/audit.h"
 #include "common/http/server.h"
 #include "common/store/index.h"
@@ -399,6 +402,24 @@ may_read(struct central *c, const struct http_request *rq, const unsigned char p
 	return rc;
 }
 
+/* Before the first byte is given away it is read as a whole: what is damaged nobody gets, and an
+ * edge that has it sends it again. */
+static int
+check_first(struct central *c, struct store_reader *r, uint64_t first, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = first ? 0 : store_read_check(r, &why);
+
+	if (!rc)
+		return 0;
+	if (!release_is_damage(c, rc))
+		return err_set(e, why.code, why.sys, "%s", why.what);
+	rc = release_damaged(c, store_read_version(r), e);
+	log_line(LOG_ERROR, "instance.damaged", "uid=%s",
+		 uid_shown(store_read_version(r)->sop_instance));
+	return rc ? rc : err_set(e, ERR_ABSENT, 0, "not held here: the copy is damaged");
+}
+
 int
 refill_object(struct central *c, const struct http_request *rq, struct http_answer *out,
 	      struct err *e)
@@ -431,6 +452,8 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 		return rc ? rc : refuse(out);
 	}
 	rc = choose(rq, store_read_version(r)->size, out, &first, &n, e);
+	if (!rc && out->status != TOO_LARGE)
+		rc = check_first(c, r, first, e);
 	if (!rc && out->status != TOO_LARGE)
 		rc = store_read(r, first, out->body.data, n, &got, e);
 	out->body.len = got;

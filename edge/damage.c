@@ -6,24 +6,95 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/kv/kv.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/keep.h"
+#include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-#define ASIDE "aside" /* of the sync table; counts up; 0: nothing is */
+enum { PAGE = 1000, ROW = 12 };
 
-enum { PAGE = 1000 };
+/* --- rows --- */
+
+static unsigned
+table(struct store_tx *tx)
+{
+	return store_table(store_tx_store(tx), DAMAGED_TABLE);
+}
+
+int
+damage_put(struct store_tx *tx, const struct damage_row *row, struct err *e)
+{
+	unsigned char key[8], value[ROW];
+
+	buf_set_be64(key, row->oid);
+	buf_set_u32(value, row->tries);
+	buf_set_u64(value + 4, (uint64_t)row->not_before);
+	return kv_put(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)),
+		      kv_slice(value, sizeof(value)), e);
+}
+
+int
+damage_del(struct store_tx *tx, uint64_t oid, struct err *e)
+{
+	unsigned char key[8];
+	int rc;
+
+	buf_set_be64(key, oid);
+	rc = kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+damage_count(struct store_tx *tx, uint64_t *out, struct err *e)
+{
+	return kv_count(store_tx_kv(tx), table(tx), out, e);
+}
+
+int
+damage_each(struct store_tx *tx, uint64_t oid,
+	    int (*fn)(void *arg, const struct damage_row *row, struct err *e), void *arg,
+	    struct err *e)
+{
+	unsigned char key[8];
+	struct damage_row row;
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
+
+	if (rc)
+		return rc;
+	buf_set_be64(key, oid);
+	rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
+	while (!rc) {
+		if (k.n != sizeof(key) || v.n != ROW) {
+			rc = err_set(e, ERR_CORRUPT, 0, "a row of the table of damage is torn");
+			break;
+		}
+		row.oid = buf_get_be64(k.p);
+		row.tries = buf_get_u32(v.p);
+		row.not_before = (int64_t)buf_get_u64((const unsigned char *)v.p + 4);
+		rc = fn(arg, &row, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- entering --- */
 
 int
 damage_enter(struct store_tx *tx, const struct version *v, int64_t wall_ms, struct err *e)
 {
+	struct damage_row row = {.oid = v->oid};
 	struct buf entry = BUF_INIT;
-	uint64_t seq, n = 0;
+	uint64_t seq;
 	bool was;
 	int rc;
 
@@ -31,10 +102,8 @@ damage_enter(struct store_tx *tx, const struct version *v, int64_t wall_ms, stru
 	rc = ledger_append(tx, &entry, &seq, e);
 	if (!rc)
 		rc = store_set_aside(tx, v->oid, e);
-	if (!rc) /* damage_again has something to read */
-		rc = sync_number(tx, ASIDE, &n, e);
-	if (!rc)
-		rc = sync_set_number(tx, ASIDE, n + 1, e);
+	if (!rc) /* to be read again, and to be fetched */
+		rc = damage_put(tx, &row, e);
 	if (!rc)
 		rc = outbox_del(tx, OUTBOX_CENTRAL, v->seq, &was, e);
 	buf_fini(&entry);
@@ -80,6 +149,8 @@ damage_found(void *edge, uint64_t oid)
 	if (!rc && f.edge->replicate) /* central is to know: its copy counts now */
 		replicate_wake(f.edge->replicate);
 	if (!rc)
+		mend_wake(f.edge->mend);
+	if (!rc)
 		log_line(LOG_ERROR, "instance.damaged", "seq=%llu uid=%s",
 			 (unsigned long long)f.v.seq, f.v.sop_instance);
 }
@@ -92,33 +163,35 @@ struct aside {
 
 struct again {
 	struct edge *e;
+	struct store_tx *tx; /* while a page is looked at */
 	struct aside list[PAGE];
 	size_t n, seen;
 	uint64_t from;
 	/* of one: */
 	const struct aside *one;
 	bool good;
-	uint64_t number, left, back; /* of all */
+	uint64_t left, back; /* of all */
 };
 
 static int
-note_aside(void *arg, const struct version *v, struct err *err)
+note_aside(void *arg, const struct damage_row *row, struct err *err)
 {
 	struct again *a = arg;
+	struct version v;
+	int rc;
 
-	(void)err;
 	if (a->seen++ == PAGE)
 		return ERR_AGAIN;
-	a->from = v->oid + 1;
-	if (version_aside(v))
-		a->list[a->n++] = (struct aside){v->oid, v->bytes};
-	return 0;
+	a->from = row->oid + 1;
+	rc = store_version(a->tx, row->oid, &v, err);
+	if (!rc && version_aside(&v))
+		a->list[a->n++] = (struct aside){v.oid, v.bytes};
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-/* What the entry that announced it said, said again (R5, R18). */
-static int
-announce_again(struct store_tx *tx, const struct edge *e, const struct version *v, uint64_t *seq,
-	       struct err *err)
+int
+damage_announce(struct store_tx *tx, const struct edge *e, const struct version *v, uint64_t *seq,
+		struct err *err)
 {
 	struct buf again = BUF_INIT;
 	Sync__LedgerEntry *m;
@@ -137,19 +210,19 @@ announce_again(struct store_tx *tx, const struct edge *e, const struct version *
 	message_free(m);
 	rc = ledger_append(tx, &again, seq, err);
 	buf_fini(&again);
-	return rc;
+	return rc ? rc : store_set_seq(tx, v->oid, *seq, err);
 }
 
 static int
 take_back(struct store_tx *tx, const struct again *a, const struct version *v, struct err *err)
 {
 	uint64_t seq;
-	int rc = announce_again(tx, a->e, v, &seq, err);
+	int rc = damage_announce(tx, a->e, v, &seq, err);
 
 	if (!rc)
-		rc = store_set_seq(tx, v->oid, seq, err);
-	if (!rc)
 		rc = store_take_back(tx, v->oid, err);
+	if (!rc)
+		rc = damage_del(tx, v->oid, err);
 	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, seq, v, err);
 }
 
@@ -189,15 +262,14 @@ look_at(struct again *a, const struct aside *one, struct err *err)
 static int
 look_at_page(struct again *a, bool *more, struct err *err)
 {
-	struct store_tx *tx;
 	size_t i;
-	int rc = store_begin_read(&tx, a->e->store, err);
+	int rc = store_begin_read(&a->tx, a->e->store, err);
 
 	a->n = a->seen = 0;
 	if (rc)
 		return rc;
-	rc = store_versions(tx, a->from, note_aside, a, err);
-	store_end_read(tx);
+	rc = damage_each(a->tx, a->from, note_aside, a, err);
+	store_end_read(a->tx);
 	*more = rc == ERR_AGAIN;
 	rc = *more ? 0 : rc;
 	for (i = 0; !rc && i < a->n && !atomic_load(&a->e->stopping); i++)
@@ -205,44 +277,18 @@ look_at_page(struct again *a, bool *more, struct err *err)
 	return rc;
 }
 
-static int
-any_aside(struct edge *e, uint64_t *out, struct err *err)
-{
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, e->store, err);
-
-	if (rc)
-		return rc;
-	rc = sync_number(tx, ASIDE, out, err);
-	store_end_read(tx);
-	return rc;
-}
-
-static int
-all_looked_at(struct store_tx *tx, void *arg, struct err *err)
-{
-	const struct again *a = arg;
-	uint64_t now;
-	int rc = sync_number(tx, ASIDE, &now, err);
-
-	return rc || now != a->number ? rc : sync_set_number(tx, ASIDE, 0, err);
-}
-
 int
 damage_again(struct edge *e, struct err *err)
 {
 	struct again a = {.e = e};
 	bool more = true;
-	int rc = any_aside(e, &a.number, err);
+	int rc = 0;
 
-	if (rc || !a.number)
-		return rc;
 	while (!rc && more && !atomic_load(&e->stopping))
 		rc = look_at_page(&a, &more, err);
-	if (!rc && !more && !a.left)
-		rc = store_commit(e->store, all_looked_at, &a, err);
-	log_line(LOG_WARN, "instance.again", "good=%llu damaged=%llu", (unsigned long long)a.back,
-		 (unsigned long long)a.left);
+	if (a.back || a.left)
+		log_line(LOG_WARN, "instance.again", "good=%llu damaged=%llu",
+			 (unsigned long long)a.back, (unsigned long long)a.left);
 	if (a.back && e->replicate)
 		replicate_wake(e->replicate);
 	return rc;

@@ -18,6 +18,7 @@
 #include "edge/edge_commands.h"
 #include "edge/home.h"
 #include "edge/keep.h"
+#include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
@@ -36,7 +37,8 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE, PACKING_TABLE, SYNC_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE, PACKING_TABLE, SYNC_TABLE,
+					     DAMAGED_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -497,10 +499,12 @@ stop_duties(struct edge *e)
 {
 	struct err err = ERR_INIT;
 
+	mend_stop(e->mend);
 	keep_stop(e->keep);
 	replicate_stop(e->replicate);
 	if (edge_keep_contact(e, &err))
 		log_err(LOG_WARN, "contact", &err);
+	e->mend = NULL;
 	e->keep = NULL;
 	e->replicate = NULL;
 	atomic_store(&e->stopping, false);
@@ -511,7 +515,9 @@ start_duties(struct edge *e, struct err *err)
 {
 	int rc = keep_start(&e->keep, e, err);
 
-	return rc ? rc : start_replication(e, err);
+	if (!rc)
+		rc = start_replication(e, err);
+	return rc ? rc : mend_start(&e->mend, e, err);
 }
 
 static int

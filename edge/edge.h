@@ -25,6 +25,7 @@ struct ctl;
 struct err;
 struct keep;
 struct link;
+struct mend;
 struct replicate;
 struct store;
 struct web;
@@ -98,6 +99,7 @@ struct edge {
 	struct dimse_node dicom;
 	struct replicate *replicate;
 	struct keep *keep;
+	struct mend *mend;
 	struct web *web;
 	struct ctl *ctl;
 	_Atomic unsigned reloads, reload_failures;

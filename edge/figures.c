@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/os/file.h"
+#include "edge/damage.h"
 #include "edge/holdings.h"
 #include "edge/resync.h"
 #include "proto/message.h"
@@ -79,6 +80,8 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 		rc = sync_number(tx, "hold", &f->hold, err);
 	if (!rc)
 		rc = sync_number(tx, "losses", &f->losses, err);
+	if (!rc)
+		rc = damage_count(tx, &f->damaged, err);
 	if (!rc)
 		rc = resync_last(tx, &f->resync_ms, err);
 	f->resync_seconds = seconds_since(e, f->resync_ms);

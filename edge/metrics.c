@@ -24,6 +24,8 @@ put_here(struct prom *p, const struct figures *f)
 		 f->counts.revisions);
 	prom_one(p, PROM_GAUGE, "uids_in_conflict", "SOP Instance UIDs in conflict: a person.",
 		 f->counts.conflicts);
+	prom_one(p, PROM_GAUGE, "images_damaged",
+		 "Images here that failed their check, and are not back yet.", f->damaged);
 	prom_one(p, PROM_GAUGE, "journal_damaged", "1: a start found a damaged journal.",
 		 f->journal_damaged);
 }

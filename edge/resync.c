@@ -255,7 +255,7 @@ resync_text(const struct resync_config *c, const struct resync_result *x, const 
 		buf_put_size(out, x->bytes);
 		buf_puts(out, "\n");
 	}
-	line(out, x->rotten, "DAMAGED here: `refill` brings back what central holds");
+	line(out, x->rotten, "DAMAGED here: what central holds is fetched back");
 	line(out, x->unread, "could not be read: is the disk well? See the log");
 	if (x->compared)
 		buf_printf(out,

@@ -132,6 +132,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_resync(&j, &f);
 	json_cache(&j, &f);
 	json_count(&j, "parked", f.outbox.parked);
+	json_count(&j, "damaged", f.damaged);
 	json_count(&j, "variants", f.counts.variants);
 	json_count(&j, "revisions", f.counts.revisions);
 	json_count(&j, "conflicts", f.counts.conflicts);
@@ -293,6 +294,11 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	if (f.journal_damaged)
 		buf_puts(out, "THE JOURNAL WAS DAMAGED: the last images before a stop may be in "
 			      "store/journal.damaged alone; `rebuild` looks for them\n");
+	if (f.damaged)
+		buf_printf(out,
+			   "DAMAGED here: %llu images; what central holds of them is fetched "
+			   "back\n",
+			   (unsigned long long)f.damaged);
 	if (f.refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   f.refusals);

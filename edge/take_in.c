@@ -17,6 +17,7 @@
 #include "common/dimse/service.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
@@ -258,8 +259,11 @@ static int
 put(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct taking *t = arg;
+	int rc = store_put(tx, &t->o, &t->verdict, e);
 
-	return store_put(tx, &t->o, &t->verdict, e);
+	if (!rc && t->verdict.stored_again) /* also in the place of what was damaged */
+		rc = damage_del(tx, t->verdict.oid, e);
+	return rc;
 }
 
 static int

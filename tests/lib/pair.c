@@ -25,6 +25,7 @@
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
+#include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -149,6 +150,7 @@ pair_open_edge(struct pair *p)
 	p->edge.clock = p->real_time ? clock_real() : &p->clock.c;
 	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
+	assert_int_equal(mend_new(&p->edge.mend, &p->edge, &e), 0);
 	p->edge_open = true;
 	assert_int_equal(make_link(&link, &p->edge, &e), 0);
 	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
@@ -161,6 +163,8 @@ pair_close_edge(struct pair *p)
 		return;
 	replicate_free(p->r);
 	p->r = NULL;
+	mend_stop(p->edge.mend);
+	p->edge.mend = NULL;
 	keep_stop(p->edge.keep);
 	edge_close(&p->edge);
 	p->edge_open = false;

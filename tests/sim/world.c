@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
+#include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -142,6 +143,8 @@ world_open_edge(struct sim_edge *e)
 	e->edge.make_link = make_link;
 	rc = keep_new(&e->edge.keep, &e->edge, &err);
 	if (!rc)
+		rc = mend_new(&e->edge.mend, &e->edge, &err);
+	if (!rc)
 		rc = make_link(&e->link, &e->edge, &err);
 	if (!rc)
 		rc = replicate_new(&e->r, &e->edge, e->link, &err);
@@ -163,6 +166,8 @@ world_close_edge(struct sim_edge *e)
 	world_enter(e->w, &e->clock);
 	replicate_free(e->r);
 	e->r = NULL;
+	mend_stop(e->edge.mend);
+	e->edge.mend = NULL;
 	keep_stop(e->edge.keep);
 	edge_close(&e->edge);
 	e->up = false;
@@ -342,6 +347,7 @@ edge_turn(struct sim_edge *e)
 		world_enter(e->w, &e->clock);
 		if (e->keep_at <= e->w->now) {
 			keep_turn(e->edge.keep);
+			mend_turn(e->edge.mend);
 			store_turn(e->edge.store);
 			e->keep_at = e->w->now + KEEP_EVERY_MS;
 		} else {

@@ -1,0 +1,282 @@
+#include "edge/mend.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/uid.h"
+#include "common/store/store.h"
+#include "edge/damage.h"
+#include "edge/edge.h"
+#include "edge/fetch.h"
+#include "edge/outbox.h"
+#include "proto/link.h"
+#include "proto/message.h"
+
+enum {
+	PAGE = 64,
+	TURN_SECONDS = 2,
+	STEP_MS = 60000, /* n tries: n^2 of it */
+	STEP_MAX_MS = 3600000,
+	REST_MS = 15000
+};
+
+struct mend {
+	struct edge *e;
+	struct link *link; /* NULL: nothing was fetched yet */
+	pthread_t thread;
+	bool threaded;
+	pthread_mutex_t mu;
+	pthread_cond_t wake;
+	bool stopping, wanted; /* guarded by mu */
+	int64_t rest_until_ms; /* monotonic; central failed */
+};
+
+/* --- which --- */
+
+struct due {
+	int64_t now; /* store_time */
+	struct damage_row rows[PAGE];
+	size_t n;
+};
+
+static int
+note_due(void *arg, const struct damage_row *row, struct err *err)
+{
+	struct due *d = arg;
+
+	(void)err;
+	if (d->n == PAGE)
+		return ERR_AGAIN;
+	if (row->not_before <= d->now)
+		d->rows[d->n++] = *row;
+	return 0;
+}
+
+static int
+list_due(struct mend *m, struct due *d, struct err *err)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, m->e->store, err);
+
+	d->n = 0;
+	d->now = store_time(m->e->store);
+	if (rc)
+		return rc;
+	rc = damage_each(tx, 0, note_due, d, err);
+	store_end_read(tx);
+	return rc == ERR_AGAIN ? 0 : rc;
+}
+
+/* --- one --- */
+
+struct mending {
+	struct edge *e;
+	struct damage_row row;
+	struct fetched bytes;
+	bool came;
+};
+
+static int
+forget(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct mending *x = arg;
+	struct version v;
+	int rc = store_version(tx, x->row.oid, &v, err);
+
+	if (!rc && v.state == VERSION_DAMAGED)
+		return 0;
+	return rc && rc != ERR_ABSENT ? rc : damage_del(tx, x->row.oid, err);
+}
+
+static int
+put_off(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct mending *x = arg;
+	struct damage_row row = x->row;
+	int64_t step = STEP_MAX_MS;
+
+	row.tries++;
+	if (row.tries < 8)
+		step = (int64_t)row.tries * row.tries * STEP_MS;
+	row.not_before = store_time(x->e->store) + step;
+	return damage_put(tx, &row, err);
+}
+
+static int
+enter(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct mending *x = arg;
+	struct id128 epoch;
+	struct version v;
+	uint64_t seq;
+	int rc = store_version(tx, x->row.oid, &v, err);
+
+	x->came = false;
+	if (!rc)
+		rc = damage_del(tx, x->row.oid, err);
+	if (rc || v.state != VERSION_DAMAGED) /* good again, or stored again, meanwhile */
+		return rc;
+	rc = damage_announce(tx, x->e, &v, &seq, err);
+	if (!rc)
+		rc = sync_id(tx, "epoch", &epoch, err);
+	if (!rc && id128_same(&epoch, &x->bytes.epoch)) /* R7: held at central: not owed */
+		rc = store_set_receipt(tx, v.oid, &epoch, err);
+	else if (!rc) /* given by a central that is another's memory by now */
+		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, err);
+	if (!rc)
+		rc = store_set_spool(tx, v.oid, x->bytes.spool, x->bytes.info, err);
+	x->came = !rc;
+	return rc;
+}
+
+/* Until they are all here and right, nothing of them counts. */
+static int
+fetch(struct mend *m, struct mending *x, const struct version *v, struct err *err)
+{
+	int rc = fetch_object(&x->bytes, m->e, m->link, v, err);
+
+	if (!rc)
+		rc = store_commit_bytes(m->e->store, enter, x, store_spool_left(x->bytes.spool),
+					err);
+	fetch_fini(&x->bytes);
+	if (!rc && x->came)
+		log_line(LOG_WARN, "instance.mended", "uid=%s", uid_shown(v->sop_instance));
+	return rc;
+}
+
+/* Other than 0: none of the others either. */
+static int
+mend_one(struct mend *m, const struct damage_row *row, struct err *err)
+{
+	struct mending x = {.e = m->e, .row = *row};
+	struct store_tx *tx;
+	struct version v;
+	int rc = store_begin_read(&tx, m->e->store, err);
+
+	if (rc)
+		return rc;
+	rc = store_version(tx, row->oid, &v, err);
+	store_end_read(tx);
+	if (rc == ERR_ABSENT || (!rc && v.state != VERSION_DAMAGED))
+		return store_commit(m->e->store, forget, &x, err);
+	if (!rc)
+		rc = fetch(m, &x, &v, err);
+	if (rc != ERR_ABSENT && rc != ERR_CORRUPT && rc != ERR_PEER)
+		return rc;
+	log_err(LOG_WARN, "instance.not_mended", err);
+	err_clear(err);
+	return store_commit(m->e->store, put_off, &x, err);
+}
+
+void
+mend_turn(struct mend *m)
+{
+	struct err err = ERR_INIT;
+	struct contact c;
+	struct due d;
+	size_t i;
+	int rc;
+
+	edge_contact(m->e, &c);
+	if (!c.reachable || clock_mono(m->e->clock) < m->rest_until_ms)
+		return;
+	rc = list_due(m, &d, &err);
+	if (!rc && d.n && !m->link)
+		rc = m->e->make_link(&m->link, m->e, &err);
+	for (i = 0; !rc && i < d.n && !atomic_load(&m->e->stopping); i++)
+		rc = mend_one(m, &d.rows[i], &err);
+	if (!rc || atomic_load(&m->e->stopping))
+		return;
+	log_err(LOG_WARN, "mend", &err);
+	m->rest_until_ms = clock_mono(m->e->clock) + REST_MS;
+}
+
+/* --- start and stop --- */
+
+void
+mend_wake(struct mend *m)
+{
+	if (!m)
+		return;
+	(void)pthread_mutex_lock(&m->mu);
+	m->wanted = true;
+	(void)pthread_cond_signal(&m->wake);
+	(void)pthread_mutex_unlock(&m->mu);
+}
+
+static void *
+run(void *arg)
+{
+	struct mend *m = arg;
+	struct timespec t;
+
+	(void)pthread_mutex_lock(&m->mu);
+	while (!m->stopping) {
+		m->wanted = false;
+		(void)pthread_mutex_unlock(&m->mu);
+		mend_turn(m);
+		(void)pthread_mutex_lock(&m->mu);
+		(void)clock_gettime(CLOCK_MONOTONIC, &t);
+		t.tv_sec += TURN_SECONDS;
+		if (!m->stopping && !m->wanted)
+			(void)pthread_cond_timedwait(&m->wake, &m->mu, &t);
+	}
+	(void)pthread_mutex_unlock(&m->mu);
+	return NULL;
+}
+
+int
+mend_new(struct mend **out, struct edge *e, struct err *err)
+{
+	struct mend *m = calloc(1, sizeof(*m));
+	pthread_condattr_t attr;
+
+	if (!m)
+		return err_set(err, ERR_LOCAL, 0, "no memory to mend");
+	m->e = e;
+	(void)pthread_mutex_init(&m->mu, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&m->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	*out = m;
+	return 0;
+}
+
+int
+mend_start(struct mend **out, struct edge *e, struct err *err)
+{
+	int rc = mend_new(out, e, err);
+
+	if (rc)
+		return rc;
+	(*out)->threaded = pthread_create(&(*out)->thread, NULL, run, *out) == 0;
+	if ((*out)->threaded)
+		return 0;
+	mend_stop(*out);
+	*out = NULL;
+	return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+}
+
+void
+mend_stop(struct mend *m)
+{
+	if (!m)
+		return;
+	(void)pthread_mutex_lock(&m->mu);
+	m->stopping = true;
+	(void)pthread_cond_signal(&m->wake);
+	(void)pthread_mutex_unlock(&m->mu);
+	if (m->threaded)
+		(void)pthread_join(m->thread, NULL);
+	link_close(m->link);
+	(void)pthread_mutex_destroy(&m->mu);
+	(void)pthread_cond_destroy(&m->wake);
+	free(m);
+}

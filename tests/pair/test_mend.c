@@ -1,0 +1,491 @@
+/* What was damaged at an edge is fetched back from central, and central's own from any edge. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "central/loss.h"
+#include "central/record.h"
+#include "central/tally.h"
+#include "central/verify.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fault.h"
+#include "common/http/client.h"
+#include "common/kv/kv.h"
+#include "common/os/ctl.h"
+#include "common/store/private.h"
+#include "edge/damage.h"
+#include "edge/keep.h"
+#include "edge/mend.h"
+#include "edge/outbox.h"
+#include "edge/refill.h"
+#include "proto/ledger.h"
+#include "tests/lib/pair.h"
+#include "tests/lib/sweep.h"
+
+enum { TURNS = 400, LARGE = 1200 /* rows: more than two ranges */ };
+
+static void
+digest_of(const struct pair *p, unsigned number, unsigned char out[SHA256_SIZE])
+{
+	struct buf file = BUF_INIT;
+
+	pair_image(p, &file, number);
+	sha256_of(file.data, file.len, out);
+	buf_fini(&file);
+}
+
+static struct version
+version_here(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct version v = {.oid = 0};
+	struct store_tx *tx;
+	uint64_t oid;
+
+	digest_of(p, number, digest);
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	return v;
+}
+
+static int
+spoil_chunk(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct version *v = arg;
+	unsigned char key[12] = {0};
+
+	buf_set_be64(key, v->bytes);
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice("rotten", 6), e);
+}
+
+/* Its bytes at the edge are wrong, and a reader finds that. */
+static void
+rot(struct pair *p, unsigned number)
+{
+	struct version v = version_here(p, number);
+	unsigned char part[100];
+	struct store_reader *r;
+	size_t got;
+
+	assert_int_equal(store_commit(p->edge.store, spoil_chunk, &v, NULL), 0);
+	assert_int_equal(store_read_open(&r, p->edge.store, v.oid, NULL), 0);
+	assert_int_equal(store_read(r, 0, part, sizeof(part), &got, NULL), ERR_CORRUPT);
+	store_read_close(r);
+	damage_found(&p->edge, v.oid);
+	assert_int_equal(version_here(p, number).state, VERSION_DAMAGED);
+}
+
+static uint64_t
+damaged(struct pair *p)
+{
+	struct store_tx *tx;
+	uint64_t n;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(damage_count(tx, &n, NULL), 0);
+	store_end_read(tx);
+	return n;
+}
+
+static uint64_t
+owed(struct pair *p)
+{
+	struct outbox_counts counts;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_counts(tx, &counts, NULL), 0);
+	store_end_read(tx);
+	return counts.owed;
+}
+
+static void
+expect(struct pair *p, uint64_t held, uint64_t owed_there, uint64_t lost)
+{
+	struct store_tx *tx;
+	struct tally t;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(t.rows[0].site_known, held + owed_there + lost);
+	assert_int_equal(t.rows[0].site_of[TALLY_HELD], held);
+	assert_int_equal(t.rows[0].site_of[TALLY_OWED], owed_there);
+	assert_int_equal(t.rows[0].site_of[TALLY_LOST], lost);
+	tally_free(&t);
+}
+
+/* The edge says hello, and all that follows from it. */
+static void
+settle(struct pair *p)
+{
+	clock_manual_advance(&p->clock, 16000);
+	pair_turn(p);
+	pair_turn(p);
+	assert_true(pair_settle(p, TURNS));
+}
+
+static void
+send(struct pair *p, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		assert_int_equal(pair_send(p, i), 0);
+	assert_true(pair_settle(p, TURNS));
+}
+
+/* A viewer that asks meanwhile gets none of it (R20); then all of it, and nothing is owed. */
+static void
+mend__R7_R18_R20_damage_here_is_fetched_back_from_central(void **state)
+{
+	struct store_reader *r;
+	struct pair p;
+	unsigned round;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (round = 0; round < 2; round++) {
+		p.rows = round ? LARGE : 0;
+		send(&p, 3);
+		rot(&p, 1);
+		assert_int_equal(damaged(&p), 1);
+		assert_int_equal(store_read_open(&r, p.edge.store, version_here(&p, 1).oid, NULL),
+				 ERR_ABSENT);
+		if (round) /* its entry is there before the next one */
+			settle(&p);
+		mend_turn(p.edge.mend);
+		assert_true(pair_edge_has(&p, 1));
+		assert_int_equal(version_here(&p, 1).origin, VERSION_TAKEN_IN);
+		assert_int_equal(damaged(&p), 0);
+		assert_int_equal(owed(&p), 0);
+		settle(&p);
+		expect(&p, 3 + round * 3, 0, 0);
+		assert_int_equal(owed(&p), 0);
+	}
+	pair_fini(&p);
+}
+
+/* R22: also when central burnt since: it is owed to the next one, like all that is here. */
+static void
+mend__R7_R22_what_came_back_is_owed_to_a_new_central(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 2);
+	rot(&p, 0);
+	mend_turn(p.edge.mend);
+	assert_true(pair_edge_has(&p, 0));
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	settle(&p);
+	assert_true(pair_central_has(&p, 0));
+	expect(&p, 2, 0, 0);
+	pair_fini(&p);
+}
+
+/* Another image's bytes, as many as there should be. */
+static void
+ask_for_1(struct pair *p, struct http_call *call)
+{
+	unsigned char digest[SHA256_SIZE];
+
+	if (strcmp(call->method, "GET") != 0)
+		return;
+	digest_of(p, 1, digest);
+	hex_of(digest, SHA256_SIZE, strrchr(call->path, '/') + 1);
+}
+
+/* Nothing that central says can make wrong bytes count. */
+static void
+mend__R20_until_they_are_right_no_bytes_count(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 2);
+	rot(&p, 0);
+	p.cut_method = "GET";
+	mend_turn(p.edge.mend);
+	assert_int_equal(damaged(&p), 1);
+	p.cut_method = NULL;
+	mend_turn(p.edge.mend); /* it rests */
+	assert_int_equal(damaged(&p), 1);
+	assert_int_equal(version_here(&p, 0).size, version_here(&p, 1).size);
+	p.on_request = ask_for_1;
+	clock_manual_advance(&p.clock, 15001);
+	pair_turn(&p);
+	mend_turn(p.edge.mend);
+	p.on_request = NULL;
+	assert_int_equal(version_here(&p, 0).state, VERSION_DAMAGED);
+	mend_turn(p.edge.mend); /* put off for a minute */
+	assert_int_equal(version_here(&p, 0).state, VERSION_DAMAGED);
+	store_time_reach(p.edge.store, store_time(p.edge.store) + 60001);
+	mend_turn(p.edge.mend);
+	assert_true(pair_edge_has(&p, 0));
+	pair_fini(&p);
+}
+
+/* R19: who asks central for what is damaged there finds that out, for all. */
+static void
+mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 2);
+	rot(&p, 0);
+	settle(&p);
+	pair_spoil(&p, 0);
+	expect(&p, 2, 0, 0); /* nobody has looked */
+	mend_turn(p.edge.mend);
+	assert_int_equal(version_here(&p, 0).state, VERSION_DAMAGED);
+	expect(&p, 1, 0, 1);
+	/* Whoever has it sends it again: to the edge, say. */
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_int_equal(damaged(&p), 0);
+	settle(&p);
+	expect(&p, 2, 0, 0);
+	assert_true(pair_central_has(&p, 0));
+	assert_true(pair_edge_has(&p, 0));
+	pair_fini(&p);
+}
+
+/* --- central's own copy --- */
+
+static int
+refill_all(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = true};
+	struct refill_result out;
+
+	(void)n;
+	(void)words;
+	return refill_run(node, &c, r, &out, NULL);
+}
+
+static struct verify_result found;
+
+static int
+verify(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	(void)n;
+	(void)words;
+	return verify_all(node, r, false, &found, NULL);
+}
+
+static bool
+loss_says(struct pair *p, const char *what)
+{
+	struct buf out = BUF_INIT;
+	unsigned long long lost;
+	bool says;
+
+	assert_int_equal(loss_print(p->central.store, "north", LOSS_TEXT, true, &out, &lost, NULL),
+			 0);
+	buf_put_u8(&out, 0);
+	says = strstr((const char *)out.data, what) != NULL;
+	buf_fini(&out);
+	return says;
+}
+
+static void
+evict_all(struct pair *p)
+{
+	uint64_t n, bytes;
+
+	assert_int_equal(keep_evict(p->edge.keep, NULL, &n, &bytes, NULL), 0);
+	assert_true(n > 0);
+}
+
+/* The one who took it in has it no more; another site's edge, which was refilled with it, has. */
+static void
+verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 3);
+	pair_site(&p, "south");
+	settle(&p);
+	assert_int_equal(ctl_local(refill_all, &p.edge, 0, NULL), 0);
+	settle(&p);
+	assert_true(pair_edge_has(&p, 0));
+	pair_site(&p, "north");
+	settle(&p);
+	evict_all(&p);
+	settle(&p);
+	assert_false(pair_edge_has(&p, 0));
+	pair_spoil(&p, 0);
+	assert_int_equal(ctl_local(verify, &p.central, 0, NULL), 0);
+	assert_int_equal(found.damaged, 1);
+	settle(&p);
+	expect(&p, 2, 1, 0); /* of north: south has it */
+	pair_site(&p, "south");
+	settle(&p);
+	assert_true(pair_central_has(&p, 0));
+	expect(&p, 3, 0, 0);
+	/* South has it no more either: what is lost is listed. */
+	evict_all(&p);
+	settle(&p);
+	pair_spoil(&p, 1);
+	assert_int_equal(ctl_local(verify, &p.central, 0, NULL), 0);
+	assert_int_equal(found.damaged, 1);
+	settle(&p);
+	expect(&p, 2, 0, 1);
+	assert_true(loss_says(&p, "\nlost 1 of north: "));
+	assert_true(loss_says(&p, "the copy here is damaged, and nobody says that it has another"));
+	pair_fini(&p);
+}
+
+/* A withdrawn image does not come back (R15). */
+static void
+mend__R15_what_is_withdrawn_stays_away(void **state)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 2);
+	rot(&p, 0);
+	digest_of(&p, 0, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	mend_turn(p.edge.mend);
+	assert_int_equal(version_here(&p, 0).state, VERSION_DAMAGED);
+	pair_fini(&p);
+}
+
+/* --- any step fails, or is the last one --- */
+
+static void
+check(struct pair *p, unsigned n)
+{
+	struct store_tx *tx;
+	uint64_t bad;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(ledger_verify(tx, &bad, NULL), 0);
+	store_end_read(tx);
+	settle(p);
+	store_time_reach(p->edge.store, store_time(p->edge.store) + 60001);
+	clock_manual_advance(&p->clock, 15001);
+	mend_turn(p->edge.mend);
+	if (!pair_edge_has(p, 0) || damaged(p))
+		fail_msg("not mended after a fault at step %u", n);
+	settle(p);
+	if (!pair_central_has(p, 0))
+		fail_msg("central lacks it after a fault at step %u", n);
+	expect(p, 1, 0, 0);
+}
+
+static bool
+one_fault(unsigned n)
+{
+	unsigned hits;
+	struct pair p;
+
+	pair_init(&p, "64MiB");
+	p.rows = LARGE;
+	send(&p, 1);
+	rot(&p, 0);
+	fault_arm(n, FAULT_ERRNO, ENOSPC);
+	mend_turn(p.edge.mend);
+	hits = fault_disarm();
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	check(&p, n);
+	pair_fini(&p);
+	return hits >= n;
+}
+
+static void
+mend__R18_a_fault_at_any_step_leaves_it_for_the_next_turn(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	for (n = 1; one_fault(n);)
+		n += sweep_stride(3);
+	assert_true(n > 3);
+}
+
+static bool
+one_death(unsigned n)
+{
+	struct pair p;
+	int status;
+	pid_t child;
+
+	pair_init(&p, "64MiB");
+	p.rows = LARGE;
+	send(&p, 1);
+	rot(&p, 0);
+	settle(&p);
+	pair_close_edge(&p);
+	pair_close_central(&p);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		pair_open_central(&p);
+		pair_open_edge(&p);
+		pair_turn(&p);
+		pair_turn(&p);
+		fault_arm(n, FAULT_DIE, 0);
+		mend_turn(p.edge.mend);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	pair_open_central(&p);
+	pair_open_edge(&p);
+	check(&p, n);
+	pair_fini(&p);
+	return WEXITSTATUS(status) == FAULT_EXIT;
+}
+
+static void
+mend__R18_a_death_at_any_step_leaves_it_whole_or_for_the_next_turn(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	for (n = 1; one_death(n);)
+		n += sweep_stride(3);
+	assert_true(n > 3);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mend__R7_R18_R20_damage_here_is_fetched_back_from_central),
+		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
+		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
+		cmocka_unit_test(mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost),
+		cmocka_unit_test(
+			verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it),
+		cmocka_unit_test(mend__R15_what_is_withdrawn_stays_away),
+		cmocka_unit_test(mend__R18_a_fault_at_any_step_leaves_it_for_the_next_turn),
+		cmocka_unit_test(
+			mend__R18_a_death_at_any_step_leaves_it_whole_or_for_the_next_turn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
