@@ -10,6 +10,7 @@
 #include <dcmtk/oflog/oflog.h>
 
 #include "common/dicom/assoc.h"
+#include "common/dicom/extended.h"
 
 #include <cstdio>
 #include <cstring>
@@ -308,6 +309,7 @@ struct assoc {
 	struct pdvs left = {nullptr, 0}; /* of it, not asked for yet    */
 	std::vector<assoc_context> contexts;
 	std::vector<std::vector<OFString>> proposed;
+	std::vector<assoc_extended> extended; /* proposed, later settled */
 	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "";
 };
 
@@ -394,6 +396,13 @@ learn_contexts(assoc *s)
 	}
 }
 
+void
+learn_extended(assoc *s, bool accepted)
+{
+	s->extended.resize(ASSOC_EXTENDED_CLASSES);
+	s->extended.resize(extended_read(s->a->params, accepted, s->extended.data()));
+}
+
 } // namespace
 
 int
@@ -437,7 +446,17 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 			return rc;
 		}
 		learn_contexts(s);
+		learn_extended(s, false);
 		*out = s;
+		return 0;
+	});
+}
+
+int
+assoc_answer_extended(struct assoc *s, const struct assoc_extended *answer, struct err *e)
+{
+	return gate(e, [&]() -> int {
+		extended_put(s->a->params, true, answer);
 		return 0;
 	});
 }
@@ -481,8 +500,10 @@ int
 assoc_acknowledge(struct assoc *s, struct err *e)
 {
 	return gate(e, [&]() -> int {
-		OFCondition c = ASC_acknowledgeAssociation(s->a);
+		OFCondition c;
 
+		learn_extended(s, true);
+		c = ASC_acknowledgeAssociation(s->a);
 		wait_until(s, 0);
 		return c.bad() ? failed(e, c, "acknowledge") : 0;
 	});
@@ -573,6 +594,8 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	(void)ASC_setTransportLayerType(params, OFFalse);
 	(void)snprintf(peer, sizeof(peer), "%s:%u", t->host, t->port);
 	(void)ASC_setPresentationAddresses(params, "localhost", peer);
+	for (unsigned i = 0; i < t->n_extended; i++)
+		extended_put(params, false, &t->extended[i]);
 	rc = propose(params, p, n, e);
 	if (rc) {
 		(void)ASC_destroyAssociationParameters(&params);
@@ -589,6 +612,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	}
 	wait_until(s, 0);
 	learn_contexts(s);
+	learn_extended(s, true);
 	return 0;
 }
 
@@ -614,6 +638,17 @@ assoc_request(struct assoc **out, const struct assoc_target *t, const struct ass
 		*out = s;
 		return 0;
 	});
+}
+
+bool
+assoc_extended_of(const struct assoc *s, const char *uid, struct assoc_extended *out)
+{
+	for (const auto &x : s->extended)
+		if (strcmp(x.abstract_syntax, uid) == 0) {
+			*out = x;
+			return true;
+		}
+	return false;
 }
 
 const char *

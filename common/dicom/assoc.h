@@ -27,6 +27,7 @@ struct assoc; /* opaque */
 struct err;
 
 enum { ASSOC_AET_SIZE = 17, ASSOC_UID_SIZE = 65, ASSOC_CONTEXTS_MAX = 128 };
+enum { ASSOC_EXTENDED_MAX = 16, ASSOC_EXTENDED_CLASSES = 32 };
 enum { ASSOC_PDU_MIN = 4096, ASSOC_PDU_MAX = 131072 };
 
 enum assoc_role { ASSOC_ROLE_DEFAULT, ASSOC_ROLE_SCP, ASSOC_ROLE_BOTH };
@@ -44,6 +45,13 @@ struct assoc_pdv {
 	unsigned char context;
 	bool command, last;
 	const void *data; /* borrowed until the next read */
+	size_t n;
+};
+
+/* What a service class is to do beyond its baseline (PS3.7 D.3.3.5). */
+struct assoc_extended {
+	char abstract_syntax[ASSOC_UID_SIZE];
+	unsigned char info[ASSOC_EXTENDED_MAX]; /* service class application information */
 	size_t n;
 };
 
@@ -68,6 +76,8 @@ int assoc_receive(struct assoc **out, int fd_taken, unsigned max_pdu, unsigned s
 int assoc_accept_context(struct assoc *a, unsigned char id, const char *syntax, struct err *e);
 /* known: the class is, but no syntax fits. */
 int assoc_refuse_context(struct assoc *a, unsigned char id, bool known, struct err *e);
+/* The answer to what assoc_extended_of gave; a class that gets none keeps to its baseline. */
+int assoc_answer_extended(struct assoc *a, const struct assoc_extended *answer, struct err *e);
 int assoc_acknowledge(struct assoc *a, struct err *e);
 int assoc_reject(struct assoc *a, enum assoc_reject why, struct err *e);
 
@@ -88,6 +98,8 @@ struct assoc_target {
 	/* Told of the socket once it is connected, before anything is asked; NULL: nobody. */
 	void (*connected)(void *arg, int fd);
 	void *arg;
+	const struct assoc_extended *extended; /* proposed beside the contexts */
+	unsigned n_extended;
 };
 
 /* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected or refused, e says how. */
@@ -102,6 +114,12 @@ unsigned assoc_count(const struct assoc *a);
 /* By position; false behind the last. */
 bool assoc_context_at(const struct assoc *a, unsigned i, struct assoc_context *out);
 const char *assoc_proposed_syntax(const struct assoc *a, unsigned i, unsigned j);
+/*
+ * Of this class: what the requestor proposed, and once the association stands what was settled;
+ * false: nothing, or more than ASSOC_EXTENDED_MAX bytes.
+ */
+bool assoc_extended_of(const struct assoc *a, const char *abstract_syntax,
+		       struct assoc_extended *out);
 /* By id; NULL unless accepted. */
 const struct assoc_context *assoc_accepted(const struct assoc *a, unsigned char id);
 int assoc_read(struct assoc *a, unsigned seconds, struct assoc_pdv *out, struct err *e);

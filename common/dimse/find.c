@@ -24,6 +24,7 @@ struct finding {
 	struct identifier id;
 	struct query_config q;
 	const char *syntax;
+	bool patient_only;  /* nothing below STUDY level */
 	bool unsupported;   /* a key that we cannot answer: FF01 */
 	uint32_t offending; /* A900: the attribute that is wrong */
 	bool cancelled;
@@ -68,6 +69,16 @@ supported(const struct finding *f, uint32_t tag)
 	return !k || k->level <= lowest[f->q.level];
 }
 
+/* Relational queries match what lies below the level, and answer it empty. */
+static bool
+matched(const struct finding *f, uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+
+	return supported(f, tag) || (f->q.relational && k && k->kind != KEY_ISSUER) ||
+	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
+}
+
 /* R34: FF01 where a key is neither answered nor matched. */
 static void
 note_unsupported(struct finding *f)
@@ -77,7 +88,7 @@ note_unsupported(struct finding *f)
 
 	f->unsupported = f->unsupported || f->id.unknown_items;
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
-		if (!supported(f, a.tag))
+		if (!matched(f, a.tag))
 			f->unsupported = true;
 }
 
@@ -291,7 +302,8 @@ serve_query(struct finding *f, struct err *e)
 	if (!f->c->central || !f->c->central(f->c->arg, &f->q.epoch))
 		memset(&f->q.epoch, 0, sizeof(f->q.epoch));
 	if (!level_of(f->q.keys, &f->q.level) ||
-	    (f->q.level == QUERY_PATIENT && !f->q.patient_root)) {
+	    (f->q.level == QUERY_PATIENT && !f->q.patient_root) ||
+	    (f->q.level > QUERY_STUDY && f->patient_only)) {
 		f->offending = TAG_QUERY_LEVEL;
 		return refuse(f, STATUS_IDENTIFIER_MISMATCH, "Query/Retrieve Level", e);
 	}
@@ -324,6 +336,8 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	struct finding f;
 	struct buf bytes = BUF_INIT;
 	const struct assoc_context *context = assoc_accepted(who->assoc, rq->context);
+	const char *class = context->abstract_syntax;
+	enum service_class service = service_of(class);
 	struct err why = ERR_INIT;
 	int rc;
 
@@ -332,7 +346,12 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	f.who = who;
 	f.rq = rq;
 	f.syntax = context->syntax;
-	f.q.patient_root = service_of(context->abstract_syntax) == SERVICE_FIND_PATIENT;
+	f.q.patient_root = service_is_patient_root(service);
+	f.patient_only = service_is_patient_only(service);
+	f.q.relational = negotiated(who->assoc, class, NEGOTIATED_RELATIONAL);
+	f.q.moments = negotiated(who->assoc, class, NEGOTIATED_MOMENTS);
+	f.q.names =
+		(struct name_rules){negotiated(who->assoc, class, NEGOTIATED_FUZZY), c->umlauts};
 	rc = message_receive_identifier(who->assoc, rq, IDENTIFIER_SECONDS, &bytes, e);
 	if (!rc && identifier_parse(&f.id, f.syntax, bytes.data, bytes.len, &why)) {
 		rc = refuse(&f, STATUS_CANNOT_UNDERSTAND, why.what, e);

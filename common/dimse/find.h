@@ -1,6 +1,7 @@
 /*
- * find.h - C-FIND of Patient Root and Study Root (PS3.4 C.4.1) over the store.
+ * find.h - C-FIND of Patient Root, Study Root and Patient/Study Only (PS3.4 C.4.1) over the store.
  *
+ * Relational, with dates and times combined and with fuzzy names where that was negotiated.
  * Answers stream, a page of the index at a time; cancel is seen between answers.
  * More matches than max_answers: those are sent, then A700 with "first N of M;
  * narrow the query" (R34), or success where the peer is set so.
@@ -24,6 +25,7 @@ struct find_config {
 	/* R21: does central answer now, and in which epoch? NULL: never. */
 	bool (*central)(void *arg, struct id128 *epoch);
 	void *arg;
+	bool umlauts; /* match_name.h */
 };
 
 int find_serve(const struct find_config *c, const struct dimse_caller *who,

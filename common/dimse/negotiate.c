@@ -18,6 +18,9 @@ static const struct known_class classes[] = {
 	{"1.2.840.10008.5.1.4.1.2.2.2", SERVICE_MOVE_STUDY},
 	{"1.2.840.10008.5.1.4.1.2.1.3", SERVICE_GET_PATIENT},
 	{"1.2.840.10008.5.1.4.1.2.2.3", SERVICE_GET_STUDY},
+	{"1.2.840.10008.5.1.4.1.2.3.1", SERVICE_FIND_PATIENT_ONLY},
+	{"1.2.840.10008.5.1.4.1.2.3.2", SERVICE_MOVE_PATIENT_ONLY},
+	{"1.2.840.10008.5.1.4.1.2.3.3", SERVICE_GET_PATIENT_ONLY},
 };
 
 /* Families of UIDs that other services own (PS3.4): not offered here. */
@@ -77,6 +80,63 @@ service_of(const char *uid)
 			return SERVICE_NONE;
 	return SERVICE_STORAGE;
 }
+
+bool
+service_is_patient_only(enum service_class s)
+{
+	return s == SERVICE_FIND_PATIENT_ONLY || s == SERVICE_MOVE_PATIENT_ONLY ||
+	       s == SERVICE_GET_PATIENT_ONLY;
+}
+
+bool
+service_is_patient_root(enum service_class s)
+{
+	return s == SERVICE_FIND_PATIENT || s == SERVICE_MOVE_PATIENT || s == SERVICE_GET_PATIENT ||
+	       service_is_patient_only(s);
+}
+
+/* --- extended negotiation --- */
+
+/* Byte by byte what we can do; what is not named is 0. */
+static size_t
+offers(enum service_class service, unsigned char out[ASSOC_EXTENDED_MAX])
+{
+	static const unsigned char find[] = {1, 1, 1, 0, 0}, retrieve[] = {1, 0};
+	bool finds = service == SERVICE_FIND_PATIENT || service == SERVICE_FIND_STUDY ||
+		     service == SERVICE_FIND_PATIENT_ONLY;
+	size_t n = finds ? sizeof(find) : sizeof(retrieve);
+
+	memcpy(out, finds ? find : retrieve, n);
+	return n;
+}
+
+/* An answer says no more bytes than the question. */
+static int
+answer_extended(struct assoc *a, const struct assoc_context *c, enum service_class service,
+		struct err *e)
+{
+	unsigned char ours[ASSOC_EXTENDED_MAX];
+	struct assoc_extended x;
+	size_t i, n;
+
+	if (service == SERVICE_NONE || service == SERVICE_VERIFICATION ||
+	    service == SERVICE_STORAGE || !assoc_extended_of(a, c->abstract_syntax, &x))
+		return 0;
+	n = offers(service, ours);
+	for (i = 0; i < x.n; i++)
+		x.info[i] = i < n && x.info[i] == 1 ? ours[i] : 0;
+	return assoc_answer_extended(a, &x, e);
+}
+
+bool
+negotiated(const struct assoc *a, const char *abstract_syntax, unsigned what)
+{
+	struct assoc_extended x;
+
+	return assoc_extended_of(a, abstract_syntax, &x) && what < x.n && x.info[what] == 1;
+}
+
+/* --- contexts --- */
 
 static const char explicit_le[] = "1.2.840.10008.1.2.1";
 static const char implicit_le[] = "1.2.840.10008.1.2";
@@ -149,6 +209,22 @@ offered(const struct assoc_context *c, enum service_class service, bool stores)
 	return service != SERVICE_NONE;
 }
 
+/* A class is answered once, however many contexts it has. */
+static bool
+answered(const struct assoc *a, unsigned at)
+{
+	struct assoc_context c, before;
+	unsigned i;
+
+	if (!assoc_context_at(a, at, &c))
+		return true;
+	for (i = 0; i < at; i++)
+		if (assoc_context_at(a, i, &before) && before.accepted &&
+		    strcmp(before.abstract_syntax, c.abstract_syntax) == 0)
+			return true;
+	return false;
+}
+
 int
 negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e)
 {
@@ -168,6 +244,8 @@ negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e)
 			rc = assoc_refuse_context(a, c.id, known, e);
 		else
 			rc = assoc_accept_context(a, c.id, proposed[best], e);
+		if (!rc && known && best >= 0 && !answered(a, i))
+			rc = answer_extended(a, &c, service, e);
 	}
 	return rc;
 }

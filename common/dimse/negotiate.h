@@ -21,19 +21,32 @@ enum service_class {
 	SERVICE_VERIFICATION,
 	SERVICE_FIND_PATIENT,
 	SERVICE_FIND_STUDY,
+	SERVICE_FIND_PATIENT_ONLY, /* Patient/Study Only: retired, and in use */
 	SERVICE_MOVE_PATIENT,
 	SERVICE_MOVE_STUDY,
+	SERVICE_MOVE_PATIENT_ONLY,
 	SERVICE_GET_PATIENT,
 	SERVICE_GET_STUDY,
+	SERVICE_GET_PATIENT_ONLY,
 	SERVICE_STORAGE
 };
 
+/* Extended negotiation of query and retrieve (PS3.4 C.5.1.1, C.5.2.1): a byte each. */
+enum { NEGOTIATED_RELATIONAL, NEGOTIATED_MOMENTS, NEGOTIATED_FUZZY };
+
 enum service_class service_of(const char *abstract_syntax);
+/* The classes that begin at PATIENT level. */
+bool service_is_patient_root(enum service_class s);
+/* Those that end at STUDY level. */
+bool service_is_patient_only(enum service_class s);
+/* Was this settled for the class? What nobody asked for is not. */
+bool negotiated(const struct assoc *a, const char *abstract_syntax, unsigned what);
 /* Index of the syntax to take, -1: none fits. */
 int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *peer,
 		     bool storage);
 /*
- * Answers every context of a. A node that takes nothing in (stores: false) refuses storage
+ * Answers every context of a, and what query and retrieve were asked to do beyond their
+ * baseline: relational, combined dates and times, fuzzy names. A node that takes nothing in (stores: false) refuses storage
  * but where the caller is to receive (C-GET).
  */
 int negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e);

@@ -443,7 +443,8 @@ refuse(struct retrieving *r, unsigned status, const char *comment, struct err *e
 }
 
 static int
-serve(struct retrieving *r, bool get, struct attrs keys, bool patient_root, struct err *e)
+serve(struct retrieving *r, bool get, struct attrs keys, const struct targets_rules *rules,
+      struct err *e)
 {
 	struct err why = ERR_INIT;
 	const struct peer *peer = NULL;
@@ -455,7 +456,7 @@ serve(struct retrieving *r, bool get, struct attrs keys, bool patient_root, stru
 		if (!peer)
 			return refuse(r, STATUS_DESTINATION_UNKNOWN, "", e);
 	}
-	rc = targets_find(&r->t, r->c->store, patient_root, keys, &why);
+	rc = targets_find(&r->t, r->c->store, rules, keys, &why);
 	if (rc == ERR_PEER)
 		return refuse(r, STATUS_IDENTIFIER_MISMATCH, why.what, e);
 	if (rc) {
@@ -477,6 +478,9 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 {
 	const struct assoc_context *context = assoc_accepted(who->assoc, rq->context);
 	enum service_class service = service_of(context->abstract_syntax);
+	struct targets_rules rules = {
+		service_is_patient_root(service), service_is_patient_only(service),
+		negotiated(who->assoc, context->abstract_syntax, NEGOTIATED_RELATIONAL)};
 	struct retrieving r;
 	struct identifier id;
 	struct buf bytes = BUF_INIT;
@@ -493,8 +497,7 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 	if (!rc && identifier_parse(&id, r.syntax, bytes.data, bytes.len, &why)) {
 		rc = refuse(&r, STATUS_CANNOT_UNDERSTAND, why.what, e);
 	} else if (!rc) {
-		rc = serve(&r, get, attrs_of(&id.keys),
-			   service == SERVICE_MOVE_PATIENT || service == SERVICE_GET_PATIENT, e);
+		rc = serve(&r, get, attrs_of(&id.keys), &rules, e);
 		identifier_fini(&id);
 	}
 	buf_fini(&bytes);

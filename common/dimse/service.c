@@ -35,6 +35,8 @@ static const struct conf_row rows[] = {
 	 "Memory for objects on their way in, of all associations together."},
 	{"dicom", "max_answers", CONF_NUMBER, "10000", 1, 10000000, NULL,
 	 "Answers to one query; more matches end with A700 (R34)."},
+	{"dicom", "umlauts", CONF_BOOL, "no", 0, 0, NULL,
+	 "In queries for names ae, oe, ue, ss count as a, o, u, s: Mueller finds its umlaut form."},
 };
 
 const struct conf_row *
@@ -161,11 +163,14 @@ services_of(unsigned command)
 	case MESSAGE_STORE_RQ:
 		return 1u << SERVICE_STORAGE;
 	case MESSAGE_FIND_RQ:
-		return 1u << SERVICE_FIND_PATIENT | 1u << SERVICE_FIND_STUDY;
+		return 1u << SERVICE_FIND_PATIENT | 1u << SERVICE_FIND_STUDY |
+		       1u << SERVICE_FIND_PATIENT_ONLY;
 	case MESSAGE_MOVE_RQ:
-		return 1u << SERVICE_MOVE_PATIENT | 1u << SERVICE_MOVE_STUDY;
+		return 1u << SERVICE_MOVE_PATIENT | 1u << SERVICE_MOVE_STUDY |
+		       1u << SERVICE_MOVE_PATIENT_ONLY;
 	case MESSAGE_GET_RQ:
-		return 1u << SERVICE_GET_PATIENT | 1u << SERVICE_GET_STUDY;
+		return 1u << SERVICE_GET_PATIENT | 1u << SERVICE_GET_STUDY |
+		       1u << SERVICE_GET_PATIENT_ONLY;
 	default: /* cancels, answers, and what nobody offers: dispatch knows */
 		return UINT32_MAX;
 	}

@@ -183,10 +183,56 @@ of_patient(struct collecting *c, struct store *s, struct attr id, struct err *e)
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+static int
+add_match(struct collecting *c, struct store *s, uint64_t oid, struct err *e)
+{
+	struct store_tx *tx;
+	struct version v;
+	int rc = store_begin_read(&tx, s, e);
+
+	if (rc)
+		return rc;
+	rc = store_version(tx, oid, &v, e);
+	store_end_read(tx);
+	if (rc || !v.current || v.hidden)
+		return rc == ERR_ABSENT ? 0 : rc; /* meanwhile it is another */
+	return add(c, &v, e);
+}
+
+/* Relational: of whatever studies the series or instances are. */
+static int
+of_any_study(struct collecting *c, struct store *s, uint32_t tag, struct attr uids, struct err *e)
+{
+	struct query_config qc = {.level = QUERY_IMAGE, .relational = true};
+	struct query_match m;
+	struct query *q;
+	struct buf keys = BUF_INIT;
+	int rc;
+
+	attrs_put(&keys, tag, uids.value, uids.n);
+	qc.keys = attrs_of(&keys);
+	rc = query_open(&q, s, &qc, e);
+	buf_fini(&keys);
+	if (rc)
+		return rc;
+	while (!rc) {
+		rc = query_next(q, &m, e);
+		if (!rc)
+			rc = add_match(c, s, m.oid, e);
+	}
+	query_close(q);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 static bool
 unique(struct attrs keys, uint32_t tag, struct attr *out)
 {
-	return attrs_get(keys, tag, out) && out->n > 0 && !match_has_wildcard(out->value, out->n);
+	struct attr a;
+
+	if (!attrs_get(keys, tag, &a) || a.n == 0 || match_has_wildcard(a.value, a.n))
+		return false;
+	*out = a;
+	return true;
 }
 
 static int
@@ -199,36 +245,53 @@ missing(struct collecting *c, uint32_t tag, struct err *e)
 
 /* The keys of the level, and of those above it, name what is wanted. */
 static int
-find(struct collecting *c, struct store *s, bool patient_root, struct attrs keys, struct err *e)
+find_below(struct collecting *c, struct store *s, bool relational, bool image, struct attrs keys,
+	   struct err *e)
+{
+	struct attr study;
+	bool named = unique(keys, TAG_STUDY_UID, &study);
+
+	if (!named && !relational)
+		return missing(c, TAG_STUDY_UID, e);
+	if (!unique(keys, TAG_SERIES_UID, &c->series) && !(relational && image))
+		return missing(c, TAG_SERIES_UID, e);
+	if (image && !unique(keys, TAG_SOP_INSTANCE, &c->instance))
+		return missing(c, TAG_SOP_INSTANCE, e);
+	if (named)
+		return of_list(c, s, study, e);
+	return image ? of_any_study(c, s, TAG_SOP_INSTANCE, c->instance, e)
+		     : of_any_study(c, s, TAG_SERIES_UID, c->series, e);
+}
+
+static int
+find(struct collecting *c, struct store *s, const struct targets_rules *rules, struct attrs keys,
+     struct err *e)
 {
 	struct attr study, id;
 	char level[LEVEL_SIZE];
 	bool series, image;
 
 	(void)attrs_copy(keys, TAG_QUERY_LEVEL, level, sizeof(level));
-	series = strcmp(level, "SERIES") == 0;
-	image = strcmp(level, "IMAGE") == 0;
-	if (patient_root && strcmp(level, "PATIENT") == 0)
+	series = strcmp(level, "SERIES") == 0 && !rules->patient_only;
+	image = strcmp(level, "IMAGE") == 0 && !rules->patient_only;
+	if (rules->patient_root && strcmp(level, "PATIENT") == 0)
 		return unique(keys, TAG_PATIENT_ID, &id) ? of_patient(c, s, id, e)
 							 : missing(c, TAG_PATIENT_ID, e);
 	if (!series && !image && strcmp(level, "STUDY") != 0) {
 		c->out->offending = TAG_QUERY_LEVEL;
 		return err_set(e, ERR_PEER, 0, "Query/Retrieve Level");
 	}
-	if (patient_root && !unique(keys, TAG_PATIENT_ID, &c->patient))
+	if (rules->patient_root && !unique(keys, TAG_PATIENT_ID, &c->patient) && !rules->relational)
 		return missing(c, TAG_PATIENT_ID, e);
-	if (!unique(keys, TAG_STUDY_UID, &study))
-		return missing(c, TAG_STUDY_UID, e);
-	if ((series || image) && !unique(keys, TAG_SERIES_UID, &c->series))
-		return missing(c, TAG_SERIES_UID, e);
-	if (image && !unique(keys, TAG_SOP_INSTANCE, &c->instance))
-		return missing(c, TAG_SOP_INSTANCE, e);
-	return of_list(c, s, study, e);
+	if (series || image)
+		return find_below(c, s, rules->relational, image, keys, e);
+	return unique(keys, TAG_STUDY_UID, &study) ? of_list(c, s, study, e)
+						   : missing(c, TAG_STUDY_UID, e);
 }
 
 int
-targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
-	     struct err *e)
+targets_find(struct targets *out, struct store *s, const struct targets_rules *rules,
+	     struct attrs keys, struct err *e)
 {
 	struct collecting c = {.out = out};
 	int rc;
@@ -238,7 +301,7 @@ targets_find(struct targets *out, struct store *s, bool patient_root, struct att
 	if (rc)
 		return rc;
 	(void)store_settle(s, NULL); /* what was answered before this request belongs to it */
-	rc = find(&c, s, patient_root, keys, e);
+	rc = find(&c, s, rules, keys, e);
 	if (rc)
 		targets_fini(out);
 	return rc;

@@ -32,9 +32,15 @@ struct targets {
 	struct arena *strings; /* what neighbours have in common lies there once */
 };
 
+struct targets_rules {
+	bool patient_root;
+	bool patient_only; /* nothing below STUDY level             */
+	bool relational;   /* unique keys above the level may be missing (PS3.4 C.4.2.2.2) */
+};
+
 /* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */
-int targets_find(struct targets *out, struct store *s, bool patient_root, struct attrs keys,
-		 struct err *e);
+int targets_find(struct targets *out, struct store *s, const struct targets_rules *rules,
+		 struct attrs keys, struct err *e);
 void targets_fini(struct targets *t); /* `offending` stays */
 
 #endif

@@ -6,7 +6,7 @@
 #include "common/dicom/items.h"
 #include "common/dicom/keys.h"
 #include "common/store/datetime.h"
-#include "common/store/index.h"
+#include "common/store/match_name.h"
 
 enum { TIME_DIGITS = 12 }; /* HHMMSS.FFFFFF without the dot */
 
@@ -66,72 +66,6 @@ match_wild(const struct buf *key, const char *name, size_t n)
 	return wild((const char *)key->data, key->len, name, n);
 }
 
-static void
-trim_carets(struct buf *b)
-{
-	while (b->len > 0 && b->data[b->len - 1] == '^')
-		b->len--;
-}
-
-/* One component group against one. */
-static bool
-group(const char *k, size_t kn, const char *v, size_t vn)
-{
-	struct buf key = BUF_INIT, value = BUF_INIT;
-	bool yes;
-
-	index_fold(&key, k, kn);
-	index_fold(&value, v, vn);
-	yes = match_wild(&key, (const char *)value.data, value.len);
-	trim_carets(&key);
-	trim_carets(&value);
-	yes = yes || match_wild(&key, (const char *)value.data, value.len);
-	buf_fini(&key);
-	buf_fini(&value);
-	return yes;
-}
-
-static size_t
-group_length(const char *s, size_t n)
-{
-	const char *next = memchr(s, '=', n);
-
-	return next ? (size_t)(next - s) : n;
-}
-
-static void
-behind(const char **s, size_t *n, size_t length)
-{
-	length += length < *n; /* the = */
-	*s += length;
-	*n -= length;
-}
-
-/*
- * A key without component groups may match any one of them, never across two. Of one
- * with groups each that says something matches the group in its place ("=YAMADA*").
- */
-static bool
-names(const char *k, size_t kn, const char *v, size_t vn)
-{
-	bool any = group_length(k, kn) == kn;
-
-	for (;;) {
-		size_t key = group_length(k, kn), value = group_length(v, vn);
-		bool yes = group(k, key, v, value);
-
-		if (any && (yes || value == vn))
-			return yes;
-		if (!any && !yes && !match_universal(k, key))
-			return false;
-		if (!any && key == kn)
-			return true;
-		behind(&v, &vn, value);
-		if (!any)
-			behind(&k, &kn, key);
-	}
-}
-
 /* Digits of a date or time ("2026.01.02", "12:30" are old forms), filled up with `fill`. */
 static bool
 digits(const char *s, size_t n, size_t want, char fill, char *out)
@@ -184,6 +118,29 @@ within(const char *key, size_t kn, const char *v, size_t vn, size_t want)
 	       strcmp(value, from) >= 0 && strcmp(value, to) <= 0;
 }
 
+enum { DATE_DIGITS = 8, MOMENT_DIGITS = DATE_DIGITS + TIME_DIGITS };
+
+bool
+match_moment(struct attr date_key, struct attr time_key, struct attr date, struct attr time)
+{
+	char from[MOMENT_DIGITS + 1], to[MOMENT_DIGITS + 1];
+	char first[MOMENT_DIGITS + 1], last[MOMENT_DIGITS + 1];
+
+	if (!bounds(date_key.value, date_key.n, DATE_DIGITS, from, to) ||
+	    !bounds(time_key.value, time_key.n, TIME_DIGITS, from + DATE_DIGITS,
+		    to + DATE_DIGITS) ||
+	    !digits(date.value, date.n, DATE_DIGITS, '0', first))
+		return false;
+	memcpy(last, first, DATE_DIGITS);
+	memset(first + DATE_DIGITS, '0', TIME_DIGITS);
+	memset(last + DATE_DIGITS, '9', TIME_DIGITS);
+	first[MOMENT_DIGITS] = last[MOMENT_DIGITS] = '\0';
+	if (time.n > 0 && (!digits(time.value, time.n, TIME_DIGITS, '0', first + DATE_DIGITS) ||
+			   !digits(time.value, time.n, TIME_DIGITS, '0', last + DATE_DIGITS)))
+		return false;
+	return strcmp(last, from) >= 0 && strcmp(first, to) <= 0;
+}
+
 /* One of a list of UIDs (PS3.4 C.2.2.2.2). */
 static bool
 in_list(const char *key, size_t kn, const char *v, size_t vn)
@@ -202,7 +159,8 @@ in_list(const char *key, size_t kn, const char *v, size_t vn)
 }
 
 static bool
-one(const char vr[2], const char *key, size_t kn, const char *v, size_t vn)
+one(const struct name_rules *rules, const char vr[2], const char *key, size_t kn, const char *v,
+    size_t vn)
 {
 	if (memcmp(vr, "UI", 2) == 0)
 		return in_list(key, kn, v, vn);
@@ -213,7 +171,7 @@ one(const char vr[2], const char *key, size_t kn, const char *v, size_t vn)
 	if (memcmp(vr, "DT", 2) == 0)
 		return datetime_matches(key, kn, v, vn);
 	if (memcmp(vr, "PN", 2) == 0)
-		return names(key, kn, v, vn);
+		return match_name(rules, key, kn, v, vn);
 	if (memcmp(vr, "CS", 2) == 0 && memchr(key, '\\', kn))
 		return in_list(key, kn, v, vn);
 	return wild(key, kn, v, vn);
@@ -222,6 +180,13 @@ one(const char vr[2], const char *key, size_t kn, const char *v, size_t vn)
 bool
 match_value(const char vr[2], const char *key, size_t kn, struct attr value)
 {
+	return match_value_by(NULL, vr, key, kn, value);
+}
+
+bool
+match_value_by(const struct name_rules *rules, const char vr[2], const char *key, size_t kn,
+	       struct attr value)
+{
 	bool text =
 		memcmp(vr, "LT", 2) == 0 || memcmp(vr, "ST", 2) == 0 || memcmp(vr, "UT", 2) == 0;
 
@@ -229,7 +194,7 @@ match_value(const char vr[2], const char *key, size_t kn, struct attr value)
 		const char *bar = text || !value.n ? NULL : memchr(value.value, '\\', value.n);
 		size_t n = bar ? (size_t)(bar - value.value) : value.n;
 
-		if (one(vr, key, kn, value.value, n))
+		if (one(rules, vr, key, kn, value.value, n))
 			return true;
 		if (!bar)
 			return false;

@@ -1,9 +1,9 @@
 /*
  * match.h - does a value match a key (PS3.4 C.2.2.2)?
  *
- * Keys and values are UTF-8. Wildcards are case sensitive but for PN, which is
- * compared folded (index_fold): lower case, without accents. Dates and times
- * match independently; ranges are inclusive. Of several values one is enough.
+ * Keys and values are UTF-8. Wildcards are case sensitive but for PN (match_name.h).
+ * Dates and times match independently, or together (match_moment); ranges are inclusive.
+ * Of several values one is enough.
  * Threads: none of its own.
  */
 #ifndef SALAMANDER_COMMON_STORE_MATCH_H
@@ -15,9 +15,19 @@
 #include "common/dicom/attrs.h"
 
 struct buf;
+struct name_rules;
 
 /* key: as queried, not empty (empty and "*" are universal: never asked here). */
 bool match_value(const char vr[2], const char *key, size_t key_n, struct attr value);
+/* PN by these rules (NULL: as match_value). */
+bool match_value_by(const struct name_rules *rules, const char vr[2], const char *key, size_t key_n,
+		    struct attr value);
+/*
+ * Combined date-time matching (PS3.4 C.2.2.2.5.3): is the moment of this DA and this TM in the
+ * range from the earlier date and time of the two keys to the later ones? A value without a
+ * time is the whole day.
+ */
+bool match_moment(struct attr date_key, struct attr time_key, struct attr date, struct attr time);
 /* The same for (0010,1002): both "id^^^issuer"; what of the key is empty matches all (R33). */
 bool match_ids(const char *key, size_t key_n, struct attr value);
 /* A sequence key (items.h): all that it asks is in one item (PS3.4 C.2.2.2.6). */

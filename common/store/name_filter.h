@@ -13,14 +13,18 @@
 #include <stddef.h>
 
 #include "common/base/buf.h"
+#include "common/store/match_name.h"
 
 struct name_filter {
-	struct buf pattern; /* folded; empty: all pass */
+	struct buf pattern; /* folded, or, if `whole`, as asked; empty: all pass */
 	bool carets;
+	bool whole; /* by match_name and the rules */
+	struct name_rules rules;
 };
 
 /* false: the key narrows nothing, or only the whole name tells; all pass then. */
-bool name_filter_init(struct name_filter *f, const char *key, size_t n);
+bool name_filter_init(struct name_filter *f, const struct name_rules *rules, const char *key,
+		      size_t n);
 void name_filter_fini(struct name_filter *f); /* an all-zero one is fine */
 /* name: one component group as the index keeps it. */
 bool name_filter_passes(const struct name_filter *f, const char *name, size_t n);

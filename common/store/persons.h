@@ -8,6 +8,7 @@
 #ifndef SALAMANDER_COMMON_STORE_PERSONS_H
 #define SALAMANDER_COMMON_STORE_PERSONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct persons_one {
 	char first[UID_SIZE]; /* study                                               */
 	uint64_t studies, series, instances; /* the caller's to count                */
 	unsigned worst;			     /* the same: availability               */
+	bool wanted;			     /* the same                             */
 };
 struct persons { /* all zero at first */
 	struct persons_one *all;

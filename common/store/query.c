@@ -1,169 +1,15 @@
-#include "common/store/query.h"
+#include "common/store/query_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/dicom/keys.h"
 #include "common/kv/kv.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
-#include "common/store/name_filter.h"
-#include "common/store/order.h"
-#include "common/store/persons.h"
 #include "common/store/query_keys.h"
 #include "common/store/store.h"
-
-/* The first page is short: a viewer sees the first answers at once. */
-enum { FIRST_PAGE = 8, PAGE_MATCHES = 64, PAGE_LOOKS = 512, NAME_PREFIX_MAX = 100 };
-/* More candidates than this are not sorted: all studies are gone through, newest first. */
-enum { ORDER_MAX = 16384 };
-
-/* Where candidates come from: lists of study UIDs, or a range of one table. */
-enum source { FROM_UIDS, FROM_ORDER, FROM_LOOKUP, FROM_NEWEST };
-
-struct match { /* offsets into q->bytes */
-	size_t study, study_n, series, series_n, instance, instance_n;
-	uint64_t oid, studies, series_count, instances;
-	enum query_availability availability;
-};
-
-struct query {
-	struct store *s;
-	struct query_config c;
-	struct buf keys;
-	enum source source;
-	bool exhausted, wants_availability, collecting;
-	struct order order;	    /* FROM_ORDER */
-	struct name_filter filter;  /* collecting names */
-	struct buf low, high;	    /* of the lookup range: low <= key < high */
-	size_t value_at;	    /* lookup keys: the study UID lies behind this many NULs */
-	struct buf last;	    /* the last key looked at */
-	size_t uid_at;		    /* FROM_UIDS: where in the list */
-	char inner_study[UID_SIZE]; /* SERIES, IMAGE: the study being walked */
-	struct buf inner;	    /* and its last row's key                */
-	struct persons persons;	    /* PATIENT: of the ID being walked, */
-	struct buf id;		    /* which this is (a key's value)    */
-	const struct persons_one *giving; /* those of them still to be given  */
-	struct match page[PAGE_MATCHES];
-	unsigned n_page, at, page_most;
-	unsigned looks; /* rows and versions that this read transaction has seen */
-	struct buf bytes;
-};
-
-static bool
-get_key(const struct query *q, uint32_t tag, struct attr *out)
-{
-	return attrs_get(attrs_of(&q->keys), tag, out) && !match_universal(out->value, out->n);
-}
-
-/* --- choosing candidates --- */
-
-static void
-range(struct query *q, enum index_letter letter, const char *from, size_t from_n, const char *to,
-      size_t to_n)
-{
-	q->source = FROM_LOOKUP;
-	buf_put_u8(&q->low, letter);
-	buf_put(&q->low, from, from_n);
-	buf_put_u8(&q->high, letter);
-	buf_put(&q->high, to, to_n);
-	buf_put_u8(&q->high, 0xff);
-}
-
-static void
-exactly(struct query *q, enum index_letter letter, const struct attr *a)
-{
-	q->source = FROM_LOOKUP;
-	buf_put_u8(&q->low, letter);
-	buf_put(&q->low, a->value, a->n < 120 ? a->n : 120);
-	buf_put(&q->high, q->low.data, q->low.len);
-	buf_put_u8(&q->low, 0);
-	buf_put_u8(&q->high, 1);
-}
-
-static void
-by_dates(struct query *q, const struct attr *date, const struct attr *modality)
-{
-	char from[9], to[9];
-	struct buf a = BUF_INIT, b = BUF_INIT;
-	enum index_letter letter = modality ? INDEX_MODALITY : INDEX_DATE;
-
-	if (!match_date_range(date->value, date->n, from, to))
-		return;
-	if (modality) {
-		buf_put(&a, modality->value, modality->n < 120 ? modality->n : 120);
-		buf_put_u8(&a, 0);
-		buf_put(&b, a.data, a.len);
-	}
-	buf_puts(&a, from);
-	buf_puts(&b, to);
-	range(q, letter, (const char *)a.data, a.len, (const char *)b.data, b.len);
-	q->value_at = modality ? 2 : 1;
-	buf_fini(&a);
-	buf_fini(&b);
-}
-
-static bool
-by_name(struct query *q, const struct attr *name)
-{
-	struct buf prefix = BUF_INIT;
-	struct attr date;
-	size_t n = 0;
-	bool use, filtered = name_filter_init(&q->filter, name->value, name->n);
-
-	while (n < name->n && !strchr("*?=", name->value[n]))
-		n++;
-	while (n > 0 && name->value[n - 1] == '^')
-		n--;
-	if (n > NAME_PREFIX_MAX) /* whole characters: the keys are cut further on */
-		for (n = NAME_PREFIX_MAX; n > 0 && (name->value[n] & 0xc0) == 0x80;)
-			n--;
-	index_fold(&prefix, name->value, n);
-	/* Without a prefix a date narrows more; without that all names are looked at. */
-	use = prefix.len > 0 || (filtered && !get_key(q, TAG_STUDY_DATE, &date));
-	if (use)
-		range(q, INDEX_NAME, (const char *)prefix.data, prefix.len,
-		      (const char *)prefix.data, prefix.len);
-	buf_fini(&prefix);
-	return use;
-}
-
-static void
-choose(struct query *q)
-{
-	struct attr a, m;
-
-	q->value_at = 1;
-	q->source = FROM_NEWEST;
-	if (q->c.level == QUERY_PATIENT) {
-		q->source = FROM_LOOKUP;
-		if (get_key(q, TAG_PATIENT_ID, &a) && !match_has_wildcard(a.value, a.n))
-			exactly(q, INDEX_PATIENT_ID, &a);
-		else
-			range(q, INDEX_PATIENT_ID, "", 0, "", 0);
-	} else if (get_key(q, TAG_STUDY_UID, &a)) {
-		q->source = FROM_UIDS;
-	} else if (get_key(q, TAG_PATIENT_ID, &a) && !match_has_wildcard(a.value, a.n)) {
-		exactly(q, INDEX_PATIENT_ID, &a);
-	} else if (get_key(q, TAG_OTHER_IDS, &a) && match_id_length(a.value, a.n) > 0 &&
-		   !match_has_wildcard(a.value, a.n)) {
-		a.n = match_id_length(a.value, a.n);
-		exactly(q, INDEX_OTHER_ID, &a);
-	} else if (get_key(q, TAG_ACCESSION, &a) && !match_has_wildcard(a.value, a.n)) {
-		exactly(q, INDEX_ACCESSION, &a);
-	} else if (get_key(q, TAG_PATIENT_NAME, &a) && by_name(q, &a)) {
-		return;
-	} else if (get_key(q, TAG_STUDY_DATE, &a)) {
-		bool one_modality = get_key(q, TAG_MODALITIES, &m) &&
-				    !match_has_wildcard(m.value, m.n) &&
-				    !memchr(m.value, '\\', m.n);
-
-		by_dates(q, &a, one_modality ? &m : NULL);
-	}
-}
 
 static int collect(struct query *q, struct err *e);
 
@@ -182,10 +28,12 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	buf_put(&q->keys, c->keys.p, c->keys.n);
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
 	q->page_most = FIRST_PAGE;
-	choose(q);
+	query_choose(q);
 	rc = query_keys_check(c, NULL, e);
 	if (!rc && (buf_failed(&q->keys) || buf_failed(&q->low) || buf_failed(&q->high)))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for a query");
+	if (!rc)
+		rc = query_gather(q, e);
 	if (!rc && q->source == FROM_LOOKUP && q->c.level != QUERY_PATIENT)
 		rc = collect(q, e);
 	if (rc) {
@@ -214,49 +62,7 @@ query_close(struct query *q)
 	free(q);
 }
 
-/* --- matching rows --- */
-
-/* Keys of this level (and above at study level) against a row. */
-static bool
-row_matches(const struct query *q, struct attrs row, enum key_level from, enum key_level to)
-{
-	struct attr key, value;
-	size_t pos = 0;
-
-	while (attrs_next(attrs_of(&q->keys), &pos, &key)) {
-		const struct key *k = key_find(key.tag);
-		enum key_level level = k ? k->level : KEY_STUDY;
-		const char *vr = k ? k->vr : "CS";
-
-		if (match_universal(key.value, key.n) || level < from || level > to)
-			continue;
-		if (!k && key.tag != TAG_MODALITIES && key.tag != TAG_CLASSES)
-			continue;
-		if (!k && to > KEY_STUDY && from > KEY_STUDY)
-			continue;
-		if (k && k->kind == KEY_ISSUER)
-			continue;
-		if (key.tag == TAG_TIMEZONE) /* speaks of the query itself (PS3.4 C.4.1.1.3) */
-			continue;
-		if (!attrs_get(row, key.tag, &value))
-			value = (struct attr){key.tag, "", 0};
-		if (key.tag == TAG_CLASSES)
-			vr = "UI";
-		if (k && k->kind == KEY_IDS) {
-			if (!match_ids(key.value, key.n, value))
-				return false;
-			continue;
-		}
-		if (k && k->kind == KEY_ITEMS) {
-			if (!match_items(key.value, key.n, value))
-				return false;
-			continue;
-		}
-		if (!match_value(vr, key.value, key.n, value))
-			return false;
-	}
-	return true;
-}
+/* --- matches --- */
 
 static size_t
 keep(struct query *q, struct attrs set)
@@ -350,6 +156,7 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	enum query_availability worst;
 	struct persons_one *one;
 	struct attrs row;
+	bool wanted = false;
 	int rc = index_study_row(tx, study, &row, e);
 
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
@@ -363,6 +170,9 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	rc = worst_of(q, tx, study, NULL, &worst, e);
 	if (!rc && worst > one->worst)
 		one->worst = worst;
+	if (!rc && (!q->c.relational || query_row_matches(q, row, KEY_STUDY, KEY_STUDY)))
+		rc = query_below_matches(q, tx, study, NULL, &wanted, e);
+	one->wanted = one->wanted || wanted;
 	return rc;
 }
 
@@ -379,10 +189,12 @@ give_persons(struct query *q, struct store_tx *tx, struct err *e)
 		const struct persons_one *one = q->giving;
 
 		q->giving = one->next;
+		if (!one->wanted)
+			continue;
 		rc = index_study_row(tx, one->first, &row, e);
 		if (rc == ERR_ABSENT)
 			rc = 0;
-		else if (!rc && row_matches(q, row, KEY_PATIENT, KEY_PATIENT)) {
+		else if (!rc && query_row_matches(q, row, KEY_PATIENT, KEY_PATIENT)) {
 			m = add_match(q, row, none, none);
 			m->studies = one->studies;
 			m->series_count = one->series;
@@ -421,13 +233,17 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 	static const struct attrs none = {NULL, 0};
 	struct attrs row;
 	struct match *m;
+	bool wanted;
 	int rc = index_study_row(tx, study, &row, e);
 
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
-	if (!row_matches(q, row, KEY_PATIENT, KEY_STUDY))
+	if (!query_row_matches(q, row, KEY_PATIENT, KEY_STUDY))
 		return 0;
 	if (q->c.level == QUERY_STUDY) {
+		rc = query_below_matches(q, tx, study, NULL, &wanted, e);
+		if (rc || !wanted)
+			return rc;
 		m = add_match(q, row, none, none);
 		return worst_of(q, tx, study, NULL, &m->availability, e);
 	}
@@ -447,6 +263,7 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 	size_t n = strnlen(from, k.n - strlen(q->inner_study) - 1);
 	struct version version;
 	struct match *m;
+	bool wanted;
 	int rc = index_study_row(tx, q->inner_study, &study, e);
 
 	if (rc || n >= UID_SIZE)
@@ -455,15 +272,18 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 	uid[n] = '\0';
 	if (q->c.level == QUERY_SERIES) {
 		series = (struct attrs){v.p, v.n};
-		if (!row_matches(q, series, KEY_SERIES, KEY_SERIES))
+		if (!query_row_matches(q, series, KEY_SERIES, KEY_SERIES))
 			return 0;
+		rc = query_below_matches(q, tx, q->inner_study, uid, &wanted, e);
+		if (rc || !wanted)
+			return rc;
 		m = add_match(q, study, series, (struct attrs){NULL, 0});
 		return worst_of(q, tx, q->inner_study, uid, &m->availability, e);
 	}
 	instance = (struct attrs){(const char *)v.p + 8, v.n - 8};
 	rc = index_series_row(tx, q->inner_study, uid, &series, e);
-	if (rc || !row_matches(q, series, KEY_SERIES, KEY_SERIES) ||
-	    !row_matches(q, instance, KEY_INSTANCE, KEY_INSTANCE))
+	if (rc || !query_row_matches(q, series, KEY_SERIES, KEY_SERIES) ||
+	    !query_row_matches(q, instance, KEY_INSTANCE, KEY_INSTANCE))
 		return rc;
 	m = add_match(q, study, series, instance);
 	m->oid = buf_get_u64(v.p);
@@ -579,18 +399,6 @@ candidate(struct query *q, struct kv_slice k, struct kv_slice v, char out[UID_SI
 }
 
 static int
-add_candidate(struct query *q, struct store_tx *tx, const char *study, struct err *e)
-{
-	int64_t first = 0;
-	int rc = store_study_first(tx, study, &first, e);
-
-	if (rc && rc != ERR_ABSENT)
-		return rc;
-	order_add(&q->order, first, study);
-	return q->order.failed ? err_set(e, ERR_LOCAL, 0, "no memory for candidates") : 0;
-}
-
-static int
 walk_table(struct query *q, struct store_tx *tx, struct err *e)
 {
 	struct kv_cursor *c;
@@ -619,7 +427,7 @@ walk_table(struct query *q, struct store_tx *tx, struct err *e)
 			rc = try_study(q, tx, study, e);
 		else if (q->low.data[0] != INDEX_NAME ||
 			 name_filter_passes(&q->filter, (const char *)k.p + 1, strlen(k.p) - 1))
-			rc = add_candidate(q, tx, study, e);
+			rc = query_candidate(q, tx, study, e);
 		if (!rc)
 			rc = kv_cursor_next(c, &k, &v, e);
 	}

@@ -5,7 +5,9 @@
  * most (a study UID, patient ID, accession number, name prefix, modality and date,
  * date; else all), matches the rest on the rows, and gives matches page by page,
  * studies by their first arrival, newest first (R28, R34; patients by their IDs): no
- * read transaction is open while the caller uses them (TRAPS 3).
+ * read transaction is open while the caller uses them (TRAPS 3). A relational query may
+ * name keys of any level: what lies above its level must match, and something of what
+ * lies below it.
  *
  * What query_keys.h refuses is ERR_PEER (A900).
  * Threads: a struct query belongs to one.
@@ -20,6 +22,7 @@
 #include "common/base/rng.h"
 #include "common/base/uid.h"
 #include "common/dicom/attrs.h"
+#include "common/store/match_name.h"
 
 struct err;
 struct query; /* opaque */
@@ -33,6 +36,9 @@ struct query_config {
 	enum query_level level;
 	bool patient_root; /* below PATIENT level a Patient ID is required then */
 	struct attrs keys; /* ascending tags; empty values are universal        */
+	/* What was negotiated (PS3.4 C.5.1.1): any keys at any level; dates and times together. */
+	bool relational, moments;
+	struct name_rules names;
 	/* R21: of the central that answers now; all zero: none does. */
 	struct id128 epoch;
 	/* Asked before each page that is read; true: ERR_AGAIN, nobody wants more. NULL: never. */

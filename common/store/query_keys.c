@@ -44,7 +44,9 @@ query_keys_check(const struct query_config *c, uint32_t *tag, struct err *e)
 	size_t pos = 0;
 	uint32_t missing = 0;
 
-	if (c->level >= QUERY_SERIES && !single(c, TAG_STUDY_UID))
+	if (c->relational)
+		missing = 0;
+	else if (c->level >= QUERY_SERIES && !single(c, TAG_STUDY_UID))
 		missing = TAG_STUDY_UID;
 	else if (c->level == QUERY_IMAGE && !single(c, TAG_SERIES_UID))
 		missing = TAG_SERIES_UID;

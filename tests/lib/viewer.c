@@ -160,7 +160,7 @@ node_start(struct node *n)
 	stored_init(&n->stored, 0);
 	n->port = free_port();
 	n->peers = load_peers(n, "");
-	n->find = (struct find_config){n->stored.s, 10000, central, n};
+	n->find = (struct find_config){n->stored.s, 10000, central, n, false};
 	n->retrieve =
 		(struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged, n};
 	(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
@@ -222,23 +222,42 @@ node_put(struct node *n, unsigned first, unsigned count, size_t bytes, uint64_t 
 
 /* --- a viewer --- */
 
+static void
+open_to(struct viewer *v, const struct assoc_target *to)
+{
+	static const char *const plain[] = {EXPLICIT};
+	static const struct assoc_proposal p[] = {
+		{FIND, plain, 1, ASSOC_ROLE_DEFAULT},
+		{MOVE, plain, 1, ASSOC_ROLE_DEFAULT},
+		{GET, plain, 1, ASSOC_ROLE_DEFAULT},
+		{CT, plain, 1, ASSOC_ROLE_SCP},
+		{SC, plain, 1, ASSOC_ROLE_SCP},
+		{FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
+		{MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
+		{ECHO, plain, 1, ASSOC_ROLE_DEFAULT},
+		{FIND_PATIENT_ONLY, plain, 1, ASSOC_ROLE_DEFAULT}};
+
+	memset(v, 0, sizeof(*v));
+	assert_int_equal(assoc_request(&v->a, to, p, sizeof(p) / sizeof(p[0]), NULL), 0);
+}
+
 void
 viewer_open(struct viewer *v, const struct node *n, const char *called)
 {
-	static const char *const plain[] = {EXPLICIT};
-	static const struct assoc_proposal p[] = {{FIND, plain, 1, ASSOC_ROLE_DEFAULT},
-						  {MOVE, plain, 1, ASSOC_ROLE_DEFAULT},
-						  {GET, plain, 1, ASSOC_ROLE_DEFAULT},
-						  {CT, plain, 1, ASSOC_ROLE_SCP},
-						  {SC, plain, 1, ASSOC_ROLE_SCP},
-						  {FIND_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
-						  {MOVE_PATIENT, plain, 1, ASSOC_ROLE_DEFAULT},
-						  {ECHO, plain, 1, ASSOC_ROLE_DEFAULT}};
-	struct assoc_target to = {"127.0.0.1",	 n->port,	 "VIEWER", called,
-				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL,	   NULL};
+	struct assoc_target to = {"127.0.0.1",	  n->port, "VIEWER", called, ASSOC_PDU_MAX,
+				  VIEWER_SECONDS, NULL,	   NULL,     NULL,   0};
 
-	memset(v, 0, sizeof(*v));
-	assert_int_equal(assoc_request(&v->a, &to, p, 8, NULL), 0);
+	open_to(v, &to);
+}
+
+void
+viewer_open_extended(struct viewer *v, const struct node *n, const struct assoc_extended *x,
+		     unsigned n_x)
+{
+	struct assoc_target to = {"127.0.0.1",	  n->port, "VIEWER", "NODE", ASSOC_PDU_MAX,
+				  VIEWER_SECONDS, NULL,	   NULL,     x,	     n_x};
+
+	open_to(v, &to);
 }
 
 void

@@ -20,6 +20,7 @@
 #define MOVE "1.2.840.10008.5.1.4.1.2.2.2"
 #define GET "1.2.840.10008.5.1.4.1.2.2.3"
 #define FIND_PATIENT "1.2.840.10008.5.1.4.1.2.1.1"
+#define FIND_PATIENT_ONLY "1.2.840.10008.5.1.4.1.2.3.1"
 #define MOVE_PATIENT "1.2.840.10008.5.1.4.1.2.1.2"
 #define ECHO "1.2.840.10008.1.1"
 #define CT "1.2.840.10008.5.1.4.1.1.2"
@@ -38,7 +39,8 @@ enum {
 	ON_CT = 7,
 	ON_FIND_PATIENT = 11,
 	ON_MOVE_PATIENT = 13,
-	ON_ECHO = 15
+	ON_ECHO = 15,
+	ON_FIND_PATIENT_ONLY = 17
 };
 
 /* A node that finds and gives, and takes what it is sent into a count. */
@@ -80,6 +82,9 @@ struct viewer {
 };
 
 void viewer_open(struct viewer *v, const struct node *n, const char *called);
+/* The same, with what it proposes beyond the baseline of the classes. */
+void viewer_open_extended(struct viewer *v, const struct node *n, const struct assoc_extended *x,
+			  unsigned n_x);
 void viewer_close(struct viewer *v); /* released; not open is fine */
 void viewer_drop(struct viewer *v);  /* hangs up                       */
 void viewer_ask(struct viewer *v, unsigned char context, unsigned command, const char *sop_class,

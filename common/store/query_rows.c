@@ -1,0 +1,182 @@
+/* Which rows match the keys of a query. */
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/dicom/keys.h"
+#include "common/kv/kv.h"
+#include "common/store/index.h"
+#include "common/store/match.h"
+#include "common/store/query_private.h"
+#include "common/store/store.h"
+
+/* PS3.4 C.2.2.2.5.3: dates and times that are one moment together. */
+static const struct moment {
+	uint32_t date, time;
+} moments[] = {{0x00080012u, 0x00080013u}, {0x00080020u, 0x00080030u}, {0x00080021u, 0x00080031u},
+	       {0x00080022u, 0x00080032u}, {0x00080023u, 0x00080033u}, {0x00100030u, 0x00100032u},
+	       {0x00400244u, 0x00400245u}};
+
+/* The moment that this key is half of, where both halves are asked for together; NULL: none. */
+static const struct moment *
+moment_of(const struct query *q, uint32_t tag)
+{
+	struct attr a;
+	size_t i;
+
+	for (i = 0; q->c.moments && i < sizeof(moments) / sizeof(moments[0]); i++)
+		if ((moments[i].date == tag || moments[i].time == tag) &&
+		    query_key(q, moments[i].date, &a) && query_key(q, moments[i].time, &a))
+			return &moments[i];
+	return NULL;
+}
+
+static struct attr
+value_of(struct attrs set, uint32_t tag)
+{
+	struct attr a;
+
+	return attrs_get(set, tag, &a) ? a : (struct attr){tag, "", 0};
+}
+
+/* Of which level's rows a key is; false: it is of none, or not matched. */
+static bool
+level_of(const struct attr *key, enum key_level *out)
+{
+	const struct key *k = key_find(key->tag);
+
+	*out = k ? k->level : KEY_STUDY;
+	if (match_universal(key->value, key->n))
+		return false;
+	/* The time zone speaks of the query itself (PS3.4 C.4.1.1.3). */
+	if (key->tag == TAG_TIMEZONE || (k && k->kind == KEY_ISSUER))
+		return false;
+	return k || key->tag == TAG_MODALITIES || key->tag == TAG_CLASSES;
+}
+
+static bool
+key_matches(const struct query *q, struct attrs row, const struct attr *key)
+{
+	const struct key *k = key_find(key->tag);
+	const struct moment *m = moment_of(q, key->tag);
+	struct attr value = value_of(row, key->tag);
+	const char *vr = k ? k->vr : key->tag == TAG_CLASSES ? "UI" : "CS";
+
+	if (m)
+		return m->time == key->tag ||
+		       match_moment(*key, value_of(attrs_of(&q->keys), m->time), value,
+				    value_of(row, m->time));
+	if (k && k->kind == KEY_IDS)
+		return match_ids(key->value, key->n, value);
+	if (k && k->kind == KEY_ITEMS)
+		return match_items(key->value, key->n, value);
+	return match_value_by(&q->c.names, vr, key->value, key->n, value);
+}
+
+bool
+query_row_matches(const struct query *q, struct attrs row, enum key_level from, enum key_level to)
+{
+	enum key_level level;
+	struct attr key;
+	size_t pos = 0;
+
+	while (attrs_next(attrs_of(&q->keys), &pos, &key))
+		if (level_of(&key, &level) && level >= from && level <= to &&
+		    !key_matches(q, row, &key))
+			return false;
+	return true;
+}
+
+bool
+query_asks_at(const struct query *q, enum key_level from, enum key_level to)
+{
+	enum key_level level;
+	struct attr key;
+	size_t pos = 0;
+
+	while (attrs_next(attrs_of(&q->keys), &pos, &key))
+		if (level_of(&key, &level) && level >= from && level <= to)
+			return true;
+	return false;
+}
+
+/* --- relational: what lies below the level --- */
+
+/* Goes through the rows of `table` whose keys begin with prefix, until one is wanted. */
+static int
+any_row(struct query *q, struct store_tx *tx, const char *table, const struct buf *prefix,
+	int (*wanted)(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_slice v,
+		      bool *yes, struct err *e),
+	bool *yes, struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), store_table(q->s, table), e);
+
+	*yes = false;
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(prefix->data, prefix->len), &k, &v, e);
+	while (!rc && k.n >= prefix->len && memcmp(k.p, prefix->data, prefix->len) == 0) {
+		q->looks++;
+		rc = wanted(q, tx, k, v, yes, e);
+		if (rc || *yes)
+			break;
+		rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+instance_wanted(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_slice v,
+		bool *yes, struct err *e)
+{
+	struct attrs row = {(const char *)v.p + 8, v.n - 8};
+
+	(void)tx;
+	(void)k;
+	(void)e;
+	*yes = query_row_matches(q, row, KEY_INSTANCE, KEY_INSTANCE);
+	return 0;
+}
+
+static int
+series_wanted(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_slice v, bool *yes,
+	      struct err *e)
+{
+	struct buf prefix = BUF_INIT;
+	int rc = 0;
+
+	*yes = query_row_matches(q, (struct attrs){v.p, v.n}, KEY_SERIES, KEY_SERIES);
+	if (!*yes || !query_asks_at(q, KEY_INSTANCE, KEY_INSTANCE))
+		return 0;
+	buf_put(&prefix, k.p, k.n);
+	buf_put_u8(&prefix, 0);
+	rc = any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
+	buf_fini(&prefix);
+	return rc;
+}
+
+int
+query_below_matches(struct query *q, struct store_tx *tx, const char *study, const char *series,
+		    bool *yes, struct err *e)
+{
+	struct buf prefix = BUF_INIT;
+	int rc = 0;
+
+	*yes = true;
+	if (!q->c.relational || !query_asks_at(q, series ? KEY_INSTANCE : KEY_SERIES, KEY_INSTANCE))
+		return 0;
+	buf_puts(&prefix, study);
+	buf_put_u8(&prefix, 0);
+	if (series) {
+		buf_puts(&prefix, series);
+		buf_put_u8(&prefix, 0);
+		rc = any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
+	} else {
+		rc = any_row(q, tx, "series", &prefix, series_wanted, yes, e);
+	}
+	buf_fini(&prefix);
+	return rc;
+}
