@@ -156,7 +156,7 @@ associations__R29_what_is_refused_is_counted(void **state)
 	static const struct assoc_proposal p = {MOVE, plain, 1, ASSOC_ROLE_DEFAULT};
 	struct visit *t = *state;
 	struct assoc_target to = {"127.0.0.1",	  0,	"STRANGER", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL, NULL, NULL, 0};
+				  VIEWER_SECONDS, NULL, NULL,	    NULL,   0};
 
 	to.port = t->n.port;
 	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), 0);
@@ -226,8 +226,8 @@ proposed(const struct node *n, const char *sop_class, enum assoc_role role, bool
 {
 	static const char *const plain[] = {EXPLICIT};
 	struct assoc_proposal p = {sop_class, plain, 1, role};
-	struct assoc_target to = {"127.0.0.1",	 n->port,	 "MODALITY", "NODE",
-				  ASSOC_PDU_MAX, VIEWER_SECONDS, NULL, NULL, NULL, 0};
+	struct assoc_target to = {"127.0.0.1",	  n->port, "MODALITY", "NODE", ASSOC_PDU_MAX,
+				  VIEWER_SECONDS, NULL,	   NULL,       NULL,   0};
 	struct assoc *a = NULL;
 
 	*accepted = false;
