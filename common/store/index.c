@@ -337,19 +337,44 @@ note_newest(struct store_tx *tx, int64_t first, uint64_t arrival, const char *st
 		      kv_slice(study, strlen(study)), e);
 }
 
+static bool
+says_the_same(struct attrs set, struct attr a)
+{
+	struct attr b;
+
+	return attrs_get(set, a.tag, &b) && a.n == b.n &&
+	       (a.n == 0 || memcmp(a.value, b.value, a.n) == 0);
+}
+
+/* The keys say nothing of the counts, which change with every instance. */
+static bool
+has_other_keys(struct attrs old, struct attrs row)
+{
+	static const uint32_t of[] = {TAG_PATIENT_ID, TAG_OTHER_IDS,	TAG_ACCESSION,
+				      TAG_STUDY_DATE, TAG_PATIENT_NAME, TAG_MODALITIES};
+	struct attr a;
+	size_t i;
+
+	for (i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		if (attrs_get(row, of[i], &a) ? !says_the_same(old, a) : attrs_get(old, of[i], &a))
+			return true;
+	return false;
+}
+
 /* Writes a study row; its lookup keys follow what changed. */
 static int
 write_study(struct store_tx *tx, const char *study, struct attrs old, const struct buf *row,
 	    struct err *e)
 {
 	struct key_bytes k;
+	bool other = !old.n || has_other_keys(old, attrs_of(row));
 	int rc = 0;
 
 	if (old.n == row->len && (old.n == 0 || memcmp(old.p, row->data, old.n) == 0))
 		return 0;
-	if (old.n)
+	if (old.n && other)
 		rc = study_lookups(tx, false, old, study, e);
-	if (!rc)
+	if (!rc && other)
 		rc = study_lookups(tx, true, attrs_of(row), study, e);
 	return rc ? rc : put_row(tx, "study", make_key(&k, study, NULL, NULL), row, e);
 }
@@ -369,15 +394,6 @@ is_gathered(uint32_t tag)
 		if (gathered[i].study == tag)
 			return true;
 	return false;
-}
-
-static bool
-says_the_same(struct attrs set, struct attr a)
-{
-	struct attr b;
-
-	return attrs_get(set, a.tag, &b) && a.n == b.n &&
-	       (a.n == 0 || memcmp(a.value, b.value, a.n) == 0);
 }
 
 /* What R6 wants told: whatever is not counted. */
