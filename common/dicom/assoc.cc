@@ -10,7 +10,7 @@
 #include <dcmtk/oflog/oflog.h>
 
 #include "common/dicom/assoc.h"
-#include "common/dicom/extended.h"
+#include "common/dicom/parameters.h"
 
 #include <cstdio>
 #include <cstring>
@@ -400,7 +400,7 @@ void
 learn_extended(assoc *s, bool accepted)
 {
 	s->extended.resize(ASSOC_EXTENDED_CLASSES);
-	s->extended.resize(extended_read(s->a->params, accepted, s->extended.data()));
+	s->extended.resize(parameters_extended(s->a->params, accepted, s->extended.data()));
 }
 
 } // namespace
@@ -456,7 +456,7 @@ int
 assoc_answer_extended(struct assoc *s, const struct assoc_extended *answer, struct err *e)
 {
 	return gate(e, [&]() -> int {
-		extended_put(s->a->params, true, answer);
+		parameters_extend(s->a->params, true, answer);
 		return 0;
 	});
 }
@@ -515,47 +515,11 @@ assoc_reject(struct assoc *s, enum assoc_reject why, struct err *e)
 	return gate(e, [&]() -> int {
 		T_ASC_RejectParameters r;
 
-		r.result = ASC_RESULT_REJECTEDPERMANENT;
-		r.source = ASC_SOURCE_SERVICEUSER;
-		r.reason = ASC_REASON_SU_NOREASON;
-		switch (why) {
-		case ASSOC_REJECT_CALLED_TITLE:
-			r.reason = ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED;
-			break;
-		case ASSOC_REJECT_CALLING_TITLE:
-			r.reason = ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED;
-			break;
-		case ASSOC_REJECT_CONGESTION:
-		case ASSOC_REJECT_LIMIT:
-			r.result = ASC_RESULT_REJECTEDTRANSIENT;
-			r.source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
-			r.reason = why == ASSOC_REJECT_LIMIT
-					   ? ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED
-					   : ASC_REASON_SP_PRES_TEMPORARYCONGESTION;
-			break;
-		}
+		parameters_rejection(&r, why);
 		OFCondition c = ASC_rejectAssociation(s->a, &r);
 
 		return c.bad() ? failed(e, c, "reject") : 0;
 	});
-}
-
-static int
-propose(T_ASC_Parameters *params, const struct assoc_proposal *p, unsigned n, struct err *e)
-{
-	for (unsigned i = 0; i < n; i++) {
-		T_ASC_SC_ROLE role = p[i].role == ASSOC_ROLE_SCP    ? ASC_SC_ROLE_SCP
-				     : p[i].role == ASSOC_ROLE_BOTH ? ASC_SC_ROLE_SCUSCP
-								    : ASC_SC_ROLE_DEFAULT;
-		OFCondition c = ASC_addPresentationContext(
-			params, static_cast<unsigned char>(2 * i + 1), p[i].abstract_syntax,
-			const_cast<const char **>(p[i].syntaxes), static_cast<int>(p[i].n_syntaxes),
-			role);
-
-		if (c.bad())
-			return failed(e, c, "propose a context");
-	}
-	return 0;
 }
 
 static int
@@ -595,8 +559,8 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	(void)snprintf(peer, sizeof(peer), "%s:%u", t->host, t->port);
 	(void)ASC_setPresentationAddresses(params, "localhost", peer);
 	for (unsigned i = 0; i < t->n_extended; i++)
-		extended_put(params, false, &t->extended[i]);
-	rc = propose(params, p, n, e);
+		parameters_extend(params, false, &t->extended[i]);
+	rc = parameters_propose(params, p, n, e);
 	if (rc) {
 		(void)ASC_destroyAssociationParameters(&params);
 		return rc;

@@ -87,10 +87,9 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	d->handlers.find = find;
 	d->handlers.move = move;
 	d->handlers.get = get;
-	n->find = (struct find_config){nc->store,
-				       (uint64_t)conf_number(c, "dicom", NULL, "max_answers"),
-				       nc->central, nc->arg,
-				       conf_bool(c, "dicom", NULL, "umlauts")};
+	n->find = (struct find_config){
+		nc->store, (uint64_t)conf_number(c, "dicom", NULL, "max_answers"), nc->central,
+		nc->arg, conf_bool(c, "dicom", NULL, "umlauts")};
 	n->retrieve = (struct retrieve_config){
 		nc->store, nc->clock,
 		(unsigned)(conf_number(c, "dicom", NULL, "answer_timeout") / 1000), nc->damaged,

@@ -16,7 +16,7 @@
 struct buf;
 
 struct name_rules {
-	/* Each word of the key begins a word of the name, in any order (PS3.4 C.2.2.2.1.2, negotiated). */
+	/* Negotiated: each word of the key begins a word of the name, in any order. */
 	bool fuzzy;
 	/* "Mueller" is "Muller" is a name with an umlaut: ae, oe, ue, ss count as a, o, u, s. */
 	bool umlauts;

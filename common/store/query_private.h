@@ -66,7 +66,8 @@ bool query_row_matches(const struct query *q, struct attrs row, enum key_level f
 		       enum key_level to);
 /* Is something asked for at these levels? */
 bool query_asks_at(const struct query *q, enum key_level from, enum key_level to);
-/* Relational: has the study (or this series of it) something that matches the keys below? Else yes. */
+/* Relational: has the study, or this series of it, something that matches the keys below?
+ * Not relational: yes. */
 int query_below_matches(struct query *q, struct store_tx *tx, const char *study, const char *series,
 			bool *yes, struct err *e);
 

@@ -2,12 +2,60 @@
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/extneg.h>
 
-#include "common/dicom/extended.h"
+#include "common/dicom/parameters.h"
 
 #include <cstring>
 
+extern "C" {
+#include "common/base/err.h"
+}
+
+int
+parameters_propose(void *params, const struct assoc_proposal *p, unsigned n, struct err *e)
+{
+	for (unsigned i = 0; i < n; i++) {
+		T_ASC_SC_ROLE role = p[i].role == ASSOC_ROLE_SCP    ? ASC_SC_ROLE_SCP
+				     : p[i].role == ASSOC_ROLE_BOTH ? ASC_SC_ROLE_SCUSCP
+								    : ASC_SC_ROLE_DEFAULT;
+		OFCondition c = ASC_addPresentationContext(static_cast<T_ASC_Parameters *>(params),
+							   static_cast<unsigned char>(2 * i + 1),
+							   p[i].abstract_syntax,
+							   const_cast<const char **>(p[i].syntaxes),
+							   static_cast<int>(p[i].n_syntaxes), role);
+
+		if (c.bad())
+			return err_set(e, ERR_PEER, 0, "propose a context: %.120s", c.text());
+	}
+	return 0;
+}
+
+void
+parameters_rejection(void *rejection, enum assoc_reject why)
+{
+	auto *r = static_cast<T_ASC_RejectParameters *>(rejection);
+
+	r->result = ASC_RESULT_REJECTEDPERMANENT;
+	r->source = ASC_SOURCE_SERVICEUSER;
+	r->reason = ASC_REASON_SU_NOREASON;
+	switch (why) {
+	case ASSOC_REJECT_CALLED_TITLE:
+		r->reason = ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED;
+		break;
+	case ASSOC_REJECT_CALLING_TITLE:
+		r->reason = ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED;
+		break;
+	case ASSOC_REJECT_CONGESTION:
+	case ASSOC_REJECT_LIMIT:
+		r->result = ASC_RESULT_REJECTEDTRANSIENT;
+		r->source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
+		r->reason = why == ASSOC_REJECT_LIMIT ? ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED
+						      : ASC_REASON_SP_PRES_TEMPORARYCONGESTION;
+		break;
+	}
+}
+
 size_t
-extended_read(void *params, bool accepted, struct assoc_extended *out)
+parameters_extended(void *params, bool accepted, struct assoc_extended *out)
 {
 	SOPClassExtendedNegotiationSubItemList *list = nullptr;
 	size_t n = 0;
@@ -37,7 +85,7 @@ extended_read(void *params, bool accepted, struct assoc_extended *out)
 
 /* DCMTK frees list and items with the parameters. */
 void
-extended_put(void *params, bool accepted, const struct assoc_extended *x)
+parameters_extend(void *params, bool accepted, const struct assoc_extended *x)
 {
 	auto *to = static_cast<T_ASC_Parameters *>(params);
 	SOPClassExtendedNegotiationSubItemList *list = nullptr;

@@ -1,0 +1,33 @@
+/*
+ * parameters.h - what an association proposes and refuses, in DCMTK's terms.
+ *
+ * For assoc.cc alone: params is a T_ASC_Parameters, rejection a T_ASC_RejectParameters.
+ * All may throw std::bad_alloc.
+ * Threads: the association's.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_PARAMETERS_H
+#define SALAMANDER_COMMON_DICOM_PARAMETERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/dicom/assoc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+int parameters_propose(void *params, const struct assoc_proposal *p, unsigned n, struct err *e);
+/*
+ * SOP class extended negotiation (PS3.7 D.3.3.5): what was proposed, or accepted, of up to
+ * ASSOC_EXTENDED_CLASSES; too long an information is as if unsaid. Their number.
+ */
+size_t parameters_extended(void *params, bool accepted, struct assoc_extended *out);
+void parameters_extend(void *params, bool accepted, const struct assoc_extended *x);
+void parameters_rejection(void *rejection, enum assoc_reject why);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
