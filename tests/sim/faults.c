@@ -3,21 +3,23 @@
 #include <errno.h>
 #include <string.h>
 
-#include "central/record.h"
 #include "central/verify.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/refill.h"
 #include "proto/sync.pb-c.h"
+#include "tests/sim/count.h"
+#include "tests/sim/disasters.h"
 #include "tests/sim/truth.h"
+#include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
 enum { BURST = 12, DEATH_WITHIN = 600, FAILS = 20, YEARS = 60 };
 
 #define YEAR_MS INT64_C(31557600000)
 
-static struct sim_edge *
-any_edge(struct world *w)
+struct sim_edge *
+faults_edge(struct world *w)
 {
 	return &w->edges[world_below(w, w->n_edges)];
 }
@@ -27,7 +29,7 @@ any_edge(struct world *w)
 static void
 send(struct world *w)
 {
-	struct sim_edge *e = any_edge(w);
+	struct sim_edge *e = faults_edge(w);
 	unsigned n = 1 + (unsigned)world_below(w, BURST), i;
 
 	world_say(w, "%s: %u images", e->name, n);
@@ -58,8 +60,8 @@ faults_verify(struct world *w)
 	world_look_after_central(w);
 }
 
-static void
-refill(struct sim_edge *e)
+void
+faults_refill(struct sim_edge *e)
 {
 	struct refill_config c = {.group = world_chance(e->w, 300)};
 	struct refill_result r;
@@ -80,20 +82,24 @@ refill(struct sim_edge *e)
 static void
 line(struct world *w)
 {
-	struct sim_edge *e = any_edge(w);
+	struct sim_edge *e = faults_edge(w);
 	struct sim_line *l = &e->line;
 
 	l->cut = world_chance(w, 400);
 	l->cut_back = !l->cut && world_chance(w, 150); /* one way only */
 	l->loss = world_chance(w, 500) ? (unsigned)world_below(w, 300) : 0;
 	l->twice = world_chance(w, 300) ? (unsigned)world_below(w, 300) : 0;
+	l->late = world_chance(w, 300) ? (unsigned)world_below(w, 300) : 0;
+	l->half = world_chance(w, 300) ? (unsigned)world_below(w, 300) : 0;
+	l->drip = world_chance(w, 100);
 	l->latency_ms = 1 + (int64_t)world_below(w, world_chance(w, 200) ? 4000 : 200);
 	l->rate = 20000 << world_below(w, 10);
-	world_say(w, "%s: line%s loss %u twice %u latency %lld", e->name,
+	world_say(w, "%s: line%s loss %u twice %u late %u half %u latency %lld%s", e->name,
 		  l->cut	? " cut"
 		  : l->cut_back ? " cut on the way back"
 				: "",
-		  l->loss, l->twice, (long long)l->latency_ms);
+		  l->loss, l->twice, l->late, l->half, (long long)l->latency_ms,
+		  l->drip ? " drips" : "");
 }
 
 /* --- deaths and disks that fail --- */
@@ -102,7 +108,7 @@ static void
 death(struct world *w)
 {
 	bool central = world_chance(w, 300);
-	struct sim_edge *e = any_edge(w);
+	struct sim_edge *e = faults_edge(w);
 	struct ramdisk *d = central ? w->disk : e->disk;
 	uint64_t in = 1 + world_below(w, DEATH_WITHIN);
 
@@ -118,18 +124,20 @@ death(struct world *w)
 static void
 disk_fails(struct world *w)
 {
-	bool central = world_chance(w, 300);
-	struct sim_edge *e = any_edge(w);
+	bool central = world_chance(w, 300), full;
+	struct sim_edge *e = faults_edge(w);
 	unsigned n = 1 + (unsigned)world_below(w, FAILS);
 
 	world_say(w, "%s: %u steps fail", central ? "central" : e->name, n);
-	ramdisk_fail(central ? w->disk : e->disk, n, world_chance(w, 500) ? ENOSPC : EIO);
+	full = world_chance(w, 500);
+	w->seen[full ? SEEN_ENOSPC : SEEN_EIO]++;
+	ramdisk_fail(central ? w->disk : e->disk, n, full ? ENOSPC : EIO);
 }
 
 static void
 restart(struct world *w)
 {
-	struct sim_edge *e = any_edge(w);
+	struct sim_edge *e = faults_edge(w);
 
 	if (world_chance(w, 300)) {
 		world_close_central(w);
@@ -140,136 +148,52 @@ restart(struct world *w)
 	}
 }
 
-/* --- what destroys bytes: all others are there, so that it is known who has what --- */
-
-static bool
-all_up(struct world *w)
-{
-	unsigned i;
-
-	world_run(w, 1);
-	if (!w->up)
-		world_open_central(w);
-	world_look_after_central(w);
-	for (i = 0; i < w->n_edges; i++) {
-		if (!w->edges[i].up)
-			world_open_edge(&w->edges[i]);
-		world_look_after_edge(&w->edges[i]);
-	}
-	for (i = 0; i < w->n_edges && w->edges[i].up; i++)
-		continue;
-	return w->up && i == w->n_edges && !w->wrong;
-}
-
-static void
-rot(struct world *w)
-{
-	struct sim_edge *e = any_edge(w);
-	bool central = world_chance(w, 600), done;
-
-	if (!all_up(w))
-		return;
-	done = central ? ramdisk_rot(w->disk, ".tar", NULL, &w->rng.r)
-		       : ramdisk_rot(e->disk, NULL, "chunk", &w->rng.r);
-	if (!done)
-		return;
-	world_say(w, "%s: a bit turned", central ? "central" : e->name);
-	if (central)
-		truth_rot_at_central(w);
-	truth_after_damage(w, "a bit");
-	if (!central && world_chance(w, 500))
-		truth_send_all_again(e);
-}
-
-static void
-central_burns(struct world *w)
-{
-	unsigned i;
-
-	if (!all_up(w))
-		return;
-	world_say(w, "CENTRAL BURNS");
-	world_close_central(w);
-	ramdisk_wipe(w->disk);
-	w->burnt_at = w->now;
-	w->fires++;
-	w->restart_at = w->now + (int64_t)world_below(w, 3 * SIM_HOUR);
-	truth_after_damage(w, "the fire at central");
-	for (i = 0; i < w->n_images; i++)
-		w->images[i].known = false;
-}
-
-/* Somebody restores a copy of central's disk: everything since is gone there. */
-static void
-central_set_back(struct world *w)
-{
-	unsigned i;
-
-	if (!all_up(w))
-		return;
-	world_close_central(w);
-	if (!w->copy || world_chance(w, 300)) {
-		world_say(w, "central: a copy is made");
-		ramdisk_image_free(w->copy);
-		w->copy = ramdisk_copy(w->disk);
-	} else {
-		world_say(w, "CENTRAL IS SET BACK");
-		ramdisk_restore(w->disk, w->copy);
-		w->burnt_at = w->now;
-		w->set_back++;
-		for (i = 0; i < w->n_images; i++)
-			w->images[i].known = false;
-	}
-	world_open_central(w);
-	truth_after_damage(w, "the old copy of central");
-}
-
-static void
-site_burns(struct world *w)
-{
-	struct sim_edge *e = any_edge(w);
-	struct err err = ERR_INIT;
-
-	if (!all_up(w))
-		return;
-	world_say(w, "%s BURNS", e->name);
-	truth_before_fire(w);
-	world_close_edge(e);
-	ramdisk_wipe(e->disk);
-	w->fires++;
-	truth_after_damage(w, "the fire at a site");
-	world_enter(w, &w->clock);
-	if (record_decision(&w->central, SYNC__DECISION_KIND__DECISION_CLOSE, e->name, NULL,
-			    "burnt", &err))
-		world_say(w, "site lost: %s", err.what);
-	world_look_after_central(w);
-	world_open_edge(e);
-	world_run(w, SIM_MINUTE);
-	if (world_chance(w, 500))
-		refill(e);
-}
-
 /* --- clocks --- */
 
 static void
 clock_jumps(struct world *w)
 {
-	struct sim_edge *e = any_edge(w);
+	struct sim_edge *e = faults_edge(w);
 	struct sim_clock *c = world_chance(w, 200) ? &w->clock : &e->clock;
 
+	w->seen[SEEN_CLOCK]++;
 	c->skew = world_chance(w, 300) ? 0 : ((int64_t)world_below(w, YEARS) - YEARS / 2) * YEAR_MS;
 	world_say(w, "a clock jumps by %lld years", (long long)(c->skew / YEAR_MS));
 }
 
 /* --- by chance --- */
 
+/* A viewer asks somewhere for something. */
+static void
+view(struct world *w)
+{
+	unsigned n = 1 + (unsigned)world_below(w, BURST);
+
+	while (n--)
+		watch_view(w, world_chance(w, 200) ? NULL : faults_edge(w));
+}
+
 static const struct {
 	void (*happen)(struct world *w);
 	unsigned weight;
 } table[] = {
-	{send, 500},	  {line, 150},	     {death, 150},	  {disk_fails, 40},
-	{restart, 30},	  {rot, 25},	     {central_burns, 6},  {central_set_back, 12},
-	{site_burns, 15}, {clock_jumps, 20}, {faults_verify, 15},
+	{send, 500},
+	{line, 150},
+	{death, 150},
+	{disk_fails, 40},
+	{restart, 30},
+	{view, 60},
+	{count_exposure, 12},
+	{clock_jumps, 20},
+	{faults_verify, 15},
+	{disasters_rot, 30},
+	{disasters_central_burns, 6},
+	{disasters_central_back, 14},
+	{disasters_catalogue_lost, 5},
+	{disasters_vault_lost, 3},
+	{disasters_site_burns, 12},
+	{disasters_emptied, 5},
+	{disasters_not_mounted, 8},
 };
 
 void
@@ -303,6 +227,6 @@ faults_end(struct world *w)
 		e->line.latency_ms = 10;
 		e->line.rate = SIM_RATE;
 	}
-	if (!all_up(w))
+	if (!world_all_up(w))
 		world_wrong(w, "not every node starts when all is well");
 }

@@ -383,8 +383,8 @@ names_lose(struct ramdisk *d, unsigned chance, struct rng *r)
 			op_redo(d, &d->ops[k]);
 }
 
-static void
-forget_ops(struct ramdisk *d)
+void
+names_forget(struct ramdisk *d)
 {
 	size_t k;
 
@@ -420,7 +420,7 @@ ramdisk_revive(struct ramdisk *d, bool power, struct rng *r)
 		names_lose(d, chance, r);
 		for (i = 0; i < d->n_names; i++)
 			inode_lose(d, d->names[i].i, chance, r);
-		forget_ops(d);
+		names_forget(d);
 		drop_strays(d);
 	}
 	d->dead = false;
@@ -465,7 +465,8 @@ ramdisk_new(const char *root, uint64_t capacity)
 void
 ramdisk_wipe(struct ramdisk *d)
 {
-	forget_ops(d);
+	names_forget(d);
+	ramdisk_show(d);
 	while (d->n_names)
 		names_unset(d, d->names[d->n_names - 1].path);
 	d->used = 0;
@@ -488,8 +489,8 @@ ramdisk_free(struct ramdisk *d)
 
 /* --- environments --- */
 
-static struct ram_env *
-env_new(struct ramdisk *d, const char *dir)
+struct ram_env *
+ramdisk_env_new(struct ramdisk *d, const char *dir)
 {
 	struct ram_env *v = memset(ram_room(NULL, sizeof(*v)), 0, sizeof(*v));
 
@@ -510,7 +511,7 @@ ramdisk_env(const char *dir)
 	if (i)
 		return i->env;
 	i = inode_new(false);
-	i->env = env_new(d, dir);
+	i->env = ramdisk_env_new(d, dir);
 	names_set(d, path, i);
 	names_note(d, RAM_ADD, path, NULL, i, NULL);
 	inode_drop(i);
@@ -530,135 +531,4 @@ ramdisk_table(struct ram_env *v, const char *name)
 	v->names[i] = ram_text(name);
 	v->n_tables++;
 	return i;
-}
-
-/* --- copies --- */
-
-struct ramdisk_image {
-	struct ramdisk d;
-};
-
-static struct inode *
-inode_copy(struct ramdisk *to, const struct inode *from)
-{
-	struct inode *i = inode_new(from->dir);
-	unsigned t;
-
-	i->n = i->cap = from->n;
-	i->data = ram_room(NULL, from->n);
-	if (from->n)
-		memcpy(i->data, from->data, from->n);
-	if (!from->env)
-		return i;
-	i->env = env_new(to, from->env->dir);
-	i->env->largest = from->env->largest;
-	for (t = 0; t < from->env->n_tables; t++) {
-		(void)ramdisk_table(i->env, from->env->names[t]);
-		i->env->tables[t] = tree_keep(&from->env->tables[t]);
-	}
-	return i;
-}
-
-/* Two names of one file are two files afterwards: nothing here is ever changed in place. */
-static void
-copy_names(struct ramdisk *to, struct ramdisk *owner, const struct ramdisk *from)
-{
-	size_t k;
-
-	for (k = 0; k < from->n_names; k++) {
-		struct inode *i = inode_copy(owner, from->names[k].i);
-
-		names_set(to, from->names[k].path, i);
-		to->used += i->dir ? 0 : i->n;
-		inode_drop(i);
-	}
-}
-
-struct ramdisk_image *
-ramdisk_copy(const struct ramdisk *d)
-{
-	struct ramdisk_image *m = memset(ram_room(NULL, sizeof(*m)), 0, sizeof(*m));
-
-	copy_names(&m->d, NULL, d);
-	return m;
-}
-
-void
-ramdisk_restore(struct ramdisk *d, const struct ramdisk_image *m)
-{
-	ramdisk_wipe(d);
-	copy_names(d, d, &m->d);
-}
-
-void
-ramdisk_image_free(struct ramdisk_image *m)
-{
-	if (!m)
-		return;
-	ramdisk_wipe(&m->d);
-	free(m->d.names);
-	free(m->d.ops);
-	free(m);
-}
-
-/* --- rot --- */
-
-static bool
-rot_file(struct ramdisk *d, const char *suffix, struct rng *r)
-{
-	size_t n = strlen(suffix), k, found = 0, pick;
-	int pass;
-
-	for (pass = 0, pick = SIZE_MAX; pass < 2; pass++) {
-		for (k = found = 0; k < d->n_names; k++) {
-			size_t len = strlen(d->names[k].path);
-			struct inode *i = d->names[k].i;
-
-			if (len < n || strcmp(d->names[k].path + len - n, suffix) || !i->n)
-				continue;
-			if (found++ == pick) {
-				i->data[rng_below(r, i->n)] ^=
-					(unsigned char)(1u << rng_below(r, 8));
-				return true;
-			}
-		}
-		if (!found)
-			return false;
-		pick = (size_t)rng_below(r, found);
-	}
-	return false;
-}
-
-static bool
-rot_value(struct ram_env *v, const char *table, struct rng *r)
-{
-	struct tree *t = &v->tables[ramdisk_table(v, table)];
-	struct kv_slice k, value;
-	uint64_t pick;
-	bool there;
-
-	if (!t->count)
-		return false;
-	pick = rng_below(r, t->count);
-	for (there = tree_find(t, TREE_FROM, kv_slice("", 0), &k, &value); there && pick; pick--)
-		there = tree_find(t, TREE_BEHIND, k, &k, &value);
-	if (!there || !value.n)
-		return false;
-	/* The disk changes for all who look at it. */
-	((unsigned char *)(uintptr_t)value.p)[rng_below(r, value.n)] ^=
-		(unsigned char)(1u << rng_below(r, 8));
-	return true;
-}
-
-bool
-ramdisk_rot(struct ramdisk *d, const char *suffix, const char *table, struct rng *r)
-{
-	size_t k;
-
-	if (suffix)
-		return rot_file(d, suffix, r);
-	for (k = 0; k < d->n_names; k++)
-		if (d->names[k].i->env && rot_value(d->names[k].i->env, table, r))
-			return true;
-	return false;
 }

@@ -42,7 +42,12 @@ void ramdisk_set_capacity(struct ramdisk *d, uint64_t capacity);
 
 /* Everything is gone. Nothing may be open. */
 void ramdisk_wipe(struct ramdisk *d);
-/* A copy of all that is there, and the way back to it. */
+/* All that is below this folder. */
+void ramdisk_wipe_below(struct ramdisk *d, const char *dir);
+/* What is below this folder is on another disk, which is not mounted; until it is again. */
+void ramdisk_hide(struct ramdisk *d, const char *dir);
+void ramdisk_show(struct ramdisk *d);
+/* A copy of all that is there, and the way back to it, also on a disk with another root. */
 struct ramdisk_image *ramdisk_copy(const struct ramdisk *d);
 void ramdisk_restore(struct ramdisk *d, const struct ramdisk_image *i);
 void ramdisk_image_free(struct ramdisk_image *i); /* NULL is fine */
@@ -52,6 +57,8 @@ bool ramdisk_rot(struct ramdisk *d, const char *suffix, const char *table, struc
 
 /* A power cut now would leave this file as it is. */
 bool ramdisk_durable(const struct ramdisk *d, const char *path);
+
+unsigned ramdisk_open_files(const struct ramdisk *d);
 
 /* How much larger an environment counts than it is: small objects fill a quota. */
 void ramdisk_scale(unsigned times);

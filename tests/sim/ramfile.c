@@ -94,6 +94,16 @@ descriptor(struct ramdisk *d, struct inode *i, bool append, bool writable)
 	abort();
 }
 
+unsigned
+ramdisk_open_files(const struct ramdisk *d)
+{
+	unsigned n, open = 0;
+
+	for (n = 0; n < OPEN_MAX_HERE; n++)
+		open += table[n].i && table[n].d == d;
+	return open;
+}
+
 static int
 make_name(struct ramdisk *d, const char *path, bool dir, struct inode **out)
 {

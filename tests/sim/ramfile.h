@@ -51,6 +51,10 @@ struct ramdisk {
 	size_t n_names;
 	struct ram_op *ops;
 	size_t n_ops;
+	/* what is not mounted */
+	char *hidden_below;
+	struct ram_name *hidden;
+	size_t n_hidden;
 };
 
 struct ramdisk *ramdisk_of(const char *path);
@@ -70,5 +74,8 @@ size_t names_below(const struct ramdisk *d, const char *dir);
 void names_note(struct ramdisk *d, enum ram_op_kind kind, const char *path, const char *to,
 		struct inode *i, struct inode *replaced);
 void names_durable(struct ramdisk *d, const char *dir);
+/* All of them are. */
+void names_forget(struct ramdisk *d);
+struct ram_env *ramdisk_env_new(struct ramdisk *d, const char *dir);
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/truth.h"
+#include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
 enum { NIGHT_PERCENT = 12, SETTLE_HOURS = 240, SEEDS = 40, DAYS = 7, EVENTS = 24 };
@@ -95,7 +96,8 @@ come_to_rest(struct world *w)
 
 /* The first `events` of this seed, then calm and rest; what was wrong goes to text. */
 static bool
-play(const struct settings *s, uint64_t seed, unsigned events, const char *folder, char text[400])
+play(const struct settings *s, uint64_t seed, unsigned events, const char *folder, char text[400],
+     unsigned *seen)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	unsigned i;
@@ -108,6 +110,7 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	for (i = 0; !w->wrong && i < events; i++) {
 		faults_happen(w);
 		pass_time(w);
+		watch_bounds(w, false);
 	}
 	if (!w->wrong)
 		faults_end(w);
@@ -117,13 +120,19 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	come_to_rest(w);
 	if (!w->wrong)
 		truth_final(w);
+	if (!w->wrong)
+		watch_bounds(w, true);
+	if (!w->wrong)
+		watch_memory(w);
+	for (i = 0; seen && i < SEEN_KINDS; i++)
+		seen[i] += w->seen[i];
 	good = !w->wrong;
 	(void)snprintf(text, 400, "%s", good ? "" : w->wrong);
 	if (s->loud)
 		printf("%u images, %u messages, %u deaths, %u fires, %u refused, %u evicted, "
-		       "%u in the dark, %u set back\n",
+		       "%u in the dark\n",
 		       w->n_images, w->messages, w->deaths, w->fires, w->refused, w->evicted,
-		       w->dark, w->set_back);
+		       w->dark);
 	world_close(w);
 	free(w);
 	return good;
@@ -142,25 +151,25 @@ shrink(const struct settings *s, uint64_t seed, unsigned events, const char *fol
 	while (events - low > 1) {
 		unsigned middle = low + (events - low) / 2;
 
-		if (play(&quiet, seed, middle, folder, text))
+		if (play(&quiet, seed, middle, folder, text, NULL))
 			low = middle;
 		else
 			events = middle;
 	}
-	(void)play(&quiet, seed, events, folder, text);
+	(void)play(&quiet, seed, events, folder, text, NULL);
 	printf("%s\n  after %u: sim --seed %llu --only %u --loud\n", text, events,
 	       (unsigned long long)seed, events);
 }
 
 static unsigned
-play_all(const struct settings *s, const char *folder, unsigned *played)
+play_all(const struct settings *s, const char *folder, unsigned *played, unsigned seen[SEEN_KINDS])
 {
 	time_t until = s->seconds ? time(NULL) + (time_t)s->seconds : 0;
 	unsigned events = s->only ? s->only : s->days * s->events, bad = 0, i;
 	char text[400];
 
 	for (i = 0; i < s->seeds && (!until || time(NULL) < until) && !(bad && s->enough); i++) {
-		if (play(s, s->first + i, events, folder, text))
+		if (play(s, s->first + i, events, folder, text, seen))
 			continue;
 		bad++;
 		shrink(s, s->first + i, events, folder);
@@ -177,16 +186,20 @@ main(int argc, char **argv)
 		.first = 1, .seeds = SEEDS, .edges = EDGES_MAX, .days = DAYS, .events = EVENTS};
 	static const struct argp argp = {options, parse, NULL, "Plays worlds.", NULL, NULL, NULL};
 	char folder[] = "/tmp/sim.XXXXXX", command[64];
-	unsigned bad, played;
+	unsigned bad, played, seen[SEEN_KINDS] = {0};
+	bool all;
 
 	if (wanted)
 		s.seeds = (unsigned)strtoul(wanted, NULL, 10);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &s) || !mkdtemp(folder))
 		return 2;
 	log_set_level(LOG_ERROR);
-	bad = play_all(&s, folder, &played);
+	bad = play_all(&s, folder, &played, seen);
+	all = seen_print(seen);
 	printf("simulator: %u worlds, %u wrong\n", played, bad);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
 	(void)!system(command);
-	return bad || !played ? 1 : 0;
+	if (!all && played >= SEEDS && !s.only)
+		printf("simulator: something never happened\n");
+	return bad || !played || (!all && played >= SEEDS && !s.only) ? 1 : 0;
 }

@@ -1,4 +1,9 @@
-/* The way from an edge to central: late, lost, doubled, out of order. */
+/*
+ * The way from an edge to central: late, lost, doubled, overtaken, dripping, half closed.
+ *
+ * What arrives and what the edge hears are two events: of a connection that breaks on the edge's
+ * side it hears at once, and what it had sent may arrive long after.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,38 +13,87 @@
 #include "common/http/server.h"
 #include "proto/link.h"
 #include "tests/sim/truth.h"
+#include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { GIVE_UP_MS = 5000, REFUSED_MS = 20 };
+enum { GIVE_UP_MS = 5000, REFUSED_MS = 20, LATE_MS = 30000, DRIP_MS = 20000 };
+
+#define NEVER INT64_MAX
 
 struct sent {
 	struct sent *next;
 	struct http_call call;
 	struct http_done done;
-	int64_t arrives, answered; /* world time */
+	int64_t arrives, answered; /* world time; NEVER: it will not, or it has */
 	unsigned times;		   /* it arrives */
-	bool served, silent;	   /* silent: the answer is lost */
+	bool silent;		   /* the answer is lost */
+	bool broken;		   /* the edge hears of it before it arrives */
 };
 
 struct simlink {
 	struct link l; /* first */
 	struct sim_edge *e;
 	struct sent *first;
+	unsigned waiting;   /* calls that the edge has heard nothing of */
+	uint64_t in_flight; /* bytes of these */
 };
 
 static int64_t
 travel(struct sim_edge *e)
 {
 	return 1 + e->line.latency_ms / 2 +
-	       (int64_t)world_below(e->w, (uint64_t)e->line.latency_ms + 1);
+	       (int64_t)world_below(e->w, (uint64_t)e->line.latency_ms + 1) +
+	       (e->line.drip && !e->w->calm ? (int64_t)world_below(e->w, DRIP_MS) : 0);
+}
+
+static bool
+happens(struct simlink *s, unsigned of_1000, enum seen what)
+{
+	struct world *w = s->e->w;
+
+	if (w->calm || !of_1000 || !world_chance(w, of_1000))
+		return false;
+	w->seen[what]++;
+	return true;
+}
+
+/* What the line does to this one. */
+static void
+plan(struct simlink *s, struct sent *m)
+{
+	struct sim_line *line = &s->e->line;
+	struct world *w = s->e->w;
+	int64_t way = m->done.ms + travel(s->e);
+
+	m->arrives = w->now + way;
+	m->times = happens(s, line->twice, SEEN_TWICE) ? 2 : 1;
+	m->silent = line->cut_back || happens(s, line->loss, SEEN_LOST);
+	if (happens(s, line->late, SEEN_OVERTAKEN))
+		m->arrives += (int64_t)world_below(w, LATE_MS);
+	if (line->cut || ramdisk_dead(s->e->disk) || happens(s, line->loss, SEEN_LOST))
+		m->times = 0;
+	w->seen[SEEN_DRIP] += line->drip && m->times && !w->calm;
+	w->seen[SEEN_CUT_THERE] += line->cut;
+	w->seen[SEEN_CUT_BACK] += line->cut_back;
+	m->answered = m->arrives + (m->silent || !m->times ? GIVE_UP_MS : travel(s->e));
+	if (m->times && happens(s, line->half, SEEN_HALF_CLOSED)) {
+		m->broken = true;
+		m->answered = w->now + 1 + (int64_t)world_below(w, (uint64_t)way);
+		m->arrives += (int64_t)world_below(w, LATE_MS);
+	}
+	if (m->call.seconds && m->answered > w->now + (int64_t)m->call.seconds * SIM_SECOND) {
+		m->silent = true;
+		m->answered = w->now + (int64_t)m->call.seconds * SIM_SECOND;
+		m->broken = m->arrives > m->answered;
+	}
+	if (!m->times)
+		m->arrives = NEVER;
 }
 
 static int
 submit(struct link *l, struct http_call *call, struct err *err)
 {
 	struct simlink *s = (struct simlink *)(void *)l;
-	struct sim_line *line = &s->e->line;
-	struct world *w = s->e->w;
 	struct sent *m = calloc(1, sizeof(*m)), **at = &s->first;
 
 	(void)err;
@@ -48,20 +102,16 @@ submit(struct link *l, struct http_call *call, struct err *err)
 	m->call = *call;
 	buf_init(&call->body);
 	m->done.id = call->id;
-	m->done.ms = 1 + (int64_t)m->call.body.len * 1000 / line->rate;
+	m->done.ms = 1 + (int64_t)m->call.body.len * 1000 / s->e->line.rate;
 	m->done.sent = m->call.body.len;
 	memcpy(m->done.asked, m->call.epoch, sizeof(m->done.asked));
-	m->arrives = w->now + m->done.ms + travel(s->e);
-	m->times = 1;
-	if (!w->calm && world_chance(w, line->twice))
-		m->times = 2;
-	m->silent = line->cut_back || (!w->calm && world_chance(w, line->loss));
-	if (line->cut || ramdisk_dead(s->e->disk) || (!w->calm && world_chance(w, line->loss)))
-		m->times = 0;
-	m->answered = m->arrives + (m->silent || !m->times ? GIVE_UP_MS : travel(s->e));
+	plan(s, m);
 	while (*at)
 		at = &(*at)->next;
 	*at = m;
+	s->waiting++;
+	s->in_flight += m->call.body.len;
+	watch_in_flight(s->e, s->waiting, s->in_flight);
 	return 0;
 }
 
@@ -75,7 +125,8 @@ serve_once(struct simlink *s, struct sent *m)
 	w->messages++;
 	if (!w->up) {
 		m->silent = true;
-		m->answered = w->now + REFUSED_MS;
+		if (m->answered != NEVER)
+			m->answered = w->now + REFUSED_MS;
 		return;
 	}
 	to.routes = intake_routes(&to.n_routes);
@@ -98,26 +149,60 @@ serve(struct simlink *s, struct sent *m)
 {
 	unsigned i;
 
-	m->served = true;
+	m->arrives = NEVER;
 	if (s->e->line.cut) { /* on its way when the line was cut */
 		m->times = 0;
-		m->answered = s->e->w->now + GIVE_UP_MS;
+		if (m->answered != NEVER)
+			m->answered = s->e->w->now + GIVE_UP_MS;
 	}
 	for (i = 0; i < m->times; i++)
 		serve_once(s, m);
 	if (s->e->line.cut_back)
 		m->silent = true;
-	if (m->silent || !m->times) {
+}
+
+static void
+forget(struct simlink *s, struct sent **at)
+{
+	struct sent *m = *at;
+
+	*at = m->next;
+	buf_fini(&m->call.body);
+	buf_fini(&m->done.body);
+	free(m);
+	(void)s;
+}
+
+/* The edge hears of it; what has not arrived yet may do so later. */
+static void
+tell(struct simlink *s, struct sent **at, struct http_done *out)
+{
+	struct sent *m = *at;
+
+	if (m->broken || m->silent || !m->times) {
 		m->done.status = 0;
 		buf_fini(&m->done.body);
 		(void)snprintf(m->done.what, sizeof(m->done.what), "nobody answers");
 	}
+	*out = m->done;
+	buf_init(&m->done.body);
+	m->answered = NEVER;
+	s->waiting--;
+	s->in_flight -= m->done.sent;
+	if (m->call.give_back && m->arrives == NEVER) {
+		out->spent = m->call.body;
+		buf_init(&m->call.body);
+	} else if (m->call.give_back) {
+		buf_put(&out->spent, m->call.body.data, m->call.body.len);
+	}
+	if (m->arrives == NEVER)
+		forget(s, at);
 }
 
 static int64_t
 due_of(const struct sent *m)
 {
-	return m->served ? m->answered : m->arrives;
+	return m->arrives < m->answered ? m->arrives : m->answered;
 }
 
 /* The one whose turn is next. */
@@ -138,28 +223,21 @@ wait_for(struct link *l, int timeout_ms, struct http_done *out, bool *got, struc
 	struct simlink *s = (struct simlink *)(void *)l;
 	struct world *w = s->e->w;
 	int64_t until = w->now + timeout_ms;
-	struct sent **at, *m;
+	struct sent **at;
 
 	(void)err;
 	*got = false;
 	while ((at = next_of(s)) && due_of(*at) <= until) {
-		m = *at;
-		if (due_of(m) > w->now)
-			w->now = due_of(m);
-		if (!m->served) {
-			serve(s, m);
-			continue;
+		if (due_of(*at) > w->now)
+			w->now = due_of(*at);
+		if ((*at)->answered <= (*at)->arrives) {
+			tell(s, at, out);
+			*got = true;
+			return 0;
 		}
-		*at = m->next;
-		*out = m->done;
-		if (m->call.give_back) {
-			out->spent = m->call.body;
-			buf_init(&m->call.body);
-		}
-		buf_fini(&m->call.body);
-		free(m);
-		*got = true;
-		return 0;
+		serve(s, *at);
+		if ((*at)->answered == NEVER)
+			forget(s, at);
 	}
 	if (w->now < until)
 		w->now = until;
@@ -177,15 +255,11 @@ static void
 close_it(struct link *l)
 {
 	struct simlink *s = (struct simlink *)(void *)l;
-	struct sent *m;
 
-	while ((m = s->first)) {
-		s->first = m->next;
-		if (!m->served && !s->e->w->calm && world_chance(s->e->w, 500))
-			serve(s, m);
-		buf_fini(&m->call.body);
-		buf_fini(&m->done.body);
-		free(m);
+	while (s->first) {
+		if (s->first->arrives != NEVER && !s->e->w->calm && world_chance(s->e->w, 500))
+			serve(s, s->first);
+		forget(s, &s->first);
 	}
 	free(s);
 }

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "central/catalogue.h"
-#include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/dimse/message.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "proto/ledger.h"
@@ -15,11 +15,13 @@
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/send.h"
+#include "tests/sim/count.h"
+#include "tests/sim/watch.h"
 
 enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30 /* of 1000 */ };
 
-static struct sim_image *
-image_of(struct world *w, const unsigned char *digest)
+struct sim_image *
+truth_image(struct world *w, const unsigned char *digest)
 {
 	unsigned i;
 
@@ -44,6 +46,15 @@ recipe(const struct sim_image *m, struct gen *g)
 	g->instance = 1 + m->number;
 	g->rows = g->columns = m->side;
 	g->seed = m->pixels;
+}
+
+void
+truth_uid(const struct sim_image *m, char out[UID_SIZE])
+{
+	struct gen g;
+
+	recipe(m, &g);
+	gen_uid(out, g.study, g.series, g.instance);
 }
 
 static struct sim_image *
@@ -80,7 +91,14 @@ send_it(struct sim_edge *e, struct sim_image *m)
 	recipe(m, &g);
 	world_enter(w, &e->clock);
 	status = send_image(&e->edge, &g);
-	w->refused += status != 0;
+	if (status) {
+		w->refused++;
+		w->seen[SEEN_FULL] += status == STATUS_OUT_OF_RESOURCES;
+		w->seen[SEEN_FULL_IN_DARK] +=
+			status == STATUS_OUT_OF_RESOURCES && keep_in_the_dark(&e->edge);
+	}
+	if (status == 0)
+		m->sites |= 1u << e->number;
 	if (status == 0 && (!m->acknowledged || m->gone)) {
 		m->acknowledged = true;
 		m->gone = false;
@@ -173,6 +191,15 @@ truth_before_fire(struct world *w)
 }
 
 void
+truth_lost_site(struct sim_edge *e)
+{
+	unsigned i;
+
+	for (i = 0; i < e->w->n_images; i++)
+		e->w->images[i].sites &= ~(1u << e->number);
+}
+
+void
 truth_rot_at_central(struct world *w)
 {
 	struct store_tx *tx;
@@ -221,7 +248,7 @@ static void
 freed(struct sim_edge *e, const Sync__LedgerEntry *entry, uint64_t seq)
 {
 	struct world *w = e->w;
-	struct sim_image *m = image_of(w, entry->digest.data);
+	struct sim_image *m = truth_image(w, entry->digest.data);
 	char name[32];
 
 	w->evicted++;
@@ -332,7 +359,7 @@ truth_look_at_ledger(struct sim_edge *e)
 static bool
 rotten(struct world *w, const unsigned char *digest)
 {
-	struct sim_image *m = image_of(w, digest);
+	struct sim_image *m = truth_image(w, digest);
 
 	return m && m->rotten;
 }
@@ -356,6 +383,8 @@ check_seq(struct sim_edge *e, uint64_t seq)
 	if (!ledger_get(tx, seq, &p, &n, NULL))
 		entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
 	store_end_read(tx);
+	if (entry && entry->digest.len == SHA256_SIZE)
+		watch_elsewhere(e, entry->digest.data);
 	if (!entry || entry->digest.len != SHA256_SIZE ||
 	    store_begin_read(&tx, w->central.store, NULL)) {
 		message_free(entry);
@@ -402,76 +431,6 @@ truth_receipt(struct sim_edge *e, const struct buf *answer)
 
 /* --- at rest --- */
 
-struct counting {
-	struct world *w;
-	const char *site;
-	unsigned of[TALLY_STATES];
-};
-
-static int
-count(void *arg, const struct tally_item *item, struct err *err)
-{
-	struct counting *c = arg;
-
-	(void)err;
-	c->of[item->state]++;
-	return 0;
-}
-
-/* R18: held is what central holds, and at rest nothing is owed. */
-static void
-check_site(struct world *w, const struct sim_edge *e)
-{
-	struct counting c = {.w = w, .site = e->name};
-	struct store_tx *tx;
-
-	if (store_begin_read(&tx, w->central.store, NULL))
-		return;
-	if (tally_each(tx, e->name, count, &c, NULL))
-		world_wrong(w, "the tally of %s cannot be made", e->name);
-	store_end_read(tx);
-	if (c.of[TALLY_OWED])
-		world_wrong(w, "%s: at rest %u images are owed", e->name, c.of[TALLY_OWED]);
-}
-
-static int
-mark(void *arg, const struct tally_item *item, struct err *err)
-{
-	struct sim_image *m = image_of(arg, item->v->digest);
-
-	(void)err;
-	if (m) {
-		m->listed = true;
-		m->as = (unsigned)item->state;
-	}
-	return 0;
-}
-
-/* everything-is-listed: held is there, what is gone is lost, and nothing else is. */
-static void
-check_listed(struct world *w, const struct sim_image *m, bool there)
-{
-	char name[32];
-
-	if (!m->listed && (there || m->known))
-		world_wrong(w, "%s was announced, and is in no list", short_name(m, name));
-	else if (m->listed && m->as != (there ? TALLY_HELD : TALLY_LOST))
-		world_wrong(w, "%s is %s, and counted as %s", short_name(m, name),
-			    there ? "here" : "gone", tally_name((enum tally_state)m->as));
-}
-
-static void
-mark_all(struct world *w)
-{
-	struct store_tx *tx;
-
-	if (store_begin_read(&tx, w->central.store, NULL))
-		return;
-	if (tally_each(tx, NULL, mark, w, NULL))
-		world_wrong(w, "no tally can be made");
-	store_end_read(tx);
-}
-
 static void
 say_where(struct world *w, const struct sim_image *m)
 {
@@ -506,21 +465,15 @@ truth_final(struct world *w)
 	unsigned i;
 	char name[32];
 
-	world_enter(w, &w->clock);
-	mark_all(w);
-	for (i = 0; i < w->n_edges; i++)
-		check_site(w, &w->edges[i]);
 	for (i = 0; i < w->n_images; i++) {
 		struct sim_image *m = &w->images[i];
-		bool there = at_central(w, m->digest);
 
-		if (!m->acknowledged)
-			continue;
-		if (!there && !m->gone) {
+		m->there = at_central(w, m->digest);
+		if (m->acknowledged && !m->there && !m->gone) {
 			say_where(w, m);
 			world_wrong(w, "%s was acknowledged by %s and is not at central",
 				    short_name(m, name), w->edges[m->edge].name);
 		}
-		check_listed(w, m, there);
 	}
+	count_final(w);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/digest.h"
+#include "common/base/uid.h"
 #include "tests/sim/world.h"
 
 struct buf;
@@ -20,21 +21,27 @@ struct sim_image {
 	unsigned study, number;
 	uint64_t pixels; /* seed of them */
 	unsigned side;
-	unsigned edge; /* where it was acknowledged first */
+	unsigned edge;	/* where it was acknowledged first */
+	uint32_t sites; /* where it was acknowledged, on the disk that is there now */
 	bool acknowledged;
-	bool gone;   /* an injected fault destroyed the last copy */
-	bool known;  /* its entry was at a central that no fire has taken since */
-	bool rotten; /* a bit of central's copy turned, once */
-	bool listed; /* at rest: how central counts it */
-	unsigned as;
+	bool gone;	    /* an injected fault destroyed the last copy */
+	bool known;	    /* its entry was at a central that no fire has taken since */
+	bool rotten;	    /* a bit of central's copy turned, once */
+	bool there, listed; /* at rest: at central, intact; in its list */
+	uint32_t counted;   /* at rest: by which sites' lists */
+	uint32_t said;	    /* which sites say that they have it, as far as central has heard */
 };
 
+struct sim_image *truth_image(struct world *w, const unsigned char *digest);
+void truth_uid(const struct sim_image *m, char out[UID_SIZE]);
 /* A modality sends an image to this edge: a new one, or (again) an old one. */
 void truth_send(struct sim_edge *e, bool again);
 /* A site is about to burn: what central knows now, it will know. */
 void truth_before_fire(struct world *w);
 /* The modalities of a site send all that they ever sent: a person asked them to. */
 void truth_send_all_again(struct sim_edge *e);
+/* Its disk is gone. */
+void truth_lost_site(struct sim_edge *e);
 /* After a disk was lost or changed: whose last copy was that? */
 void truth_after_damage(struct world *w, const char *what);
 /* A bit of central's packs turned: whose? */

@@ -16,6 +16,7 @@
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
+#include "proto/message.h"
 #include "tests/sim/truth.h"
 
 enum { KEEP_EVERY_MS = 20000, RESTART_MAX_MS = 120000, TURNS_MAX = 200 };
@@ -126,20 +127,50 @@ not_started(struct world *w, const char *who, struct ramdisk *disk, const struct
 	world_say(w, "%s does not start: %s", who, e->what);
 }
 
+/* R23: a node with an identity does not begin anew in the place of a disk that is not there. */
+static bool
+refuses(struct world *w, const char *who, bool started)
+{
+	if (started)
+		world_wrong(w, "%s starts while its disk is not mounted", who);
+	else
+		w->seen[SEEN_NOT_MOUNTED]++;
+	return !started;
+}
+
+static int
+make_and_open(struct sim_edge *e, struct err *err)
+{
+	int rc = 0;
+
+	if (e->to_init) {
+		rc = edge_init(e->conf, err);
+		e->to_init = rc != 0;
+	}
+	return rc ? rc : edge_open(&e->edge, e->conf, EDGE_SERVE, err);
+}
+
 void
 world_open_edge(struct sim_edge *e)
 {
 	struct err err = ERR_INIT;
 	int rc;
 
+	if (e->mount_at && e->mount_at <= e->w->now) {
+		ramdisk_show(e->disk);
+		e->mount_at = 0;
+	}
 	clock_begin(&e->clock, e->w);
 	world_enter(e->w, &e->clock);
-	rc = edge_open(&e->edge, e->conf, EDGE_SERVE, &err);
+	rc = make_and_open(e, &err);
 	if (rc) {
-		not_started(e->w, e->name, e->disk, &err);
 		e->restart_at = e->w->now + SIM_MINUTE;
+		if (!e->mount_at || !refuses(e->w, e->name, false))
+			not_started(e->w, e->name, e->disk, &err);
 		return;
 	}
+	if (e->mount_at)
+		(void)refuses(e->w, e->name, true);
 	e->edge.make_link = make_link;
 	rc = keep_new(&e->edge.keep, &e->edge, &err);
 	if (!rc)
@@ -173,22 +204,50 @@ world_close_edge(struct sim_edge *e)
 	e->up = false;
 }
 
+/* A person runs `rebuild`, or `serve --accept-missing`, when it is time for that. */
+static int
+open_central(struct world *w, struct err *err)
+{
+	int rc = 0;
+
+	if (w->mode == CENTRAL_REBUILD) {
+		rc = central_open(&w->central, w->conf, CENTRAL_REBUILD, err);
+		if (rc)
+			return rc;
+		central_close(&w->central);
+		w->mode = CENTRAL_SERVE;
+	}
+	rc = central_open(&w->central, w->conf, w->mode, err);
+	if (!rc) {
+		w->mode = CENTRAL_SERVE;
+		rc = uploads_new(&w->central.uploads, err);
+		if (rc)
+			central_close(&w->central);
+	}
+	return rc;
+}
+
 void
 world_open_central(struct world *w)
 {
 	struct err err = ERR_INIT;
 	int rc;
 
+	if (w->mount_at && w->mount_at <= w->now) {
+		ramdisk_show(w->disk);
+		w->mount_at = 0;
+	}
 	clock_begin(&w->clock, w);
 	world_enter(w, &w->clock);
-	rc = central_open(&w->central, w->conf, CENTRAL_SERVE, &err);
-	if (!rc)
-		rc = uploads_new(&w->central.uploads, &err);
+	rc = open_central(w, &err);
 	if (rc) {
-		not_started(w, "central", w->disk, &err);
 		w->restart_at = w->now + SIM_MINUTE;
+		if (!w->mount_at || !refuses(w, "central", false))
+			not_started(w, "central", w->disk, &err);
 		return;
 	}
+	if (w->mount_at)
+		(void)refuses(w, "central", true);
 	w->up = true;
 }
 
@@ -223,6 +282,7 @@ world_look_after_central(struct world *w)
 	}
 	world_say(w, "central died%s", w->power ? " (power)" : "");
 	world_close_central(w);
+	w->seen[w->power ? SEEN_POWER_CUT : SEEN_KILLED]++;
 	ramdisk_revive(w->disk, w->power, &w->rng.r);
 	w->restart_at = soon(w);
 	w->deaths++;
@@ -237,37 +297,24 @@ world_look_after_edge(struct sim_edge *e)
 		return;
 	world_say(w, "%s died%s", e->name, e->power ? " (power)" : "");
 	world_close_edge(e);
+	w->seen[e->power ? SEEN_POWER_CUT : SEEN_KILLED]++;
 	ramdisk_revive(e->disk, e->power, &w->rng.r);
 	e->restart_at = soon(w);
 	w->deaths++;
 }
 
 static void
-write_text(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	if (!f || fputs(text, f) < 0 || fclose(f))
-		abort();
-}
-
-static void
 edge_begin(struct world *w, unsigned number, const char *folder)
 {
 	struct sim_edge *e = &w->edges[number];
-	char text[500];
 
 	e->w = w;
 	e->number = number;
 	(void)snprintf(e->name, sizeof(e->name), "site%02u", number);
 	(void)snprintf(e->dir, sizeof(e->dir), "/sim/site%02u", number);
 	(void)snprintf(e->conf, sizeof(e->conf), "%s/site%02u.conf", folder, number);
-	(void)snprintf(text, sizeof(text),
-		       "[site]\nname = %s\nissuer = N%u\n[data]\ndir = %s\nquota = 64MiB\n"
-		       "journal = %s\nahead = 0\n[log]\nlevel = error\n"
-		       "[central]\nurl = http://127.0.0.1:1\n[cache]\nkeep_days = 0\n",
-		       e->name, number, e->dir, number % 2 ? "128KiB" : "0");
-	write_text(e->conf, text);
+	e->by_init = number % 4 >= 2;
+	births_edge(e);
 	e->disk = ramdisk_new(e->dir, CAPACITY);
 	e->line.latency_ms = 10;
 	e->line.rate = SIM_RATE;
@@ -277,7 +324,6 @@ edge_begin(struct world *w, unsigned number, const char *folder)
 void
 world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 {
-	char text[200];
 	unsigned i;
 
 	w->seed = seed;
@@ -289,10 +335,10 @@ world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 	store_by_hand(true);
 	w->now = SIM_MINUTE;
 	(void)snprintf(w->conf, sizeof(w->conf), "%s/central.conf", folder);
-	(void)snprintf(text, sizeof(text),
-		       "[data]\ndir = /sim/central\ncatalogue = 64GiB\n[log]\nlevel = error\n");
-	write_text(w->conf, text);
 	w->disk = ramdisk_new("/sim/central", CAPACITY);
+	w->by_init = seed % 2;
+	clock_begin(&w->clock, w);
+	births_central(w);
 	world_open_central(w);
 	for (w->n_edges = 0; w->n_edges < edges; w->n_edges++)
 		edge_begin(w, w->n_edges, folder);
@@ -318,7 +364,59 @@ world_close(struct world *w)
 	store_by_hand(false);
 }
 
+bool
+world_all_up(struct world *w)
+{
+	unsigned i;
+
+	world_run(w, 1);
+	w->mount_at = w->mount_at ? 1 : 0;
+	if (!w->up)
+		world_open_central(w);
+	world_look_after_central(w);
+	for (i = 0; i < w->n_edges; i++) {
+		struct sim_edge *e = &w->edges[i];
+
+		e->mount_at = e->mount_at ? 1 : 0;
+		if (!e->up)
+			world_open_edge(e);
+		world_look_after_edge(e);
+	}
+	for (i = 0; i < w->n_edges && w->edges[i].up; i++)
+		continue;
+	return w->up && i == w->n_edges && !w->wrong;
+}
+
 /* --- time --- */
+
+static bool
+uploading(struct sim_edge *e)
+{
+	struct outbox_counts counts = {.packed = 0};
+	struct store_tx *tx;
+
+	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
+		return false;
+	(void)outbox_counts(tx, &counts, NULL);
+	store_end_read(tx);
+	return counts.packed > 0;
+}
+
+static void
+watch_epoch(struct world *w)
+{
+	struct id128 now;
+	unsigned i;
+
+	if (!w->up)
+		return;
+	central_epoch(&w->central, &now);
+	if (id128_same(&now, &w->epoch))
+		return;
+	w->epoch = now;
+	for (i = 0; i < w->n_edges; i++)
+		w->seen[SEEN_EPOCH_IN_UPLOAD] += uploading(&w->edges[i]);
+}
 
 static int64_t
 edge_due(const struct sim_edge *e)
@@ -383,6 +481,7 @@ world_run(struct world *w, int64_t ms)
 		else
 			world_open_central(w);
 		world_look_after_central(w);
+		watch_epoch(w);
 	}
 	if (w->now < until)
 		w->now = until;

@@ -17,6 +17,7 @@
 #include "common/base/rng.h"
 #include "edge/edge.h"
 #include "tests/sim/ramdisk.h"
+#include "tests/sim/seen.h"
 
 struct link;
 struct replicate;
@@ -41,6 +42,8 @@ struct sim_clock {
 struct sim_line {		  /* an edge's way to central */
 	bool cut, cut_back;	  /* requests, answers */
 	unsigned loss, twice;	  /* of 1000 messages */
+	unsigned late, half;	  /* likewise: overtaken by others; broken at the edge's end */
+	bool drip;		  /* whatever travels takes many seconds */
 	int64_t latency_ms, rate; /* bytes per second */
 };
 
@@ -51,7 +54,10 @@ struct sim_edge {
 	struct ramdisk *disk;
 	struct sim_clock clock;
 	struct sim_line line;
-	bool up, power; /* power: its death was a power cut */
+	bool up, power;	  /* power: its death was a power cut */
+	bool by_init;	  /* it has an identity, and speaks TLS */
+	bool to_init;	  /* its disk is empty, and somebody knows */
+	int64_t mount_at; /* 0: its disk is mounted */
 	int64_t restart_at, keep_at;
 	struct edge edge;
 	struct replicate *r;
@@ -73,8 +79,13 @@ struct world {
 	struct sim_clock clock;
 	struct central central;
 	bool up, power;
-	int64_t restart_at;
-	int64_t burnt_at; /* the last fire at central; 0: none */
+	bool by_init;
+	bool kit;		  /* what burns is made again by its recovery kit */
+	struct identity identity; /* of by_init */
+	enum central_mode mode;	  /* how somebody starts it the next time */
+	int64_t mount_at, restart_at;
+	struct id128 epoch; /* as seen last */
+	int64_t burnt_at;   /* the last fire at central; 0: none */
 	struct sim_edge edges[EDGES_MAX];
 	unsigned n_edges;
 	struct sim_image *images;
@@ -82,7 +93,8 @@ struct world {
 	bool calm;	   /* no more faults */
 	const char *wrong; /* NULL, or what promise was broken first */
 	char text[400];
-	unsigned messages, deaths, fires, refused, evicted, dark, set_back;
+	unsigned messages, deaths, fires, refused, evicted, dark;
+	unsigned seen[SEEN_KINDS];
 	bool loud; /* says what it does */
 };
 
@@ -104,9 +116,16 @@ void world_close_central(struct world *w);
 /* After each call into a node: one that died is closed, and will be started again. */
 void world_look_after_central(struct world *w);
 void world_look_after_edge(struct sim_edge *e);
+/* Every disk is mounted and every node up; false: one did not start. */
+bool world_all_up(struct world *w);
 /* What promise was broken; the first counts. */
 void world_wrong(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void world_say(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- births.c --- */
+/* On an empty disk, on which nothing fails. */
+void births_central(struct world *w);
+void births_edge(struct sim_edge *e);
 
 /* --- simlink.c --- */
 int simlink_open(struct link **out, struct sim_edge *e, struct err *err);

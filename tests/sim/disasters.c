@@ -1,0 +1,261 @@
+#include "tests/sim/disasters.h"
+
+#include <stdio.h>
+
+#include "central/record.h"
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "proto/sync.pb-c.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/truth.h"
+#include "tests/sim/watch.h"
+#include "tests/sim/world.h"
+
+enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256 };
+
+static void
+nothing_known(struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_images; i++)
+		w->images[i].known = false;
+}
+
+/* --- bits --- */
+
+static bool
+rot_edge(struct sim_edge *e)
+{
+	uint64_t oids[PACKED_MAX];
+	unsigned n = watch_packed(e, oids, PACKED_MAX), i;
+
+	if (!ramdisk_rot(e->disk, NULL, "chunk", &e->w->rng.r))
+		return false;
+	world_enter(e->w, &e->clock);
+	for (i = 0; i < n; i++)
+		e->w->seen[SEEN_DAMAGE_IN_UPLOAD] +=
+			store_check(e->edge.store, oids[i], NULL) == ERR_CORRUPT;
+	return true;
+}
+
+void
+disasters_rot(struct world *w)
+{
+	bool central = world_chance(w, 600);
+	struct sim_edge *e = faults_edge(w);
+
+	if (!world_all_up(w))
+		return;
+	if (!central && world_chance(w, 500)) /* rather one whose images travel now */
+		e = watch_uploading(w, e);
+	if (!(central ? ramdisk_rot(w->disk, ".tar", NULL, &w->rng.r) : rot_edge(e)))
+		return;
+	world_say(w, "%s: a bit turned", central ? "central" : e->name);
+	w->seen[SEEN_ROT]++;
+	if (central)
+		truth_rot_at_central(w);
+	truth_after_damage(w, "a bit");
+	if (!central && world_chance(w, 500))
+		truth_send_all_again(e);
+}
+
+/* --- central --- */
+
+void
+disasters_central_burns(struct world *w)
+{
+	if (!world_all_up(w))
+		return;
+	w->kit = world_chance(w, 500);
+	world_say(w, "CENTRAL BURNS%s", w->kit && w->by_init ? ", and its kit is at hand" : "");
+	w->seen[SEEN_CENTRAL_BURNT]++;
+	world_close_central(w);
+	ramdisk_wipe(w->disk);
+	ramdisk_die_at(w->disk, 0);
+	ramdisk_fail(w->disk, 0, 0);
+	births_central(w);
+	w->burnt_at = w->now;
+	w->fires++;
+	w->restart_at = w->now + (int64_t)world_below(w, 3 * SIM_HOUR);
+	truth_after_damage(w, "the fire at central");
+	nothing_known(w);
+}
+
+static bool
+any_cut(const struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_edges; i++)
+		if (w->edges[i].line.cut || w->edges[i].line.cut_back)
+			return true;
+	return false;
+}
+
+/* Somebody restores a copy of central's disk: everything since is gone there. */
+void
+disasters_central_back(struct world *w)
+{
+	if (!world_all_up(w))
+		return;
+	world_close_central(w);
+	if (!w->copy || world_chance(w, 300)) {
+		world_say(w, "central: a copy is made");
+		ramdisk_image_free(w->copy);
+		w->copy = ramdisk_copy(w->disk);
+	} else {
+		world_say(w, "CENTRAL IS SET BACK");
+		ramdisk_restore(w->disk, w->copy);
+		w->burnt_at = w->now;
+		w->seen[SEEN_CENTRAL_BACK]++;
+		w->seen[SEEN_CENTRAL_BACK_WHILE_CUT] += any_cut(w);
+		nothing_known(w);
+	}
+	world_open_central(w);
+	truth_after_damage(w, "the old copy of central");
+}
+
+/* A person starts it, and does what it asks for. */
+static void
+start_central(struct world *w)
+{
+	static const enum central_mode modes[STARTS] = {CENTRAL_SERVE, CENTRAL_MISSING,
+							CENTRAL_REBUILD};
+	unsigned i;
+
+	ramdisk_die_at(w->disk, 0);
+	ramdisk_fail(w->disk, 0, 0);
+	for (i = w->mode == CENTRAL_REBUILD ? STARTS - 1 : 0; !w->up && i < STARTS; i++) {
+		w->mode = modes[i];
+		world_open_central(w);
+	}
+	if (!w->up)
+		world_wrong(w, "central cannot be started, whatever one does");
+}
+
+/* Packs and log are the archive: nothing is lost (R16). */
+void
+disasters_catalogue_lost(struct world *w)
+{
+	if (!world_all_up(w))
+		return;
+	world_say(w, "central: THE CATALOGUE IS LOST");
+	w->seen[SEEN_CATALOGUE_LOST]++;
+	world_close_central(w);
+	ramdisk_wipe_below(w->disk, "/sim/central/catalogue");
+	w->mode = world_chance(w, 500) ? CENTRAL_REBUILD : CENTRAL_SERVE;
+	start_central(w);
+	truth_after_damage(w, "the lost catalogue");
+}
+
+/* The packs, or all of the vault where nothing forbids to begin it anew. */
+void
+disasters_vault_lost(struct world *w)
+{
+	bool all = !w->by_init && world_chance(w, 500);
+
+	if (!world_all_up(w))
+		return;
+	world_say(w, "central: THE %s LOST", all ? "VAULT IS" : "PACKS ARE");
+	w->seen[SEEN_VAULT_LOST]++;
+	world_close_central(w);
+	ramdisk_wipe_below(w->disk, all ? "/sim/central/vault" : "/sim/central/vault/packs");
+	w->burnt_at = w->now;
+	if (all)
+		nothing_known(w);
+	start_central(w);
+	truth_after_damage(w, "the lost vault");
+}
+
+/* --- edges --- */
+
+static void
+lose_disk(struct sim_edge *e)
+{
+	struct world *w = e->w;
+
+	truth_before_fire(w);
+	world_close_edge(e);
+	ramdisk_wipe(e->disk);
+	ramdisk_die_at(e->disk, 0);
+	ramdisk_fail(e->disk, 0, 0);
+	births_edge(e);
+	truth_lost_site(e);
+}
+
+void
+disasters_site_burns(struct world *w)
+{
+	struct sim_edge *e = faults_edge(w);
+	struct err err = ERR_INIT;
+
+	if (!world_all_up(w))
+		return;
+	world_say(w, "%s BURNS", e->name);
+	w->seen[SEEN_SITE_BURNT]++;
+	w->fires++;
+	lose_disk(e);
+	truth_after_damage(w, "the fire at a site");
+	world_enter(w, &w->clock);
+	if (record_decision(&w->central, SYNC__DECISION_KIND__DECISION_CLOSE, e->name, NULL,
+			    "burnt", &err))
+		world_say(w, "site lost: %s", err.what);
+	world_look_after_central(w);
+	world_open_edge(e);
+	world_run(w, SIM_MINUTE);
+	if (world_chance(w, 500))
+		faults_refill(e);
+}
+
+/* Its successor's first hello is all that central hears of it. */
+void
+disasters_emptied(struct world *w)
+{
+	struct sim_edge *e = faults_edge(w);
+
+	if (!world_all_up(w))
+		return;
+	world_say(w, "%s: ITS DISK IS EMPTY", e->name);
+	w->seen[SEEN_EMPTIED]++;
+	lose_disk(e);
+	truth_after_damage(w, "the empty disk");
+	world_open_edge(e);
+}
+
+/* --- disks that are not there for a while --- */
+
+static void
+unmount(struct world *w, bool central, struct sim_edge *e)
+{
+	static const char *const vault[] = {"/sim/central", "/sim/central/vault",
+					    "/sim/central/vault/log"};
+	int64_t until =
+		w->now + 1 + (int64_t)world_below(w, NOT_MOUNTED_HOURS * (uint64_t)SIM_HOUR);
+	char dir[SIM_PATH + 8];
+
+	if (central) {
+		world_close_central(w);
+		ramdisk_hide(w->disk, vault[world_below(w, 3)]);
+		w->mount_at = until;
+		w->restart_at = w->now + 1;
+		return;
+	}
+	world_close_edge(e);
+	(void)snprintf(dir, sizeof(dir), "%s%s", e->dir, world_chance(w, 500) ? "/store" : "");
+	ramdisk_hide(e->disk, dir);
+	e->mount_at = until;
+	e->restart_at = w->now + 1;
+}
+
+void
+disasters_not_mounted(struct world *w)
+{
+	bool central = w->by_init && world_chance(w, 400);
+	struct sim_edge *e = faults_edge(w);
+
+	if ((!central && !e->by_init) || !world_all_up(w))
+		return;
+	world_say(w, "%s: ITS DISK IS NOT MOUNTED", central ? "central" : e->name);
+	unmount(w, central, e);
+}

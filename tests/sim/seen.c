@@ -1,0 +1,53 @@
+#include "tests/sim/seen.h"
+
+#include <stdio.h>
+
+const char *
+seen_name(enum seen s)
+{
+	static const char *const names[SEEN_KINDS] = {
+		[SEEN_LOST] = "a request or its answer is lost",
+		[SEEN_TWICE] = "a request arrives twice",
+		[SEEN_OVERTAKEN] = "a request is overtaken by later ones",
+		[SEEN_CUT_THERE] = "a line is cut on the way to central",
+		[SEEN_CUT_BACK] = "a line is cut on the way back",
+		[SEEN_DRIP] = "a line drips",
+		[SEEN_HALF_CLOSED] = "a connection is closed at the edge, and central goes on",
+		[SEEN_KILLED] = "a node is killed",
+		[SEEN_POWER_CUT] = "a node loses its power",
+		[SEEN_EIO] = "a disk gives errors",
+		[SEEN_ENOSPC] = "a disk is full",
+		[SEEN_ROT] = "a bit turns",
+		[SEEN_CLOCK] = "a clock jumps by years",
+		[SEEN_FULL] = "a full cache refuses an image",
+		[SEEN_FULL_IN_DARK] = "the same in the dark",
+		[SEEN_VIEWED] = "a viewer is given an image",
+		[SEEN_EXPOSED] = "an image exists in one building only, and is counted so",
+		[SEEN_CENTRAL_BURNT] = "central burns",
+		[SEEN_SITE_BURNT] = "a site burns, and central is told",
+		[SEEN_EMPTIED] = "a disk is emptied, and nobody is told",
+		[SEEN_NOT_MOUNTED] = "a disk is not mounted, and its node refuses to start",
+		[SEEN_CATALOGUE_LOST] = "the catalogue is lost, and the vault kept",
+		[SEEN_VAULT_LOST] = "the vault is lost, and the catalogue kept",
+		[SEEN_CENTRAL_BACK] = "central is set back",
+		[SEEN_CENTRAL_BACK_WHILE_CUT] = "central is set back while an edge is cut",
+		[SEEN_EPOCH_IN_UPLOAD] = "a new epoch during an upload",
+		[SEEN_DAMAGE_IN_UPLOAD] = "a member is damaged during its upload",
+		[SEEN_ELSEWHERE_IN_UPLOAD] = "a member is receipted elsewhere during its upload",
+	};
+
+	return names[s];
+}
+
+bool
+seen_print(const unsigned counts[SEEN_KINDS])
+{
+	bool all = true;
+	int i;
+
+	for (i = 0; i < SEEN_KINDS; i++) {
+		printf("%8u %s\n", counts[i], seen_name((enum seen)i));
+		all = all && counts[i];
+	}
+	return all;
+}
