@@ -13,6 +13,16 @@
 
 enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256 };
 
+/* All nodes are there, and as a rule something is under way. */
+static bool
+ready(struct world *w)
+{
+	if (!world_all_up(w))
+		return false;
+	faults_rush(w);
+	return world_all_up(w);
+}
+
 static void
 nothing_known(struct world *w)
 {
@@ -30,7 +40,7 @@ rot_edge(struct sim_edge *e)
 	uint64_t oids[PACKED_MAX];
 	unsigned n = watch_packed(e, oids, PACKED_MAX), i;
 
-	if (!ramdisk_rot(e->disk, NULL, "chunk", &e->w->rng.r))
+	if (!ramdisk_rot_value(e->disk, "chunk", world_chance(e->w, 500), &e->w->rng.r))
 		return false;
 	world_enter(e->w, &e->clock);
 	for (i = 0; i < n; i++)
@@ -45,11 +55,11 @@ disasters_rot(struct world *w)
 	bool central = world_chance(w, 600);
 	struct sim_edge *e = faults_edge(w);
 
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
-	if (!central && world_chance(w, 500)) /* rather one whose images travel now */
+	if (!central) /* rather one whose images travel now */
 		e = watch_uploading(w, e);
-	if (!(central ? ramdisk_rot(w->disk, ".tar", NULL, &w->rng.r) : rot_edge(e)))
+	if (!(central ? ramdisk_rot(w->disk, ".tar", &w->rng.r) : rot_edge(e)))
 		return;
 	world_say(w, "%s: a bit turned", central ? "central" : e->name);
 	w->seen[SEEN_ROT]++;
@@ -65,7 +75,7 @@ disasters_rot(struct world *w)
 void
 disasters_central_burns(struct world *w)
 {
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	w->kit = world_chance(w, 500);
 	world_say(w, "CENTRAL BURNS%s", w->kit && w->by_init ? ", and its kit is at hand" : "");
@@ -97,7 +107,7 @@ any_cut(const struct world *w)
 void
 disasters_central_back(struct world *w)
 {
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	world_close_central(w);
 	if (!w->copy || world_chance(w, 300)) {
@@ -138,7 +148,7 @@ start_central(struct world *w)
 void
 disasters_catalogue_lost(struct world *w)
 {
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	world_say(w, "central: THE CATALOGUE IS LOST");
 	w->seen[SEEN_CATALOGUE_LOST]++;
@@ -155,7 +165,7 @@ disasters_vault_lost(struct world *w)
 {
 	bool all = !w->by_init && world_chance(w, 500);
 
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	world_say(w, "central: THE %s LOST", all ? "VAULT IS" : "PACKS ARE");
 	w->seen[SEEN_VAULT_LOST]++;
@@ -190,7 +200,7 @@ disasters_site_burns(struct world *w)
 	struct sim_edge *e = faults_edge(w);
 	struct err err = ERR_INIT;
 
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	world_say(w, "%s BURNS", e->name);
 	w->seen[SEEN_SITE_BURNT]++;
@@ -198,7 +208,8 @@ disasters_site_burns(struct world *w)
 	lose_disk(e);
 	truth_after_damage(w, "the fire at a site");
 	world_enter(w, &w->clock);
-	if (record_decision(&w->central, SYNC__DECISION_KIND__DECISION_CLOSE, e->name, NULL,
+	if (w->up && /* it may have died of what was still on its way */
+	    record_decision(&w->central, SYNC__DECISION_KIND__DECISION_CLOSE, e->name, NULL,
 			    "burnt", &err))
 		world_say(w, "site lost: %s", err.what);
 	world_look_after_central(w);
@@ -214,7 +225,7 @@ disasters_emptied(struct world *w)
 {
 	struct sim_edge *e = faults_edge(w);
 
-	if (!world_all_up(w))
+	if (!ready(w))
 		return;
 	world_say(w, "%s: ITS DISK IS EMPTY", e->name);
 	w->seen[SEEN_EMPTIED]++;
@@ -254,7 +265,7 @@ disasters_not_mounted(struct world *w)
 	bool central = w->by_init && world_chance(w, 400);
 	struct sim_edge *e = faults_edge(w);
 
-	if ((!central && !e->by_init) || !world_all_up(w))
+	if ((!central && !e->by_init) || !ready(w))
 		return;
 	world_say(w, "%s: ITS DISK IS NOT MOUNTED", central ? "central" : e->name);
 	unmount(w, central, e);

@@ -14,7 +14,7 @@
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { BURST = 12, DEATH_WITHIN = 600, FAILS = 20, YEARS = 60 };
+enum { RUSH = 6, RUSH_MS = 2500, BURST = 12, DEATH_WITHIN = 600, FAILS = 20, YEARS = 60 };
 
 #define YEAR_MS INT64_C(31557600000)
 
@@ -35,6 +35,17 @@ send(struct world *w)
 	world_say(w, "%s: %u images", e->name, n);
 	for (i = 0; i < n && e->up; i++)
 		truth_send(e, world_chance(w, 100));
+}
+
+/* So that something is on its way when it strikes. */
+void
+faults_rush(struct world *w)
+{
+	unsigned n = (unsigned)world_below(w, RUSH);
+
+	while (n--)
+		send(w);
+	world_run(w, 1 + (int64_t)world_below(w, RUSH_MS));
 }
 
 void

@@ -14,6 +14,8 @@ void faults_happen(struct world *w);
 /* Central reads all it has: what is damaged is found, and asked for again. */
 void faults_verify(struct world *w);
 struct sim_edge *faults_edge(struct world *w); /* any */
+/* Work, and a moment, so that something is under way. */
+void faults_rush(struct world *w);
 void faults_refill(struct sim_edge *e);
 /* No more of them: every line and disk is as it should be, and every node is up. */
 void faults_end(struct world *w);

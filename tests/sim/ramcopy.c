@@ -183,7 +183,7 @@ rot_file(struct ramdisk *d, const char *suffix, struct rng *r)
 }
 
 static bool
-rot_value(struct ram_env *v, const char *table, struct rng *r)
+rot_value(struct ram_env *v, const char *table, bool last, struct rng *r)
 {
 	struct tree *t = &v->tables[ramdisk_table(v, table)];
 	struct kv_slice k, value;
@@ -193,7 +193,8 @@ rot_value(struct ram_env *v, const char *table, struct rng *r)
 	if (!t->count)
 		return false;
 	pick = rng_below(r, t->count);
-	for (there = tree_find(t, TREE_FROM, kv_slice("", 0), &k, &value); there && pick; pick--)
+	there = tree_find(t, last ? TREE_LAST : TREE_FROM, kv_slice("", 0), &k, &value);
+	for (; there && pick && !last; pick--)
 		there = tree_find(t, TREE_BEHIND, k, &k, &value);
 	if (!there || !value.n)
 		return false;
@@ -204,14 +205,18 @@ rot_value(struct ram_env *v, const char *table, struct rng *r)
 }
 
 bool
-ramdisk_rot(struct ramdisk *d, const char *suffix, const char *table, struct rng *r)
+ramdisk_rot(struct ramdisk *d, const char *suffix, struct rng *r)
+{
+	return rot_file(d, suffix, r);
+}
+
+bool
+ramdisk_rot_value(struct ramdisk *d, const char *table, bool last, struct rng *r)
 {
 	size_t k;
 
-	if (suffix)
-		return rot_file(d, suffix, r);
 	for (k = 0; k < d->n_names; k++)
-		if (d->names[k].i->env && rot_value(d->names[k].i->env, table, r))
+		if (d->names[k].i->env && rot_value(d->names[k].i->env, table, last, r))
 			return true;
 	return false;
 }

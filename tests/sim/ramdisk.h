@@ -51,9 +51,10 @@ void ramdisk_show(struct ramdisk *d);
 struct ramdisk_image *ramdisk_copy(const struct ramdisk *d);
 void ramdisk_restore(struct ramdisk *d, const struct ramdisk_image *i);
 void ramdisk_image_free(struct ramdisk_image *i); /* NULL is fine */
-/* One bit of a file whose name ends so, or of a value of this table of an environment (suffix
- * NULL). false: there is none. */
-bool ramdisk_rot(struct ramdisk *d, const char *suffix, const char *table, struct rng *r);
+/* One bit of a file whose name ends so, or of a value of this table of an environment, the last
+ * one or any. false: there is none. */
+bool ramdisk_rot(struct ramdisk *d, const char *suffix, struct rng *r);
+bool ramdisk_rot_value(struct ramdisk *d, const char *table, bool last, struct rng *r);
 
 /* A power cut now would leave this file as it is. */
 bool ramdisk_durable(const struct ramdisk *d, const char *path);
