@@ -73,7 +73,7 @@ is_packed(struct sim_edge *e, const unsigned char *digest)
 {
 	struct outbox_row row = {.packed = false};
 	struct store_tx *tx;
-	struct version v;
+	struct version v = {.seq = 0};
 	uint64_t oid;
 	int rc;
 
