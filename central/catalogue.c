@@ -77,6 +77,15 @@ read_site(struct site_row *out, struct kv_slice v, struct err *e)
 	out->reopened_ms = m->reopened_wall_ms;
 	(void)snprintf(out->titles, sizeof(out->titles), "%s", m->titles);
 	(void)message_id(&out->token, &m->token);
+	(void)message_id(&out->said, &m->said);
+	(void)message_id(&out->contact, &m->contact);
+	(void)message_id(&out->previous, &m->previous);
+	out->contacts = m->contacts;
+	out->common = m->common;
+	out->knocked = m->knocked;
+	out->drains = m->drains;
+	out->foreign = m->foreign;
+	(void)snprintf(out->address, sizeof(out->address), "%s", m->address);
 	out->version = m->version;
 	(void)snprintf(out->software, sizeof(out->software), "%s", m->software);
 	message_free(m);
@@ -111,6 +120,15 @@ site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
 	m.reopened_wall_ms = row->reopened_ms;
 	m.titles = message_text(row->titles);
 	m.token = message_bytes(row->token.b, ID128_SIZE);
+	m.said = message_bytes(row->said.b, ID128_SIZE);
+	m.contact = message_bytes(row->contact.b, ID128_SIZE);
+	m.previous = message_bytes(row->previous.b, ID128_SIZE);
+	m.contacts = row->contacts;
+	m.common = row->common;
+	m.knocked = row->knocked;
+	m.drains = row->drains;
+	m.foreign = row->foreign;
+	m.address = message_text(row->address);
 	m.version = row->version;
 	m.software = message_text(row->software);
 	message_pack(&b, &m.base);
@@ -144,16 +162,41 @@ site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, 
 
 /* --- what was announced --- */
 
+/* R8: whose row tells of this seq: the incarnation's own, or the one that it branched off. *above:
+ * the seqs from there on are of another one again. */
+static int
+owner_of(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, struct id128 *out,
+	 uint64_t *above, struct err *e)
+{
+	struct site_row row;
+	int rc;
+
+	*out = *incarnation;
+	*above = UINT64_MAX;
+	/* Each branched off one that was there before: it ends. */
+	while ((rc = site_get(tx, out, &row, e)) == 0 && seq <= row.common) {
+		*out = row.previous;
+		*above = row.common + 1 < *above ? row.common + 1 : *above;
+	}
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 int
 announced_get(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
 	      const void **entry, size_t *n, struct err *e)
 {
 	unsigned char key[SEQ_KEY];
+	struct id128 owner;
 	struct kv_slice v;
+	uint64_t above;
 	int rc;
 
 	(void)seq_key(key, incarnation, seq);
 	rc = get(tx, "announced", key, sizeof(key), &v, e);
+	if (rc == ERR_ABSENT && !owner_of(tx, incarnation, seq, &owner, &above, NULL)) {
+		(void)seq_key(key, &owner, seq);
+		rc = get(tx, "announced", key, sizeof(key), &v, e);
+	}
 	if (rc)
 		return rc;
 	if (v.n < SHA256_SIZE)
@@ -283,19 +326,17 @@ holdings_set_all(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], b
 	return claim_each(tx, digest, set_one, &s, e);
 }
 
-int
-holdings_read(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t count,
-	      struct buf *out, struct err *e)
+/* Of one incarnation's own rows; bit `at` of to is seq first. */
+static int
+read_bits(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t count,
+	  unsigned char *to, uint64_t at, struct err *e)
 {
-	unsigned char key[SEQ_KEY], *to = buf_reserve(out, (size_t)(count + 7) / 8);
+	unsigned char key[SEQ_KEY];
 	struct kv_slice v = {NULL, 0};
 	uint64_t i, page = UINT64_MAX;
 	int rc = 0;
 
-	if (!to)
-		return err_set(e, ERR_LOCAL, 0, "no memory for holdings");
-	memset(to, 0, (size_t)(count + 7) / 8);
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < count; i++, at++) {
 		unsigned bit = (unsigned)((first + i) % HOLDINGS_PAGE);
 
 		if ((first + i) / HOLDINGS_PAGE != page) {
@@ -309,10 +350,31 @@ holdings_read(struct store_tx *tx, const struct id128 *incarnation, uint64_t fir
 		}
 		if (v.n == HOLDINGS_PAGE / 8 &&
 		    ((const unsigned char *)v.p)[bit / 8] & 1u << bit % 8)
-			to[i / 8] = (unsigned char)(to[i / 8] | 1u << i % 8);
+			to[at / 8] = (unsigned char)(to[at / 8] | 1u << at % 8);
 	}
-	out->len += (size_t)(count + 7) / 8;
 	return 0;
+}
+
+int
+holdings_read(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t count,
+	      struct buf *out, struct err *e)
+{
+	unsigned char *to = buf_reserve(out, (size_t)(count + 7) / 8);
+	uint64_t done, n, above;
+	struct id128 owner;
+	int rc = 0;
+
+	if (!to)
+		return err_set(e, ERR_LOCAL, 0, "no memory for holdings");
+	memset(to, 0, (size_t)(count + 7) / 8);
+	for (done = 0; !rc && done < count; done += n) {
+		rc = owner_of(tx, incarnation, first + done, &owner, &above, e);
+		n = count - done < above - first - done ? count - done : above - first - done;
+		if (!rc)
+			rc = read_bits(tx, &owner, first + done, n, to, done, e);
+	}
+	out->len += rc ? 0 : (size_t)(count + 7) / 8;
+	return rc;
 }
 
 /* --- packs and uploads --- */

@@ -13,6 +13,9 @@
  *	returned  digest (32)                returns.h
  *	member    name                       sync.MemberRow (members.h)
  *
+ * Of an incarnation that branched off another one (R8), announced, claim and holdings have rows
+ * above `common` only: below, those of `previous` are its own.
+ *
  * Everything here follows from the log's records, applied in their order, and the
  * packs that lie in the vault: `rebuild` does just that.
  * Threads: as the transactions.
@@ -32,7 +35,7 @@ struct buf;
 struct clock;
 struct err;
 
-enum { HOLDINGS_PAGE = 32768 };
+enum { HOLDINGS_PAGE = 32768, ADDRESS_SIZE = 80 };
 
 const char *const *catalogue_tables(unsigned *n);
 
@@ -45,7 +48,16 @@ struct site_row {
 	/* wall clock, for display; reopened: it called again after `site lost`, else 0 */
 	int64_t opened_ms, contact_ms, announced_ms, reopened_ms;
 	char titles[256];
-	struct id128 token;
+	/* R8: the last contact token that was given, its number, and to whoever said what */
+	struct id128 token, said, contact;
+	uint64_t contacts;
+	/* R8: up to seq `common` its ledger is that of `previous`; 0: none of it is */
+	struct id128 previous;
+	uint64_t common;
+	bool knocked; /* closed, and called with the last token: once more is a twin */
+	bool drains;  /* another copy is the site's                                  */
+	bool foreign; /* its last hello had a receipt whose seal is not ours (R22)   */
+	char address[ADDRESS_SIZE];
 	uint32_t version; /* of the protocol, and of its software, at its last hello */
 	char software[24];
 };
@@ -57,7 +69,8 @@ int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
 int site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
 	      void *arg, struct err *e);
 
-/* H at seq; seq 0: zero. ERR_ABSENT: not announced. */
+/* H at seq, also of what was announced before it branched off; seq 0: zero. ERR_ABSENT: not
+ * announced. */
 int announced_hash(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
 		   unsigned char out[SHA256_SIZE], struct err *e);
 /* The entry's bytes, borrowed. */

@@ -1,6 +1,7 @@
 #include "central/hello.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "central/adopt.h"
@@ -9,6 +10,7 @@
 #include "central/certificates.h"
 #include "central/members.h"
 #include "central/record.h"
+#include "central/token.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -19,61 +21,30 @@
 #include "proto/sync.pb-c.h"
 #include "proto/version.h"
 
-struct touching {
+enum { HASHES_MAX = 4096, TWINS_MAX = 4 };
+
+struct hearing { /* one hello */
 	struct central *c;
+	const Sync__HelloRequest *m;
+	char address[ADDRESS_SIZE];
+	struct id128 contact, random; /* random: of the token that may be given */
+	struct token said;
+	bool foreign, above; /* its receipt: not ours; above our count (R22) */
+	uint64_t receipts;   /* at least so many were given */
 	struct site_row row;
-	uint64_t receipts; /* at least so many were given */
-	uint32_t version;  /* settled on                  */
-	const char *software;
+	uint32_t version; /* settled on */
+	/* what was found */
+	bool opens, again; /* this hello opens it; one that was closed */
+	bool beside;	   /* closed, while another of the site is not */
+	enum token_word word;
+	bool twin; /* R8: closed by another, and it goes on calling */
 };
 
-static int
-touch(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct touching *t = arg;
-	struct id128 incarnation = t->row.incarnation;
-	int rc = site_get(tx, &incarnation, &t->row, e);
-
-	if (rc)
-		return rc;
-	t->row.contact_ms = clock_wall(t->c->clock);
-	t->row.version = t->version;
-	(void)snprintf(t->row.software, sizeof(t->row.software), "%s", t->software);
-	if (t->row.receipts < t->receipts)
-		t->row.receipts = t->receipts;
-	return site_put(tx, &t->row, e);
-}
-
-/*
- * R22: receipts that this central does not remember, in its own epoch: it was set
- * back, and what they promised may be gone. A seal that is not ours is an alarm only.
- */
-static int
-check_receipt(struct central *c, const Sync__HelloRequest *m, const struct site_row *row,
-	      uint64_t *receipts, struct err *e)
-{
-	struct id128 epoch, own;
-	uint64_t number;
-
-	*receipts = 0;
-	/* One of the archive that burnt says nothing about this one. */
-	if (!m->receipt.len || m->archive.len != ID128_SIZE ||
-	    memcmp(m->archive.data, c->identity.id.b, ID128_SIZE) != 0)
-		return 0;
-	if (!adopt_receipt_valid(c, m->receipt.data, m->receipt.len, row->site, &row->incarnation,
-				 &number, &epoch)) {
-		log_line(LOG_ERROR, "receipt.foreign", "site=%s", row->site);
-		return 0;
-	}
-	*receipts = number;
-	central_epoch(c, &own);
-	if (number <= row->receipts || !id128_same(&epoch, &own))
-		return 0;
-	return record_epoch(c, "an edge holds a receipt above our count: set back", e);
-}
+/* --- who calls --- */
 
 struct others {
-	const struct site_row *row;
+	const char *site;
+	const struct id128 *but;
 	bool live;
 };
 
@@ -83,49 +54,190 @@ note_live(void *arg, const struct site_row *row, struct err *e)
 	struct others *o = arg;
 
 	(void)e;
-	o->live = o->live || (!row->closed && strcmp(row->site, o->row->site) == 0);
+	o->live = o->live || (!row->closed && strcmp(row->site, o->site) == 0 &&
+			      !id128_same(o->but, &row->incarnation));
 	return 0;
 }
 
-/* *open: this hello opens it. A closed one that no other has followed is not lost after all. */
-static int
-look_up(struct central *c, const struct id128 *incarnation, struct site_row *row, bool *open,
-	struct err *e)
+/* R22: receipts that this central does not remember, in its own epoch: it was set back, and what
+ * they promised may be gone. A seal that is not ours is an alarm only. */
+static void
+read_receipt(struct hearing *h, const struct id128 *own)
 {
-	struct others o = {row, false};
+	const Sync__HelloRequest *m = h->m;
+	struct id128 epoch;
+	uint64_t number;
+
+	h->foreign = h->above = false;
+	h->receipts = 0;
+	/* One of the archive that burnt says nothing about this one. */
+	if (!m->receipt.len || m->archive.len != ID128_SIZE ||
+	    memcmp(m->archive.data, h->c->identity.id.b, ID128_SIZE) != 0)
+		return;
+	h->foreign = !adopt_receipt_valid(h->c, m->receipt.data, m->receipt.len, h->row.site,
+					  &h->row.incarnation, &number, &epoch);
+	if (h->foreign)
+		return;
+	h->receipts = number;
+	h->above = number > h->row.receipts && id128_same(&epoch, own);
+}
+
+/* In any transaction: the row, and what the hello tells beside it. */
+static int
+judge(struct hearing *h, struct store_tx *tx, const struct id128 *incarnation, const char *site,
+      struct err *e)
+{
+	struct others o = {site, incarnation, false};
+	struct id128 own;
+	int rc = site_get(tx, incarnation, &h->row, e);
+
+	h->opens = rc == ERR_ABSENT;
+	if (h->opens) {
+		memset(&h->row, 0, sizeof(h->row));
+		(void)snprintf(h->row.site, sizeof(h->row.site), "%s", site);
+		h->row.incarnation = *incarnation;
+		rc = 0;
+	}
+	if (!rc && strcmp(h->row.site, site) != 0)
+		return err_set(e, ERR_PEER, 0, "this incarnation belongs to another site");
+	if (!rc)
+		rc = state_id(tx, "epoch", &own, e);
+	if (rc)
+		return rc;
+	read_receipt(h, &own);
+	(void)token_read(h->c, &h->row, h->m->token.data, h->m->token.len, &h->said);
+	rc = token_judge(tx, &h->row, &h->said, &h->contact, &own, &h->word, e);
+	if (!rc && h->row.closed)
+		rc = site_each(tx, note_live, &o, e);
+	h->beside = h->row.closed && o.live;
+	/* A closed one that no other has followed is not lost after all. */
+	h->again = h->row.closed && !o.live && h->word != TOKEN_STALE;
+	return rc;
+}
+
+static int
+look_up(struct hearing *h, const struct id128 *incarnation, const char *site, struct err *e)
+{
 	struct store_tx *tx;
-	int rc = store_begin_read(&tx, c->store, e);
+	int rc = store_begin_read(&tx, h->c->store, e);
 
 	if (rc)
 		return rc;
-	rc = site_get(tx, incarnation, row, e);
-	*open = rc == ERR_ABSENT;
-	if (!rc && row->closed) {
-		rc = site_each(tx, note_live, &o, e);
-		*open = !o.live;
-	}
+	rc = judge(h, tx, incarnation, site, e);
 	store_end_read(tx);
 	return rc;
 }
 
 static int
-find_site(struct central *c, const char *site, const struct id128 *incarnation,
-	  struct site_row *row, struct err *e)
+decide(struct hearing *h, Sync__DecisionKind kind, const char *why, struct err *e)
 {
-	bool open, again;
-	int rc = look_up(c, incarnation, row, &open, e);
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 
-	again = !rc;
-	/* The caller refuses the one that is another site's. */
-	if (!open || (again && strcmp(row->site, site) != 0))
+	d.kind = kind;
+	d.site = message_text(h->row.site);
+	d.incarnation = message_bytes(h->row.incarnation.b, ID128_SIZE);
+	d.why = message_text(why);
+	if (h->opens) { /* R8 */
+		d.previous_incarnation = h->m->previous_incarnation;
+		d.last_common_seq = h->m->last_common_seq;
+		d.last_common_hash = h->m->last_common_hash;
+	}
+	return record_decide(h->c, &d, e);
+}
+
+/* --- what is kept of it --- */
+
+static int
+touch(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct hearing *h = arg;
+	struct id128 incarnation = h->row.incarnation;
+	char site[SITE_SIZE];
+	int rc;
+
+	strcpy(site, h->row.site);
+	rc = judge(h, tx, &incarnation, site, e);
+	if (!rc && h->opens) /* a rebuild made the catalogue anew meanwhile */
+		rc = err_set(e, ERR_AGAIN, 0, "the site is not open");
+	h->twin = false;
+	if (rc || h->word == TOKEN_STALE)
 		return rc;
-	rc = record_decision(c, SYNC__DECISION_KIND__DECISION_OPEN, site, incarnation,
-			     again ? "hello of one that was closed" : "hello", e);
+	/* R8: a hello that was late on its way is heard once. Whoever says the token that was
+	 * given after that is there, beside its successor. */
+	if (h->word != TOKEN_AGAIN && h->beside) {
+		h->twin = h->row.knocked;
+		h->row.knocked = true;
+	}
+	if (h->word != TOKEN_AGAIN)
+		token_next(&h->row, &h->said, &h->contact, &h->random);
+	h->row.contact_ms = clock_wall(h->c->clock);
+	if (h->row.receipts < h->receipts)
+		h->row.receipts = h->receipts;
+	h->row.foreign = h->foreign;
+	h->row.version = h->version;
+	(void)snprintf(h->row.software, sizeof(h->row.software), "%s", h->m->software);
+	memcpy(h->row.address, h->address, sizeof(h->row.address));
+	return site_put(tx, &h->row, e);
+}
+
+static int
+open_it(struct hearing *h, struct err *e)
+{
+	bool branches = h->opens && h->m->previous_incarnation.len;
+	const char *why = h->again   ? "hello of one that was closed"
+			  : branches ? "hello of one that branched off"
+				     : "hello";
+	int rc = decide(h, SYNC__DECISION_KIND__DECISION_OPEN, why, e);
+
+	if (!rc)
+		log_line(h->again || branches ? LOG_WARN : LOG_INFO,
+			 h->again   ? "site.reopened"
+			 : branches ? "site.branched"
+				    : "site.opened",
+			 "site=%s address=%s", h->row.site, h->address);
+	return rc;
+}
+
+static int
+hear(struct hearing *h, const struct id128 *incarnation, const char *site, struct err *e)
+{
+	bool set_back;
+	int rc = look_up(h, incarnation, site, e);
+
 	if (rc)
 		return rc;
-	log_line(again ? LOG_WARN : LOG_INFO, again ? "site.reopened" : "site.opened", "site=%s",
-		 site);
-	return look_up(c, incarnation, row, &open, e);
+	set_back = h->above || h->word == TOKEN_AHEAD;
+	if (h->foreign && !h->row.foreign)
+		log_line(LOG_ERROR, "receipt.foreign", "site=%s", site);
+	if (h->opens || h->again)
+		rc = open_it(h, e);
+	if (!rc && set_back)
+		rc = record_epoch(h->c,
+				  h->above ? "an edge holds a receipt above our count: set back"
+					   : "an edge heard later words of us: set back",
+				  e);
+	if (!rc)
+		rc = store_commit(h->c->store, touch, h, e);
+	if (!rc && h->word == TOKEN_STALE)
+		log_line(LOG_WARN, "site.stale", "site=%s address=%s", site, h->address);
+	if (!rc && h->twin) {
+		log_line(LOG_ERROR, "site.twin", "site=%s address=%s", site, h->address);
+		rc = decide(h, SYNC__DECISION_KIND__DECISION_TWIN, "it goes on calling", e);
+	}
+	return rc;
+}
+
+/* Who and where: by what a person tells two copies of one edge apart. */
+static void
+address_of(char out[ADDRESS_SIZE], const struct http_request *rq, uint32_t port)
+{
+	bool six = strchr(rq->address, ':') != NULL;
+
+	if (port && port < 65536)
+		(void)snprintf(out, ADDRESS_SIZE, "%s%.60s%s:%u", six ? "[" : "", rq->address,
+			       six ? "]" : "", (unsigned)port);
+	else
+		(void)snprintf(out, ADDRESS_SIZE, "%.60s", rq->address);
 }
 
 /* R25: past half its life by central's clock, or the bundle is not the one that the edge has. */
@@ -157,19 +269,103 @@ should_renew(struct central *c, const struct http_request *rq, const Sync__Hello
 	return 0;
 }
 
-static void
-fill(struct central *c, Sync__HelloAnswer *a, const struct touching *t, struct id128 *epoch)
+/* --- the answer --- */
+
+struct answering {
+	Sync__HelloAnswer a;
+	struct id128 epoch;
+	struct buf token;
+	ProtobufCBinaryData hashes[HASHES_MAX];
+	unsigned char hash[HASHES_MAX][SHA256_SIZE];
+	char twin[TWINS_MAX][ADDRESS_SIZE], *twins[TWINS_MAX];
+	uint32_t codings[FRAME_ZSTD];
+	const struct hearing *h;
+};
+
+/* R8: H of the seqs that it asks for, so that it finds the last one that is common. */
+static int
+fill_hashes(struct answering *f, struct store_tx *tx, struct err *e)
 {
-	central_epoch(c, epoch);
-	a->version = t->version;
-	a->archive = message_bytes(c->identity.id.b, ID128_SIZE);
-	a->epoch = message_bytes(epoch->b, ID128_SIZE);
-	a->head = t->row.head.seq;
-	a->hash = message_bytes(t->row.head.hash, SHA256_SIZE);
-	a->losses = central_losses(c);
-	a->wall_ms = clock_wall(c->clock);
-	a->software = message_text(SALAMANDER_VERSION);
-	a->closed = t->row.closed;
+	const Sync__HelloRequest *m = f->h->m;
+	uint64_t seq = m->hashes_from, step = m->hashes_step ? m->hashes_step : 1;
+	int rc = 0;
+
+	while (!rc && seq && seq <= f->a.head && f->a.n_hashes < HASHES_MAX) {
+		size_t i = f->a.n_hashes;
+
+		rc = announced_hash(tx, &f->h->row.incarnation, seq, f->hash[i], e);
+		f->hashes[i] = message_bytes(f->hash[i], SHA256_SIZE);
+		f->a.n_hashes += !rc;
+		if (step > f->a.head - seq)
+			break;
+		seq += step;
+	}
+	f->a.hashes = f->hashes;
+	return rc;
+}
+
+static int
+note_twin(void *arg, const struct site_row *row, struct err *e)
+{
+	struct answering *f = arg;
+
+	(void)e;
+	if (row->closed || row->drains || strcmp(row->site, f->h->row.site) != 0 ||
+	    f->a.n_twins == TWINS_MAX)
+		return 0;
+	memcpy(f->twin[f->a.n_twins], row->address, ADDRESS_SIZE);
+	f->twins[f->a.n_twins] = f->twin[f->a.n_twins];
+	f->a.n_twins++;
+	return 0;
+}
+
+/* R8: both are told, also while the second one is not known for sure (knocked). */
+static int
+fill_twins(struct answering *f, struct store_tx *tx, struct err *e)
+{
+	int rc = site_each(tx, note_twin, f, e);
+
+	if (f->a.n_twins < 2)
+		f->a.n_twins = 0;
+	f->a.twins = f->twins;
+	return rc;
+}
+
+static int
+fill(struct answering *f, struct err *e)
+{
+	const struct hearing *h = f->h;
+	struct token token;
+	struct site_row row;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, h->c->store, e);
+
+	if (rc)
+		return rc;
+	central_epoch(h->c, &f->epoch);
+	f->a.version = h->version;
+	f->a.archive = message_bytes(h->c->identity.id.b, ID128_SIZE);
+	f->a.epoch = message_bytes(f->epoch.b, ID128_SIZE);
+	f->a.head = h->row.head.seq;
+	f->a.hash = message_bytes(h->row.head.hash, SHA256_SIZE);
+	f->a.losses = central_losses(h->c);
+	f->a.wall_ms = clock_wall(h->c->clock);
+	f->a.software = message_text(SALAMANDER_VERSION);
+	f->a.stale = h->word == TOKEN_STALE;
+	rc = site_get(tx, &h->row.incarnation, &row, e);
+	f->a.closed = row.closed;
+	f->a.drains = row.drains;
+	if (!rc)
+		rc = fill_hashes(f, tx, e);
+	if (!rc)
+		rc = fill_twins(f, tx, e);
+	store_end_read(tx);
+	/* What was given in another epoch is given again in this one. */
+	token = (struct token){h->row.contacts, f->epoch, h->row.token};
+	if (!rc && !f->a.stale)
+		rc = token_write(h->c, &h->row, &token, &f->token, e);
+	f->a.token = message_bytes(f->token.data, f->token.len);
+	return rc;
 }
 
 /* Of the codings that the edge can send those that upload.c reads; out has room for each. */
@@ -198,47 +394,56 @@ no_common(const struct central *c, struct http_answer *out)
 	return 0;
 }
 
+static int
+give(struct hearing *h, const struct http_request *rq, struct buf *out, struct err *e)
+{
+	struct answering *f = calloc(1, sizeof(*f));
+	bool renew = false;
+	int rc;
+
+	if (!f)
+		return err_set(e, ERR_LOCAL, 0, "no memory to answer hello");
+	sync__hello_answer__init(&f->a);
+	f->h = h;
+	rc = fill(f, e);
+	if (!rc)
+		rc = should_renew(h->c, rq, h->m, &renew, e);
+	f->a.renew = renew;
+	f->a.codings = f->codings;
+	f->a.n_codings = settle_codings(h->m, f->codings);
+	if (!rc)
+		message_pack(out, &f->a.base);
+	buf_fini(&f->token);
+	free(f);
+	return rc;
+}
+
 int
 hello_answer(struct central *c, const struct http_request *rq, struct http_answer *out,
 	     struct err *e)
 {
 	Sync__HelloRequest *m =
 		message_read(&sync__hello_request__descriptor, rq->body, rq->body_n, e);
-	const char *site = rq->site;
-	Sync__HelloAnswer a = SYNC__HELLO_ANSWER__INIT;
-	struct touching t = {.c = c};
-	struct id128 incarnation, epoch;
-	uint32_t codings[FRAME_ZSTD];
-	bool renew = false;
+	struct hearing h = {.c = c, .m = m};
+	struct id128 incarnation;
 	int rc = 0;
 
 	if (!m)
 		return ERR_PEER;
-	t.version = protocol_settle(&c->speaks, m->versions, m->n_versions);
-	t.software = m->software;
-	if (!t.version) {
+	h.version = protocol_settle(&c->speaks, m->versions, m->n_versions);
+	if (!h.version) {
 		message_free(m);
 		return no_common(c, out);
 	}
-	if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, site) != 0)
+	if (!message_id(&incarnation, &m->incarnation) || strcmp(m->site, rq->site) != 0)
 		rc = err_set(e, ERR_PEER, 0, "hello without its site and incarnation");
+	(void)message_id(&h.contact, &m->contact);
+	id128_make(rng_real(), &h.random);
+	address_of(h.address, rq, m->port);
 	if (!rc)
-		rc = find_site(c, site, &incarnation, &t.row, e);
-	if (!rc && strcmp(t.row.site, site) != 0)
-		rc = err_set(e, ERR_PEER, 0, "this incarnation belongs to another site");
+		rc = hear(&h, &incarnation, rq->site, e);
 	if (!rc)
-		rc = check_receipt(c, m, &t.row, &t.receipts, e);
-	if (!rc)
-		rc = store_commit(c->store, touch, &t, e);
-	if (!rc)
-		rc = should_renew(c, rq, m, &renew, e);
-	if (!rc) {
-		fill(c, &a, &t, &epoch);
-		a.renew = renew;
-		a.codings = codings;
-		a.n_codings = settle_codings(m, codings);
-		message_pack(&out->body, &a.base);
-	}
+		rc = give(&h, rq, &out->body, e);
 	message_free(m);
 	return rc;
 }

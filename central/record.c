@@ -7,8 +7,9 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
-#include "central/returns.h"
+#include "central/lives.h"
 #include "central/members.h"
+#include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -20,7 +21,7 @@
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
-enum { BATCH_RECORDS = 256, BATCH_BYTES = 8 << 20 };
+enum { BATCH_RECORDS = 256, BATCH_BYTES = 8 << 20, EPOCH_KEY = 48 };
 
 static const char applied_key[] = "applied";
 
@@ -228,10 +229,30 @@ apply_ledger(struct store_tx *tx, const void *p, size_t n, struct err *e)
 
 /* --- epochs and decisions --- */
 
+static const char *
+epoch_key(const struct id128 *epoch, char key[EPOCH_KEY])
+{
+	strcpy(key, "epoch ");
+	hex_of(epoch->b, sizeof(epoch->b), key + strlen(key));
+	return key;
+}
+
+int
+record_knows_epoch(struct store_tx *tx, const struct id128 *epoch, bool *out, struct err *e)
+{
+	char key[EPOCH_KEY];
+	uint64_t n;
+	int rc = state_number(tx, epoch_key(epoch, key), &n, e);
+
+	*out = !rc && n;
+	return rc;
+}
+
 static int
 apply_epoch(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
 	Sync__LogEpoch *m = message_read(&sync__log_epoch__descriptor, p, n, e);
+	char key[EPOCH_KEY];
 	struct id128 epoch;
 	int rc;
 
@@ -239,50 +260,10 @@ apply_epoch(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = err_set(e, ERR_CORRUPT, 0, "an epoch record of the log cannot be read");
 	else
 		rc = state_set_id(tx, "epoch", &epoch, e);
+	if (!rc) /* R8: a contact token of it was given here */
+		rc = state_set_number(tx, epoch_key(&epoch, key), 1, e);
 	message_free(m);
 	return rc;
-}
-
-struct closing {
-	struct store_tx *tx;
-	const char *site;
-	const struct id128 *but; /* not this one */
-};
-
-static int
-close_one(void *arg, const struct site_row *row, struct err *e)
-{
-	struct closing *c = arg;
-	struct site_row closed = *row;
-
-	if (row->closed || strcmp(row->site, c->site) != 0 ||
-	    (c->but && id128_same(c->but, &row->incarnation)))
-		return 0;
-	closed.closed = true;
-	closed.reopened_ms = 0;
-	return site_put(c->tx, &closed, e);
-}
-
-/* Its first hello; or it is not lost after all, and says so by calling. */
-static int
-open_one(struct store_tx *tx, const Sync__LogDecision *m, const struct id128 *incarnation,
-	 struct err *e)
-{
-	struct site_row row;
-	int rc = site_get(tx, incarnation, &row, e);
-
-	if (rc == ERR_ABSENT) {
-		memset(&row, 0, sizeof(row));
-		(void)snprintf(row.site, sizeof(row.site), "%s", m->site);
-		row.incarnation = *incarnation;
-		row.opened_ms = row.contact_ms = m->wall_ms;
-	} else if (rc || !row.closed) {
-		return rc;
-	} else {
-		row.closed = false;
-		row.reopened_ms = m->wall_ms;
-	}
-	return site_put(tx, &row, e);
 }
 
 /* Known ones are hidden now; of those that come later the catalogue is asked. */
@@ -310,27 +291,15 @@ static int
 apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 {
 	Sync__LogDecision *m = message_read(&sync__log_decision__descriptor, p, n, e);
-	struct closing closing = {tx, NULL, NULL};
-	struct id128 incarnation;
 	size_t i;
 	int rc = 0;
 
 	if (!m)
 		return err_set(e, ERR_CORRUPT, 0, "a decision in the log cannot be read");
-	closing.site = m->site;
-	(void)message_id(&incarnation, &m->incarnation);
-	if (m->kind == SYNC__DECISION_KIND__DECISION_OPEN) {
-		/* R18: a successor's first hello closes what came before it. */
-		closing.but = &incarnation;
-		rc = site_each(tx, close_one, &closing, e);
-		if (!rc)
-			rc = open_one(tx, m, &incarnation, e);
-	} else if (m->kind == SYNC__DECISION_KIND__DECISION_CLOSE ||
-		   m->kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE) {
-		rc = site_each(tx, close_one, &closing, e);
-	} else if (m->kind == SYNC__DECISION_KIND__DECISION_RETURNED) {
+	rc = lives_apply(tx, m, e);
+	if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_RETURNED) {
 		rc = returns_apply(tx, m, e);
-	} else if (m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
+	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);
 	}

@@ -33,6 +33,8 @@ int record_replay(struct central *c, const char *dir, struct err *e);
 
 /* A new epoch and why; central's own is changed when it is durable. */
 int record_epoch(struct central *c, const char *why, struct err *e);
+/* This central has had it, or has it now. */
+int record_knows_epoch(struct store_tx *tx, const struct id128 *epoch, bool *out, struct err *e);
 /* R15: these n digests, one after the other, are never shown; nor are they when they come later. */
 int record_withdraw(struct central *c, const unsigned char *digests, size_t n, const char *why,
 		    struct err *e);

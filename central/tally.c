@@ -77,7 +77,7 @@ tally_sites(struct tally *out, struct store_tx *tx, struct err *e)
 	return rc;
 }
 
-/* One digest: every incarnation's last word on it. */
+/* A row's first and last word on the digest at hand, and where it says so. */
 struct word {
 	size_t row;	/* in tally.rows */
 	uint64_t first; /* seq of its first claim */
@@ -87,8 +87,12 @@ struct word {
 struct walking {
 	struct store_tx *tx;
 	struct tally t;
+	size_t *parents; /* by row: the one that it branched off (R8); t.n: none */
+	bool branched;	 /* any is not none */
 	unsigned char digest[SHA256_SIZE];
-	struct word *words;
+	struct word *claims; /* of the digest, by incarnation and seq: `first` is its own seq */
+	size_t n_claims, room;
+	struct word *words; /* one for each row that has a word on it */
 	size_t n;
 	int64_t now_ms; /* store_time */
 	int (*fn)(struct walking *w, const struct version *v, enum tally_state s,
@@ -98,6 +102,68 @@ struct walking {
 	int (*visit)(void *arg, const struct tally_item *item, struct err *e);
 	void *arg;
 };
+
+/* The claims of this row itself up to a seq, as one word; false: there is none. */
+static bool
+own_word(const struct walking *w, size_t row, uint64_t up_to, struct word *out)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < w->n_claims; i++) {
+		const struct word *c = &w->claims[i];
+
+		if (c->row != row || c->first > up_to)
+			continue;
+		if (!any)
+			*out = *c;
+		out->has = c->has; /* claims come in the order of their seqs */
+		any = true;
+	}
+	return any;
+}
+
+/* R8, R18: what it announced before it branched off is its word as well, the later word counts. */
+static bool
+word_of(const struct walking *w, size_t row, struct word *out)
+{
+	uint64_t up_to = UINT64_MAX;
+	struct word older;
+	bool any = false;
+	size_t at = row;
+
+	while (at < w->t.n) {
+		if (own_word(w, at, up_to, &older)) {
+			*out = (struct word){row, older.first, any ? out->has : older.has};
+			any = true;
+		}
+		if (w->t.rows[at].site.common < up_to)
+			up_to = w->t.rows[at].site.common;
+		at = w->parents[at];
+	}
+	return any;
+}
+
+/* One word for each row. */
+static void
+gather_words(struct walking *w)
+{
+	size_t i;
+
+	w->n = 0;
+	if (w->branched) {
+		for (i = 0; i < w->t.n; i++)
+			if (word_of(w, i, &w->words[w->n]))
+				w->n++;
+		return;
+	}
+	for (i = 0; i < w->n_claims; i++) {
+		if (w->n && w->words[w->n - 1].row == w->claims[i].row)
+			w->words[w->n - 1].has = w->claims[i].has;
+		else
+			w->words[w->n++] = w->claims[i];
+	}
+}
 
 static int
 judge(struct walking *w, struct err *e)
@@ -109,13 +175,14 @@ judge(struct walking *w, struct err *e)
 	size_t i;
 	int rc;
 
-	if (!w->n)
+	if (!w->n_claims)
 		return 0;
 	rc = store_by_digest(w->tx, w->digest, &oid, e);
 	if (!rc)
 		rc = store_version(w->tx, oid, &v, e);
 	if (rc) /* "has it no more" of what nobody ever had: no image */
 		return rc == ERR_ABSENT ? 0 : rc;
+	gather_words(w);
 	for (i = 0; i < w->n; i++)
 		if (w->words[i].has && !w->t.rows[w->words[i].row].site.closed) {
 			s = TALLY_OWED;
@@ -129,21 +196,25 @@ judge(struct walking *w, struct err *e)
 }
 
 static int
-add_word(struct walking *w, const struct claim *c, struct err *e)
+add_claim(struct walking *w, const struct claim *c, struct err *e)
 {
 	size_t row;
 
-	if (w->n &&
-	    id128_same(&w->t.rows[w->words[w->n - 1].row].site.incarnation, &c->incarnation)) {
-		w->words[w->n - 1].has = c->has; /* claims come in the order of their seqs */
-		return 0;
-	}
 	for (row = 0; row < w->t.n; row++)
 		if (id128_same(&w->t.rows[row].site.incarnation, &c->incarnation))
 			break;
 	if (row == w->t.n)
 		return err_set(e, ERR_CORRUPT, 0, "a claim of an unknown incarnation");
-	w->words[w->n++] = (struct word){row, c->seq, c->has};
+	if (w->n_claims == w->room) {
+		size_t room = w->room ? 2 * w->room : 16;
+		struct word *more = realloc(w->claims, room * sizeof(*more));
+
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a tally");
+		w->claims = more;
+		w->room = room;
+	}
+	w->claims[w->n_claims++] = (struct word){row, c->seq, c->has};
 	return 0;
 }
 
@@ -153,12 +224,33 @@ on_claim(void *arg, const struct claim *c, struct err *e)
 	struct walking *w = arg;
 	int rc = 0;
 
-	if (w->n && memcmp(w->digest, c->digest, SHA256_SIZE) != 0) {
+	if (w->n_claims && memcmp(w->digest, c->digest, SHA256_SIZE) != 0) {
 		rc = judge(w, e);
-		w->n = 0;
+		w->n_claims = 0;
 	}
 	memcpy(w->digest, c->digest, SHA256_SIZE);
-	return rc ? rc : add_word(w, c, e);
+	return rc ? rc : add_claim(w, c, e);
+}
+
+/* Who branched off whom. */
+static int
+find_parents(struct walking *w, struct err *e)
+{
+	size_t i, k;
+
+	w->parents = calloc(w->t.n + 1, sizeof(*w->parents));
+	if (!w->parents)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a tally");
+	for (i = 0; i < w->t.n; i++) {
+		const struct site_row *row = &w->t.rows[i].site;
+
+		w->parents[i] = w->t.n;
+		for (k = 0; row->common && k < w->t.n; k++)
+			if (id128_same(&row->previous, &w->t.rows[k].site.incarnation))
+				w->parents[i] = k;
+		w->branched = w->branched || w->parents[i] < w->t.n;
+	}
+	return 0;
 }
 
 static int
@@ -168,12 +260,16 @@ walk(struct walking *w, struct err *e)
 
 	if (rc)
 		return rc;
+	rc = find_parents(w, e);
 	w->now_ms = store_time(store_tx_store(w->tx));
 	w->words = calloc(w->t.n + 1, sizeof(*w->words));
-	rc = w->words ? claim_each(w->tx, NULL, on_claim, w, e)
-		      : err_set(e, ERR_LOCAL, 0, "no memory for a tally");
+	if (!rc)
+		rc = w->words ? claim_each(w->tx, NULL, on_claim, w, e)
+			      : err_set(e, ERR_LOCAL, 0, "no memory for a tally");
 	if (!rc)
 		rc = judge(w, e);
+	free(w->parents);
+	free(w->claims);
 	free(w->words);
 	return rc;
 }

@@ -4,7 +4,8 @@
  * held: verified at central. owed: not here, and the latest entry of a live
  * incarnation of any site says it has the bytes. lost: not here, claimed by nobody.
  * withdrawn: under a retract decision. Over distinct digests; what several incarnations
- * announced counts for each of them, and once for their site.
+ * announced counts for each of them, and once for their site. What an incarnation announced before
+ * it branched off another one (R8) is its own.
  * Exposure: what exists nowhere else than at one site, if that building burnt now: owed, and
  * every live incarnation that says it has it is that site's.
  * Threads: as the transaction.

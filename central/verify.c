@@ -418,7 +418,8 @@ recount(struct verifying *v, struct err *e)
 	rc = tally_sites(&sites, tx, e);
 	store_end_read(tx);
 	for (i = 0; !rc && i < sites.n; i++) {
-		struct recounting k = {v, sites.rows[i].site, 1, 0};
+		/* R8: below, the bits are those of the one that it branched off. */
+		struct recounting k = {v, sites.rows[i].site, sites.rows[i].site.common + 1, 0};
 
 		for (; !rc && k.next <= k.site.head.seq && !ctl_stopping(v->r); k.next += PAGE) {
 			rc = store_commit(v->c->store, recount_page, &k, e);

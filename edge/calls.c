@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/client.h"
@@ -14,6 +15,7 @@
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "edge/piece.h"
+#include "edge/setback.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -38,48 +40,100 @@ call_init(struct http_call *c, const char *method, const char *path, unsigned se
 	(void)snprintf(c->path, sizeof(c->path), "%s", path);
 }
 
-int
-calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *err)
+/* What hello says of the store; its bytes live until it is packed. */
+struct saying {
+	Sync__HelloRequest m;
+	struct ledger_head head;
+	struct branch branch;
+	struct id128 archive, contact;
+	struct buf receipt, token;
+	unsigned char ca[SHA256_SIZE];
+	uint32_t versions[PROTOCOL_LIST];
+};
+
+static int
+read_contact(struct saying *s, struct store_tx *tx, struct err *err)
+{
+	int rc = ledger_head(tx, &s->head, err);
+
+	if (!rc)
+		rc = branch_read(tx, &s->branch, err);
+	if (!rc)
+		rc = sync_get(tx, "receipt", &s->receipt, err);
+	if (!rc)
+		rc = sync_get(tx, "token", &s->token, err);
+	if (!rc)
+		rc = sync_id(tx, "contact", &s->contact, err);
+	return rc ? rc : sync_id(tx, "archive", &s->archive, err);
+}
+
+/* R8: a part of the address by which a person tells two copies apart. */
+static uint32_t
+dicom_port(const struct edge *e)
+{
+	const char *listen = conf_list(e->conf, "dicom", NULL, "listen", 0);
+	const char *colon = listen ? strrchr(listen, ':') : NULL;
+
+	return colon ? (uint32_t)strtoul(colon + 1, NULL, 10) : 0;
+}
+
+static void
+say(struct saying *s, struct edge *e, const struct setback *back, bool compress)
 {
 	static uint32_t codings[] = {FRAME_ZLIB,
 				     FRAME_ZSTD}; /* read only; protobuf-c wants it so */
-	uint32_t versions[PROTOCOL_LIST];
-	Sync__HelloRequest m = SYNC__HELLO_REQUEST__INIT;
-	unsigned char ca[SHA256_SIZE];
-	struct buf receipt = BUF_INIT;
-	struct ledger_head head;
-	struct id128 archive;
+	Sync__HelloRequest *m = &s->m;
+
+	if (!id128_none(&s->archive))
+		m->archive = message_bytes(s->archive.b, ID128_SIZE);
+	m->versions = s->versions;
+	m->n_versions = protocol_list(&e->speaks, s->versions);
+	m->codings = codings;
+	m->n_codings = compress ? sizeof(codings) / sizeof(codings[0]) : 0;
+	m->site = message_text(e->site);
+	m->software = message_text(SALAMANDER_VERSION);
+	m->incarnation = message_bytes(s->branch.incarnation.b, ID128_SIZE);
+	m->head = s->head.seq;
+	m->hash = message_bytes(s->head.hash, SHA256_SIZE);
+	m->receipt = message_bytes(s->receipt.data, s->receipt.len);
+	m->wall_ms = clock_wall(e->clock);
+	m->token = message_bytes(s->token.data, s->token.len);
+	m->contact = message_bytes(s->contact.b, ID128_SIZE);
+	if (!id128_none(&s->branch.previous)) {
+		m->previous_incarnation = message_bytes(s->branch.previous.b, ID128_SIZE);
+		m->last_common_seq = s->branch.common;
+		m->last_common_hash = message_bytes(s->branch.hash, SHA256_SIZE);
+	}
+	if (back->going) {
+		m->hashes_from = back->from;
+		m->hashes_step = back->step;
+	}
+	m->port = dicom_port(e);
+	if (joined_ca_hash(e->dir, s->ca)) /* R25: another bundle is worth a renewal */
+		m->ca = message_bytes(s->ca, sizeof(s->ca));
+}
+
+int
+calls_hello(struct http_call *out, struct edge *e, const struct setback *back, bool compress,
+	    struct err *err)
+{
+	struct saying s = {.receipt = BUF_INIT, .token = BUF_INIT};
 	struct store_tx *tx;
 	int rc;
 
+	sync__hello_request__init(&s.m);
 	call_init(out, "POST", "/sync/v1/hello", SHORT_SECONDS);
 	rc = store_begin_read(&tx, e->store, err);
 	if (rc)
 		return rc;
-	rc = ledger_head(tx, &head, err);
-	if (!rc)
-		rc = sync_get(tx, "receipt", &receipt, err);
-	if (!rc)
-		rc = sync_id(tx, "archive", &archive, err);
+	rc = read_contact(&s, tx, err);
 	store_end_read(tx);
-	if (!rc && !id128_none(&archive))
-		m.archive = message_bytes(archive.b, ID128_SIZE);
-	m.versions = versions;
-	m.n_versions = protocol_list(&e->speaks, versions);
-	m.codings = codings;
-	m.n_codings = compress ? sizeof(codings) / sizeof(codings[0]) : 0;
-	m.site = message_text(e->site);
-	m.software = message_text(SALAMANDER_VERSION);
-	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
-	m.head = head.seq;
-	m.hash = message_bytes(head.hash, SHA256_SIZE);
-	m.receipt = message_bytes(receipt.data, receipt.len);
-	m.wall_ms = clock_wall(e->clock);
-	if (joined_ca_hash(e->dir, ca)) /* R25: another bundle is worth a renewal */
-		m.ca = message_bytes(ca, sizeof(ca));
-	if (!rc)
-		message_pack(&out->body, &m.base);
-	buf_fini(&receipt);
+	if (!rc) {
+		say(&s, e, back, compress);
+		message_pack(&out->body, &s.m.base);
+	}
+	buf_fini(&s.receipt);
+	buf_fini(&s.token);
 	return rc;
 }
 
@@ -111,6 +165,7 @@ int
 calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err)
 {
 	unsigned char before[SHA256_SIZE];
+	struct id128 incarnation;
 	struct batch *b = calloc(1, sizeof(*b));
 	struct store_tx *tx;
 	int rc;
@@ -127,7 +182,8 @@ calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *er
 			rc = ledger_read(tx, seq, add_entry, b, err);
 		if (rc == ERR_AGAIN)
 			rc = 0;
-		b->m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
+		edge_incarnation(e, &incarnation);
+		b->m.incarnation = message_bytes(incarnation.b, ID128_SIZE);
 		b->m.first = seq;
 		b->m.before = message_bytes(before, SHA256_SIZE);
 		if (!rc) /* the entries are borrowed from the transaction */
@@ -142,9 +198,11 @@ void
 calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count)
 {
 	Sync__HoldingsRequest m = SYNC__HOLDINGS_REQUEST__INIT;
+	struct id128 incarnation;
 
 	call_init(out, "POST", "/sync/v1/holdings", SHORT_SECONDS);
-	m.incarnation = message_bytes(e->incarnation.b, ID128_SIZE);
+	edge_incarnation(e, &incarnation);
+	m.incarnation = message_bytes(incarnation.b, ID128_SIZE);
 	m.first = first;
 	m.count = count;
 	message_pack(&out->body, &m.base);
@@ -231,17 +289,23 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 {
 	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, done->body.data,
 					    done->body.len, NULL);
+	size_t i;
 
 	ev->ours = m && protocol_speaks(&e->speaks, m->version) &&
 		   message_id(&ev->epoch, &m->epoch) && !id128_none(&ev->epoch);
 	if (ev->ours) {
 		ev->number = m->head;
 		ev->losses = m->losses;
-		ev->agrees = agrees(e, m->head, &m->hash);
+		/* R8: and this copy is the one that called last. */
+		ev->agrees = agrees(e, m->head, &m->hash) && !m->stale;
 		(void)pthread_mutex_lock(&e->mu);
 		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
 		e->contact.closed = m->closed;
 		e->contact.version = m->version;
+		e->contact.drains = m->drains;
+		e->contact.n_twins = 0;
+		for (i = 0; i < m->n_twins && i < EDGE_TWINS; i++, e->contact.n_twins++)
+			(void)snprintf(e->contact.twins[i], EDGE_ADDRESS, "%s", m->twins[i]);
 		(void)pthread_mutex_unlock(&e->mu);
 	}
 	message_free(m);

@@ -19,9 +19,11 @@ struct packing;
 struct piece_cost;
 struct sender_action;
 struct sender_event;
+struct setback;
 
-/* compress: it says which codings it can send. */
-int calls_hello(struct http_call *out, struct edge *e, bool compress, struct err *err);
+/* compress: it says which codings it can send. back: what it asks of central's ledger (R8). */
+int calls_hello(struct http_call *out, struct edge *e, const struct setback *back, bool compress,
+		struct err *err);
 /* As many entries from seq on as fit one request. */
 int calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err);
 void calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count);

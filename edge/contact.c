@@ -4,11 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/client.h"
+#include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/keep.h"
+#include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -103,4 +107,41 @@ contact_note_piece(const struct sender_event *ev, const struct sender_slot *slot
 	if (bytes || images)
 		pace_add(&c->pace, clock_mono(e->clock), (int64_t)ev->ms, images, bytes);
 	(void)pthread_mutex_unlock(&e->mu);
+}
+
+struct software {
+	const char *name;
+};
+
+static int
+put_software(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct software *s = arg;
+
+	return sync_put(tx, "software", s->name, strlen(s->name), e);
+}
+
+/* R17: another version of central may take what the last one refused. */
+int
+contact_note_software(struct edge *e, const char *software, struct err *err)
+{
+	struct software now = {software};
+	struct buf before = BUF_INIT;
+	struct store_tx *tx;
+	size_t n = 0;
+	int rc = store_begin_read(&tx, e->store, err);
+
+	if (!rc) {
+		rc = sync_get(tx, "software", &before, err);
+		store_end_read(tx);
+	}
+	if (!rc && (before.len != strlen(now.name) ||
+		    (before.len && memcmp(before.data, now.name, before.len) != 0))) {
+		rc = outbox_try_now(e->store, &n, err);
+		if (!rc)
+			rc = store_commit(e->store, put_software, &now, err);
+		log_line(LOG_INFO, "central.version", "tried_again=%zu", n);
+	}
+	buf_fini(&before);
+	return rc;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 struct edge;
+struct err;
 struct http_done;
 struct id128;
 struct packing;
@@ -23,5 +24,7 @@ void contact_note_epoch(struct edge *e, const struct id128 *epoch);
  * sender hears of it. */
 void contact_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
 			const struct packing *p, struct edge *e);
+/* R17: another version of central may take what the last one refused. */
+int contact_note_software(struct edge *e, const char *software, struct err *err);
 
 #endif

@@ -23,6 +23,7 @@
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/edge_settings.h"
+#include "edge/setback.h"
 #include "edge/take_in.h"
 #include "edge/web.h"
 #include "proto/ledger.h"
@@ -57,6 +58,22 @@ edge_taken(struct edge *e, struct edge_taken *out)
 {
 	(void)pthread_mutex_lock(&e->mu);
 	*out = e->taken;
+	(void)pthread_mutex_unlock(&e->mu);
+}
+
+void
+edge_incarnation(struct edge *e, struct id128 *out)
+{
+	(void)pthread_mutex_lock(&e->mu);
+	*out = e->incarnation;
+	(void)pthread_mutex_unlock(&e->mu);
+}
+
+void
+edge_set_incarnation(struct edge *e, const struct id128 *incarnation)
+{
+	(void)pthread_mutex_lock(&e->mu);
+	e->incarnation = *incarnation;
 	(void)pthread_mutex_unlock(&e->mu);
 }
 
@@ -223,6 +240,8 @@ begin_ledger(struct store_tx *tx, void *arg, struct err *err)
 	uint64_t seq;
 	int rc = ledger_head(tx, &head, err);
 
+	if (!rc)
+		rc = contact_begin(tx, err);
 	if (rc || head.seq)
 		return rc;
 	ledger_incarnation(&entry, &e->begin_with, e->site, clock_wall(e->clock));
@@ -234,20 +253,15 @@ begin_ledger(struct store_tx *tx, void *arg, struct err *err)
 static int
 read_incarnation(struct edge *e, struct err *err)
 {
-	Sync__LedgerEntry *entry = NULL;
+	struct branch branch;
 	struct store_tx *tx;
 	uint64_t wall_ms = 0;
-	const void *p;
-	size_t n;
 	int rc = store_begin_read(&tx, e->store, err);
 
 	if (rc)
 		return rc;
-	rc = ledger_get(tx, 1, &p, &n, err);
-	if (!rc)
-		entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
-	if (!rc && (!entry || !message_id(&e->incarnation, &entry->incarnation)))
-		rc = err_set(err, ERR_CORRUPT, 0, "the ledger does not begin with an incarnation");
+	rc = branch_read(tx, &branch, err);
+	e->incarnation = branch.incarnation;
 	if (!rc) /* what the last hello said, until the next one */
 		rc = sync_id(tx, "epoch", &e->contact.epoch, err);
 	if (!rc)
@@ -256,8 +270,7 @@ read_incarnation(struct edge *e, struct err *err)
 		rc = sync_number(tx, "contact_ms", &wall_ms, err);
 	e->contact.wall_ms = (int64_t)wall_ms;
 	store_end_read(tx);
-	message_free(entry);
-	return rc == ERR_ABSENT ? err_set(err, ERR_CORRUPT, 0, "the ledger is empty") : rc;
+	return rc;
 }
 
 /* map_bytes: address space without a quota (R13); 0: the quota of the settings counts. */

@@ -30,7 +30,7 @@ struct replicate;
 struct store;
 struct web;
 
-enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8 };
+enum { EDGE_DIR_MAX = 3000, EDGE_URLS = 8, EDGE_TWINS = 4, EDGE_ADDRESS = 80 };
 
 /* What is known of central. */
 struct contact {
@@ -48,8 +48,10 @@ struct contact {
 	bool comparing;	       /* the whole ledger, with what central holds: more may be owed */
 	uint64_t compared;     /* of it: how many entries, so far          */
 	struct comparison comparison; /* the last whole one that went through */
-	bool closed;		/* central counts this incarnation as lost or replaced (R18) */
-	bool stepped_back;	/* R8: a person                             */
+	bool closed;	  /* central counts this incarnation as lost or replaced (R18) */
+	bool drains;	  /* R8: another copy is the site's           */
+	unsigned n_twins; /* R8: copies of this edge that go on; 0: it is the only one */
+	char twins[EDGE_TWINS][EDGE_ADDRESS];
 	bool two_centrals;	/* R22: two epochs alternate                */
 	bool turned_away;	/* by central's gate, at the last hello (R24) */
 	bool other_versions;	/* of the protocol are all that it speaks, at the last hello */
@@ -75,7 +77,6 @@ struct edge {
 	const char *urls[EDGE_URLS + 1]; /* of central, NULL-terminated */
 	int lock;
 	struct identity identity;
-	struct id128 incarnation;
 	struct id128 begin_with; /* the incarnation of an empty ledger */
 	struct protocol_range speaks;
 	struct store *store;
@@ -83,6 +84,7 @@ struct edge {
 	pthread_rwlock_t use; /* held by commands; for writing while a rebuild swaps the store */
 	bool locks;	      /* they exist */
 	/* guarded by mu */
+	struct id128 incarnation; /* another one after a set-back (R8): edge_incarnation */
 	struct contact contact;
 	struct edge_taken taken;
 
@@ -135,6 +137,8 @@ int edge_serve(struct edge *e, struct err *err);
 /* Of "announced" and "contact_ms" in the sync table: what `status` knows while nobody serves. */
 int edge_keep_contact(struct edge *e, struct err *err);
 void edge_contact(struct edge *e, struct contact *out);
+void edge_incarnation(struct edge *e, struct id128 *out);
+void edge_set_incarnation(struct edge *e, const struct id128 *incarnation);
 void edge_taken(struct edge *e, struct edge_taken *out);
 bool edge_has_central(struct edge *e); /* there is one that it may call */
 

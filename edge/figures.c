@@ -97,7 +97,7 @@ needs_a_person(const struct figures *f)
 	int64_t skew = f->contact.skew_ms;
 
 	return f->tls.code || f->journal_damaged || f->full || f->counts.conflicts ||
-	       f->outbox.parked || f->contact.stepped_back || f->contact.closed ||
+	       f->outbox.parked || f->contact.closed || f->contact.drains || f->contact.n_twins ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
 	       f->contact.turned_away || f->contact.other_versions ||
 	       keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
@@ -115,8 +115,6 @@ wait_of(const struct figures *f)
 		return WAIT_JOIN;
 	if (!f->serving)
 		return WAIT_SERVE;
-	if (c->stepped_back)
-		return WAIT_PERSON;
 	if (c->turned_away || (c->reachable && c->pieces_failed_with == 403))
 		return WAIT_TURNED_AWAY;
 	if (c->other_versions)
@@ -140,7 +138,7 @@ collect_pace(struct edge *e, struct figures *f)
 	f->estimated = !f->owed || (!f->wait && f->bytes_rate > 0);
 	if (f->owed && f->estimated)
 		f->in_step_seconds = (uint64_t)((double)f->outbox.owed_bytes / f->bytes_rate) + 1;
-	if (f->wait > WAIT_PERSON && f->contact.retry_ms > now)
+	if (f->wait >= WAIT_TURNED_AWAY && f->contact.retry_ms > now)
 		f->retry_wall_ms = clock_wall(e->clock) + f->contact.retry_ms - now;
 }
 
@@ -199,7 +197,6 @@ figures_wait_name(enum figures_wait w)
 	static const char *const names[] = {[WAIT_NOTHING] = "",
 					    [WAIT_SERVE] = "serve is not running",
 					    [WAIT_JOIN] = "not joined",
-					    [WAIT_PERSON] = "central knows another ledger",
 					    [WAIT_TURNED_AWAY] = "turned away",
 					    [WAIT_VERSIONS] = "central speaks other versions",
 					    [WAIT_LINK] = "link down",

@@ -26,7 +26,6 @@ enum figures_wait {
 	WAIT_NOTHING,
 	WAIT_SERVE,	  /* nobody serves                                */
 	WAIT_JOIN,	  /* not joined, or no [central] url              */
-	WAIT_PERSON,	  /* central knows another ledger (R8)            */
 	WAIT_TURNED_AWAY, /* by central's gate: suspended, removed (R24)  */
 	WAIT_VERSIONS,	  /* central speaks other versions of the protocol */
 	WAIT_LINK,	  /* nobody answers                               */

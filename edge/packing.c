@@ -120,6 +120,7 @@ write_manifest(struct store_tx *tx, struct edge *e, struct chosen *list, size_t 
 {
 	struct pack_member *members = calloc(n, sizeof(*members));
 	struct buf *sides = calloc(n, sizeof(*sides));
+	struct id128 incarnation;
 	size_t i, bytes = 0;
 	int rc;
 
@@ -143,7 +144,8 @@ write_manifest(struct store_tx *tx, struct edge *e, struct chosen *list, size_t 
 		members[i].side = sides[i].data;
 		members[i].side_n = sides[i].len;
 	}
-	rc = pack_manifest(out, e->site, &e->incarnation, members, n, err);
+	edge_incarnation(e, &incarnation);
+	rc = pack_manifest(out, e->site, &incarnation, members, n, err);
 	for (i = 0; i < n; i++)
 		buf_fini(&sides[i]);
 	free(sides);
@@ -481,16 +483,17 @@ packing_receipt(struct packing *p, struct edge *e, const void *receipt, size_t n
 	Sync__Receipt *m = message_read(&sync__receipt__descriptor, receipt, n, err);
 	struct receipting r = {.e = e, .m = m, .bytes = receipt, .n = n, .id = p->id};
 	struct contact contact;
-	struct id128 incarnation;
+	struct id128 incarnation, own;
 	int rc = 0;
 
 	if (!m)
 		return ERR_PEER;
 	edge_contact(e, &contact);
+	edge_incarnation(e, &own);
 	(void)message_id(&r.epoch, &m->epoch);
 	(void)message_id(&incarnation, &m->incarnation);
 	/* R22: one of another epoch than the last hello's says nothing. */
-	if (!id128_same(&r.epoch, &contact.epoch) || !id128_same(&incarnation, &e->incarnation) ||
+	if (!id128_same(&r.epoch, &contact.epoch) || !id128_same(&incarnation, &own) ||
 	    strcmp(m->site, e->site) != 0)
 		rc = err_set(err, ERR_PEER, 0, "a receipt that is not for us, or of another epoch");
 	if (!rc)
@@ -697,6 +700,17 @@ drop_others(struct store_tx *tx, void *arg, struct err *e)
 		if (!rc)
 			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
 	}
+	return rc;
+}
+
+int
+packing_drop_all(struct store_tx *tx, struct err *err)
+{
+	struct dropping d = {.slots = NULL};
+	int rc = drop_others(tx, &d, err);
+
+	free(d.ids);
+	free(d.seqs);
 	return rc;
 }
 

@@ -19,6 +19,7 @@ struct edge;
 struct err;
 struct pack;
 struct store_reader;
+struct store_tx;
 
 struct packing {	   /* one slot */
 	struct pack *pack; /* NULL: empty */
@@ -54,6 +55,8 @@ int packing_dissolve(struct packing *p, struct edge *e, const uint64_t *bad, siz
 		     struct err *err);
 /* All packs but those of the slots are no more: their members are packed anew. */
 int packing_drop_others(const struct packing *slots, size_t n, struct edge *e, struct err *err);
+/* In a transaction: all of them, whose slots the caller empties. */
+int packing_drop_all(struct store_tx *tx, struct err *err);
 void packing_fini(struct packing *p); /* leaves it empty, but for the memory */
 void packing_free_memory(struct packing *p);
 

@@ -129,10 +129,6 @@ goes_on(struct reach *w, const struct contact *c, struct err *err)
 	show(w, c, now);
 	if (stopped(w, err))
 		return ERR_AGAIN;
-	if (now - w->answered_ms > PERSON_MS && c->stepped_back)
-		return err_set(err, ERR_CONFLICT, 0,
-			       "central knows another ledger of this incarnation: was this disk "
-			       "restored or copied?");
 	if (now - w->answered_ms > PERSON_MS && c->turned_away)
 		return err_set(err, ERR_CONFLICT, 0, "central: %s", c->why);
 	if (now - w->answered_ms > HELLO_MS)

@@ -21,6 +21,7 @@
 #include "edge/known.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
+#include "edge/setback.h"
 #include "proto/coding.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
@@ -29,7 +30,14 @@
 #include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
-enum { EVENTS_MAX = 4 * SENDER_SLOTS, TURN_MS = 1000, KIND_SHIFT = 32 };
+enum {
+	EVENTS_MAX = 4 * SENDER_SLOTS,
+	TURN_MS = 1000,
+	KIND_SHIFT = 32, /* of a call's id: the slot, what it asks, in which life */
+	LIFE_SHIFT = 40,
+	KIND_MASK = 0xff,
+	BRANCH_MS = 60000 /* not oftener, whatever central says */
+};
 
 #define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
 
@@ -57,6 +65,11 @@ struct replicate {
 	struct coding coding;	  /* of frames, as the last hello settled */
 	bool compress;		  /* set once */
 	unsigned pieces;	  /* on the link */
+	unsigned out;		  /* errands that have not ended */
+	struct setback back;
+	bool branch_due;      /* R8: a new incarnation, when no errand is out */
+	int64_t no_branch_ms; /* before that                                  */
+	unsigned life; /* counts incarnations: what is said to one is not heard by the next */
 	int64_t wake_ms;
 };
 
@@ -113,7 +126,6 @@ show_contact(struct replicate *r, bool answered_hello)
 	c->reachable = r->sender.reachable;
 	if (answers || c->ever) /* before: what the last serve knew */
 		c->announced = r->sender.announced;
-	c->stepped_back = r->sender.stepped_back;
 	c->comparing = sender_comparing(&r->sender);
 	c->compared = r->work.found.entries;
 	c->losses = r->sender.losses;
@@ -129,43 +141,6 @@ show_contact(struct replicate *r, bool answered_hello)
 	(void)pthread_mutex_unlock(&r->e->mu);
 	if (again)
 		log_line(LOG_INFO, "central.answers", "%s", "");
-}
-
-struct software {
-	const char *name;
-};
-
-static int
-put_software(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct software *s = arg;
-
-	return sync_put(tx, "software", s->name, strlen(s->name), e);
-}
-
-/* R17: another version of central may take what the last one refused. */
-static int
-note_software(struct replicate *r, const char *software, struct err *err)
-{
-	struct software now = {software};
-	struct buf before = BUF_INIT;
-	struct store_tx *tx;
-	size_t n = 0;
-	int rc = store_begin_read(&tx, r->e->store, err);
-
-	if (!rc) {
-		rc = sync_get(tx, "software", &before, err);
-		store_end_read(tx);
-	}
-	if (!rc && (before.len != strlen(now.name) ||
-		    (before.len && memcmp(before.data, now.name, before.len) != 0))) {
-		rc = outbox_try_now(r->e->store, &n, err);
-		if (!rc)
-			rc = store_commit(r->e->store, put_software, &now, err);
-		log_line(LOG_INFO, "central.version", "tried_again=%zu", n);
-	}
-	buf_fini(&before);
-	return rc;
 }
 
 /* R25: half of the certificate's life is over, or the archive has another CA. */
@@ -203,7 +178,9 @@ hello_said(struct replicate *r, struct err *err)
 
 	if (m && r->compress)
 		coding_offered(&r->coding, m->codings, m->n_codings);
-	rc = m ? note_software(r, m->software, err) : ERR_PEER;
+	rc = m ? contact_keep(r->e, m->token.data, m->token.len, err) : ERR_PEER;
+	if (!rc)
+		rc = contact_note_software(r->e, m->software, err);
 	if (!rc && m->renew && !r->renewing)
 		rc = renew(r, err);
 	message_free(m);
@@ -218,7 +195,7 @@ submit_as(struct replicate *r, enum sender_request kind, unsigned slot, struct h
 {
 	int rc;
 
-	call->id = (uint64_t)kind << KIND_SHIFT | slot;
+	call->id = (uint64_t)r->life << LIFE_SHIFT | (uint64_t)kind << KIND_SHIFT | slot;
 	if (kind != SENDER_HELLO)
 		hex_of(epoch->b, sizeof(epoch->b), call->epoch);
 	rc = link_submit(r->link, call, err);
@@ -301,6 +278,7 @@ end_errand(struct replicate *r, struct errand *x)
 	int rc = x->rc;
 	unsigned i;
 
+	r->out--;
 	if (x->action.kind == SENDER_SEND_PIECE)
 		coding_took(&r->coding, x->cost.bytes, x->cost.ms);
 	for (i = 0; !rc && idle && i < SENDER_SLOTS; i++)
@@ -336,6 +314,7 @@ run_errand(struct replicate *r, const struct sender_action *a, struct err *err)
 		x->answer = r->answer->body; /* nobody else reads it */
 		buf_init(&r->answer->body);
 	}
+	r->out++;
 	if (r->errands) {
 		errands_give(r->errands, x);
 	} else {
@@ -372,6 +351,58 @@ new_epoch(struct replicate *r, struct err *err)
 	return rc ? rc : known_begin(&r->known, r->e, err);
 }
 
+/* --- set back or cloned (R8) --- */
+
+static int
+stepped_back(struct replicate *r, struct err *err)
+{
+	Sync__HelloAnswer *m;
+	bool found = false;
+	int rc;
+
+	if (r->branch_due)
+		return 0;
+	if (clock_mono(r->e->clock) < r->no_branch_ms) {
+		sender_rest(&r->sender, r->no_branch_ms);
+		return 0;
+	}
+	m = message_read(&sync__hello_answer__descriptor, r->answer->body.data, r->answer->body.len,
+			 err);
+	rc = m ? setback_heard(&r->back, r->e, m, &found, err) : ERR_PEER;
+	message_free(m);
+	r->branch_due = !rc && found;
+	if (!rc && !found)
+		sender_hello(&r->sender);
+	return rc;
+}
+
+/* All begins anew as at a start; what was said by the incarnation before is not heard any more. */
+static void
+branch(struct replicate *r)
+{
+	struct id128 epoch = r->sender.epoch;
+	struct err err = ERR_INIT;
+	unsigned i;
+
+	if (!r->branch_due || r->out)
+		return;
+	r->branch_due = false;
+	if (setback_branch(&r->back, r->e, &err)) { /* the next hello finds it again */
+		log_err(LOG_ERROR, "incarnation", &err);
+		memset(&r->back, 0, sizeof(r->back));
+		return;
+	}
+	for (i = 0; i < SENDER_SLOTS; i++) {
+		packing_fini(&r->slots[i]);
+		packing_free_memory(&r->slots[i]);
+	}
+	r->no_branch_ms = clock_mono(r->e->clock) + BRANCH_MS;
+	r->life++;
+	r->n_events = 0;
+	r->applying = false;
+	sender_init(&r->sender, &epoch, HOLDINGS_DUE);
+}
+
 static int
 carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 {
@@ -380,7 +411,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 
 	switch (a->kind) {
 	case SENDER_SAY_HELLO:
-		rc = calls_hello(&call, r->e, r->compress, err);
+		rc = calls_hello(&call, r->e, &r->back, r->compress, err);
 		return rc ? rc : submit(r, SENDER_HELLO, 0, &call, err);
 	case SENDER_SEND_LEDGER:
 		rc = calls_ledger(&call, r->e, a->number, err);
@@ -401,9 +432,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 	case SENDER_ASK_PLACES:
 		return ask_places(r, a, err);
 	case SENDER_STEPPED_BACK:
-		log_line(LOG_ERROR, "ledger.stepped_back",
-			 "what=\"central knows another ledger of this incarnation\"");
-		return 0;
+		return stepped_back(r, err);
 	}
 	return 0;
 }
@@ -463,8 +492,14 @@ on_answer(struct replicate *r, struct http_done *done)
 		renewed(r, done);
 		return;
 	}
-	ev.request = (enum sender_request)(done->id >> KIND_SHIFT);
+	ev.request = (enum sender_request)(done->id >> KIND_SHIFT & KIND_MASK);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
+	if (done->id >> LIFE_SHIFT != r->life) {
+		r->pieces -= ev.request == SENDER_PIECE;
+		buf_fini(&done->body);
+		buf_fini(&done->spent);
+		return;
+	}
 	if (ev.request == SENDER_PIECE) { /* before the next one is begun */
 		ev.abreast = r->pieces--;
 		packing_free_memory(&r->slots[ev.slot]);
@@ -534,6 +569,7 @@ replicate_turn(struct replicate *r, int timeout_ms)
 
 	while (r->errands && (x = errands_take(r->errands)))
 		end_errand(r, x);
+	branch(r);
 	drain(r);
 	apply_page(r);
 	if (known_page(&r->known, r->e,

@@ -196,10 +196,11 @@ note_person(struct resync_result *out, struct edge *e, int rc)
 	edge_contact(e, &c);
 	out->two_centrals = c.two_centrals;
 	out->closed = c.closed;
-	out->stepped_back = c.stepped_back;
+	out->drains = c.drains;
+	out->twins = c.n_twins;
 	out->person =
 		rc == ERR_CONFLICT || out->rotten || out->unread || c.two_centrals || c.closed ||
-		c.stepped_back ||
+		c.drains || c.n_twins ||
 		(out->compared && (out->found.damaged || out->found.gone || out->found.parked));
 }
 
@@ -330,7 +331,8 @@ resync_json(const struct edge *e, const struct resync_config *c, const struct re
 	json_found(&j, x);
 	json_bool(&j, "two_centrals", x->two_centrals);
 	json_bool(&j, "closed", x->closed);
-	json_bool(&j, "stepped_back", x->stepped_back);
+	json_bool(&j, "twin", x->twins > 0);
+	json_bool(&j, "drains", x->drains);
 	json_read(&j, c, x);
 	json_close(&j, '}');
 	buf_puts(out, "\n");

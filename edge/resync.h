@@ -30,8 +30,9 @@ struct resync_result {
 	bool compared; /* from the first entry to the last */
 	bool person;   /* something needs one              */
 	struct comparison found;
-	uint64_t owed_before, owed_after;	 /* images                      */
-	bool two_centrals, closed, stepped_back; /* as `status` shows them      */
+	uint64_t owed_before, owed_after;  /* images                      */
+	bool two_centrals, closed, drains; /* as `status` shows them            */
+	unsigned twins;
 	/* verify */
 	uint64_t images, bytes; /* read                                          */
 	uint64_t rotten;	/* of these: entered as damaged                  */

@@ -34,6 +34,8 @@ json_identity(struct json *j, const struct figures *f)
 static void
 json_central(struct json *j, const struct figures *f)
 {
+	unsigned i;
+
 	json_open(j, "central", '{');
 	json_bool(j, "reachable", f->contact.reachable);
 	json_bool(j, "turned_away", f->contact.turned_away);
@@ -42,9 +44,13 @@ json_central(struct json *j, const struct figures *f)
 	json_id(j, "epoch", &f->contact.epoch);
 	json_time(j, "last_contact", f->contact.wall_ms);
 	json_number(j, "clock_skew_seconds", f->contact.skew_ms / 1000);
-	json_bool(j, "stepped_back", f->contact.stepped_back);
 	json_bool(j, "two_centrals", f->contact.two_centrals);
 	json_bool(j, "closed", f->contact.closed);
+	json_bool(j, "drains", f->contact.drains);
+	json_open(j, "twins", '[');
+	for (i = 0; i < f->contact.n_twins; i++)
+		json_text(j, NULL, f->contact.twins[i]);
+	json_close(j, ']');
 	json_close(j, '}');
 }
 
@@ -104,6 +110,7 @@ json_cache(struct json *j, const struct figures *f)
 int
 status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 {
+	struct id128 incarnation;
 	struct figures f;
 	struct json j;
 	int rc = figures_collect(&f, e, err);
@@ -115,7 +122,8 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_open(&j, NULL, '{');
 	json_text(&j, "role", "edge");
 	json_text(&j, "site", e->site);
-	json_id(&j, "incarnation", &e->incarnation);
+	edge_incarnation(e, &incarnation);
+	json_id(&j, "incarnation", &incarnation);
 	json_identity(&j, &f);
 	json_central(&j, &f);
 	json_open(&j, "ledger", '{');
@@ -144,6 +152,23 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	return 0;
 }
 
+/* R8 */
+static void
+text_twins(struct buf *out, const struct contact *c)
+{
+	unsigned i;
+
+	if (c->drains)
+		buf_puts(out, "DRAINS: another copy of this edge is the site's; what is here is "
+			      "still delivered and shown, nothing new is taken in\n");
+	if (!c->n_twins)
+		return;
+	buf_puts(out, "TWIN: copies of this edge call from ");
+	for (i = 0; i < c->n_twins; i++)
+		buf_printf(out, "%s%s", i ? " and " : "", c->twins[i]);
+	buf_puts(out, "; at central, `site twin NAME --keep ADDRESS` says which one stays\n");
+}
+
 static void
 text_central(struct buf *out, const struct figures *f)
 {
@@ -170,9 +195,6 @@ text_central(struct buf *out, const struct figures *f)
 	err_text(&f->tls, why, sizeof(why));
 	if (why[0])
 		buf_printf(out, "OUR CERTIFICATE cannot be used: %s\n", why);
-	if (f->contact.stepped_back)
-		buf_puts(out, "STOPPED: central knows another ledger of this incarnation: was "
-			      "this disk restored or copied?\n");
 	if (f->contact.version && f->contact.version < f->speaks)
 		buf_printf(out,
 			   "central speaks version %u of the protocol, this edge %u: no decisions "
@@ -181,6 +203,7 @@ text_central(struct buf *out, const struct figures *f)
 	if (f->contact.closed)
 		buf_puts(out, "central counts this edge as lost or replaced; what it has still "
 			      "arrives\n");
+	text_twins(out, &f->contact);
 	if (f->contact.two_centrals)
 		buf_puts(out, "TWO CENTRALS answer in turn: nothing is freed\n");
 	if (f->contact.skew_ms > SKEW_SHOWN_MS || f->contact.skew_ms < -SKEW_SHOWN_MS)

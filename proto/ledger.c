@@ -184,6 +184,23 @@ ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char 
 	message_pack(out, &entry.base);
 }
 
+void
+ledger_branch(struct buf *out, const struct id128 *incarnation, const char *site,
+	      const struct id128 *previous, uint64_t common, const unsigned char hash[SHA256_SIZE],
+	      int64_t wall_ms)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+
+	entry.kind = SYNC__LEDGER_KIND__LEDGER_INCARNATION;
+	entry.wall_ms = wall_ms;
+	entry.incarnation = message_bytes(incarnation->b, sizeof(incarnation->b));
+	entry.site = message_text(site);
+	entry.previous_incarnation = message_bytes(previous->b, sizeof(previous->b));
+	entry.last_common_seq = common;
+	entry.last_common_hash = message_bytes(hash, SHA256_SIZE);
+	message_pack(out, &entry.base);
+}
+
 /* Counts and classes are computed anew wherever the instances are known. */
 static bool
 is_computed(uint32_t tag)

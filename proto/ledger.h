@@ -48,6 +48,11 @@ int ledger_verify(struct store_tx *tx, uint64_t *bad, struct err *e);
 /* Entries. Memory that runs out shows as buf_failed. */
 void ledger_incarnation(struct buf *out, const struct id128 *incarnation, const char *site,
 			int64_t wall_ms);
+/* R8: from here on the ledger is of another incarnation, which has all of it up to seq `common`,
+ * where H is `hash`, in common with `previous` as central knows that. */
+void ledger_branch(struct buf *out, const struct id128 *incarnation, const char *site,
+		   const struct id128 *previous, uint64_t common,
+		   const unsigned char hash[SHA256_SIZE], int64_t wall_ms);
 /* The record that names the people to call (R6); aet: the station that sent. corrected (NULL:
  * nothing): what of it is not as the records before it said. */
 void ledger_study(struct buf *out, const char *study, struct attrs record,

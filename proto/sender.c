@@ -72,6 +72,13 @@ sender_hello(struct sender *s)
 	s->next_hello_ms = INT64_MIN / 2;
 }
 
+void
+sender_rest(struct sender *s, int64_t until_ms)
+{
+	s->reachable = false;
+	s->next_hello_ms = until_ms;
+}
+
 int64_t
 sender_retry(const struct sender *s)
 {
@@ -186,14 +193,11 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	}
 	if (!ev->agrees) { /* R8: this ledger is not the one that central knows */
 		s->reachable = false;
-		s->next_hello_ms = ev->now_ms + BACKOFF_MAX_MS;
-		if (!s->stepped_back)
-			(void)act(out, SENDER_STEPPED_BACK);
-		s->stepped_back = true;
+		s->next_hello_ms = ev->now_ms + PROBE_MS;
+		(void)act(out, SENDER_STEPPED_BACK);
 		return;
 	}
 	other = !s->knows_epoch || memcmp(&s->epoch, &ev->epoch, sizeof(s->epoch)) != 0;
-	s->stepped_back = false;
 	s->reachable = true;
 	s->failures = 0;
 	s->next_hello_ms = ev->now_ms + SENDER_HELLO_MS;
@@ -221,18 +225,15 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 }
 
 static void
-on_ledger(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+on_ledger(struct sender *s, const struct sender_event *ev)
 {
 	s->sending_ledger = false;
 	if ((ev->status == 200 || ev->status == 409) && ev->agrees) {
 		s->announced = ev->number;
 		more_to_pack(s);
-	} else if (ev->status == 409) {
-		if (!s->stepped_back)
-			(void)act(out, SENDER_STEPPED_BACK);
-		s->stepped_back = true;
+	} else if (ev->status == 409) { /* R8: hello says more of it */
 		s->reachable = false;
-		s->next_hello_ms = ev->now_ms + BACKOFF_MAX_MS;
+		s->next_hello_ms = ev->now_ms + PROBE_MS;
 	} else {
 		s->reachable = false;
 		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
@@ -411,7 +412,7 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 	case SENDER_LEDGER:
 		s->sending_ledger = s->sending_ledger && ev->status && ev->ours;
 		if (s->sending_ledger)
-			on_ledger(s, ev, out);
+			on_ledger(s, ev);
 		break;
 	case SENDER_ASK:
 		if (ev->slot != s->round) /* of a round that was given up */

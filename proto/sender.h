@@ -64,17 +64,17 @@ struct sender_event {
 	uint64_t jitter;       /* random                       */
 	/* SENDER_ANSWERED */
 	enum sender_request request;
-	unsigned slot;	     /* SENDER_ASK: the round it was asked in; SENDER_PLACE: the slots */
-	int status;	     /* HTTP; 0: nobody answered       */
-	bool ours;	     /* the answer carried our epoch (hello: the archive is ours) */
-	bool agrees;	     /* hello, ledger: H at central's head is ours   */
-	uint64_t number;     /* hello, ledger: central's head; piece: its offset;
+	unsigned slot;	 /* SENDER_ASK: the round it was asked in; SENDER_PLACE: the slots */
+	int status;	 /* HTTP; 0: nobody answered       */
+	bool ours;	 /* the answer carried our epoch (hello: the archive is ours) */
+	bool agrees;	 /* hello, ledger: H at central's head is ours; hello: the token was, too */
+	uint64_t number; /* hello, ledger: central's head; piece: its offset;
 			    holdings: how many seqs the answer covers    */
-	struct id128 epoch;  /* hello                            */
-	uint64_t losses;     /* hello                            */
-	bool receipted, bad; /* piece: a receipt came; members were bad */
-	uint64_t sent, ms;   /* bytes on the wire and how long the link took */
-	unsigned abreast;    /* piece: so many were on the link, this one among them */
+	struct id128 epoch;	       /* hello                            */
+	uint64_t losses;	       /* hello                            */
+	bool receipted, bad;	       /* piece: a receipt came; members were bad */
+	uint64_t sent, ms;	       /* bytes on the wire and how long the link took */
+	unsigned abreast;	       /* piece: so many were on the link, this one among them */
 	uint64_t places[SENDER_SLOTS]; /* SENDER_PLACE: by slot          */
 	/* SENDER_PACKED */
 	uint64_t size, last; /* bytes, and the highest seq in it */
@@ -95,7 +95,9 @@ enum sender_action_kind {
 	/* `slot` fails again and again: all of it later, in smaller packs. number 1: nothing else
 	 * came through meanwhile, so that it is hardly for its own sake. */
 	SENDER_GIVE_UP,
-	SENDER_STEPPED_BACK /* central is ahead of us or H differs (R8): a person */
+	/* Of the answer to hello: central is ahead of us, H differs, or the token was not the last
+	 * (R8). The driver says hello again and asks for more, or begins a new incarnation. */
+	SENDER_STEPPED_BACK
 };
 
 struct sender_action {
@@ -123,7 +125,7 @@ enum sender_slot_state {
 
 struct sender {
 	/* the contact */
-	bool reachable, knows_epoch, stepped_back;
+	bool reachable, knows_epoch;
 	struct id128 epoch;
 	uint64_t losses;
 	bool saying_hello;
@@ -176,6 +178,8 @@ void sender_compare(struct sender *s);
 bool sender_comparing(const struct sender *s);
 /* Hello at the next step, whatever was said lately. */
 void sender_hello(struct sender *s);
+/* Central is not called before this time. */
+void sender_rest(struct sender *s, int64_t until_ms);
 /* Monotonic time of the next try of what waits for central (hello, or a pack that it would not
  * take); 0: nothing waits. */
 int64_t sender_retry(const struct sender *s);

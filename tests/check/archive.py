@@ -10,7 +10,7 @@ import struct
 
 RECORD = struct.Struct("<4sIIIQ32s")  # magic, kind, length, pending, number, chain
 EPOCH, LEDGER, DECISION = 1, 2, 3  # records of the log
-OPEN, CLOSE = 1, 2  # decisions
+OPEN, CLOSE, REMOVE, TWIN = 1, 2, 10, 14  # decisions
 HAS, GONE = {3}, {4, 5, 6, 7}  # kinds of ledger entries that say something of bytes
 ZERO = bytes(32)
 
@@ -83,6 +83,14 @@ class Incarnation:
         self.site, self.ident, self.closed = site, ident, False
         self.hashes, self.entries, self.has = [ZERO], [None], {}
 
+    def branch_off(self, other, common, said):
+        """R8: up to `common` the ledger is the other one's, if that is what the other one's says."""
+        if common < len(other.hashes) and other.hashes[common] == said:
+            self.hashes, self.entries = other.hashes[:common + 1], other.entries[:common + 1]
+            for kind, digest, _ in self.entries[1:]:
+                if kind in HAS | GONE and len(digest) == 32:
+                    self.has[digest] = kind in HAS
+
     def append(self, m, wrong):
         """A batch as central received it; what it holds already must be the same."""
         first, before = m.get(3, 0), m.get(4, b"")
@@ -133,14 +141,20 @@ class Archive:
                     at.append(m, self.wrong)
 
     def decide(self, m):
-        site, ident = m.get(2, b"").decode(), m.get(3, b"")
-        if m.get(1) not in (OPEN, CLOSE):
+        site, ident, kind = m.get(2, b"").decode(), m.get(3, b""), m.get(1)
+        if kind not in (OPEN, CLOSE, REMOVE, TWIN):
             return
         for other in self.incarnations.values():  # a successor closes what came before it (R18)
-            if other.site == site and (m[1] == CLOSE or other.ident != ident):
+            if other.site == site and kind != TWIN and (kind != OPEN or other.ident != ident):
                 other.closed = True
-        if m[1] == OPEN:
-            self.incarnations.setdefault(ident, Incarnation(site, ident))
+        if kind not in (OPEN, TWIN):
+            return
+        if ident not in self.incarnations:
+            self.incarnations[ident] = Incarnation(site, ident)
+            other = self.incarnations.get(m.get(13))
+            if other and other.site == site:
+                self.incarnations[ident].branch_off(other, m.get(14, 0), m.get(15, b""))
+        self.incarnations[ident].closed = False
 
     def read_pack(self, path):
         """A pack follows from its manifest, which follows from the ledger (R14, R7)."""

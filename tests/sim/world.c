@@ -509,8 +509,7 @@ settled(struct sim_edge *e)
 			e->name, (unsigned long long)counts.owed, (unsigned long long)counts.packed,
 			(unsigned long long)counts.parked, (unsigned long long)contact.announced,
 			(unsigned long long)head.seq, contact.reachable ? "" : ", not reached",
-			contact.comparing ? ", comparing" : "",
-			contact.stepped_back ? ", stepped back" : "");
+			contact.comparing ? ", comparing" : "", contact.n_twins ? ", twin" : "");
 	return !rc && counts.owed == 0 && counts.packed == 0 && contact.reachable &&
 	       !contact.comparing && contact.announced == head.seq;
 }
