@@ -572,10 +572,12 @@ target(struct assoc_target *t, int argc, char **argv, int at)
 {
 	if (argc - at < 3)
 		usage();
-	*t = (struct assoc_target){argv[at],	  (unsigned)strtoul(argv[at + 1], NULL, 10),
-				   "BENCH",	  argv[at + 2],
-				   ASSOC_PDU_MAX, 30,
-				   NULL,	  NULL};
+	*t = (struct assoc_target){.host = argv[at],
+				   .port = (unsigned)strtoul(argv[at + 1], NULL, 10),
+				   .calling = "BENCH",
+				   .called = argv[at + 2],
+				   .max_pdu = ASSOC_PDU_MAX,
+				   .seconds = 30};
 	return at + 3;
 }
 

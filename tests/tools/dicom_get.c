@@ -321,8 +321,8 @@ main(int argc, char **argv)
 
 	if (!g)
 		return EXIT_FAILURE;
-	g->target =
-		(struct assoc_target){NULL, 0, "DICOM_GET", "ANY", ASSOC_PDU_MAX, 30, NULL, NULL};
+	g->target = (struct assoc_target){
+		.calling = "DICOM_GET", .called = "ANY", .max_pdu = ASSOC_PDU_MAX, .seconds = 30};
 	g->out = ".";
 	while ((c = getopt_long(argc, argv, "c:a:o:", longs, NULL)) != -1) {
 		struct buf one = BUF_INIT;

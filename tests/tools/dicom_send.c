@@ -284,8 +284,8 @@ main(int argc, char **argv)
 	double start;
 	int c;
 
-	job.target =
-		(struct assoc_target){NULL, 0, "DICOM_SEND", "ANY", ASSOC_PDU_MAX, 30, NULL, NULL};
+	job.target = (struct assoc_target){
+		.calling = "DICOM_SEND", .called = "ANY", .max_pdu = ASSOC_PDU_MAX, .seconds = 30};
 	while ((c = getopt(argc, argv, "c:a:n:ql")) != -1) {
 		if (c == 'c')
 			job.target.called = optarg;
