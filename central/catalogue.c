@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "central/dispatch.h"
 #include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -15,9 +16,9 @@ enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 const char *const *
 catalogue_tables(unsigned *n)
 {
-	static const char *const tables[] = {"state",	 "site",	"announced", "claim",
-					     "holdings", "pack",	"upload",    "decision",
-					     "member",	 RETURNED_TABLE};
+	static const char *const tables[] = {"state",	 "site",	 "announced",	"claim",
+					     "holdings", "pack",	 "upload",	"decision",
+					     "member",	 RETURNED_TABLE, DISPATCH_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

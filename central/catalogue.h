@@ -11,6 +11,7 @@
  *	upload    pack id (32)               durable bytes (u64 LE)
  *	decision  digest (32)                1: withdrawn (R15)
  *	returned  digest (32)                returns.h
+ *	order     number (be64)              dispatch.h
  *	member    name                       sync.MemberRow (members.h)
  *
  * Of an incarnation that branched off another one (R8), announced, claim and holdings have rows

@@ -131,6 +131,8 @@ load_state(struct central *c, struct err *e)
 	rc = state_id(tx, "epoch", &c->epoch, e);
 	if (!rc)
 		rc = state_number(tx, "losses", &c->losses, e);
+	if (!rc)
+		rc = dispatch_load(c, tx, e);
 	store_end_read(tx);
 	return rc;
 }
@@ -290,6 +292,7 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 	(void)pthread_mutex_init(&c->order, NULL);
 	(void)pthread_mutex_init(&c->mu, NULL);
 	(void)pthread_rwlock_init(&c->use, NULL);
+	dispatch_init(&c->dispatch);
 	c->locks = true;
 	(void)snprintf(c->dir, sizeof(c->dir), "%s", conf_string(c->conf, "data", NULL, "dir"));
 	if (mode == CENTRAL_READ) {
@@ -326,6 +329,7 @@ central_close(struct central *c)
 		(void)pthread_mutex_destroy(&c->order);
 		(void)pthread_mutex_destroy(&c->mu);
 		(void)pthread_rwlock_destroy(&c->use);
+		dispatch_fini(&c->dispatch);
 	}
 	memset(c, 0, sizeof(*c));
 	c->lock = -1;
@@ -336,6 +340,7 @@ central_close(struct central *c)
 static void
 stop_services(struct central *c)
 {
+	dispatch_stop(&c->dispatch);
 	http_stop(c->http); /* first: its handlers write to the audit log of the DICOM side */
 	c->http = NULL;
 	dimse_node_stop(&c->dicom);
@@ -377,6 +382,7 @@ start_services(struct central *c, struct err *e)
 				       .arg = c};
 	int rc = uploads_new(&c->uploads, e);
 
+	dispatch_go(&c->dispatch);
 	hc.routes = intake_routes(&hc.n_routes);
 	http_configure(&hc, c->conf, listen);
 	if (c->certificates) {

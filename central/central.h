@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "central/dispatch.h"
 #include "common/base/buf.h"
 #include "common/base/rng.h"
 #include "common/dimse/node.h"
@@ -60,6 +61,8 @@ struct central {
 	/* guarded by mu */
 	struct id128 epoch;
 	uint64_t losses; /* how often holdings bits were cleared */
+
+	struct dispatch dispatch; /* who waits for one */
 
 	/* serving */
 	struct uploads *uploads;

@@ -6,6 +6,7 @@
 #include "central/central.h"
 #include "central/central_settings.h"
 #include "central/loss.h"
+#include "central/order_commands.h"
 #include "central/returns.h"
 #include "central/site_commands.h"
 #include "central/sites.h"
@@ -66,6 +67,8 @@ text_status(struct buf *out, const struct snapshot *s)
 	if (s->returned)
 		buf_printf(out, "%llu withdrawn images came again: see `conflicts`\n",
 			   (unsigned long long)s->returned);
+	if (s->hold)
+		buf_puts(out, "eviction is on hold at every edge: `hold off` ends it\n");
 	sites_text_numbers(out, &s->sites);
 }
 
@@ -91,6 +94,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "failed_joins", s->failed_joins);
 	json_count(&j, "refusals", s->refusals);
 	json_count(&j, "unaudited", s->unaudited);
+	json_bool(&j, "hold", s->hold != 0);
 	rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');
@@ -291,6 +295,7 @@ static const struct command commands[] = {
 	 site_commands_site},
 	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
 	 false, false, site_commands_ca},
+	{"hold", 2, 2, " ", "hold on|off", false, false, order_commands_hold},
 	{"verify", 1, 1, " ", "verify", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

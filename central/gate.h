@@ -24,6 +24,7 @@ enum {
 	RIGHT_SEND = 8,	 /* holdings, packs on their way in, release */
 	RIGHT_READ = 16, /* refill, packs, objects                   */
 	RIGHT_JOIN = 32,
+	RIGHT_ORDERS = 128,
 	RIGHT_METRICS = 64 /* on plain loopback without a site's name */
 };
 

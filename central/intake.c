@@ -11,6 +11,7 @@
 #include "central/hello.h"
 #include "central/join.h"
 #include "central/metrics.h"
+#include "central/dispatch.h"
 #include "central/record.h"
 #include "central/release.h"
 #include "central/serve_refill.h"
@@ -21,6 +22,7 @@
 #include "common/base/prom.h"
 #include "common/http/server.h"
 #include "proto/message.h"
+#include "proto/orders.h"
 #include "proto/pack.h"
 #include "proto/receiver.h"
 #include "proto/sync.pb-c.h"
@@ -389,6 +391,12 @@ pack_bytes(void *node, struct http_request *rq, struct http_answer *out, struct 
 }
 
 static int
+orders(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out) ? 0 : dispatch_answer(node, rq, out, e);
+}
+
+static int
 enrol(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
 	return join_enrol(node, rq, out, e);
@@ -423,6 +431,7 @@ intake_routes(size_t *n)
 		{"GET", "/sync/v1/packs/", RIGHT_READ, 0, pack_bytes},
 		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill},
 		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object},
+		{"GET", ORDERS_PATH, RIGHT_ORDERS, 0, orders},
 		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew},
 		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol},
 		{"GET", "/metrics", RIGHT_METRICS, 0, metrics},

@@ -193,6 +193,7 @@ static const struct argp argp = {
 	"                  3 while it owes images; --abandon lists them first\n"
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
 	"  ca renew        a new CA and --kit FILE; sites take it by themselves\n"
+	"  hold on | off   no edge evicts anything, or may again\n"
 	"  verify          re-read every pack\n"
 	"  rebuild         make the catalogue anew from packs and log\n"
 	"  reload          read [peer] sections and certificates again\n\n"

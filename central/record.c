@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/dispatch.h"
 #include "central/lives.h"
 #include "central/members.h"
 #include "central/returns.h"
@@ -262,6 +263,8 @@ apply_epoch(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = state_set_id(tx, "epoch", &epoch, e);
 	if (!rc) /* R8: a contact token of it was given here */
 		rc = state_set_number(tx, epoch_key(&epoch, key), 1, e);
+	if (!rc)
+		rc = dispatch_new_epoch(tx, e);
 	message_free(m);
 	return rc;
 }
@@ -299,6 +302,8 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 	rc = lives_apply(tx, m, e);
 	if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_RETURNED) {
 		rc = returns_apply(tx, m, e);
+	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_ORDER) {
+		rc = dispatch_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);
@@ -350,8 +355,8 @@ apply_one(struct store_tx *tx, void *arg, struct err *e)
 	return apply(tx, o->number, o->kind, o->payload->data, o->payload->len, e);
 }
 
-static int
-apply_pending(struct central *c, struct err *e)
+int
+record_settle_locked(struct central *c, struct err *e)
 {
 	struct one o = {c->pending_number, c->pending_kind, &c->pending};
 	int rc;
@@ -387,7 +392,7 @@ record_write_locked(struct central *c, uint32_t kind, const struct buf *payload,
 {
 	struct one o = {0, kind, payload};
 	int rc = buf_failed(payload) ? err_set(e, ERR_LOCAL, 0, "no memory for a log record")
-				     : apply_pending(c, e);
+				     : record_settle_locked(c, e);
 
 	if (rc)
 		return rc;

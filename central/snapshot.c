@@ -36,6 +36,8 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 	if (!rc)
 		rc = pack_row_count(tx, &s->packs, e);
 	if (!rc)
+		rc = state_number(tx, DISPATCH_HOLD, &s->hold, e);
+	if (!rc)
 		rc = sites_make(&s->sites, tx, e);
 	store_end_read(tx);
 	if (!rc)

@@ -19,6 +19,8 @@
 #include "edge/home.h"
 #include "edge/keep.h"
 #include "edge/mend.h"
+#include "edge/obey.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
@@ -38,8 +40,8 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE, PACKING_TABLE, SYNC_TABLE,
-					     DAMAGED_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE,  PACKING_TABLE,
+					     SYNC_TABLE,   DAMAGED_TABLE, ORDER_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -514,12 +516,14 @@ stop_duties(struct edge *e)
 
 	mend_stop(e->mend);
 	keep_stop(e->keep);
+	orders_stop(e->orders);
 	replicate_stop(e->replicate);
 	if (edge_keep_contact(e, &err))
 		log_err(LOG_WARN, "contact", &err);
 	e->mend = NULL;
 	e->keep = NULL;
 	e->replicate = NULL;
+	e->orders = NULL;
 	atomic_store(&e->stopping, false);
 }
 
@@ -530,7 +534,9 @@ start_duties(struct edge *e, struct err *err)
 
 	if (!rc)
 		rc = start_replication(e, err);
-	return rc ? rc : mend_start(&e->mend, e, err);
+	if (!rc)
+		rc = mend_start(&e->mend, e, err);
+	return rc ? rc : orders_start(&e->orders, e, err);
 }
 
 static int

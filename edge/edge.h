@@ -26,6 +26,7 @@ struct err;
 struct keep;
 struct link;
 struct mend;
+struct orders;
 struct replicate;
 struct store;
 struct web;
@@ -100,6 +101,7 @@ struct edge {
 	_Atomic bool serving;	   /* main's thread waits, and hears of a reload */
 	struct dimse_node dicom;
 	struct replicate *replicate;
+	struct orders *orders;
 	struct keep *keep;
 	struct mend *mend;
 	struct web *web;

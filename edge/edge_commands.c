@@ -21,6 +21,7 @@
 #include "edge/join.h"
 #include "edge/joined.h"
 #include "edge/keep.h"
+#include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
@@ -110,7 +111,12 @@ evict(struct asked *a)
 static int
 set_hold(struct store_tx *tx, void *arg, struct err *err)
 {
-	return sync_set_number(tx, "hold", *(uint64_t *)arg, err);
+	uint64_t before, now;
+	int rc = sync_number(tx, "hold", &before, err);
+
+	/* Off ends central's, too: whoever stands here sees the cache fill. */
+	now = *(uint64_t *)arg ? before | HOLD_PERSON : 0;
+	return rc ? rc : sync_set_number(tx, "hold", now, err);
 }
 
 static int

@@ -7,6 +7,7 @@
 #include "common/os/file.h"
 #include "edge/damage.h"
 #include "edge/holdings.h"
+#include "edge/obey.h"
 #include "edge/resync.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -79,6 +80,8 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 	if (!rc)
 		rc = sync_number(tx, "hold", &f->hold, err);
 	if (!rc)
+		rc = obey_unknown(tx, &f->unknown_orders, err);
+	if (!rc)
 		rc = sync_number(tx, "losses", &f->losses, err);
 	if (!rc)
 		rc = damage_count(tx, &f->damaged, err);
@@ -99,7 +102,7 @@ needs_a_person(const struct figures *f)
 	return f->tls.code || f->journal_damaged || f->full || f->counts.conflicts ||
 	       f->outbox.parked || f->contact.closed || f->contact.drains || f->contact.n_twins ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
-	       f->contact.turned_away || f->contact.other_versions ||
+	       f->contact.turned_away || f->contact.other_versions || f->unknown_orders ||
 	       keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }

@@ -19,6 +19,7 @@
 #include "edge/join.h"
 #include "edge/keep.h"
 #include "edge/known.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "edge/setback.h"
@@ -139,8 +140,10 @@ show_contact(struct replicate *r, bool answered_hello)
 		c->why[0] = '\0';
 	}
 	(void)pthread_mutex_unlock(&r->e->mu);
-	if (again)
+	if (again) {
 		log_line(LOG_INFO, "central.answers", "%s", "");
+		orders_wake(r->e->orders);
+	}
 }
 
 /* R25: half of the certificate's life is over, or the archive has another CA. */

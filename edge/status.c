@@ -6,6 +6,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "edge/figures.h"
+#include "edge/obey.h"
 
 enum { SKEW_SHOWN_MS = 60000 };
 
@@ -144,6 +145,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "variants", f.counts.variants);
 	json_count(&j, "revisions", f.counts.revisions);
 	json_count(&j, "conflicts", f.counts.conflicts);
+	json_count(&j, "unknown_orders", f.unknown_orders);
 	json_count(&j, "refusals", f.refusals);
 	json_count(&j, "unaudited", f.unaudited);
 	json_bool(&j, "journal_damaged", f.journal_damaged);
@@ -295,7 +297,13 @@ text_cache(struct buf *out, const struct figures *f)
 	if (f->full)
 		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
 	if (f->hold)
-		buf_puts(out, "eviction is on hold\n");
+		buf_printf(out, "eviction is on hold%s\n",
+			   f->hold & HOLD_ORDER ? ": central wants it so" : "");
+	if (f->unknown_orders)
+		buf_printf(out,
+			   "%llu orders of central are kept and not carried out: this version "
+			   "does not know their kind\n",
+			   (unsigned long long)f->unknown_orders);
 	if (f->keep.young)
 		buf_puts(out, "own young studies had to go: the cache is too small\n");
 }

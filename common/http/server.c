@@ -398,6 +398,7 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
 	x->rq.body = x->body.data;
 	x->rq.body_n = x->body.len;
+	x->rq.may_wait = true;
 	rc = buf_failed(&x->body) ? err_set(&e, ERR_LOCAL, 0, "no memory for a request")
 				  : x->route->handle(s->c.node, &x->rq, &a, &e);
 	if (!rc && buf_failed(&a.body))

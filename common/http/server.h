@@ -54,6 +54,7 @@ struct http_request {
 	uint64_t range_first, range_n;
 	const unsigned char *body;
 	size_t body_n;
+	bool may_wait; /* for what is not there yet: the thread is this connection's own */
 };
 
 struct http_answer {

@@ -26,6 +26,7 @@
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/mend.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -154,6 +155,8 @@ pair_open_edge(struct pair *p)
 	p->edge_open = true;
 	assert_int_equal(make_link(&link, &p->edge, &e), 0);
 	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
+	assert_int_equal(make_link(&link, &p->edge, &e), 0);
+	assert_int_equal(orders_new(&p->o, &p->edge, link, &e), 0);
 }
 
 void
@@ -161,6 +164,8 @@ pair_close_edge(struct pair *p)
 {
 	if (!p->edge_open)
 		return;
+	orders_stop(p->o);
+	p->o = NULL;
 	replicate_free(p->r);
 	p->r = NULL;
 	mend_stop(p->edge.mend);
@@ -328,6 +333,16 @@ pair_turn(struct pair *p)
 	if (due > now)
 		clock_manual_advance(&p->clock, due - now);
 	replicate_turn(p->r, 0);
+}
+
+void
+pair_orders(struct pair *p)
+{
+	unsigned turns;
+
+	/* Each answer with orders is followed by a question for the next ones. */
+	for (turns = 0; turns < 100 && orders_due(p->o) <= clock_mono(&p->clock.c); turns++)
+		orders_turn(p->o, 0);
 }
 
 static bool

@@ -19,6 +19,7 @@ struct buf;
 struct gen;
 struct http_call;
 struct http_route;
+struct orders;
 struct replicate;
 
 struct pair {
@@ -32,6 +33,7 @@ struct pair {
 	struct edge edge;
 	struct central central;
 	struct replicate *r;
+	struct orders *o;
 	bool edge_open, central_open;
 	const char *site;	       /* of the edge that is open next */
 	unsigned rows;		       /* and columns of the images; 0: 16            */
@@ -73,6 +75,8 @@ void pair_image(const struct pair *p, struct buf *out, unsigned number); /* the 
 void pair_turn(struct pair *p);
 /* Turns until nothing is owed or announced; false: not within `most` turns. */
 bool pair_settle(struct pair *p, unsigned most);
+/* Hears of central's orders and carries them out, as far as the link goes. */
+void pair_orders(struct pair *p);
 /* One byte near the end of an image, where it lies in its pack at central. */
 void pair_spoil(struct pair *p, unsigned number);
 /* One bit of its digest in that pack's manifest. */

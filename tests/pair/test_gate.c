@@ -178,8 +178,8 @@ walk(const struct who *w, unsigned rights)
 static void
 gate__R24_R25_each_route_is_for_the_enrolled_key_of_an_active_site(void **state)
 {
-	const unsigned all =
-		RIGHT_HELLO | RIGHT_LEDGER | RIGHT_RENEW | RIGHT_SEND | RIGHT_READ | RIGHT_METRICS;
+	const unsigned all = RIGHT_HELLO | RIGHT_LEDGER | RIGHT_RENEW | RIGHT_SEND | RIGHT_READ |
+			     RIGHT_METRICS | RIGHT_ORDERS;
 	struct caller nobody, north, south, east, west, thief;
 
 	(void)state;

@@ -4,6 +4,7 @@
  * What arrives and what the edge hears are two events: of a connection that breaks on the edge's
  * side it hears at once, and what it had sent may arrive long after.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/http/server.h"
 #include "proto/link.h"
+#include "proto/orders.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -28,6 +30,8 @@ struct sent {
 	unsigned times;		   /* it arrives */
 	bool silent;		   /* the answer is lost */
 	bool broken;		   /* the edge hears of it before it arrives */
+	int64_t held_until;	   /* 0, or central has nothing to say yet   */
+	uint64_t seen;		   /* then: its last order                   */
 };
 
 struct simlink {
@@ -144,9 +148,29 @@ serve_once(struct simlink *s, struct sent *m)
 	memcpy(m->done.epoch, done.epoch, sizeof(done.epoch));
 }
 
+/* As the HTTP server holds a poll (proto/orders.h): it arrives again when there is news. */
+static bool
+hold(struct simlink *s, struct sent *m)
+{
+	struct world *w = s->e->w;
+
+	if (m->silent || m->broken || !m->times || m->answered == NEVER || m->done.status != 204 ||
+	    strncmp(m->call.path, ORDERS_PATH, strlen(ORDERS_PATH)) != 0)
+		return false;
+	if (!m->held_until)
+		m->held_until = w->now + ORDERS_WAIT_MS;
+	if (w->now >= m->held_until)
+		return false;
+	m->arrives = m->held_until;
+	m->answered = m->held_until + travel(s->e);
+	m->seen = atomic_load(&w->central.dispatch.last);
+	return true;
+}
+
 static void
 serve(struct simlink *s, struct sent *m)
 {
+	bool held = m->held_until != 0;
 	unsigned i;
 
 	m->arrives = NEVER;
@@ -157,6 +181,10 @@ serve(struct simlink *s, struct sent *m)
 	}
 	for (i = 0; i < m->times; i++)
 		serve_once(s, m);
+	if (hold(s, m))
+		return;
+	if (held && m->times && !m->silent)
+		m->answered = s->e->w->now + travel(s->e);
 	if (s->e->line.cut_back)
 		m->silent = true;
 }
@@ -200,8 +228,13 @@ tell(struct simlink *s, struct sent **at, struct http_done *out)
 }
 
 static int64_t
-due_of(const struct sent *m)
+due_of(const struct simlink *s, const struct sent *m)
 {
+	struct world *w = s->e->w;
+
+	if (m->held_until && m->arrives != NEVER && w->up &&
+	    m->seen != atomic_load(&w->central.dispatch.last))
+		return w->now;
 	return m->arrives < m->answered ? m->arrives : m->answered;
 }
 
@@ -212,7 +245,7 @@ next_of(struct simlink *s)
 	struct sent **at, **best = NULL;
 
 	for (at = &s->first; *at; at = &(*at)->next)
-		if (!best || due_of(*at) < due_of(*best))
+		if (!best || due_of(s, *at) < due_of(s, *best))
 			best = at;
 	return best;
 }
@@ -227,9 +260,9 @@ wait_for(struct link *l, int timeout_ms, struct http_done *out, bool *got, struc
 
 	(void)err;
 	*got = false;
-	while ((at = next_of(s)) && due_of(*at) <= until) {
-		if (due_of(*at) > w->now)
-			w->now = due_of(*at);
+	while ((at = next_of(s)) && due_of(s, *at) <= until) {
+		if (due_of(s, *at) > w->now)
+			w->now = due_of(s, *at);
 		if ((*at)->answered <= (*at)->arrives) {
 			tell(s, at, out);
 			*got = true;
@@ -267,9 +300,10 @@ close_it(struct link *l)
 int64_t
 simlink_due(const struct link *l)
 {
-	struct sent **at = next_of((struct simlink *)(void *)(uintptr_t)l);
+	struct simlink *s = (struct simlink *)(void *)(uintptr_t)l;
+	struct sent **at = next_of(s);
 
-	return at ? due_of(*at) : INT64_MAX;
+	return at ? due_of(s, *at) : INT64_MAX;
 }
 
 int

@@ -12,6 +12,7 @@
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/mend.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
@@ -179,10 +180,13 @@ world_open_edge(struct sim_edge *e)
 		rc = make_link(&e->link, &e->edge, &err);
 	if (!rc)
 		rc = replicate_new(&e->r, &e->edge, e->link, &err);
+	if (!rc)
+		rc = make_link(&e->orders_link, &e->edge, &err);
+	if (!rc)
+		rc = orders_new(&e->orders, &e->edge, e->orders_link, &err);
 	e->up = true;
 	if (rc) {
 		not_started(e->w, e->name, e->disk, &err);
-		e->r = NULL;
 		world_close_edge(e);
 		e->restart_at = e->w->now + SIM_MINUTE;
 		return;
@@ -195,6 +199,8 @@ world_close_edge(struct sim_edge *e)
 	if (!e->up)
 		return;
 	world_enter(e->w, &e->clock);
+	orders_stop(e->orders);
+	e->orders = NULL;
 	replicate_free(e->r);
 	e->r = NULL;
 	mend_stop(e->edge.mend);
@@ -419,6 +425,15 @@ watch_epoch(struct world *w)
 }
 
 static int64_t
+orders_at(const struct sim_edge *e)
+{
+	int64_t due = orders_due(e->orders), link = simlink_due(e->orders_link);
+
+	due = due == INT64_MAX ? due : due + e->clock.boot - SIM_SECOND;
+	return link < due ? link : due;
+}
+
+static int64_t
 edge_due(const struct sim_edge *e)
 {
 	int64_t due;
@@ -428,6 +443,8 @@ edge_due(const struct sim_edge *e)
 	due = replicate_due(e->r) + e->clock.boot - SIM_SECOND;
 	if (simlink_due(e->link) < due)
 		due = simlink_due(e->link);
+	if (orders_at(e) < due)
+		due = orders_at(e);
 	return e->keep_at < due ? e->keep_at : due;
 }
 
@@ -448,6 +465,8 @@ edge_turn(struct sim_edge *e)
 			mend_turn(e->edge.mend);
 			store_turn(e->edge.store);
 			e->keep_at = e->w->now + KEEP_EVERY_MS;
+		} else if (orders_at(e) <= e->w->now) {
+			orders_turn(e->orders, 0);
 		} else {
 			replicate_turn(e->r, 0);
 		}

@@ -20,6 +20,7 @@
 #include "tests/sim/seen.h"
 
 struct link;
+struct orders;
 struct replicate;
 struct sim_image;
 struct world;
@@ -62,6 +63,8 @@ struct sim_edge {
 	struct edge edge;
 	struct replicate *r;
 	struct link *link; /* of r */
+	struct orders *orders;
+	struct link *orders_link;
 	/* What the truth has seen of its ledger. */
 	uint64_t seen;
 	unsigned char seen_hash[SHA256_SIZE];

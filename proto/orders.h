@@ -1,0 +1,26 @@
+/*
+ * orders.h - what both ends must agree on about orders (DESIGN 6).
+ *
+ * An edge asks GET ORDERS_PATH<number> for what central wants beyond that number, the last one
+ * that it has committed in this epoch; after another epoch from 0. Central answers when there
+ * is something, or after ORDERS_WAIT_MS with 204: shorter than any proxy's patience. Asking for
+ * the next says that those before it are carried out.
+ * Each order may come twice, and an older one after a newer one: what it speaks of remembers
+ * the number, and a lower one never undoes a higher one.
+ */
+#ifndef SALAMANDER_PROTO_ORDERS_H
+#define SALAMANDER_PROTO_ORDERS_H
+
+#define ORDERS_PATH "/sync/v1/orders/"
+
+enum {
+	ORDERS_WAIT_MS = 25000,
+	ORDERS_MAX = 256, /* in one answer */
+	ORDERS_BYTES = 4 << 20
+};
+
+/* A central that does not remember its last orders (it was set back, or made anew from a copy)
+ * takes a new epoch; its orders of that epoch count above them. */
+#define ORDERS_EPOCH (UINT64_C(1) << 20)
+
+#endif
