@@ -175,6 +175,8 @@ ask_all(struct world *w, struct store_tx *tx)
 	struct store_tx *own;
 	unsigned i;
 
+	if (w->n_edges > w->sites) /* one building, or two? */
+		return false;
 	if (site_each(tx, note_open, &o, NULL) || o.others)
 		return false;
 	for (i = 0; i < w->n_images; i++)

@@ -11,7 +11,7 @@
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256 };
+enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256, PAST_MAX = 60 };
 
 /* All nodes are there, and as a rule something is under way. */
 static bool
@@ -87,6 +87,7 @@ disasters_central_burns(struct world *w)
 	births_central(w);
 	w->burnt_at = w->now;
 	w->fires++;
+	truth_forget_heads(w);
 	w->restart_at = w->now + (int64_t)world_below(w, 3 * SIM_HOUR);
 	truth_after_damage(w, "the fire at central");
 	nothing_known(w);
@@ -104,13 +105,11 @@ any_cut(const struct world *w)
 }
 
 /* Somebody restores a copy of central's disk: everything since is gone there. */
-void
-disasters_central_back(struct world *w)
+static void
+set_central_back(struct world *w, bool copy)
 {
-	if (!ready(w))
-		return;
 	world_close_central(w);
-	if (!w->copy || world_chance(w, 300)) {
+	if (!w->copy || copy) {
 		world_say(w, "central: a copy is made");
 		ramdisk_image_free(w->copy);
 		w->copy = ramdisk_copy(w->disk);
@@ -118,12 +117,128 @@ disasters_central_back(struct world *w)
 		world_say(w, "CENTRAL IS SET BACK");
 		ramdisk_restore(w->disk, w->copy);
 		w->burnt_at = w->now;
+		truth_forget_heads(w);
 		w->seen[SEEN_CENTRAL_BACK]++;
 		w->seen[SEEN_CENTRAL_BACK_WHILE_CUT] += any_cut(w);
 		nothing_known(w);
 	}
 	world_open_central(w);
 	truth_after_damage(w, "the old copy of central");
+}
+
+void
+disasters_central_back(struct world *w)
+{
+	if (ready(w))
+		set_central_back(w, world_chance(w, 300));
+}
+
+/* Somebody restores a copy of an edge's disk, and does not think of what came since. */
+static void
+set_edge_back(struct sim_edge *e)
+{
+	struct world *w = e->w;
+
+	world_say(w, "%s IS SET BACK%s", e->name, e->line.cut ? ", and is cut" : "");
+	w->seen[SEEN_EDGE_BACK]++;
+	truth_before_fire(w);
+	world_close_edge(e);
+	ramdisk_restore(e->disk, e->copy);
+	ramdisk_die_at(e->disk, 0);
+	ramdisk_fail(e->disk, 0, 0);
+	world_open_edge(e);
+	truth_set_back(e);
+	truth_after_damage(w, "the old copy of an edge");
+}
+
+static void
+copy_edge(struct sim_edge *e)
+{
+	world_say(e->w, "%s: a copy is made", e->name);
+	world_close_edge(e);
+	ramdisk_image_free(e->copy);
+	e->copy = ramdisk_copy(e->disk);
+	world_open_edge(e);
+}
+
+/* R8: nobody can tell it, and it goes on past what central knows of it. */
+static void
+go_past(struct sim_edge *e)
+{
+	struct world *w = e->w;
+	uint64_t head = truth_announced(e);
+	unsigned i;
+
+	for (i = 0; i < PAST_MAX && e->up && !w->wrong && truth_head(e) <= head; i++)
+		truth_send(e, false);
+	w->seen[SEEN_EDGE_BACK_PAST] += e->up && truth_head(e) > head;
+}
+
+static struct sim_edge *
+copied_edge(struct world *w)
+{
+	struct sim_edge *e = faults_edge(w);
+	unsigned i;
+
+	for (i = 0; i < w->n_edges && !e->copy; i++)
+		e = &w->edges[(e->number + 1) % w->n_edges];
+	return e;
+}
+
+void
+disasters_edge_back(struct world *w)
+{
+	struct sim_edge *e = copied_edge(w);
+
+	if (!ready(w))
+		return;
+	if (!e->copy || world_chance(w, 300)) {
+		copy_edge(e);
+		return;
+	}
+	if (world_chance(w, 400))
+		e->line.cut = true;
+	set_edge_back(e);
+	if (e->line.cut && world_chance(w, 700))
+		go_past(e);
+}
+
+void
+disasters_both_back(struct world *w)
+{
+	struct sim_edge *e = copied_edge(w);
+
+	if (!ready(w))
+		return;
+	if (!e->copy || !w->copy) {
+		copy_edge(e);
+		set_central_back(w, true);
+		return;
+	}
+	set_edge_back(e);
+	set_central_back(w, false);
+	w->seen[SEEN_BOTH_BACK]++;
+}
+
+/* R8: a copy of a disk is started on another machine, and both go on. */
+void
+disasters_twin(struct world *w)
+{
+	struct sim_edge *e = faults_edge(w), *twin;
+	unsigned i;
+
+	if (e->number >= w->sites || !ready(w))
+		return;
+	world_close_edge(e);
+	twin = world_clone(e);
+	world_open_edge(e);
+	if (!twin)
+		return;
+	world_say(w, "%s HAS A TWIN, node %u", e->name, twin->number);
+	w->seen[SEEN_TWINS]++;
+	for (i = 0; i < w->n_images; i++)
+		if (w->images[i].sites & 1u << e->number)
+			w->images[i].sites |= 1u << twin->number;
 }
 
 /* A person starts it, and does what it asks for. */
@@ -172,8 +287,10 @@ disasters_vault_lost(struct world *w)
 	world_close_central(w);
 	ramdisk_wipe_below(w->disk, all ? "/sim/central/vault" : "/sim/central/vault/packs");
 	w->burnt_at = w->now;
-	if (all)
+	if (all) {
 		nothing_known(w);
+		truth_forget_heads(w);
+	}
 	start_central(w);
 	truth_after_damage(w, "the lost vault");
 }
@@ -192,6 +309,8 @@ lose_disk(struct sim_edge *e)
 	ramdisk_fail(e->disk, 0, 0);
 	births_edge(e);
 	truth_lost_site(e);
+	e->seen = 0;
+	e->twin = false;
 }
 
 void

@@ -159,6 +159,34 @@ restart(struct world *w)
 	}
 }
 
+/* --- versions of the software --- */
+
+/* A group is upgraded node by node, in any order, and somebody goes back. */
+static void
+upgrade(struct world *w)
+{
+	bool central = world_chance(w, 200);
+	struct sim_edge *e;
+	unsigned i;
+
+	faults_rush(w);
+	e = watch_uploading(w, faults_edge(w));
+	for (i = 0; i < w->n_edges; i++)
+		w->seen[SEEN_UPGRADE_IN_UPLOAD] +=
+			(central || i == e->number) && world_uploading(&w->edges[i]);
+	if (central) {
+		w->old = !w->old;
+		world_close_central(w);
+		w->restart_at = w->now + 1;
+	} else {
+		e->old = !e->old;
+		world_close_edge(e);
+		e->restart_at = w->now + 1;
+	}
+	world_say(w, "%s: is %s now", central ? "central" : e->name,
+		  (central ? w->old : e->old) ? "old" : "new");
+}
+
 /* --- clocks --- */
 
 static void
@@ -196,10 +224,14 @@ static const struct {
 	{view, 60},
 	{count_exposure, 12},
 	{clock_jumps, 20},
+	{upgrade, 15},
 	{faults_verify, 15},
 	{disasters_rot, 30},
 	{disasters_central_burns, 6},
 	{disasters_central_back, 14},
+	{disasters_edge_back, 14},
+	{disasters_both_back, 8},
+	{disasters_twin, 2},
 	{disasters_catalogue_lost, 5},
 	{disasters_vault_lost, 3},
 	{disasters_site_burns, 12},

@@ -51,7 +51,7 @@ parse(int key, char *arg, struct argp_state *state)
 		s->seeds = (unsigned)n;
 		return 0;
 	case 'e':
-		s->edges = n && n <= EDGES_MAX ? (unsigned)n : EDGES_MAX;
+		s->edges = n && n <= SITES_MAX ? (unsigned)n : SITES_MAX;
 		return 0;
 	case 'd':
 		s->days = (unsigned)n;
@@ -110,6 +110,7 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	for (i = 0; !w->wrong && i < events; i++) {
 		faults_happen(w);
 		pass_time(w);
+		truth_look_at_heads(w);
 		watch_bounds(w, false);
 	}
 	if (!w->wrong)
@@ -183,7 +184,7 @@ main(int argc, char **argv)
 {
 	const char *wanted = getenv("SIM_SEEDS");
 	struct settings s = {
-		.first = 1, .seeds = SEEDS, .edges = EDGES_MAX, .days = DAYS, .events = EVENTS};
+		.first = 1, .seeds = SEEDS, .edges = SITES_MAX, .days = DAYS, .events = EVENTS};
 	static const struct argp argp = {options, parse, NULL, "Plays worlds.", NULL, NULL, NULL};
 	char folder[] = "/tmp/sim.XXXXXX", command[64];
 	unsigned bad, played, seen[SEEN_KINDS] = {0};

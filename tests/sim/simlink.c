@@ -127,6 +127,7 @@ serve_once(struct simlink *s, struct sent *m)
 	struct world *w = s->e->w;
 
 	w->messages++;
+	w->seen[SEEN_OLD_AND_NEW] += w->up && w->old != s->e->old;
 	if (!w->up) {
 		m->silent = true;
 		if (m->answered != NEVER)

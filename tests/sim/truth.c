@@ -1,5 +1,6 @@
 #include "tests/sim/truth.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include "tests/sim/count.h"
 #include "tests/sim/watch.h"
 
-enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30 /* of 1000 */ };
+enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30, OTHER = 30 /* of 1000 */ };
 
 struct sim_image *
 truth_image(struct world *w, const unsigned char *digest)
@@ -43,7 +44,9 @@ recipe(const struct sim_image *m, struct gen *g)
 {
 	gen_init(g);
 	g->study = m->study;
-	g->instance = 1 + m->number;
+	g->instance = 1 + m->instance;
+	if (m->described)
+		g->description = "corrected";
 	g->rows = g->columns = m->side;
 	g->seed = m->pixels;
 }
@@ -57,8 +60,9 @@ truth_uid(const struct sim_image *m, char out[UID_SIZE])
 	gen_uid(out, g.study, g.series, g.instance);
 }
 
+/* of: NULL, or whose UID it has as well. */
 static struct sim_image *
-new_image(struct world *w, unsigned edge)
+new_image(struct world *w, unsigned edge, unsigned of)
 {
 	struct sim_image *m;
 	struct buf file = BUF_INIT;
@@ -71,9 +75,19 @@ new_image(struct world *w, unsigned edge)
 	memset(m, 0, sizeof(*m));
 	m->number = w->n_images++;
 	m->edge = edge;
-	m->study = 1 + edge * 10000 + m->number / PER_STUDY;
-	m->pixels = m->number;
-	m->side = world_chance(w, LARGE) ? LARGE_SIDE : SIDE;
+	if (of < m->number) { /* R3: a revision, or a conflict */
+		m->study = w->images[of].study;
+		m->instance = w->images[of].instance;
+		m->side = w->images[of].side;
+		m->described = world_chance(w, 500) && !w->images[of].described;
+		m->pixels = m->described ? w->images[of].pixels : m->number;
+		w->seen[SEEN_VERSIONS]++;
+	} else {
+		m->study = 1 + edge * 10000 + m->number / PER_STUDY;
+		m->instance = m->number;
+		m->pixels = m->number;
+		m->side = world_chance(w, LARGE) ? LARGE_SIDE : SIDE;
+	}
 	recipe(m, &g);
 	gen_file(&file, &g);
 	sha256_of(file.data, file.len, m->digest);
@@ -114,8 +128,12 @@ truth_send(struct sim_edge *e, bool again)
 	struct world *w = e->w;
 	struct sim_image *m;
 
-	m = again && w->n_images ? &w->images[world_below(w, w->n_images)]
-				 : new_image(w, e->number);
+	if (again && w->n_images)
+		m = &w->images[world_below(w, w->n_images)];
+	else if (w->n_images && world_chance(w, OTHER))
+		m = new_image(w, e->number, (unsigned)world_below(w, w->n_images));
+	else
+		m = new_image(w, e->number, UINT_MAX);
 	if (e->up)
 		send_it(e, m);
 }
@@ -312,11 +330,6 @@ same_past(struct sim_edge *e, struct store_tx *tx)
 {
 	unsigned char hash[SHA256_SIZE];
 
-	if (memcmp(&e->seen_of, &e->edge.incarnation, sizeof(e->seen_of)) != 0) {
-		e->seen_of = e->edge.incarnation;
-		e->seen = 0;
-		return 0;
-	}
 	if (!e->seen)
 		return 0;
 	if (ledger_hash(tx, e->seen, hash, NULL) || memcmp(hash, e->seen_hash, SHA256_SIZE) != 0) {
@@ -351,6 +364,106 @@ truth_look_at_ledger(struct sim_edge *e)
 			message_free(l.gone[i].entry);
 		}
 	} while (l.n == sizeof(l.gone) / sizeof(l.gone[0]));
+}
+
+uint64_t
+truth_head(struct sim_edge *e)
+{
+	struct ledger_head head = {.seq = 0};
+	struct store_tx *tx;
+
+	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
+		return 0;
+	(void)ledger_head(tx, &head, NULL);
+	store_end_read(tx);
+	return head.seq;
+}
+
+uint64_t
+truth_announced(struct sim_edge *e)
+{
+	struct world *w = e->w;
+	struct site_row row = {.closed = false};
+	struct store_tx *tx;
+
+	if (!w->up || store_begin_read(&tx, w->central.store, NULL))
+		return 0;
+	(void)site_get(tx, &e->edge.incarnation, &row, NULL);
+	store_end_read(tx);
+	return row.head.seq;
+}
+
+/* What it does not know now, it has not announced: only a central may remember. */
+void
+truth_set_back(struct sim_edge *e)
+{
+	struct ledger_head head = {.seq = 0};
+	struct store_tx *tx;
+	uint64_t oid;
+	unsigned i;
+
+	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
+		return;
+	(void)ledger_head(tx, &head, NULL);
+	e->seen = head.seq;
+	memcpy(e->seen_hash, head.hash, SHA256_SIZE);
+	for (i = 0; i < e->w->n_images; i++)
+		if (store_by_digest(tx, e->w->images[i].digest, &oid, NULL))
+			e->w->images[i].sites &= ~(1u << e->number);
+	store_end_read(tx);
+}
+
+/* --- central's ledgers --- */
+
+struct heads {
+	struct world *w;
+	struct store_tx *tx;
+};
+
+static int
+look_at_head(void *arg, const struct site_row *row, struct err *err)
+{
+	struct heads *h = arg;
+	struct world *w = h->w;
+	unsigned char hash[SHA256_SIZE];
+	struct sim_head *known;
+	unsigned i;
+
+	(void)err;
+	for (i = 0; i < w->n_heads && !id128_same(&w->heads[i].incarnation, &row->incarnation); i++)
+		continue;
+	if (i == w->n_heads) {
+		w->heads = realloc(w->heads, ++w->n_heads * sizeof(*w->heads));
+		if (!w->heads)
+			abort();
+		memset(&w->heads[i], 0, sizeof(w->heads[i]));
+		w->heads[i].incarnation = row->incarnation;
+	}
+	known = &w->heads[i];
+	if (known->seq && (announced_hash(h->tx, &row->incarnation, known->seq, hash, NULL) ||
+			   memcmp(hash, known->hash, SHA256_SIZE) != 0))
+		world_wrong(w, "entry %llu of a ledger of %s is another one at central than before",
+			    (unsigned long long)known->seq, row->site);
+	known->seq = row->head.seq;
+	memcpy(known->hash, row->head.hash, SHA256_SIZE);
+	return 0;
+}
+
+void
+truth_look_at_heads(struct world *w)
+{
+	struct heads h = {.w = w};
+
+	if (!w->up || store_begin_read(&h.tx, w->central.store, NULL))
+		return;
+	(void)site_each(h.tx, look_at_head, &h, NULL);
+	store_end_read(h.tx);
+}
+
+void
+truth_forget_heads(struct world *w)
+{
+	w->n_heads = 0;
 }
 
 /* --- receipts --- */

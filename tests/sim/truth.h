@@ -19,7 +19,9 @@ struct sim_edge;
 struct sim_image {
 	unsigned char digest[SHA256_SIZE];
 	unsigned study, number;
-	uint64_t pixels; /* seed of them */
+	unsigned instance; /* of its UID; several images may have one */
+	bool described;	   /* what only its attributes tell apart */
+	uint64_t pixels;   /* seed of them */
 	unsigned side;
 	unsigned edge;	/* where it was acknowledged first */
 	uint32_t sites; /* where it was acknowledged, on the disk that is there now */
@@ -40,6 +42,14 @@ void truth_send(struct sim_edge *e, bool again);
 void truth_before_fire(struct world *w);
 /* The modalities of a site send all that they ever sent: a person asked them to. */
 void truth_send_all_again(struct sim_edge *e);
+/* It stands on an older copy of its disk. */
+void truth_set_back(struct sim_edge *e);
+/* The last seq of its ledger, and of what central has of that incarnation. */
+uint64_t truth_head(struct sim_edge *e);
+uint64_t truth_announced(struct sim_edge *e);
+/* Central's ledgers: what was once accepted as a seq of an incarnation stays that (R5). */
+void truth_look_at_heads(struct world *w);
+void truth_forget_heads(struct world *w);
 /* Its disk is gone. */
 void truth_lost_site(struct sim_edge *e);
 /* After a disk was lost or changed: whose last copy was that? */

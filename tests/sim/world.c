@@ -139,6 +139,14 @@ refuses(struct world *w, const char *who, bool started)
 	return !started;
 }
 
+static struct protocol_range
+speaks(bool old)
+{
+	static const struct protocol_range before = {PROTOCOL_OLDEST, PROTOCOL_OLDEST};
+
+	return old ? before : protocol_own();
+}
+
 static int
 make_and_open(struct sim_edge *e, struct err *err)
 {
@@ -173,6 +181,7 @@ world_open_edge(struct sim_edge *e)
 	if (e->mount_at)
 		(void)refuses(e->w, e->name, true);
 	e->edge.make_link = make_link;
+	e->edge.speaks = speaks(e->old);
 	rc = keep_new(&e->edge.keep, &e->edge, &err);
 	if (!rc)
 		rc = mend_new(&e->edge.mend, &e->edge, &err);
@@ -226,6 +235,7 @@ open_central(struct world *w, struct err *err)
 	rc = central_open(&w->central, w->conf, w->mode, err);
 	if (!rc) {
 		w->mode = CENTRAL_SERVE;
+		w->central.speaks = speaks(w->old);
 		rc = uploads_new(&w->central.uploads, err);
 		if (rc)
 			central_close(&w->central);
@@ -309,30 +319,50 @@ world_look_after_edge(struct sim_edge *e)
 	w->deaths++;
 }
 
-static void
-edge_begin(struct world *w, unsigned number, const char *folder)
+static struct sim_edge *
+edge_new(struct world *w, unsigned site)
 {
-	struct sim_edge *e = &w->edges[number];
+	struct sim_edge *e = &w->edges[w->n_edges];
 
 	e->w = w;
-	e->number = number;
-	(void)snprintf(e->name, sizeof(e->name), "site%02u", number);
-	(void)snprintf(e->dir, sizeof(e->dir), "/sim/site%02u", number);
-	(void)snprintf(e->conf, sizeof(e->conf), "%s/site%02u.conf", folder, number);
-	e->by_init = number % 4 >= 2;
+	e->number = w->n_edges++;
+	(void)snprintf(e->name, sizeof(e->name), "site%02u", site);
+	(void)snprintf(e->dir, sizeof(e->dir), "/sim/node%02u", e->number);
+	(void)snprintf(e->conf, sizeof(e->conf), "%s/node%02u.conf", w->folder, e->number);
+	e->by_init = site % 4 >= 2;
 	births_edge(e);
 	e->disk = ramdisk_new(e->dir, CAPACITY);
 	e->line.latency_ms = 10;
 	e->line.rate = SIM_RATE;
+	e->keep_at = w->now + (int64_t)world_below(w, KEEP_EVERY_MS);
+	return e;
+}
+
+struct sim_edge *
+world_clone(struct sim_edge *from)
+{
+	struct ramdisk_image *copy;
+	struct sim_edge *e;
+
+	if (from->w->n_edges == EDGES_MAX)
+		return NULL;
+	copy = ramdisk_copy(from->disk);
+	e = edge_new(from->w, from->number);
+	ramdisk_restore(e->disk, copy);
+	ramdisk_image_free(copy);
+	e->to_init = false;
+	e->twin = from->twin = true;
+	e->seen = from->seen;
+	memcpy(e->seen_hash, from->seen_hash, sizeof(e->seen_hash));
 	world_open_edge(e);
+	return e;
 }
 
 void
 world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 {
-	unsigned i;
-
 	w->seed = seed;
+	(void)snprintf(w->folder, sizeof(w->folder), "%s", folder);
 	rng_seeded_init(&w->rng, seed);
 	rng_seeded_init(&w->ids, ~seed);
 	rng_use(&w->ids.r);
@@ -346,10 +376,9 @@ world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 	clock_begin(&w->clock, w);
 	births_central(w);
 	world_open_central(w);
-	for (w->n_edges = 0; w->n_edges < edges; w->n_edges++)
-		edge_begin(w, w->n_edges, folder);
-	for (i = 0; i < edges; i++)
-		w->edges[i].keep_at = w->now + (int64_t)world_below(w, KEEP_EVERY_MS);
+	w->sites = edges;
+	while (w->n_edges < edges)
+		world_open_edge(edge_new(w, w->n_edges));
 }
 
 void
@@ -360,11 +389,13 @@ world_close(struct world *w)
 	for (i = 0; i < w->n_edges; i++) {
 		world_close_edge(&w->edges[i]);
 		ramdisk_free(w->edges[i].disk);
+		ramdisk_image_free(w->edges[i].copy);
 	}
 	world_close_central(w);
 	ramdisk_free(w->disk);
 	ramdisk_image_free(w->copy);
 	free(w->images);
+	free(w->heads);
 	clock_use(NULL);
 	rng_use(NULL);
 	store_by_hand(false);
@@ -395,8 +426,8 @@ world_all_up(struct world *w)
 
 /* --- time --- */
 
-static bool
-uploading(struct sim_edge *e)
+bool
+world_uploading(struct sim_edge *e)
 {
 	struct outbox_counts counts = {.packed = 0};
 	struct store_tx *tx;
@@ -421,7 +452,7 @@ watch_epoch(struct world *w)
 		return;
 	w->epoch = now;
 	for (i = 0; i < w->n_edges; i++)
-		w->seen[SEEN_EPOCH_IN_UPLOAD] += uploading(&w->edges[i]);
+		w->seen[SEEN_EPOCH_IN_UPLOAD] += world_uploading(&w->edges[i]);
 }
 
 static int64_t

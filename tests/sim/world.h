@@ -26,7 +26,9 @@ struct sim_image;
 struct world;
 
 enum {
-	EDGES_MAX = 16,
+	SITES_MAX = 16,
+	TWINS_MAX = 4,
+	EDGES_MAX = SITES_MAX + TWINS_MAX,
 	SIM_PATH = 128,
 	SIM_RATE = 10000000,
 	SIM_SECOND = 1000,
@@ -48,16 +50,25 @@ struct sim_line {		  /* an edge's way to central */
 	int64_t latency_ms, rate; /* bytes per second */
 };
 
+struct sim_head {
+	struct id128 incarnation;
+	uint64_t seq;
+	unsigned char hash[SHA256_SIZE];
+};
+
 struct sim_edge {
 	struct world *w;
 	unsigned number;
-	char name[16], conf[SIM_PATH], dir[SIM_PATH];
+	char name[16], conf[SIM_PATH], dir[SIM_PATH]; /* name: of its site */
 	struct ramdisk *disk;
+	struct ramdisk_image *copy; /* of its disk, of some day */
 	struct sim_clock clock;
 	struct sim_line line;
 	bool up, power;	  /* power: its death was a power cut */
 	bool by_init;	  /* it has an identity, and speaks TLS */
 	bool to_init;	  /* its disk is empty, and somebody knows */
+	bool old;	  /* it is of the version before */
+	bool twin;	  /* or has one: another node says that it is this one */
 	int64_t mount_at; /* 0: its disk is mounted */
 	int64_t restart_at, keep_at;
 	struct edge edge;
@@ -82,7 +93,7 @@ struct world {
 	struct sim_clock clock;
 	struct central central;
 	bool up, power;
-	bool by_init;
+	bool by_init, old;
 	bool kit;		  /* what burns is made again by its recovery kit */
 	struct identity identity; /* of by_init */
 	enum central_mode mode;	  /* how somebody starts it the next time */
@@ -90,9 +101,12 @@ struct world {
 	struct id128 epoch; /* as seen last */
 	int64_t burnt_at;   /* the last fire at central; 0: none */
 	struct sim_edge edges[EDGES_MAX];
-	unsigned n_edges;
+	unsigned n_edges, sites; /* twins stand behind the sites */
+	char folder[SIM_PATH];
 	struct sim_image *images;
 	unsigned n_images;
+	struct sim_head *heads; /* of central's ledgers, as seen last */
+	unsigned n_heads;
 	bool calm;	   /* no more faults */
 	const char *wrong; /* NULL, or what promise was broken first */
 	char text[400];
@@ -119,6 +133,10 @@ void world_close_central(struct world *w);
 /* After each call into a node: one that died is closed, and will be started again. */
 void world_look_after_central(struct world *w);
 void world_look_after_edge(struct sim_edge *e);
+/* Another node begins with a copy of this one's disk, and its name. NULL: there are enough. */
+struct sim_edge *world_clone(struct sim_edge *e);
+/* It has packs under way. */
+bool world_uploading(struct sim_edge *e);
 /* Every disk is mounted and every node up; false: one did not start. */
 bool world_all_up(struct world *w);
 /* What promise was broken; the first counts. */
