@@ -171,6 +171,7 @@ static bool
 ask_all(struct world *w, struct store_tx *tx)
 {
 	struct opened o = {.w = w};
+	unsigned char hash[SHA256_SIZE];
 	struct site_row row;
 	struct store_tx *own;
 	unsigned i;
@@ -190,6 +191,11 @@ ask_all(struct world *w, struct store_tx *tx)
 		s.head = row.head.seq;
 		if (store_begin_read(&own, e->edge.store, NULL))
 			return false;
+		if (ledger_hash(own, s.head, hash, NULL) ||
+		    memcmp(hash, row.head.hash, SHA256_SIZE) != 0) {
+			store_end_read(own); /* it was set back, and does not know it yet */
+			return false;
+		}
 		(void)ledger_read(own, 1, say, &s, NULL);
 		store_end_read(own);
 	}

@@ -64,7 +64,7 @@ truth_uid(const struct sim_image *m, char out[UID_SIZE])
 static struct sim_image *
 new_image(struct world *w, unsigned edge, unsigned of)
 {
-	struct sim_image *m;
+	struct sim_image *m, *same;
 	struct buf file = BUF_INIT;
 	struct gen g;
 
@@ -92,7 +92,10 @@ new_image(struct world *w, unsigned edge, unsigned of)
 	gen_file(&file, &g);
 	sha256_of(file.data, file.len, m->digest);
 	buf_fini(&file);
-	return m;
+	same = truth_image(w, m->digest);
+	if (same != m) /* that correction was made before */
+		w->n_images--;
+	return same;
 }
 
 static void

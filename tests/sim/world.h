@@ -102,7 +102,7 @@ struct world {
 	int64_t burnt_at;   /* the last fire at central; 0: none */
 	struct sim_edge edges[EDGES_MAX];
 	unsigned n_edges, sites; /* twins stand behind the sites */
-	char folder[SIM_PATH];
+	char folder[SIM_PATH - 32];
 	struct sim_image *images;
 	unsigned n_images;
 	struct sim_head *heads; /* of central's ledgers, as seen last */
