@@ -20,8 +20,6 @@
 enum {
 	MAX_TABLES = 64,
 	PAGE = 4096,
-	STILLBORN_PAGE = 4096,
-	STILLBORN_MAX = 65536,
 	LOOK_PAGES = 512 /* whose presence is asked for at once */
 };
 
@@ -80,34 +78,77 @@ open_tables(struct kv *kv, const struct kv_config *c, struct err *e)
 	return rc ? failed(e, rc, "mdb_txn_commit") : 0;
 }
 
-/*
- * A power cut in LMDB's very first writes leaves a small file without its first page, which it
- * refuses for ever. The first commit flushes that page: nothing was ever committed here.
- */
 static int
-forget_stillborn(const char *dir, struct err *e)
+new_env(struct kv *kv, const struct kv_config *c, struct err *e)
 {
-	static const unsigned char zeros[STILLBORN_PAGE];
-	unsigned char page[STILLBORN_PAGE];
-	char path[PATH_MAX];
-	uint64_t size = 0;
-	size_t got = 0;
-	int fd, rc;
+	int rc = mdb_env_create(&kv->env);
 
-	(void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
-	if (file_missing(path))
-		return 0;
-	fd = file_open(path, true, e);
+	if (!rc)
+		rc = mdb_env_set_maxdbs(kv->env, c->n_tables);
+	if (!rc)
+		rc = mdb_env_set_maxreaders(kv->env, c->max_readers);
+	if (!rc)
+		rc = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes);
+	return rc ? failed(e, rc, "mdb_env_create") : 0;
+}
+
+/* Whole, with its tables, and flushed. */
+static int
+make_file(const char *path, const struct kv_config *c, struct err *e)
+{
+	struct kv kv = {.n_tables = c->n_tables, .fd = -1};
+	int fd, rc = new_env(&kv, c, e);
+
+	if (!rc) {
+		rc = mdb_env_open(kv.env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+		rc = rc ? failed(e, rc, "mdb_env_open") : open_tables(&kv, c, e);
+	}
+	if (kv.env)
+		mdb_env_close(kv.env);
+	fd = rc ? rc : file_open(path, true, e);
+	if (fd < 0)
+		return fd;
+	rc = file_sync(fd, e);
+	file_close(fd);
+	return rc;
+}
+
+/* LMDB would begin anew in it. */
+static int
+refuse_empty(const char *path, struct err *e)
+{
+	uint64_t size;
+	int fd = file_open(path, false, e), rc;
+
 	if (fd < 0)
 		return fd;
 	rc = file_size(fd, &size, e);
-	if (!rc && size && size <= STILLBORN_MAX) {
-		rc = file_read_at(fd, page, sizeof(page), 0, &got, e);
-		if (!rc && got == sizeof(page) && memcmp(page, zeros, sizeof(page)) == 0)
-			rc = file_truncate(fd, 0, e);
-	}
 	file_close(fd);
-	return rc;
+	return rc || size ? rc : err_set(e, ERR_CORRUPT, 0, "%s is empty: it is damaged", path);
+}
+
+/*
+ * LMDB's first two pages come with one write that nothing has flushed; after a power cut it
+ * refuses what is left of them for ever. So a new file gets its name when it is whole, and a file
+ * with that name that LMDB refuses is damaged: it is not begun anew.
+ */
+static int
+make_if_missing(const struct kv_config *c, struct err *e)
+{
+	char path[PATH_MAX], tmp[PATH_MAX];
+	int rc = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", c->dir);
+	(void)snprintf(tmp, sizeof(tmp), "%s/.data.mdb.new", c->dir);
+	if (!file_missing(path))
+		return refuse_empty(path, e);
+	if (!file_missing(tmp))
+		rc = file_remove(tmp, e);
+	if (!rc)
+		rc = make_file(tmp, c, e);
+	if (!rc)
+		rc = file_rename(tmp, path, e);
+	return rc ? rc : file_sync_dir(c->dir, e);
 }
 
 /* LMDB's locks are on another file: closing this descriptor takes none of them away. */
@@ -137,26 +178,20 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 	}
 	kv->n_tables = c->n_tables;
 	kv->fd = -1;
-	rc = mdb_env_create(&kv->env);
+	rc = c->read_only ? 0 : make_if_missing(c, e);
 	if (!rc)
-		rc = mdb_env_set_maxdbs(kv->env, c->n_tables);
-	if (!rc)
-		rc = mdb_env_set_maxreaders(kv->env, c->max_readers);
-	if (!rc)
-		rc = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes);
-	if (!rc && !c->read_only && forget_stillborn(c->dir, e)) {
+		rc = new_env(kv, c, e);
+	if (rc) {
 		kv_close(kv);
-		return ERR_LOCAL;
+		return rc;
 	}
 	/*
 	 * NOTLS: a read transaction belongs to the work, not to the thread that began it.
 	 * NORDAHEAD: index pages lie scattered among the bytes of images; else the kernel reads
 	 * megabytes around each one. Large values are asked for as a whole (kv_load).
 	 */
-	if (!rc)
-		rc = mdb_env_open(kv->env, c->dir,
-				  MDB_NOTLS | MDB_NORDAHEAD | (c->read_only ? MDB_RDONLY : 0),
-				  0600);
+	rc = mdb_env_open(kv->env, c->dir,
+			  MDB_NOTLS | MDB_NORDAHEAD | (c->read_only ? MDB_RDONLY : 0), 0600);
 	if (rc) {
 		rc = failed(e, rc, "mdb_env_open");
 	} else {

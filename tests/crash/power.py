@@ -261,10 +261,13 @@ def one(kind, top, work, seed, states, test):
     if test:
         loses(recording, work)
     states = max(1, int(states * SHARE[kind]))
+    early = max(1, states // 10)
+    expect(f"{kind}, seed {seed}, before the first answer", replay(recording, work, "--states", early, "--seed", seed,
+                                                                  "--early"))
     expect(f"{kind}, seed {seed}", replay(recording, work, "--states", states, "--seed", seed, "--compare",
                                           recording.disk))
     shutil.rmtree(folder)
-    return states
+    return early + states
 
 
 def play(top, work, args):

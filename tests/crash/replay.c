@@ -2,14 +2,16 @@
  * replay - opens what a disk may hold after a power cut, many times.
  *
  *   replay --trace FILE --work DIR [--node edge|central] [--states N] [--seed N] [--only N]
- *          [--lie sync|through|folders|journal] [--compare DIR]
+ *          [--early] [--lie sync|through|folders|journal] [--compare DIR]
  *
  * The trace is that of a node whose data folder is called "edge" or "central" in the
  * recorded folder (recorder.c), with marks of what was answered (witness.h). State N of
  * a seed is cut at the same call each time: --only N brings a failing one back, and it
  * stays in DIR/disk. Each state is opened by the product; then every promise given
- * before the cut holds, every object at all passes its check, and the node goes on.
+ * before the cut holds, every object at all passes its check, and the node goes on, also
+ * when nothing was promised yet.
  *
+ * --early: only cuts before the first answer: a first start that was cut short.
  * --lie: the model forgets what that flush had made durable, or the whole journal of the
  * store, and losses are expected.
  * --compare: with nothing lost, the model must hold what this real folder holds.
@@ -43,7 +45,7 @@ struct options {
 	const char *trace, *work, *compare;
 	const struct witness_kind *node;
 	unsigned long long states, seed, only;
-	bool one;
+	bool one, early;
 	unsigned lies;
 };
 
@@ -145,7 +147,7 @@ judge_state(struct judge *j, size_t answered)
 	struct err e = ERR_INIT;
 	int rc = j->node->open(j->witness, &e);
 
-	if (rc && answered == 0) { /* the very first start, cut short: nothing to lose */
+	if (rc && answered == 0) { /* the very first start, cut short: it must go on, too */
 		if (j->unopened == 0)
 			printf("not opened, nothing was answered: %s: %s\n", where, e.what);
 		return UNOPENED;
@@ -244,22 +246,32 @@ one_state(struct judge *j, struct disk *d, const struct options *o, unsigned lon
 	return v;
 }
 
+static size_t
+first_mark(const struct trace *t)
+{
+	size_t n = 0;
+
+	while (n < t->n && t->all[n]->op != TRACE_MARK)
+		n++;
+	return n;
+}
+
 /* States are spread evenly over the calls; one pass over the trace visits them all. */
 static void
 play(struct judge *j, const struct trace *t, const struct options *o)
 {
 	struct disk *d = disk_new(o->lies & ~(unsigned)NO_JOURNAL);
+	size_t cut, calls = o->early ? first_mark(t) : t->n;
 	unsigned long long n = 0;
-	size_t cut;
 
-	for (cut = 0; cut < t->n && n < o->states; cut++) {
+	for (cut = 0; cut < calls && n < o->states; cut++) {
 		disk_add(d, t->all[cut]);
 		if (t->all[cut]->op == TRACE_MARK)
 			add_mark(j, t->all[cut]);
-		for (; n < o->states && n * t->n / o->states == cut; n++) {
+		for (; n < o->states && n * calls / o->states == cut; n++) {
 			if (o->one && n != o->only)
 				continue;
-			if (one_state(j, d, o, n, cut, j->n) == LOST && !o->lies)
+			if (one_state(j, d, o, n, cut, j->n) != GOOD && !o->lies)
 				goto out; /* it stays for whoever looks */
 		}
 	}
@@ -331,15 +343,12 @@ compare(struct judge *j, const struct trace *t, const char *real)
 static bool
 read_options(struct options *o, int argc, char **argv)
 {
-	static const struct option longs[] = {{"trace", required_argument, NULL, 't'},
-					      {"work", required_argument, NULL, 'w'},
-					      {"states", required_argument, NULL, 'n'},
-					      {"seed", required_argument, NULL, 's'},
-					      {"only", required_argument, NULL, 'o'},
-					      {"lie", required_argument, NULL, 'l'},
-					      {"compare", required_argument, NULL, 'c'},
-					      {"node", required_argument, NULL, 'N'},
-					      {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {
+		{"trace", required_argument, NULL, 't'},   {"work", required_argument, NULL, 'w'},
+		{"states", required_argument, NULL, 'n'},  {"seed", required_argument, NULL, 's'},
+		{"only", required_argument, NULL, 'o'},	   {"lie", required_argument, NULL, 'l'},
+		{"compare", required_argument, NULL, 'c'}, {"node", required_argument, NULL, 'N'},
+		{"early", no_argument, NULL, 'e'},	   {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -353,6 +362,8 @@ read_options(struct options *o, int argc, char **argv)
 			o->node = strcmp(optarg, "central") == 0 ? &witness_central : &witness_edge;
 		else if (c == 'n')
 			o->states = strtoull(optarg, NULL, 10);
+		else if (c == 'e')
+			o->early = true;
 		else if (c == 's')
 			o->seed = strtoull(optarg, NULL, 10);
 		else if (c == 'o')
@@ -397,5 +408,7 @@ main(int argc, char **argv)
 	printf("%llu unopened before any answer, %.0f%% of what was pending kept, ", j.unopened,
 	       100.0 * (double)j.kept / (double)(j.pending ? j.pending : 1));
 	printf("%.1f s, %.0f a second\n", seconds, (double)j.states / seconds);
-	return (j.lost > 0) == (o.lies != 0) && j.states > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (!j.states || (!o.lies && j.unopened))
+		return EXIT_FAILURE;
+	return (j.lost > 0) == (o.lies != 0) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

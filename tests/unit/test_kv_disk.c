@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,15 +68,22 @@ statfs(const char *path, struct statfs *st)
 	return rc;
 }
 
-static struct kv *
-open_kv(const char *dir)
+static int
+try_open(struct kv **out, const char *dir, struct err *e)
 {
 	static const char *const tables[] = {"one"};
 	struct kv_config c = {dir, 64 << 20, tables, 1, READERS, false};
+
+	return kv_open_lmdb(out, &c, e);
+}
+
+static struct kv *
+open_kv(const char *dir)
+{
 	struct err e = ERR_INIT;
 	struct kv *kv;
 
-	if (kv_open_lmdb(&kv, &c, &e))
+	if (try_open(&kv, dir, &e))
 		fail_msg("%s", e.what);
 	return kv;
 }
@@ -180,6 +189,83 @@ kv_commit__is_durable_before_it_is_told(void **state)
 	kv_close(kv);
 }
 
+static void
+put_file(const char *name, size_t zeros)
+{
+	char path[PATH_MAX];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	while (zeros-- > 0)
+		assert_int_equal(fputc(0, f), 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* What a power cut left of LMDB's first write has no name yet; a file that has one was whole. */
+static void
+kv_open__begins_anew_what_has_no_name_and_never_what_has_one(void **state)
+{
+	static const size_t damaged[] = {0, 4096, 8192, 65536, 1 << 20};
+	struct err e = ERR_INIT;
+	char path[PATH_MAX];
+	struct kv *kv;
+	struct stat st;
+	size_t i;
+
+	(void)state;
+	put_file(".data.mdb.new", 4096);
+	kv = open_kv(folder);
+	assert_int_equal(put(kv, "first"), 0);
+	kv_close(kv);
+	(void)snprintf(path, sizeof(path), "%s/.data.mdb.new", folder);
+	assert_int_equal(access(path, F_OK), -1);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", folder);
+	for (i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+		put_file("data.mdb", damaged[i]);
+		err_clear(&e);
+		assert_int_equal(try_open(&kv, folder, &e), ERR_CORRUPT);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, damaged[i]);
+	}
+}
+
+/* Exit codes: FAULT_EXIT died; 0 it was opened before step n. */
+static void
+die_at_step(unsigned n)
+{
+	struct kv *kv;
+
+	fault_arm(n, FAULT_DIE, 0);
+	_exit(try_open(&kv, folder, NULL) ? 9 : 0);
+}
+
+static void
+kv_open__the_first_one_may_die_at_each_step(void **state)
+{
+	int status = FAULT_EXIT;
+	unsigned n;
+
+	(void)state;
+	for (n = 1; status; n++) {
+		pid_t child;
+
+		assert_int_equal(drop_folder(NULL), 0);
+		assert_int_equal(make_folder(NULL), 0);
+		child = fork();
+		assert_true(child >= 0);
+		if (child == 0)
+			die_at_step(n);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status));
+		status = WEXITSTATUS(status);
+		assert_true(status == 0 || status == FAULT_EXIT);
+		kv_close(open_kv(folder));
+	}
+	assert_true(n > 4); /* its flush, its name, the flush of that */
+}
+
 /* Reads, says so, waits for the end of go, and dies without a word. */
 static void
 read_and_die(const char *dir, int ready, int go)
@@ -266,6 +352,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(kv_begin__after_a_lost_meta_page_it_ends_for_the_supervisor),
 		TEST(kv_commit__is_durable_before_it_is_told),
+		TEST(kv_open__begins_anew_what_has_no_name_and_never_what_has_one),
+		TEST(kv_open__the_first_one_may_die_at_each_step),
 		TEST(kv_check_readers__gives_back_the_slots_of_the_dead),
 		TEST(store_open__refuses_network_file_systems),
 	};
