@@ -101,6 +101,7 @@ open_http(struct home *h, struct link **out, struct err *err)
 		c.archive = h->joined.archive;
 	}
 	c.connect_ms = (unsigned)conf_number(e->conf, "central", NULL, "connect_timeout");
+	c.own_control = http_own_control(e->conf);
 	return link_http(out, &c, err);
 }
 

@@ -1,8 +1,6 @@
 #include "common/http/client.h"
 
 #include <curl/curl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +9,10 @@
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/http/sockets.h"
 #include "common/http/verify.h"
 
-enum { STALL_SECONDS = 5, URL_SIZE = HTTP_PATH_SIZE + 300, SPARE_MAX = 32, USER_TIMEOUT_MS = 5000 };
+enum { STALL_SECONDS = 5, URL_SIZE = HTTP_PATH_SIZE + 300, SPARE_MAX = 32 };
 
 struct call { /* one easy handle, used again */
 	struct call *next;
@@ -143,17 +142,13 @@ receive_header(char *p, size_t one, size_t n, void *arg)
 	return n;
 }
 
-/* Bytes that nobody acknowledges end the connection (DESIGN 6). */
 static int
 options_of_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
-	int one = 1;
-	unsigned ms = USER_TIMEOUT_MS;
+	struct http_client *h = arg;
 
-	(void)arg;
 	(void)purpose;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	sockets_prepare(fd, h->c.own_control);
 	return CURL_SOCKOPT_OK;
 }
 
@@ -231,6 +226,7 @@ set_call(struct http_client *h, struct call *k, const struct http_call *call)
 	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, options_of_socket);
+	(void)curl_easy_setopt(c, CURLOPT_SOCKOPTDATA, h);
 	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, k->why);
 	(void)curl_easy_setopt(c, CURLOPT_PRIVATE, k);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, receive);
@@ -239,9 +235,6 @@ set_call(struct http_client *h, struct call *k, const struct http_call *call)
 	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, k);
 	(void)curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 262144L);
 	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->c.connect_ms);
-	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPIDLE, 10L);
-	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPINTVL, 5L);
 	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)call->seconds);
 	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress);
 	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, k);
@@ -328,6 +321,20 @@ next_url(struct http_client *h, const struct call *k, CURLcode result)
 }
 
 static void
+look_at_socket(const struct call *k, struct http_done *out)
+{
+	struct sockets_state state;
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	if (!out->status || curl_easy_getinfo(k->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+	    fd == CURL_SOCKET_BAD)
+		return;
+	sockets_look(fd, &state);
+	out->steady = state.steady;
+	out->rtt_ms = state.rtt_ms;
+}
+
+static void
 finish(struct http_client *h, struct call *k, CURLcode result, struct http_done *out)
 {
 	struct call **at;
@@ -348,6 +355,7 @@ finish(struct http_client *h, struct call *k, CURLcode result, struct http_done 
 				       ? h->verify.why
 			       : k->why[0] ? k->why
 					   : curl_easy_strerror(result));
+	look_at_socket(k, out);
 	next_url(h, k, result);
 	memcpy(out->asked, k->asked, sizeof(out->asked));
 	memcpy(out->epoch, k->epoch, sizeof(out->epoch));

@@ -1,7 +1,7 @@
 /*
  * client.h - HTTP calls (libcurl), many at once from one thread.
  *
- * Connections are kept and shared; TCP_NODELAY is on. With TLS: 1.3 only, our
+ * Connections are kept and shared (sockets.h). With TLS: 1.3 only, our
  * certificate shown, the server's signed by the CA; its host name and its time are
  * not looked at, the archive's id is (R25). Files are read for each new connection.
  * A call without any byte moved for 5 s is dropped (DESIGN 6) and answered with
@@ -40,6 +40,8 @@ struct http_done {
 	struct buf spent; /* the body that was sent, if it was to be given back: the caller's */
 	uint64_t sent;
 	int64_t ms;
+	bool steady;	 /* the connection's congestion control does not shy from loss */
+	unsigned rtt_ms; /* of the connection; 0: not known        */
 	char what[HTTP_WHAT_SIZE];
 	char asked[33], epoch[33]; /* Salamander-Epoch of the call and of the answer, or "" */
 };
@@ -53,6 +55,7 @@ struct http_client_config {
 	const char *archive;	  /* 32 hex: the server's name is central.<archive>; or "" */
 	const unsigned char *pin; /* join: in place of ca, the SHA-256 of the CA's key  */
 	unsigned connect_ms;
+	bool own_control;  /* BBR, where the kernel lets us choose           */
 	uint64_t max_body; /* of an answer                                   */
 };
 

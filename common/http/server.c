@@ -20,6 +20,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/private.h"
+#include "common/http/sockets.h"
 #include "common/http/trust.h"
 #include "common/os/file.h"
 
@@ -41,6 +42,9 @@ static const struct conf_row rows[] = {
 	 "A connection without a whole request header for so long is closed."},
 	{"http", "min_rate", CONF_SIZE, "1KiB", 1, 1 << 30, NULL,
 	 "A request body slower than this, in bytes per second after 10 s, is cut off."},
+	{"http", "congestion", CONF_CHOICE, "auto", 0, 0, "auto system",
+	 "Congestion control of connections between nodes: BBR where the kernel allows it, or the "
+	 "system's own."},
 	{"tls", "cert", CONF_STRING, "", 0, 0, NULL,
 	 "Own certificate (PEM); its common name is the site."},
 	{"tls", "key", CONF_STRING, "", 0, 0, NULL, "Key of the certificate (PEM)."},
@@ -74,6 +78,13 @@ http_configure(struct http_config *out, const struct conf *c, const char **list)
 	out->max_per_address = (unsigned)conf_number(c, "http", NULL, "max_per_address");
 	out->header_seconds = (unsigned)(conf_number(c, "http", NULL, "header_timeout") / 1000);
 	out->min_rate = (unsigned)conf_number(c, "http", NULL, "min_rate");
+	out->own_control = http_own_control(c);
+}
+
+bool
+http_own_control(const struct conf *c)
+{
+	return strcmp(conf_string(c, "http", NULL, "congestion"), "auto") == 0;
 }
 
 int
@@ -556,6 +567,9 @@ on_connection(void *arg, struct MHD_Connection *c, void **slot,
 
 	if (s->c.cert[0] && info && info->tls_session && what == MHD_CONNECTION_NOTIFY_STARTED)
 		gnutls_session_set_ptr(info->tls_session, s);
+	info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (info && what == MHD_CONNECTION_NOTIFY_STARTED)
+		sockets_prepare(info->connect_fd, s->c.own_control);
 	watch_connection(s->watch, c, slot, what);
 }
 

@@ -87,6 +87,7 @@ struct http_config {
 	const char *cert, *key, *ca; /* PEM files, borrowed until http_stop; "" : plain http */
 	unsigned max_connections, max_per_address;
 	unsigned header_seconds; /* from connect or last answer to a whole header     */
+	bool own_control;	 /* BBR, where the kernel lets us choose               */
 	unsigned min_rate;	 /* bytes per second of a body, after its first 10 s */
 	struct clock *clock;
 };
@@ -97,6 +98,8 @@ const struct conf_row *http_rows(size_t *n);
 int http_check_files(const char *cert, const char *key, const char *ca, struct err *e);
 /* What they must be together; http_start says whether an address is only for loopback. */
 int http_check_settings(const struct conf *c, struct err *e);
+/* [http] congestion: may our sockets choose theirs? For both ends of calls. */
+bool http_own_control(const struct conf *c);
 /* Fills what [http] and [tls] say; list: at least 32 entries, owned by the caller. */
 void http_configure(struct http_config *out, const struct conf *c, const char **list);
 

@@ -74,12 +74,14 @@ class Line:
 class Pair:
     """A central at the far end, made by `init`, and an edge at the near end that joined it."""
 
-    def __init__(self, line, **edge):
+    def __init__(self, line, congestion="auto"):
         self.line, self.top, self.sent = line, tempfile.mkdtemp(prefix="salamander-wan-"), 0
         self.central = nodes.central(os.path.join(self.top, "central"))
         self.central.config["http"]["listen"] = f"{FAR}:{self.central.http}"
+        self.central.config["http"]["congestion"] = congestion
         self.central.within = line.far
-        self.edge = nodes.edge(os.path.join(self.top, "edge"), "edge", quota="4GiB", **edge)
+        self.edge = nodes.edge(os.path.join(self.top, "edge"), "edge", quota="4GiB",
+                               http={"congestion": congestion})
         self.edge.within = line.near
 
     def __enter__(self):

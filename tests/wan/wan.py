@@ -207,11 +207,12 @@ def one(line, pair, top, load, control, args):
 def cell(name, control, args):
     rate, rtt, loss = CELLS[name]
     say(f"{rate} Mbit/s, {rtt} ms, {loss} % lost, {control}")
+    congestion = "auto" if control == "bbr" else "system"
     with tempfile.TemporaryDirectory(prefix="salamander-files-") as top, lines.Line(rate, rtt, loss) as line:
         line.use(control)
         if args.peers:
             say(f"  iperf3, one stream: {percent(iperf(line))} of the line")
-        with lines.Pair(line) as pair:
+        with lines.Pair(line, congestion) as pair:
             for load in args.loads.split(","):
                 one(line, pair, top, load, control, args)
 
