@@ -92,6 +92,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "damaged", s->sites.tally.damaged);
 	json_count(&j, "disk_free_bytes", s->disk_free);
 	json_count(&j, "failed_joins", s->failed_joins);
+	json_count(&j, "repeated_bytes", s->repeated);
 	json_count(&j, "refusals", s->refusals);
 	json_count(&j, "unaudited", s->unaudited);
 	json_bool(&j, "hold", s->hold != 0);

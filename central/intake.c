@@ -250,21 +250,68 @@ holdings(void *node, struct http_request *rq, struct http_answer *out, struct er
 
 /* --- packs --- */
 
+struct patching {
+	struct central *c;
+	struct http_answer epoch; /* as it was when the request came */
+	bool other;		  /* 409: of another one             */
+	struct upload_stream *s;
+	int rc; /* of the beginning */
+	struct err err;
+};
+
+static void *
+patch_begin(void *node, const struct http_request *rq)
+{
+	unsigned char id[SHA256_SIZE];
+	struct patching *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->c = node;
+	p->other = other_epoch(p->c, rq, &p->epoch);
+	if (!p->other && !hex_to(rq->rest, id, sizeof(id)))
+		p->rc = err_set(&p->err, ERR_PEER, 0, "no pack id");
+	else if (!p->other)
+		p->rc = upload_begin(&p->s, p->c, rq->site, id, &p->err);
+	return p;
+}
+
+static void
+patch_more(void *state, const void *data, size_t n)
+{
+	struct patching *p = state;
+
+	if (p->s)
+		upload_more(p->s, data, n);
+}
+
+static void
+patch_close(void *state)
+{
+	struct patching *p = state;
+
+	upload_close(p->s);
+	free(p);
+}
+
 static int
-patch(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+patch_end(void *state, struct http_answer *out, struct err *e)
 {
 	Sync__UploadAnswer m = SYNC__UPLOAD_ANSWER__INIT;
-	struct central *c = node;
-	unsigned char id[SHA256_SIZE];
-	int64_t start = clock_mono(c->clock);
+	struct patching *p = state;
+	int64_t start = clock_mono(p->c->clock);
 	struct upload_result r;
 	int rc;
 
-	if (other_epoch(c, rq, out))
+	out->name[0] = p->epoch.name[0];
+	memcpy(out->value[0], p->epoch.value[0], sizeof(out->value[0]));
+	if (p->other) {
+		out->status = CONFLICT;
 		return 0;
-	if (!hex_to(rq->rest, id, sizeof(id)))
-		return err_set(e, ERR_PEER, 0, "no pack id");
-	rc = upload_patch(c, rq->site, id, rq->body, rq->body_n, &r, e);
+	}
+	if (p->rc)
+		return err_set(e, p->err.code, p->err.sys, "%s", p->err.what);
+	rc = upload_end(p->s, &r, e);
 	if (rc == ERR_CONFLICT) { /* not a question of offsets: hello and ledger first */
 		out->status = 412;
 		return 0;
@@ -277,7 +324,7 @@ patch(void *node, struct http_request *rq, struct http_answer *out, struct err *
 	m.n_bad = r.n_bad;
 	m.unknown = r.unknown;
 	m.misplaced = r.misplaced;
-	m.busy_ms = (uint64_t)(clock_mono(c->clock) - start);
+	m.busy_ms = (uint64_t)(clock_mono(p->c->clock) - start);
 	out->status = r.n_bad ? UNPROCESSABLE : r.misplaced ? CONFLICT : OK;
 	rc = answer(out, &m.base);
 	upload_result_fini(&r);
@@ -420,21 +467,22 @@ metrics(void *node, struct http_request *rq, struct http_answer *out, struct err
 const struct http_route *
 intake_routes(size_t *n)
 {
+	static const struct http_stream patch = {patch_begin, patch_more, patch_end, patch_close};
 	static const struct http_route routes[] = {
-		{"POST", "/sync/v1/hello", RIGHT_HELLO, SMALL_BODY, hello},
-		{"POST", "/sync/v1/ledger", RIGHT_LEDGER, LEDGER_BODY, ledger},
-		{"POST", "/sync/v1/holdings", RIGHT_SEND, SMALL_BODY, holdings},
-		{"POST", "/sync/v1/release", RIGHT_SEND, SMALL_BODY, release},
-		{"HEAD", "/sync/v1/packs/", RIGHT_SEND, 0, places},
-		{"PATCH", "/sync/v1/packs/", RIGHT_SEND, PATCH_BODY, patch},
-		{"DELETE", "/sync/v1/packs/", RIGHT_SEND, SMALL_BODY, drop},
-		{"GET", "/sync/v1/packs/", RIGHT_READ, 0, pack_bytes},
-		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill},
-		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object},
-		{"GET", ORDERS_PATH, RIGHT_ORDERS, 0, orders},
-		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew},
-		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol},
-		{"GET", "/metrics", RIGHT_METRICS, 0, metrics},
+		{"POST", "/sync/v1/hello", RIGHT_HELLO, SMALL_BODY, hello, NULL},
+		{"POST", "/sync/v1/ledger", RIGHT_LEDGER, LEDGER_BODY, ledger, NULL},
+		{"POST", "/sync/v1/holdings", RIGHT_SEND, SMALL_BODY, holdings, NULL},
+		{"POST", "/sync/v1/release", RIGHT_SEND, SMALL_BODY, release, NULL},
+		{"HEAD", "/sync/v1/packs/", RIGHT_SEND, 0, places, NULL},
+		{"PATCH", "/sync/v1/packs/", RIGHT_SEND, PATCH_BODY, NULL, &patch},
+		{"DELETE", "/sync/v1/packs/", RIGHT_SEND, SMALL_BODY, drop, NULL},
+		{"GET", "/sync/v1/packs/", RIGHT_READ, 0, pack_bytes, NULL},
+		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill, NULL},
+		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object, NULL},
+		{"GET", ORDERS_PATH, RIGHT_ORDERS, 0, orders, NULL},
+		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew, NULL},
+		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol, NULL},
+		{"GET", "/metrics", RIGHT_METRICS, 0, metrics, NULL},
 	};
 
 	*n = sizeof(routes) / sizeof(routes[0]);

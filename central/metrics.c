@@ -33,6 +33,9 @@ put_archive(struct prom *p, const struct snapshot *s)
 		 s->unaudited);
 	prom_one(p, PROM_COUNTER, "failed_joins_total", "Tries to join that failed.",
 		 s->failed_joins);
+	prom_one(p, PROM_COUNTER, "repeated_bytes_total",
+		 "Bytes of packs that came although they were here already, since the start.",
+		 s->repeated);
 	prom_one(p, PROM_GAUGE, "needs_a_person", "1: `status` exits 3.", s->person);
 }
 

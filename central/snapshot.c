@@ -6,6 +6,7 @@
 #include "central/central.h"
 #include "central/join.h"
 #include "central/returns.h"
+#include "central/upload.h"
 #include "common/base/err.h"
 #include "common/os/file.h"
 
@@ -49,6 +50,7 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 		return rc;
 	}
 	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
+	s->repeated = c->uploads ? uploads_repeats(c->uploads) : 0;
 	s->refusals = dimse_node_refusals(&c->dicom);
 	s->unaudited = dimse_node_unaudited(&c->dicom);
 	s->person = needs_a_person(s);

@@ -20,7 +20,7 @@ struct err;
 struct snapshot {
 	struct id128 epoch;
 	struct store_counts counts;
-	uint64_t packs, failed_joins, returned;
+	uint64_t packs, failed_joins, returned, repeated;
 	uint64_t hold;			/* 1: by our order no edge evicts */
 	uint64_t disk_free, disk_total; /* of the file system of the data folder */
 	unsigned long refusals, unaudited;

@@ -1,6 +1,5 @@
 #include "central/upload.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/returns.h"
+#include "central/uploads.h"
 #include "central/vault.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
@@ -20,166 +20,7 @@
 #include "proto/receiver.h"
 #include "proto/sync.pb-c.h"
 
-enum { KEPT_OPEN = 64, HASH_STEP = 1 << 20 };
-
-struct open_upload {
-	struct open_upload *next;
-	unsigned char id[SHA256_SIZE];
-	pthread_mutex_t mu; /* one writer; taken before uploads.mu */
-	/* guarded by uploads.mu */
-	unsigned users;
-	bool dead;	 /* adopted or dropped: look again */
-	uint64_t latest; /* number of the request that came last */
-	/* guarded by mu */
-	struct upload *file;
-	struct pack *pack;
-	struct pack_check *check;
-	struct receiver r;
-	struct buf manifest; /* not on disk yet: it goes there with the first flush */
-};
-
-struct uploads {
-	pthread_mutex_t mu;
-	/* guarded by mu */
-	struct open_upload *all; /* the one used last first */
-	uint64_t requests;
-};
-
-int
-uploads_new(struct uploads **out, struct err *e)
-{
-	*out = calloc(1, sizeof(**out));
-	if (!*out)
-		return err_set(e, ERR_LOCAL, 0, "no memory for uploads");
-	(void)pthread_mutex_init(&(*out)->mu, NULL);
-	return 0;
-}
-
-static void
-close_state(struct open_upload *o)
-{
-	pack_check_free(o->check);
-	pack_close(o->pack);
-	vault_end(o->file);
-	buf_fini(&o->manifest);
-	o->check = NULL;
-	o->pack = NULL;
-	o->file = NULL;
-}
-
-static void
-open_free(struct open_upload *o)
-{
-	close_state(o);
-	(void)pthread_mutex_destroy(&o->mu);
-	free(o);
-}
-
-void
-uploads_free(struct uploads *u)
-{
-	struct open_upload *o;
-
-	if (!u)
-		return;
-	while ((o = u->all)) {
-		u->all = o->next;
-		open_free(o);
-	}
-	(void)pthread_mutex_destroy(&u->mu);
-	free(u);
-}
-
-/* Those that nobody uses, behind the first KEPT_OPEN, are closed; their files stay. */
-static void
-trim(struct uploads *u)
-{
-	struct open_upload **at = &u->all, *o;
-	unsigned n = 0;
-
-	while ((o = *at)) {
-		if (o->users == 0 && (n >= KEPT_OPEN || o->dead)) {
-			*at = o->next;
-			open_free(o);
-			continue;
-		}
-		n++;
-		at = &o->next;
-	}
-}
-
-static struct open_upload *
-find_or_make(struct uploads *u, const unsigned char id[SHA256_SIZE], uint64_t request)
-{
-	struct open_upload *o;
-
-	(void)pthread_mutex_lock(&u->mu);
-	for (o = u->all; o; o = o->next)
-		if (!o->dead && memcmp(o->id, id, SHA256_SIZE) == 0)
-			break;
-	if (!o) {
-		o = calloc(1, sizeof(*o));
-		if (o) {
-			memcpy(o->id, id, SHA256_SIZE);
-			(void)pthread_mutex_init(&o->mu, NULL);
-			o->next = u->all;
-			u->all = o;
-		}
-	}
-	if (o) {
-		o->users++;
-		o->latest = request > o->latest ? request : o->latest;
-	}
-	(void)pthread_mutex_unlock(&u->mu);
-	return o;
-}
-
-/* R14: a later HEAD, PATCH or DELETE ends the earlier request at its next frame. */
-static bool
-is_superseded(struct uploads *u, const struct open_upload *o, uint64_t request)
-{
-	bool later;
-
-	(void)pthread_mutex_lock(&u->mu);
-	later = o->latest > request;
-	(void)pthread_mutex_unlock(&u->mu);
-	return later;
-}
-
-static void
-leave(struct uploads *u, struct open_upload *o, bool dead)
-{
-	(void)pthread_mutex_lock(&u->mu);
-	o->users--;
-	o->dead = o->dead || dead;
-	(void)pthread_mutex_unlock(&o->mu);
-	trim(u);
-	(void)pthread_mutex_unlock(&u->mu);
-}
-
-/* Its lock held (one writer): the earlier request sees this one and ends soon. NULL: no memory. */
-static struct open_upload *
-enter(struct uploads *u, const unsigned char id[SHA256_SIZE], uint64_t *request)
-{
-	struct open_upload *o;
-	bool dead;
-
-	(void)pthread_mutex_lock(&u->mu);
-	*request = ++u->requests;
-	(void)pthread_mutex_unlock(&u->mu);
-	for (;;) {
-		o = find_or_make(u, id, *request);
-		if (!o)
-			return NULL;
-		(void)pthread_mutex_lock(&o->mu);
-		(void)pthread_mutex_lock(&u->mu);
-		dead = o->dead;
-		(void)pthread_mutex_unlock(&u->mu);
-		if (!dead)
-			return o;
-		leave(u, o, true); /* the one before ended it: look again */
-	}
-}
+enum { HASH_STEP = 1 << 20 };
 
 /* --- the manifest --- */
 
@@ -293,7 +134,7 @@ resume(struct central *c, struct open_upload *o, const char *site, struct err *e
 	if (!rc)
 		receiver_init(&o->r, pack_size(o->pack), durable);
 	else
-		close_state(o);
+		uploads_close(o);
 	buf_fini(&manifest);
 	return rc;
 }
@@ -319,43 +160,17 @@ begin(struct central *c, struct open_upload *o, const char *site, const void *ma
 
 /* --- bytes --- */
 
-struct frames { /* of one request */
-	const unsigned char *p, *end;
-	struct frame f;	     /* the one at hand */
-	const void *payload; /* of it           */
-};
-
-/* *got false: the request ends. */
 static int
-next_frame(struct frames *in, bool *got, struct err *e)
-{
-	size_t left = (size_t)(in->end - in->p);
-	int rc;
-
-	*got = left > 0;
-	if (!left)
-		return 0;
-	rc = left < FRAME_HEAD ? err_set(e, ERR_PEER, 0, "a frame that is cut off")
-			       : frame_head(&in->f, in->p, e);
-	if (rc)
-		return rc;
-	if (in->f.payload > left - FRAME_HEAD)
-		return err_set(e, ERR_PEER, 0, "a frame that is cut off");
-	in->payload = in->p + FRAME_HEAD;
-	in->p += FRAME_HEAD + in->f.payload;
-	return 0;
-}
-
-static int
-write_frame(struct open_upload *o, const struct frames *in, uint64_t skip, struct err *e)
+write_frame(struct open_upload *o, const struct frame *f, const void *payload, uint64_t skip,
+	    struct err *e)
 {
 	struct buf room = BUF_INIT;
-	size_t n = (size_t)(in->f.plain - skip);
+	size_t n = (size_t)(f->plain - skip);
 	const unsigned char *plain;
-	int rc = frame_view(&in->f, in->payload, &room, &plain, e);
+	int rc = frame_view(f, payload, &room, &plain, e);
 
 	if (!rc)
-		rc = vault_write(o->file, in->f.offset + skip, plain + skip, n, e);
+		rc = vault_write(o->file, f->offset + skip, plain + skip, n, e);
 	if (!rc)
 		rc = pack_check_add(o->check, plain + skip, n, e);
 	buf_fini(&room);
@@ -459,14 +274,6 @@ check_room(const struct central *c, struct err *e)
 	return rc;
 }
 
-struct taking {
-	struct central *c;
-	struct open_upload *o;
-	uint64_t request;
-	struct frames in;
-	struct upload_result *out;
-};
-
 static int
 judge(struct taking *t, struct receiver_event *ev, struct err *e)
 {
@@ -501,23 +308,15 @@ carry_out(struct taking *t, const struct receiver_action *a, struct receiver_eve
 	  struct err *e)
 {
 	struct saving s = {t->o, a->offset};
-	bool got;
 	int rc = 0;
 
 	memset(ev, 0, sizeof(*ev));
 	ev->kind = RECEIVER_DONE;
 	switch (a->what) {
-	case RECEIVER_READ:
-		rc = next_frame(&t->in, &got, e);
-		ev->kind = got ? RECEIVER_FRAME : RECEIVER_END;
-		ev->offset = t->in.f.offset;
-		ev->n = t->in.f.plain;
-		ev->superseded = is_superseded(t->c->uploads, t->o, t->request);
-		return rc;
 	case RECEIVER_WRITE:
 		rc = check_room(t->c, e);
 		if (!rc)
-			rc = write_frame(t->o, &t->in, a->skip, e);
+			rc = write_frame(t->o, t->f, t->payload, a->skip, e);
 		if (rc != ERR_CORRUPT)
 			return rc;
 		ev->kind = RECEIVER_BAD; /* what lies between the members is not the manifest's */
@@ -530,6 +329,7 @@ carry_out(struct taking *t, const struct receiver_action *a, struct receiver_eve
 		return judge(t, ev, e);
 	case RECEIVER_ADOPT:
 		return adopt_it(t->c, t->o, t->out, e);
+	case RECEIVER_READ:
 	case RECEIVER_SAY:
 	case RECEIVER_REFUSE:
 	case RECEIVER_GIVE:
@@ -544,24 +344,24 @@ is_answer(enum receiver_do what)
 	return what == RECEIVER_SAY || what == RECEIVER_REFUSE || what == RECEIVER_GIVE;
 }
 
-static int
-take_bytes(struct taking *t, struct err *e)
+int
+uploads_pump(struct taking *t, struct receiver_event *ev, struct err *e)
 {
-	struct receiver_event ev = {.kind = RECEIVER_GO};
 	struct receiver_action a;
 	int rc = 0;
 
-	for (;;) {
-		receiver_step(&t->o->r, &ev, &a);
-		if (is_answer(a.what))
+	while (!rc) {
+		receiver_step(&t->o->r, ev, &a);
+		t->answered = is_answer(a.what);
+		if (t->answered || a.what == RECEIVER_READ)
 			break;
-		rc = carry_out(t, &a, &ev, e);
-		if (rc)
-			return rc;
+		rc = carry_out(t, &a, ev, e);
 	}
-	t->out->offset = a.offset;
-	t->out->misplaced = a.misplaced;
-	return 0;
+	if (t->answered) {
+		t->out->offset = a.offset;
+		t->out->misplaced = a.misplaced;
+	}
+	return rc;
 }
 
 /* Answered without its bytes: what had come of them is of no use. */
@@ -621,10 +421,9 @@ already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE]
 	return rc;
 }
 
-/* Opens the upload that the request speaks of; *done: it is answered already. */
-static int
-find(struct taking *t, const char *site, const unsigned char *manifest, size_t n, bool *done,
-     struct err *e)
+int
+uploads_open(struct taking *t, const char *site, const unsigned char *manifest, size_t n,
+	     bool *done, struct err *e)
 {
 	struct open_upload *o = t->o;
 	struct err why = ERR_INIT;
@@ -659,37 +458,6 @@ upload_result_fini(struct upload_result *r)
 	r->bad = NULL;
 }
 
-int
-upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
-	     const void *body, size_t n, struct upload_result *out, struct err *e)
-{
-	struct taking t = {.c = c, .out = out};
-	const unsigned char *p = body;
-	size_t manifest_n;
-	bool done, over;
-	int rc;
-
-	memset(out, 0, sizeof(*out));
-	if (n < 4 || buf_get_u32(p) > n - 4 || buf_get_u32(p) > PACK_MANIFEST_MAX)
-		return err_set(e, ERR_PEER, 0, "an upload without a manifest's length");
-	manifest_n = buf_get_u32(p);
-	t.o = enter(c->uploads, id, &t.request);
-	if (!t.o)
-		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
-	t.in.p = p + 4 + manifest_n;
-	t.in.end = p + n;
-	rc = find(&t, site, p + 4, manifest_n, &done, e);
-	if (!rc && !done)
-		rc = take_bytes(&t, e);
-	over = rc || out->receipt.len || out->n_bad;
-	if (over)
-		close_state(t.o); /* TRAPS 4: a file whose flush failed is opened anew */
-	leave(c->uploads, t.o, over || out->unknown);
-	if (rc)
-		upload_result_fini(out);
-	return rc;
-}
-
 /* Adopted, of this site, and still what is served. */
 static int
 is_adopted(struct central *c, const char *site, const unsigned char id[SHA256_SIZE], bool *yes,
@@ -708,20 +476,41 @@ is_adopted(struct central *c, const char *site, const unsigned char id[SHA256_SI
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/*
+ * Frames of a request that this one ends, and whose connection nobody has heard of since: they
+ * are here, and are not sent again.
+ */
+static int
+keep_what_came(struct central *c, struct open_upload *o, struct upload_place *out, struct err *e)
+{
+	struct receiver_event go = {.kind = RECEIVER_GO}, end = {.kind = RECEIVER_END};
+	struct upload_result result = {.offset = 0};
+	struct taking t = {.c = c, .o = o, .out = &result};
+	int rc = uploads_pump(&t, &go, e);
+
+	if (!rc)
+		rc = uploads_pump(&t, &end, e);
+	out->whole = !rc && result.receipt.len > 0; /* that was all of it */
+	out->offset = o->r.durable; /* bad members: found again by the PATCH that goes on */
+	if (rc || out->whole || result.n_bad)
+		uploads_close(o);
+	upload_result_fini(&result);
+	return rc;
+}
+
 int
 upload_head(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 	    struct upload_place *out, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct open_upload *o;
-	uint64_t request;
 	int rc = is_adopted(c, site, id, &out->whole, e);
 
 	out->offset = 0;
 	out->known = out->whole;
 	if (rc || out->whole)
 		return rc;
-	o = enter(c->uploads, id, &request);
+	o = uploads_enter(c->uploads, id, uploads_number(c->uploads));
 	if (!o)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	if (!o->file)
@@ -729,10 +518,10 @@ upload_head(struct central *c, const char *site, const unsigned char id[SHA256_S
 	/* Another site's, or none: the same answer (only who made it may know of it). */
 	out->known = !rc && strcmp(pack_site(o->pack), site) == 0;
 	if (out->known)
-		out->offset = o->r.durable;
+		rc = keep_what_came(c, o, out, &why);
 	if (rc == ERR_ABSENT || rc == ERR_CORRUPT || rc == ERR_CONFLICT)
 		rc = 0;
-	leave(c->uploads, o, !o->file);
+	uploads_leave(c->uploads, o, !o->file);
 	return rc ? err_set(e, why.code, why.sys, "%s", why.what) : 0;
 }
 
@@ -741,10 +530,9 @@ upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_S
 {
 	struct err why = ERR_INIT;
 	struct open_upload *o;
-	uint64_t request;
 	int rc = 0;
 
-	o = enter(c->uploads, id, &request);
+	o = uploads_enter(c->uploads, id, uploads_number(c->uploads));
 	if (!o)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	if (!o->file)
@@ -753,9 +541,9 @@ upload_drop(struct central *c, const char *site, const unsigned char id[SHA256_S
 		rc = err_set(e, ERR_CONFLICT, 0, "another site's pack");
 	else /* none, or one that cannot be gone on with: out with it all the same */
 		rc = store_commit(c->store, forget, o->id, e);
-	close_state(o);
+	uploads_close(o);
 	if (!rc)
 		rc = vault_drop(c->vault, id, e);
-	leave(c->uploads, o, true);
+	uploads_leave(c->uploads, o, true);
 	return rc;
 }

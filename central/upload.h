@@ -1,10 +1,10 @@
 /*
  * upload.h - packs on their way in (R14): one writer each, resumed at the durable offset.
  *
- * proto/receiver decides, this carries out. A later HEAD, PATCH or DELETE for an upload ends
- * the earlier request. Bytes are hashed as they come, flushed, then the offset is committed;
- * after a restart the prefix is hashed from the file. A whole pack is adopted at once.
- * Idle uploads are closed in memory, never on disk.
+ * proto/receiver decides, this carries out; frames are taken as they come (upload_stream.c).
+ * A later HEAD, PATCH or DELETE for an upload ends the earlier request. Bytes are hashed as
+ * they come, flushed, then the offset is committed; after a restart the prefix is hashed from
+ * the file. A whole pack is adopted at once. Idle uploads are closed in memory, never on disk.
  * Threads: any.
  */
 #ifndef SALAMANDER_CENTRAL_UPLOAD_H
@@ -23,6 +23,8 @@ struct uploads; /* opaque */
 
 int uploads_new(struct uploads **out, struct err *e);
 void uploads_free(struct uploads *u); /* NULL is fine */
+/* Bytes that came although they were here already. */
+uint64_t uploads_repeats(struct uploads *u);
 
 struct upload_result {
 	uint64_t offset;
@@ -35,9 +37,19 @@ struct upload_result {
 void upload_result_fini(struct upload_result *r);
 
 /*
- * body: u32 LE length of a manifest (0: none), the manifest, then frames (PROTOCOL.md).
- * ERR_CONFLICT: members that were not announced; ERR_FULL; ERR_PEER.
+ * A request as its bytes come: u32 LE length of a manifest (0: none), the manifest, then frames
+ * (PROTOCOL.md). Each frame is written when it is whole, whatever becomes of the request; no lock
+ * is held between two calls. What fails, or is decided early, is said at the end.
  */
+struct upload_stream; /* opaque */
+int upload_begin(struct upload_stream **out, struct central *c, const char *site,
+		 const unsigned char id[SHA256_SIZE], struct err *e);
+void upload_more(struct upload_stream *s, const void *data, size_t n);
+/* ERR_CONFLICT: members that were not announced; ERR_FULL; ERR_PEER. */
+int upload_end(struct upload_stream *s, struct upload_result *out, struct err *e);
+/* Without an end: it broke off, and what came of it is made durable. NULL is fine. */
+void upload_close(struct upload_stream *s);
+/* All of it in one call. */
 int upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 		 const void *body, size_t n, struct upload_result *out, struct err *e);
 /* What central has of a pack; the site that made it alone is told (R14). */

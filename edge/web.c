@@ -52,8 +52,8 @@ static int
 start(struct web *w, struct err *err)
 {
 	static const struct http_route routes[] = {
-		{"GET", "/status", RIGHT_STATUS, 0, get_status},
-		{"GET", "/metrics", RIGHT_METRICS, 0, get_metrics},
+		{"GET", "/status", RIGHT_STATUS, 0, get_status, NULL},
+		{"GET", "/metrics", RIGHT_METRICS, 0, get_metrics, NULL},
 	};
 	struct edge *e = w->e;
 	struct http_config hc = {.node = e,

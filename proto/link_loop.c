@@ -75,7 +75,7 @@ link_serve(const struct link_served *s, const struct http_call *call, struct htt
 	rq.body_n = call->body.len;
 	rc = !route			   ? err_set(&e, ERR_ABSENT, 0, "no such path")
 	     : rq.body_n > route->max_body ? err_set(&e, ERR_PEER, 0, "the body is too large")
-					   : route->handle(s->node, &rq, &a, &e);
+					   : http_serve(route, s->node, &rq, &a, &e);
 	memset(out, 0, sizeof(*out));
 	out->id = call->id;
 	out->ms = 1;

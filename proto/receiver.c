@@ -53,9 +53,8 @@ settle(const struct receiver *r)
 static enum receiver_do
 on_frame(struct receiver *r, const struct receiver_event *ev, uint64_t *skip)
 {
-	switch (ev->superseded ? RECEIVER_MISPLACED
-			       : receiver_piece(r->written, r->size, ev->offset, ev->n, skip)) {
-	case RECEIVER_MISPLACED: /* R14: also one that a later request has ended */
+	switch (receiver_piece(r->written, r->size, ev->offset, ev->n, skip)) {
+	case RECEIVER_MISPLACED:
 		r->misplaced = true;
 		return settle(r);
 	case RECEIVER_HAVE:
@@ -105,7 +104,6 @@ receiver_step(struct receiver *r, const struct receiver_event *ev, struct receiv
 		r->at = on_frame(r, ev, &out->skip);
 		break;
 	case RECEIVER_END:
-		r->misplaced = r->misplaced || ev->superseded;
 		r->at = settle(r);
 		break;
 	case RECEIVER_DONE:

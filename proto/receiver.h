@@ -65,7 +65,6 @@ struct receiver_event {
 		RECEIVER_BAD	 /* bytes are not those of the manifest      */
 	} kind;
 	uint64_t offset, n; /* FRAME                                         */
-	bool superseded;    /* FRAME, END: a later request came for this upload */
 };
 
 struct receiver_action {

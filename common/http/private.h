@@ -46,6 +46,9 @@ void watch_connection(void *watch, struct MHD_Connection *c, void **slot,
 struct watched *watch_request(struct MHD_Connection *c); /* its header is whole */
 void watch_bytes(struct watched *w, size_t n);
 void watch_pause(struct watched *w); /* our own turn */
+/* In the middle of a body: the time in between is ours, not the caller's. */
+void watch_hold(struct watched *w);
+void watch_release(struct watched *w);
 /* An answer of n bytes is on its way: it has 60 s and what the lowest rate needs. */
 void watch_sending(struct watched *w, size_t n);
 void watch_idle(struct watched *w);

@@ -168,6 +168,28 @@ refuse(struct MHD_Connection *c, int status, const char *why)
 	return send_answer(c, &a);
 }
 
+int
+http_serve(const struct http_route *r, void *node, struct http_request *rq, struct http_answer *out,
+	   struct err *e)
+{
+	size_t half = rq->body_n / 2;
+	void *state;
+	int rc;
+
+	if (!r->stream)
+		return r->handle(node, rq, out, e);
+	state = r->stream->begin(node, rq);
+	if (!state)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a request");
+	if (rq->body_n) { /* in two parts, as a network might: whoever takes them must not care */
+		r->stream->more(state, rq->body, half);
+		r->stream->more(state, rq->body + half, rq->body_n - half);
+	}
+	rc = r->stream->end(state, out, e);
+	r->stream->close(state);
+	return rc;
+}
+
 /* --- the gate (R24) --- */
 
 struct headers {
@@ -278,7 +300,9 @@ struct exchange {
 	const struct http_route *route;
 	struct buf body;
 	struct watched *watched;
-	int refusal; /* 0, or the status that waits for a small body to be over */
+	void *state;	/* of the route's stream */
+	uint64_t taken; /* bytes of the body     */
+	int refusal;	/* 0, or the status that waits for a small body to be over */
 	const char *why;
 };
 
@@ -390,9 +414,25 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	if (length && strtoull(length, NULL, 10) > route->max_body)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
-	if (length)
+	if (length && !route->stream)
 		take_room(s, &x->body, (size_t)strtoull(length, NULL, 10));
-	return MHD_YES;
+	if (route->stream)
+		x->state = route->stream->begin(s->c.node, &x->rq);
+	return route->stream && !x->state
+		       ? refuse(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory for a request")
+		       : MHD_YES;
+}
+
+static int
+answer_of(struct http_server *s, struct exchange *x, struct http_answer *a, struct err *e)
+{
+	if (x->state)
+		return x->route->stream->end(x->state, a, e);
+	x->rq.body = x->body.data;
+	x->rq.body_n = x->body.len;
+	x->rq.may_wait = true;
+	return buf_failed(&x->body) ? err_set(e, ERR_LOCAL, 0, "no memory for a request")
+				    : x->route->handle(s->c.node, &x->rq, a, e);
 }
 
 static enum MHD_Result
@@ -405,13 +445,9 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 	watch_pause(x->watched);
 	if (x->refusal)
 		return refuse(c, x->refusal, x->why);
-	if (x->body.len > x->route->max_body)
+	if (x->taken > x->route->max_body)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
-	x->rq.body = x->body.data;
-	x->rq.body_n = x->body.len;
-	x->rq.may_wait = true;
-	rc = buf_failed(&x->body) ? err_set(&e, ERR_LOCAL, 0, "no memory for a request")
-				  : x->route->handle(s->c.node, &x->rq, &a, &e);
+	rc = answer_of(s, x, &a, &e);
 	if (!rc && buf_failed(&a.body))
 		rc = err_set(&e, ERR_LOCAL, 0, "no memory for an answer");
 	if (rc) {
@@ -425,6 +461,23 @@ finish(struct http_server *s, struct MHD_Connection *c, struct exchange *x)
 	return send_answer(c, &a);
 }
 
+/* What is too large is swallowed up to here, then answered. */
+static void
+take(struct exchange *x, const char *data, size_t n)
+{
+	watch_bytes(x->watched, n);
+	if (x->refusal || x->taken > x->route->max_body)
+		return;
+	x->taken += n;
+	if (!x->state) {
+		buf_put(&x->body, data, n);
+		return;
+	}
+	watch_hold(x->watched);
+	x->route->stream->more(x->state, data, n);
+	watch_release(x->watched);
+}
+
 static enum MHD_Result
 handle(void *arg, struct MHD_Connection *c, const char *path, const char *method,
        const char *version, const char *data, size_t *n, void **slot)
@@ -436,10 +489,7 @@ handle(void *arg, struct MHD_Connection *c, const char *path, const char *method
 	if (!x)
 		return begin(s, c, path, method, slot);
 	if (*n) {
-		/* What is too large is swallowed up to here, then answered. */
-		if (!x->refusal && x->body.len <= x->route->max_body)
-			buf_put(&x->body, data, *n);
-		watch_bytes(x->watched, *n);
+		take(x, data, *n);
 		*n = 0;
 		return MHD_YES;
 	}
@@ -457,6 +507,8 @@ completed(void *arg, struct MHD_Connection *c, void **slot, enum MHD_RequestTerm
 	if (!x)
 		return;
 	watch_idle(x->watched);
+	if (x->state)
+		x->route->stream->close(x->state);
 	give_room(s, &x->body);
 	free(x);
 	*slot = NULL;

@@ -10,7 +10,8 @@
  *
  * TRAPS 5: a request's header and body have deadlines of our own (a byte a
  * second does not keep a connection), connections are bounded in total and per
- * address, a body is bounded per route and held in memory until it is whole.
+ * address, a body is bounded per route, and held in memory until it is whole, or taken as it
+ * comes.
  * Threads: one per connection; handlers run there.
  */
 #ifndef SALAMANDER_COMMON_HTTP_SERVER_H
@@ -66,6 +67,17 @@ struct http_answer {
 	char value[2][HTTP_VALUE_SIZE];
 };
 
+/*
+ * A body that is not held in memory: taken as it comes, by one thread. What goes wrong on the
+ * way is said at the end, since a caller hears nothing before.
+ */
+struct http_stream {
+	void *(*begin)(void *node, const struct http_request *rq); /* NULL: no memory */
+	void (*more)(void *state, const void *data, size_t n);
+	int (*end)(void *state, struct http_answer *out, struct err *e); /* all of it came */
+	void (*close)(void *state); /* last, also when it broke off */
+};
+
 struct http_route {
 	const char *method;
 	const char *path; /* ends in '/': a prefix */
@@ -73,6 +85,7 @@ struct http_route {
 	size_t max_body;
 	/* Fills the answer; an error becomes a status by its code, its text the body. */
 	int (*handle)(void *node, struct http_request *rq, struct http_answer *out, struct err *e);
+	const struct http_stream *stream; /* not NULL: in the place of `handle` */
 };
 
 struct http_config {
@@ -102,6 +115,10 @@ int http_check_settings(const struct conf *c, struct err *e);
 bool http_own_control(const struct conf *c);
 /* Fills what [http] and [tls] say; list: at least 32 entries, owned by the caller. */
 void http_configure(struct http_config *out, const struct conf *c, const char **list);
+
+/* A request whose body (rq->body) is here, whichever way the route takes it. */
+int http_serve(const struct http_route *r, void *node, struct http_request *rq,
+	       struct http_answer *out, struct err *e);
 
 int http_start(struct http_server **out, const struct http_config *c, struct err *e);
 void http_stop(struct http_server *s); /* waits for handlers; frees; NULL is fine */

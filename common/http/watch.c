@@ -20,7 +20,7 @@ struct watched {
 	int fd;
 	/* guarded by w->mu */
 	enum turn turn;
-	int64_t since;
+	int64_t since, held; /* held: our turn in the middle of a body began */
 	uint64_t bytes;
 	bool cut;
 };
@@ -205,6 +205,28 @@ void
 watch_pause(struct watched *c)
 {
 	turn_to(c, OURS);
+}
+
+void
+watch_hold(struct watched *c)
+{
+	if (!c)
+		return;
+	(void)pthread_mutex_lock(&c->w->mu);
+	c->turn = OURS;
+	c->held = clock_mono(c->w->clock);
+	(void)pthread_mutex_unlock(&c->w->mu);
+}
+
+void
+watch_release(struct watched *c)
+{
+	if (!c)
+		return;
+	(void)pthread_mutex_lock(&c->w->mu);
+	c->turn = BODY;
+	c->since += clock_mono(c->w->clock) - c->held;
+	(void)pthread_mutex_unlock(&c->w->mu);
 }
 
 void

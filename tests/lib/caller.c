@@ -86,7 +86,7 @@ caller_ask(struct caller *k, const char *method, const char *path, const struct 
 		(void)snprintf(k->why, sizeof(k->why), "%s", why);
 		return 403;
 	}
-	rc = route->handle(k->central, &rq, &a, &e);
+	rc = http_serve(route, k->central, &rq, &a, &e);
 	if (rc)
 		(void)snprintf(k->why, sizeof(k->why), "%.190s", e.what);
 	else if (a.status >= 400)

@@ -118,7 +118,7 @@ as_version_1(void *node, struct http_request *rq, struct http_answer *out, struc
 		then.body = request.data;
 		then.body_n = request.len;
 	}
-	rc = own->handle(node, &then, out, e);
+	rc = http_serve(own, node, &then, out, e);
 	if (!rc && first[i].answer && out->status == 200) {
 		oldpeer_reduce(&answer, out->body.data, out->body.len, first[i].answer);
 		buf_fini(&out->body);
@@ -143,7 +143,7 @@ as_a_later_one(void *node, struct http_request *rq, struct http_answer *out, str
 		then.body = request.data;
 		then.body_n = request.len;
 	}
-	rc = own->handle(node, &then, out, e);
+	rc = http_serve(own, node, &then, out, e);
 	if (!rc && (message || strcmp(rq->method, "PATCH") == 0) && out->body.len)
 		buf_put(&out->body, from_the_future, sizeof(from_the_future));
 	buf_fini(&request);
@@ -162,6 +162,7 @@ wrapped(struct http_route *routes,
 	for (i = 0; i < *n; i++) {
 		routes[i] = own[i];
 		routes[i].handle = by;
+		routes[i].stream = NULL;
 	}
 	return routes;
 }

@@ -150,9 +150,9 @@ static void
 start_central(void)
 {
 	static const struct http_route routes[] = {
-		{"POST", "/join/v1/enrol", RIGHT_SYNC | HTTP_OPEN, 10000, enrol},
-		{"POST", "/sync/v1/renew", RIGHT_SYNC, 10000, renew},
-		{"GET", "/whoami", RIGHT_SYNC, 0, whoami}};
+		{"POST", "/join/v1/enrol", RIGHT_SYNC | HTTP_OPEN, 10000, enrol, NULL},
+		{"POST", "/sync/v1/renew", RIGHT_SYNC, 10000, renew, NULL},
+		{"GET", "/whoami", RIGHT_SYNC, 0, whoami, NULL}};
 	static char text[32];
 	static const char *listen_on[] = {text, NULL};
 	struct http_config c = {.routes = routes,

@@ -163,7 +163,8 @@ other_hello(void *node, struct http_request *rq, struct http_answer *out, struct
 static void
 expect_why(int status, const char *body, const char *why)
 {
-	static const struct http_route route = {"POST", "/sync/v1/hello", 0, 1 << 20, other_hello};
+	static const struct http_route route = {"POST",	 "/sync/v1/hello", 0,
+						1 << 20, other_hello,	   NULL};
 	struct link_loop_config c = {.to = {&route, 1, NULL, "north"}};
 	struct replicate *r;
 	struct contact contact;
@@ -305,8 +306,10 @@ let_central_refuse_bytes(int with)
 	assert_true(c.to.n_routes <= sizeof(routes) / sizeof(routes[0]));
 	for (i = 0; i < c.to.n_routes; i++) {
 		routes[i] = own[i];
-		if (with && strcmp(own[i].method, "PATCH") == 0)
+		if (with && strcmp(own[i].method, "PATCH") == 0) {
 			routes[i].handle = refuse_bytes;
+			routes[i].stream = NULL;
+		}
 	}
 	refuse_with = with;
 	replicate_free(p.r);

@@ -32,122 +32,12 @@
 #include "proto/frame.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
+#include "tests/lib/other.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400 };
 
 #define DAY_MS INT64_C(86400000)
-
-/* A pack of images first to first + n - 1 that is not the edge's own: its side records differ. */
-struct other {
-	struct pair *p;
-	unsigned first;
-	size_t n;
-	struct buf manifest, images[8];
-	struct pack *pack;
-	unsigned char id[SHA256_SIZE];
-};
-
-static void
-make(struct other *o, struct pair *p, unsigned first, size_t n, const uint64_t *seqs,
-     const char *side)
-{
-	struct pack_member members[8];
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-	char uids[8][UID_SIZE];
-	size_t i;
-
-	memset(o, 0, sizeof(*o));
-	o->p = p;
-	o->first = first;
-	o->n = n;
-	memset(members, 0, sizeof(members));
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	for (i = 0; i < n; i++) {
-		pair_image(p, &o->images[i], first + (unsigned)i);
-		sha256_of(o->images[i].data, o->images[i].len, members[i].digest);
-		assert_int_equal(store_by_digest(tx, members[i].digest, &oid, NULL), 0);
-		assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-		strcpy(uids[i], v.sop_instance);
-		members[i].sop_instance = uids[i];
-		members[i].seq = seqs ? seqs[i] : v.seq;
-		members[i].size = o->images[i].len;
-		members[i].side = side;
-		members[i].side_n = strlen(side);
-	}
-	store_end_read(tx);
-	assert_int_equal(
-		pack_manifest(&o->manifest, "north", &p->edge.incarnation, members, n, NULL), 0);
-	assert_int_equal(pack_open(&o->pack, o->manifest.data, o->manifest.len, NULL), 0);
-	pack_id(o->pack, o->id);
-}
-
-static void
-other_fini(struct other *o)
-{
-	size_t i;
-
-	for (i = 0; i < o->n; i++)
-		buf_fini(&o->images[i]);
-	buf_fini(&o->manifest);
-	pack_close(o->pack);
-}
-
-static int
-give(void *arg, size_t i, uint64_t offset, void *to, size_t n, struct err *e)
-{
-	const struct other *o = arg;
-
-	(void)e;
-	memcpy(to, o->images[i].data + offset, n);
-	return 0;
-}
-
-/* One PATCH: the manifest if wanted, then [from, to) in frames of at most `step` bytes. */
-static int
-send(struct other *o, bool manifest, uint64_t from, uint64_t to, size_t step,
-     struct upload_result *r)
-{
-	struct buf body = BUF_INIT, plain = BUF_INIT;
-	struct err e = ERR_INIT;
-	int rc;
-
-	buf_put_u32(&body, manifest ? (uint32_t)o->manifest.len : 0);
-	if (manifest)
-		buf_put(&body, o->manifest.data, o->manifest.len);
-	for (; from < to; from += plain.len) {
-		size_t n = to - from < step ? (size_t)(to - from) : step;
-
-		buf_clear(&plain);
-		assert_non_null(buf_reserve(&plain, n));
-		assert_int_equal(pack_make(o->pack, from, plain.data, n, give, o, NULL), 0);
-		plain.len = n;
-		/* Coded frames are taken like stored ones. */
-		assert_int_equal(frame_write(&body, from % 2 ? FRAME_ZSTD : FRAME_ZLIB, from,
-					     plain.data, n, NULL),
-				 0);
-	}
-	rc = upload_patch(&o->p->central, "north", o->id, body.data, body.len, r, &e);
-	buf_fini(&body);
-	buf_fini(&plain);
-	return rc;
-}
-
-/* Announced at central, no byte sent. */
-static void
-announce(struct pair *p, unsigned first, unsigned n)
-{
-	unsigned i;
-
-	p->cut_method = "PATCH";
-	for (i = 0; i < n; i++)
-		assert_int_equal(pair_send(p, first + i), 0);
-	for (i = 0; i < 8; i++)
-		pair_turn(p);
-	p->cut_method = NULL;
-}
 
 static unsigned
 packs(struct pair *p)
@@ -193,29 +83,29 @@ upload__R14_the_offset_never_decreases(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 3);
-	make(&o, &p, 0, 3, NULL, "other");
+	other_announce(&p, 0, 3);
+	other_make(&o, &p, 0, 3, NULL, "other");
 	half = pack_size(o.pack) / 2;
-	assert_int_equal(send(&o, true, 0, half, 700, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, half, 700, &r), 0);
 	assert_int_equal(r.offset, half);
 	/* Read faults while a restarted central takes it up: 500, and nothing begins anew. */
 	for (i = 1; i < 4; i++) {
 		pair_close_central(&p);
 		pair_open_central(&p);
 		fault_arm_named("file.read", i, FAULT_ERRNO, EIO);
-		(void)send(&o, true, half, half, 1, &r);
+		(void)other_send(&o, true, half, half, 1, &r);
 		upload_result_fini(&r);
 		(void)fault_disarm();
-		assert_int_equal(send(&o, true, half, half, 1, &r), 0);
+		assert_int_equal(other_send(&o, true, half, half, 1, &r), 0);
 		assert_int_equal(r.offset, half);
 	}
 	/* Parts that are here already, one that leaves a gap, the rest. */
-	assert_int_equal(send(&o, false, half - 100, half + 10, 64, &r), 0);
+	assert_int_equal(other_send(&o, false, half - 100, half + 10, 64, &r), 0);
 	assert_int_equal(r.offset, half + 10);
-	assert_int_equal(send(&o, false, half + 11, half + 20, 64, &r), 0);
+	assert_int_equal(other_send(&o, false, half + 11, half + 20, 64, &r), 0);
 	assert_true(r.misplaced);
 	assert_int_equal(r.offset, half + 10);
-	assert_int_equal(send(&o, false, half + 10, pack_size(o.pack), 999, &r), 0);
+	assert_int_equal(other_send(&o, false, half + 10, pack_size(o.pack), 999, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	for (i = 0; i < 3; i++)
@@ -259,11 +149,11 @@ upload__R14_one_HEAD_names_up_to_64_packs_and_tells_their_maker_only(void **stat
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 2);
-	make(&o, &p, 0, 1, NULL, "a");
-	make(&whole, &p, 1, 1, NULL, "b");
-	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
-	assert_int_equal(send(&whole, true, 0, pack_size(whole.pack), 1 << 20, &r), 0);
+	other_announce(&p, 0, 2);
+	other_make(&o, &p, 0, 1, NULL, "a");
+	other_make(&whole, &p, 1, 1, NULL, "b");
+	assert_int_equal(other_send(&o, true, 0, 600, 600, &r), 0);
+	assert_int_equal(other_send(&whole, true, 0, pack_size(whole.pack), 1 << 20, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	hex_of(o.id, SHA256_SIZE, hex);
@@ -310,18 +200,19 @@ adopt__R4_a_pack_with_nothing_new_is_dropped_and_receipted(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 2);
-	make(&o, &p, 0, 2, NULL, "other");
-	assert_int_equal(send(&o, true, 0, 700, 700, &r), 0); /* begun before the other came */
+	other_announce(&p, 0, 2);
+	other_make(&o, &p, 0, 2, NULL, "other");
+	assert_int_equal(other_send(&o, true, 0, 700, 700, &r),
+			 0); /* begun before the other came */
 	assert_true(pair_settle(&p, TURNS));
 	assert_int_equal(packs(&p), 1);
-	assert_int_equal(send(&o, false, 700, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&o, false, 700, pack_size(o.pack), 1 << 20, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	assert_int_equal(packs(&p), 1);
 	assert_int_equal(unfinished(&p), 0);
 	/* Begun when all is here: the receipt at once, for no byte. */
-	assert_int_equal(send(&o, true, 0, 0, 1, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, 0, 1, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	other_fini(&o);
@@ -340,20 +231,20 @@ adopt__R4_bytes_just_checked_replace_a_copy_that_was_not(void **state)
 	pair_init(&p, "64MiB");
 	assert_int_equal(pair_send(&p, 0), 0);
 	assert_true(pair_settle(&p, TURNS));
-	make(&o, &p, 0, 1, NULL, "other");
+	other_make(&o, &p, 0, 1, NULL, "other");
 	pair_spoil(&p, 0);
 	assert_false(pair_central_has(&p, 0));
 	clock_manual_advance(&p.clock, 31 * DAY_MS);
-	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	assert_true(pair_central_has(&p, 0));
 	/* R28: a check "in the future" is no reason to trust a copy either. */
 	other_fini(&o);
-	make(&o, &p, 0, 1, NULL, "third");
+	other_make(&o, &p, 0, 1, NULL, "third");
 	pair_spoil(&p, 0);
 	clock_manual_advance(&p.clock, -5 * DAY_MS);
-	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
 	upload_result_fini(&r);
 	assert_true(pair_central_has(&p, 0));
 	other_fini(&o);
@@ -386,10 +277,10 @@ release_damaged__R19_a_copy_that_was_replaced_meanwhile_stays_held(void **state)
 	pair_init(&p, "64MiB");
 	assert_int_equal(pair_send(&p, 0), 0);
 	assert_true(pair_settle(&p, TURNS));
-	make(&o, &p, 0, 1, NULL, "other");
+	other_make(&o, &p, 0, 1, NULL, "other");
 	version_at_central(&o, &seen);
 	clock_manual_advance(&p.clock, 31 * DAY_MS);
-	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
 	upload_result_fini(&r);
 	losses = central_losses(&p.central);
 	assert_int_equal(release_damaged(&p.central, &seen, NULL), 0);
@@ -413,18 +304,18 @@ reconcile__R14_uploads_that_nobody_will_finish_are_swept_at_the_start(void **sta
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 2);
-	make(&o, &p, 0, 1, NULL, "other"); /* its DELETE will be lost */
-	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
+	other_announce(&p, 0, 2);
+	other_make(&o, &p, 0, 1, NULL, "other"); /* its DELETE will be lost */
+	assert_int_equal(other_send(&o, true, 0, 600, 600, &r), 0);
 	assert_true(pair_settle(&p, TURNS));
-	announce(&p, 4, 1);
-	make(&going, &p, 4, 1, NULL, "going");
-	assert_int_equal(send(&going, true, 0, 600, 600, &r), 0);
+	other_announce(&p, 4, 1);
+	other_make(&going, &p, 4, 1, NULL, "going");
+	assert_int_equal(other_send(&going, true, 0, 600, 600, &r), 0);
 	assert_int_equal(unfinished(&p), 4);
 	pair_close_central(&p);
 	pair_open_central(&p);
 	assert_int_equal(unfinished(&p), 2);
-	assert_int_equal(send(&going, false, 600, 700, 600, &r), 0);
+	assert_int_equal(other_send(&going, false, 600, 700, 600, &r), 0);
 	assert_int_equal(r.offset, 700);
 	other_fini(&o);
 	other_fini(&going);
@@ -440,14 +331,14 @@ upload__R4_what_is_answered_without_its_bytes_leaves_no_file(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 2);
-	make(&o, &p, 0, 1, NULL, "other");
-	assert_int_equal(send(&o, true, 0, 600, 600, &r), 0);
+	other_announce(&p, 0, 2);
+	other_make(&o, &p, 0, 1, NULL, "other");
+	assert_int_equal(other_send(&o, true, 0, 600, 600, &r), 0);
 	assert_true(pair_settle(&p, TURNS)); /* all of it in another pack */
 	assert_int_equal(unfinished(&p), 2);
 	uploads_free(p.central.uploads); /* as after an error: it is not open */
 	assert_int_equal(uploads_new(&p.central.uploads, NULL), 0);
-	assert_int_equal(send(&o, true, 600, 700, 600, &r), 0);
+	assert_int_equal(other_send(&o, true, 600, 700, 600, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	assert_int_equal(unfinished(&p), 0);
@@ -476,9 +367,9 @@ reconcile__R14_uploads_whose_maker_has_them_no_more_are_swept(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 1);
-	make(&damaged, &p, 0, 1, NULL, "damaged");
-	assert_int_equal(send(&damaged, true, 0, 600, 600, &r), 0);
+	other_announce(&p, 0, 1);
+	other_make(&damaged, &p, 0, 1, NULL, "damaged");
+	assert_int_equal(other_send(&damaged, true, 0, 600, 600, &r), 0);
 	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
 	assert_int_equal(store_by_digest(tx, pack_member(damaged.pack, 0)->digest, &oid, NULL), 0);
 	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
@@ -486,9 +377,9 @@ reconcile__R14_uploads_whose_maker_has_them_no_more_are_swept(void **state)
 	assert_int_equal(store_commit(p.edge.store, spoil_first, &v.bytes, NULL), 0);
 	damage_found(&p.edge, oid);
 	assert_true(pair_settle(&p, TURNS));
-	announce(&p, 4, 1);
-	make(&lost, &p, 4, 1, NULL, "lost");
-	assert_int_equal(send(&lost, true, 0, 600, 600, &r), 0);
+	other_announce(&p, 4, 1);
+	other_make(&lost, &p, 4, 1, NULL, "lost");
+	assert_int_equal(other_send(&lost, true, 0, 600, 600, &r), 0);
 	assert_int_equal(unfinished(&p), 4);
 	pair_close_central(&p);
 	pair_open_central(&p);
@@ -514,10 +405,10 @@ upload__R14_bad_members_are_named_and_nothing_is_adopted(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 3);
-	make(&o, &p, 0, 3, NULL, "other");
+	other_announce(&p, 0, 3);
+	other_make(&o, &p, 0, 3, NULL, "other");
 	o.images[1].data[o.images[1].len - 5] ^= 1;
-	assert_int_equal(send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&o, true, 0, pack_size(o.pack), 1 << 20, &r), 0);
 	assert_int_equal(r.n_bad, 1);
 	assert_int_equal(r.bad[0], pack_member(o.pack, 1)->seq);
 	assert_int_equal(r.receipt.len, 0);
@@ -539,9 +430,9 @@ upload__R7_members_that_were_not_announced_are_not_taken(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 1);
-	make(&o, &p, 0, 1, seqs, "other");
-	assert_int_equal(send(&o, true, 0, 600, 600, &r), ERR_CONFLICT);
+	other_announce(&p, 0, 1);
+	other_make(&o, &p, 0, 1, seqs, "other");
+	assert_int_equal(other_send(&o, true, 0, 600, 600, &r), ERR_CONFLICT);
 	other_fini(&o);
 	pair_fini(&p);
 }
@@ -579,9 +470,9 @@ stops_bytes_alone(struct pair *p, struct other *o, unsigned next)
 	struct upload_result r;
 
 	memset(&r, 0, sizeof(r));
-	assert_int_equal(send(o, true, 0, pack_size(o->pack), 700, &r), ERR_FULL);
+	assert_int_equal(other_send(o, true, 0, pack_size(o->pack), 700, &r), ERR_FULL);
 	upload_result_fini(&r);
-	announce(p, next, 1);
+	other_announce(p, next, 1);
 	assert_true(announced(p) > before);
 }
 
@@ -590,7 +481,7 @@ is_taken(struct pair *p, struct other *o)
 {
 	struct upload_result r;
 
-	assert_int_equal(send(o, true, 0, pack_size(o->pack), 700, &r), 0);
+	assert_int_equal(other_send(o, true, 0, pack_size(o->pack), 700, &r), 0);
 	assert_true(r.receipt.len > 0);
 	upload_result_fini(&r);
 	assert_true(pair_central_has(p, o->first));
@@ -604,8 +495,8 @@ upload__R12_a_disk_at_97_percent_stops_bytes_alone(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 1);
-	make(&o, &p, 0, 1, NULL, "other");
+	other_announce(&p, 0, 1);
+	other_make(&o, &p, 0, 1, NULL, "other");
 	disk_full = true;
 	stops_bytes_alone(&p, &o, 1);
 	disk_full = false;
@@ -650,8 +541,8 @@ upload__R12_a_catalogue_at_97_percent_stops_bytes_alone(void **state)
 	buf_fini(&conf);
 	pair_open_central(&p);
 	pair_open_edge(&p);
-	announce(&p, 0, 1);
-	make(&o, &p, 0, 1, NULL, "other");
+	other_announce(&p, 0, 1);
+	other_make(&o, &p, 0, 1, NULL, "other");
 	do {
 		f.rows++;
 		assert_int_equal(store_commit(p.central.store, fill_one, &f, NULL), 0);
@@ -687,17 +578,17 @@ verify__R19_a_copy_in_another_pack_counts_at_once(void **state)
 
 	(void)state;
 	pair_init(&p, "64MiB");
-	announce(&p, 0, 2);
-	make(&first, &p, 0, 1, NULL, "first");
-	make(&second, &p, 0, 2, NULL, side);
+	other_announce(&p, 0, 2);
+	other_make(&first, &p, 0, 1, NULL, "first");
+	other_make(&second, &p, 0, 2, NULL, side);
 	while (memcmp(second.id, first.id, SHA256_SIZE) > 0) {
 		other_fini(&second);
 		side[0]++;
-		make(&second, &p, 0, 2, NULL, side);
+		other_make(&second, &p, 0, 2, NULL, side);
 	}
-	assert_int_equal(send(&first, true, 0, pack_size(first.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&first, true, 0, pack_size(first.pack), 1 << 20, &r), 0);
 	upload_result_fini(&r);
-	assert_int_equal(send(&second, true, 0, pack_size(second.pack), 1 << 20, &r), 0);
+	assert_int_equal(other_send(&second, true, 0, pack_size(second.pack), 1 << 20, &r), 0);
 	upload_result_fini(&r);
 	assert_int_equal(packs(&p), 2);
 	pair_spoil(&p, 0);

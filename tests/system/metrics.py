@@ -84,7 +84,8 @@ EDGE_METRICS = {
 CENTRAL_METRICS = {
     "images": "instances", "studies": "studies", "images_bytes": "bytes", "packs": "packs", "images_variants": "variants",
     "images_revisions": "revisions", "uids_in_conflict": "conflicts", "images_damaged": "damaged",
-    "refusals_total": "refusals", "failed_joins_total": "failed_joins"}
+    "refusals_total": "refusals", "failed_joins_total": "failed_joins",
+    "repeated_bytes_total": "repeated_bytes"}
 SITE_METRICS = {
     "known_images": "of_site.known", "held_images": "of_site.held", "owed_images": "of_site.owed",
     "lost_images": "of_site.lost", "withdrawn_images": "of_site.withdrawn", "ledger_seq": "ledger_seq",

@@ -67,11 +67,52 @@ allowed(void *node, const struct http_request *rq, unsigned right, const char **
 	return right == RIGHT_OPEN && strcmp(rq->site, "north") == 0;
 }
 
-static const struct http_route routes[] = {{"POST", "/echo", RIGHT_OPEN, 100000, echo},
-					   {"POST", "/large", RIGHT_OPEN, LARGE, echo},
-					   {"GET", "/much", RIGHT_OPEN, 0, give_much},
-					   {"GET", "/fail/", RIGHT_OPEN, 0, fail_as_told},
-					   {"POST", "/shut", RIGHT_SHUT, 100, echo}};
+/* What came, and whether it broke off. */
+static struct {
+	atomic_int n, ended, closed;
+} flow;
+
+static void *
+flow_begin(void *node, const struct http_request *rq)
+{
+	(void)node;
+	atomic_store(&flow.n, 0);
+	return strcmp(rq->site, "north") == 0 ? &flow : NULL;
+}
+
+static void
+flow_more(void *state, const void *data, size_t n)
+{
+	(void)state;
+	(void)data;
+	atomic_fetch_add(&flow.n, (int)n);
+}
+
+static int
+flow_end(void *state, struct http_answer *out, struct err *e)
+{
+	(void)state;
+	(void)e;
+	atomic_fetch_add(&flow.ended, 1);
+	buf_printf(&out->body, "%d", atomic_load(&flow.n));
+	return 0;
+}
+
+static void
+flow_close(void *state)
+{
+	(void)state;
+	atomic_fetch_add(&flow.closed, 1);
+}
+
+static const struct http_stream flowing = {flow_begin, flow_more, flow_end, flow_close};
+
+static const struct http_route routes[] = {{"POST", "/echo", RIGHT_OPEN, 100000, echo, NULL},
+					   {"POST", "/large", RIGHT_OPEN, LARGE, echo, NULL},
+					   {"GET", "/much", RIGHT_OPEN, 0, give_much, NULL},
+					   {"GET", "/fail/", RIGHT_OPEN, 0, fail_as_told, NULL},
+					   {"POST", "/flow", RIGHT_OPEN, LARGE, NULL, &flowing},
+					   {"POST", "/shut", RIGHT_SHUT, 100, echo, NULL}};
 
 /* A port that is free now; another's may come between: then the next is tried. */
 static int
@@ -245,6 +286,40 @@ http_gate__R24_a_refusal_is_heard_and_the_connection_lives_on(void **state)
 	assert_int_equal(status_of(fd), 200);
 	assert_int_equal(atomic_load(&handled), 1);
 	(void)close(fd);
+}
+
+static void
+wait_until(atomic_int *what, int n)
+{
+	int i;
+
+	for (i = 0; i < TRIES && atomic_load(what) < n; i++)
+		(void)poll(NULL, 0, STEP_MS);
+	assert_true(atomic_load(what) >= n);
+}
+
+/* A body is taken as it comes, also one that breaks off. */
+static void
+http_stream__R14_bytes_are_seen_before_the_body_is_whole(void **state)
+{
+	int fd = call(0);
+
+	(void)state;
+	say(fd, "POST /flow HTTP/1.1\r\n" NORTH "Content-Length: 10\r\n\r\n1234");
+	wait_until(&flow.n, 4);
+	assert_int_equal(atomic_load(&flow.ended), 0);
+	say(fd, "567890");
+	assert_int_equal(status_of(fd), 200);
+	wait_until(&flow.closed, 1);
+	assert_int_equal(atomic_load(&flow.ended), 1);
+	say(fd, "POST /flow HTTP/1.1\r\n" NORTH "Content-Length: 10\r\n\r\n123");
+	wait_until(&flow.n, 3);
+	(void)close(fd);
+	wait_until(&flow.closed, 2);
+	assert_int_equal(atomic_load(&flow.ended), 1);
+	assert_int_equal(ask("POST /flow HTTP/1.1\r\n" NORTH "Content-Length: 99999999\r\n\r\n"),
+			 413);
+	assert_int_equal(atomic_load(&flow.closed), 2);
 }
 
 static void
@@ -433,6 +508,9 @@ main(void)
 		cmocka_unit_test(http_start__R24_plain_http_stays_at_home),
 		cmocka_unit_test_setup_teardown(
 			http_gate__R24_a_refusal_is_heard_and_the_connection_lives_on, make_server,
+			drop_server),
+		cmocka_unit_test_setup_teardown(
+			http_stream__R14_bytes_are_seen_before_the_body_is_whole, make_server,
 			drop_server),
 		cmocka_unit_test_setup_teardown(http_watch__a_late_header_is_cut, make_server,
 						drop_server),

@@ -33,7 +33,7 @@ static enum receiver_do
 step(struct receiver *r, enum receiver_event_kind kind, uint64_t offset, uint64_t n,
      struct receiver_action *a)
 {
-	struct receiver_event ev = {kind, offset, n, false};
+	struct receiver_event ev = {kind, offset, n};
 
 	receiver_step(r, &ev, a);
 	return a->what;
@@ -75,27 +75,6 @@ receiver_step__R14_says_an_offset_after_flush_and_commit_only(void **state)
 	assert_int_equal(step(&r, RECEIVER_BAD, 0, 0, &a), RECEIVER_REFUSE);
 }
 
-static void
-receiver_step__R14_a_later_request_ends_the_earlier(void **state)
-{
-	struct receiver_event late = {RECEIVER_FRAME, 200, 100, true};
-	struct receiver_action a;
-	struct receiver r;
-
-	(void)state;
-	receiver_init(&r, 1000, 100);
-	(void)step(&r, RECEIVER_GO, 0, 0, &a);
-	(void)step(&r, RECEIVER_FRAME, 100, 100, &a);
-	(void)step(&r, RECEIVER_DONE, 0, 0, &a);
-	receiver_step(&r, &late, &a); /* its next frame is not taken; what came is kept */
-	assert_int_equal(a.what, RECEIVER_FLUSH);
-	(void)step(&r, RECEIVER_DONE, 0, 0, &a);
-	(void)step(&r, RECEIVER_DONE, 0, 0, &a);
-	assert_int_equal(a.what, RECEIVER_SAY);
-	assert_int_equal(a.offset, 200);
-	assert_true(a.misplaced);
-}
-
 /* Whatever frames come: what is said never decreases and was committed before. */
 static void
 receiver_step__R14_no_order_of_frames_makes_it_lie(void **state)
@@ -122,7 +101,6 @@ receiver_step__R14_no_order_of_frames_makes_it_lie(void **state)
 				ev.kind = (x >> 8) % 4 ? RECEIVER_FRAME : RECEIVER_END;
 				ev.offset = (x >> 10) % 8 ? r.written : (x >> 12) % SIZE;
 				ev.n = 1 + (x >> 20) % 60;
-				ev.superseded = (x >> 28) == 0;
 				break;
 			case RECEIVER_WRITE:
 				assert_true(a.skip < 60);
@@ -162,7 +140,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(receiver_append__R5_only_at_its_own_head),
 		cmocka_unit_test(receiver_step__R14_says_an_offset_after_flush_and_commit_only),
-		cmocka_unit_test(receiver_step__R14_a_later_request_ends_the_earlier),
 		cmocka_unit_test(receiver_step__R14_no_order_of_frames_makes_it_lie),
 	};
 

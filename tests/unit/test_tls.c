@@ -107,8 +107,8 @@ allowed(void *node, const struct http_request *rq, unsigned right, const char **
 	return !atomic_load(&suspended) && (right & HTTP_OPEN || rq->certified);
 }
 
-static const struct http_route routes[] = {{"GET", "/who", RIGHT_SYNC, 0, who},
-					   {"GET", "/join", RIGHT_SYNC | HTTP_OPEN, 0, who}};
+static const struct http_route routes[] = {{"GET", "/who", RIGHT_SYNC, 0, who, NULL},
+					   {"GET", "/join", RIGHT_SYNC | HTTP_OPEN, 0, who, NULL}};
 
 static const char *
 path(const char *name)

@@ -27,7 +27,7 @@ def generate(pair, name, *options):
     return folder
 
 
-def line__R14_all_arrives_over_a_lossy_line_that_is_cut_and_mended():
+def line__R14_all_arrives_once_over_a_lossy_line_that_is_cut_and_mended():
     with lines.Line(50, 40, 1) as line, lines.Pair(line) as pair:
         folders = [generate(pair, "ct", "--count", 12), generate(pair, "small", "--count", 80, "--rows", 60, "--seed", 2),
                    generate(pair, "packed", "--count", 12, "--compressed", "--seed", 3)]
@@ -40,6 +40,7 @@ def line__R14_all_arrives_over_a_lossy_line_that_is_cut_and_mended():
         line.mend()
         nodes.wait_for("nothing is owed", pair.is_done, 60)
         in_vault(pair, *folders)
+        nodes.expect("bytes that were sent although central had them", pair.central.status()["repeated_bytes"], 0)
 
 
 if __name__ == "__main__":
