@@ -292,7 +292,7 @@ static const struct command commands[] = {
 	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
 	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
 	 conflicts},
-	{"site", 3, 4, " --rejoin --abandon ", site_commands_usage, false, false,
+	{"site", 3, 4, " --rejoin --abandon --keep= ", site_commands_usage, false, false,
 	 site_commands_site},
 	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
 	 false, false, site_commands_ca},

@@ -37,6 +37,7 @@ enum {
 	KEY_MISSING,
 	KEY_REJOIN,
 	KEY_ABANDON,
+	KEY_KEEP,
 	KEY_KIT,
 	KEY_PASSPHRASE,
 	KEY_RECOVER
@@ -52,6 +53,8 @@ static const struct argp_option options[] = {
 	{"site", KEY_SITE, "NAME", 0, "loss: of this site only", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "loss, conflicts: each instance", 0},
 	{"accept-missing", KEY_MISSING, NULL, 0, "serve: go on without packs that are gone", 0},
+	{"keep", KEY_KEEP, "ADDRESS", 0,
+	 "site twin: the copy that stays; or the first hex digits of its incarnation", 0},
 	{"rejoin", KEY_REJOIN, NULL, 0, "site add: the code replaces the site's key", 0},
 	{"abandon", KEY_ABANDON, NULL, 0, "site remove: list what it owes, then remove it", 0},
 	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
@@ -144,6 +147,10 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_ABANDON:
 		add_word(a, "--abandon", state);
+		return 0;
+	case KEY_KEEP:
+		add_word(a, "--keep", state);
+		add_word(a, arg, state);
 		return 0;
 	case KEY_SITE:
 		add_word(a, "--site", state);

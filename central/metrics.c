@@ -67,6 +67,7 @@ enum of_site {
 	SITE_EXPOSED,
 	SITE_EXPOSED_BYTES,
 	SITE_EXPOSED_OLDEST,
+	SITE_COPIES,
 	SITE_FIGURES
 };
 
@@ -96,6 +97,8 @@ figure(const struct sites *s, size_t i, enum of_site of, int64_t wall_ms)
 		return r->site_exposure.bytes;
 	case SITE_EXPOSED_OLDEST:
 		return r->site_exposure.oldest_seconds;
+	case SITE_COPIES:
+		return r->site_copies;
 	case SITE_FIGURES:
 		break;
 	}
@@ -120,7 +123,9 @@ put_sites(struct prom *p, const struct sites *s, int64_t wall_ms)
 		[SITE_CONTACT] = {"site_contact_age_seconds", "Since the site last called."},
 		[SITE_EXPOSED] = {"site_exposed_images", "Lost if this building burnt now."},
 		[SITE_EXPOSED_BYTES] = {"site_exposed_bytes", "Bytes of these."},
-		[SITE_EXPOSED_OLDEST] = {"site_exposed_oldest_seconds", "Age of the oldest."}};
+		[SITE_EXPOSED_OLDEST] = {"site_exposed_oldest_seconds", "Age of the oldest."},
+		[SITE_COPIES] = {"site_copies", "Edges that call as this site; 2: twins, a "
+						"person (R8)."}};
 	size_t k, i;
 
 	for (k = 0; k < SITE_FIGURES && s->tally.n; k++) {

@@ -21,8 +21,11 @@
 #include "proto/join_code.h"
 #include "proto/message.h"
 
+enum { KEEP_HEX = 8 };
+
 const char site_commands_usage[] = "site add NAME [--rejoin] | site suspend|readmit|lost NAME | "
-				   "site remove NAME [--abandon] | site policy NAME own|all";
+				   "site remove NAME [--abandon] | site policy NAME own|all | "
+				   "site twin NAME --keep ADDRESS";
 
 static const char *
 name_of(const struct asked *a)
@@ -197,6 +200,71 @@ site_lost(struct asked *a)
 	return command_give(a, &out, COMMAND_OK);
 }
 
+/* --- site twin (R8) --- */
+
+struct copies {
+	const char *site, *keep;
+	unsigned n, named;
+	struct id128 kept;
+};
+
+static int
+note_copy(void *arg, const struct site_row *row, struct err *e)
+{
+	struct copies *c = arg;
+	char hex[ID128_HEX];
+
+	(void)e;
+	if (row->closed || strcmp(row->site, c->site) != 0)
+		return 0;
+	c->n++;
+	hex_of(row->incarnation.b, ID128_SIZE, hex);
+	if (strcmp(row->address, c->keep) != 0 &&
+	    (strlen(c->keep) < KEEP_HEX || strncmp(hex, c->keep, strlen(c->keep)) != 0))
+		return 0;
+	c->named++;
+	c->kept = row->incarnation;
+	return 0;
+}
+
+static int
+choose_copy(struct asked *a, struct copies *c, struct err *e)
+{
+	struct central *central = a->node;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, central->store, e);
+
+	if (rc)
+		return rc;
+	rc = site_each(tx, note_copy, c, e);
+	store_end_read(tx);
+	if (!rc && c->n < 2)
+		rc = err_set(e, ERR_CONFLICT, 0, "%.64s has no twin", c->site);
+	if (!rc && c->named == 0)
+		rc = err_set(e, ERR_ABSENT, 0, "no copy of %.64s calls from %.80s; see `sites`",
+			     c->site, c->keep);
+	if (!rc && c->named > 1)
+		rc = err_set(e, ERR_CONFLICT, 0,
+			     "more than one calls from %.80s: give the first digits of the "
+			     "incarnation that stays, as `sites` shows it",
+			     c->keep);
+	return rc;
+}
+
+static int
+site_twin(struct asked *a)
+{
+	struct copies c = {.site = name_of(a), .keep = command_option(a, "--keep")};
+	struct err e = ERR_INIT;
+	struct member m;
+
+	if (find(a, &m, &e) || choose_copy(a, &c, &e) ||
+	    record_decision(a->node, SYNC__DECISION_KIND__DECISION_KEEP, c.site, &c.kept,
+			    "a person", &e))
+		return command_failed(a, &e);
+	return say(a, "has one copy again; the others deliver what they have, and take nothing in");
+}
+
 /* --- site remove --- */
 
 static int
@@ -297,6 +365,8 @@ site_commands_site(struct asked *a)
 	if (strcmp(what, "policy") == 0 && only(a, 4, NULL) &&
 	    (strcmp(a->words[3], "own") == 0 || strcmp(a->words[3], "all") == 0))
 		return site_policy(a);
+	if (strcmp(what, "twin") == 0 && only(a, 3, "--keep") && command_option(a, "--keep"))
+		return site_twin(a);
 	command_complain(a, site_commands_usage);
 	return COMMAND_USAGE;
 }

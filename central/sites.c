@@ -54,6 +54,9 @@ sites_need_a_person(const struct sites *s)
 	for (i = 0; i < s->n_members; i++)
 		if (s->members[i].refused)
 			return true;
+	for (i = 0; i < s->tally.n; i++)
+		if (s->tally.rows[i].site_copies > 1 || s->tally.rows[i].site.foreign)
+			return true; /* R8, R22 */
 	return false;
 }
 
@@ -136,6 +139,10 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	json_id(j, "incarnation", &r->site.incarnation);
 	json_bool(j, "closed", r->site.closed);
 	json_time(j, "reopened", r->site.reopened_ms);
+	json_text(j, "address", r->site.address);
+	json_bool(j, "twin", leader->site_copies > 1 && !r->site.closed && !r->site.drains);
+	json_bool(j, "drains", r->site.drains);
+	json_bool(j, "foreign_receipt", r->site.foreign);
 	json_count(j, "known", r->known);
 	for (k = 0; k < TALLY_STATES; k++)
 		json_count(j, tally_name((enum tally_state)k), r->of[k]);
@@ -234,6 +241,32 @@ text_reopened(struct buf *out, const struct site_row *row)
 		   "%s: called again at %s after it had been closed: what it still has is owed, "
 		   "not lost\n",
 		   row->site, when);
+}
+
+/* R8, R22: what a person must decide. */
+static void
+text_copies(struct buf *out, const struct tally *t, size_t i)
+{
+	const struct site_row *row = &t->rows[i].site;
+	char hex[ID128_HEX];
+	size_t k;
+
+	if (row->foreign)
+		buf_printf(out,
+			   "%s: holds a receipt that is not ours: did another central with this "
+			   "archive's id answer it?\n",
+			   row->site);
+	if (row->drains && !row->closed)
+		buf_printf(out, "%s: the copy at %s drains\n", row->site, row->address);
+	if (t->rows[i].site_copies < 2)
+		return;
+	buf_printf(out, "%s: TWIN: copies of one edge call:", row->site);
+	for (k = i; k < t->n && t->rows[k].leader == i; k++) {
+		hex_of(t->rows[k].site.incarnation.b, ID128_SIZE, hex);
+		if (!t->rows[k].site.closed && !t->rows[k].site.drains)
+			buf_printf(out, " %s (incarnation %.8s)", t->rows[k].site.address, hex);
+	}
+	buf_printf(out, "; `site twin %s --keep ADDRESS` says which one stays\n", row->site);
 }
 
 /* Old and new work together; but what an old one cannot obey, it does not hear. */
@@ -337,6 +370,8 @@ sites_text(struct buf *out, const struct sites *s)
 		text_remarks(out, &s->members[i]);
 	for (i = 0; i < s->tally.n; i++)
 		text_reopened(out, &s->tally.rows[i].site);
+	for (i = 0; i < s->tally.n; i++)
+		text_copies(out, &s->tally, i);
 	for (i = 0; i < s->tally.n; i++)
 		text_version(out, &s->tally.rows[i].site);
 	buf_puts(out, "\n");

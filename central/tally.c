@@ -69,11 +69,14 @@ tally_sites(struct tally *out, struct store_tx *tx, struct err *e)
 		tally_free(out);
 	else if (out->n)
 		qsort(out->rows, out->n, sizeof(*out->rows), by_name);
-	for (i = 0; !rc && i < out->n; i++)
+	for (i = 0; !rc && i < out->n; i++) {
 		out->rows[i].leader =
 			i && strcmp(out->rows[i].site.site, out->rows[i - 1].site.site) == 0
 				? out->rows[i - 1].leader
 				: i;
+		if (!out->rows[i].site.closed && !out->rows[i].site.drains)
+			out->rows[out->rows[i].leader].site_copies++;
+	}
 	return rc;
 }
 

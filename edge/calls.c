@@ -302,7 +302,6 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
 		e->contact.closed = m->closed;
 		e->contact.version = m->version;
-		e->contact.drains = m->drains;
 		e->contact.n_twins = 0;
 		for (i = 0; i < m->n_twins && i < EDGE_TWINS; i++, e->contact.n_twins++)
 			(void)snprintf(e->contact.twins[i], EDGE_ADDRESS, "%s", m->twins[i]);

@@ -1,6 +1,7 @@
 #include "edge/contact.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -144,4 +145,26 @@ contact_note_software(struct edge *e, const char *software, struct err *err)
 	}
 	buf_fini(&before);
 	return rc;
+}
+
+static int
+put_drains(struct store_tx *tx, void *arg, struct err *err)
+{
+	return sync_set_number(tx, "drains", *(const bool *)arg, err);
+}
+
+int
+contact_note_drains(struct edge *e, bool drains, struct err *err)
+{
+	int rc;
+
+	if (drains == atomic_load(&e->drains))
+		return 0;
+	rc = store_commit(e->store, put_drains, &drains, err);
+	if (rc)
+		return rc;
+	atomic_store(&e->drains, drains);
+	log_line(LOG_WARN, drains ? "edge.drains" : "edge.takes_in", "%s",
+		 drains ? "what=\"another copy of this edge is the site's\"" : "");
+	return 0;
 }

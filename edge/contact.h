@@ -24,6 +24,8 @@ void contact_note_epoch(struct edge *e, const struct id128 *epoch);
  * sender hears of it. */
 void contact_note_piece(const struct sender_event *ev, const struct sender_slot *slot,
 			const struct packing *p, struct edge *e);
+/* R8: another copy is the site's, or is no more. Durable: also where central does not answer. */
+int contact_note_drains(struct edge *e, bool drains, struct err *err);
 /* R17: another version of central may take what the last one refused. */
 int contact_note_software(struct edge *e, const char *software, struct err *err);
 

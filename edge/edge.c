@@ -257,7 +257,7 @@ read_incarnation(struct edge *e, struct err *err)
 {
 	struct branch branch;
 	struct store_tx *tx;
-	uint64_t wall_ms = 0;
+	uint64_t wall_ms = 0, drains = 0;
 	int rc = store_begin_read(&tx, e->store, err);
 
 	if (rc)
@@ -270,6 +270,9 @@ read_incarnation(struct edge *e, struct err *err)
 		rc = sync_number(tx, "announced", &e->contact.announced, err);
 	if (!rc)
 		rc = sync_number(tx, "contact_ms", &wall_ms, err);
+	if (!rc)
+		rc = sync_number(tx, "drains", &drains, err);
+	atomic_store(&e->drains, drains != 0);
 	e->contact.wall_ms = (int64_t)wall_ms;
 	store_end_read(tx);
 	return rc;
@@ -539,12 +542,15 @@ start_duties(struct edge *e, struct err *err)
 	return rc ? rc : orders_start(&e->orders, e, err);
 }
 
+/* Listeners first, then the first word to central. */
 static int
 start_services(struct edge *e, struct err *err)
 {
 	int rc = web_start(&e->web, e, err);
 
-	return rc ? rc : start_dicom(e, err);
+	if (!rc)
+		rc = start_dicom(e, err);
+	return rc ? rc : replicate_go(e->replicate, err);
 }
 
 /* In main's thread: nobody uses the store while it is made anew. */

@@ -50,7 +50,6 @@ struct contact {
 	uint64_t compared;     /* of it: how many entries, so far          */
 	struct comparison comparison; /* the last whole one that went through */
 	bool closed;	  /* central counts this incarnation as lost or replaced (R18) */
-	bool drains;	  /* R8: another copy is the site's           */
 	unsigned n_twins; /* R8: copies of this edge that go on; 0: it is the only one */
 	char twins[EDGE_TWINS][EDGE_ADDRESS];
 	bool two_centrals;	/* R22: two epochs alternate                */
@@ -89,6 +88,7 @@ struct edge {
 	struct contact contact;
 	struct edge_taken taken;
 
+	_Atomic bool drains;	/* R8: another copy is the site's: nothing new is taken in */
 	_Atomic unsigned joins; /* counts up when certificates changed: home.h looks */
 
 	/* A way to central; home_link unless a test gives another. */

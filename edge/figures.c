@@ -1,5 +1,6 @@
 #include "edge/figures.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -100,7 +101,7 @@ needs_a_person(const struct figures *f)
 	int64_t skew = f->contact.skew_ms;
 
 	return f->tls.code || f->journal_damaged || f->full || f->counts.conflicts ||
-	       f->outbox.parked || f->contact.closed || f->contact.drains || f->contact.n_twins ||
+	       f->outbox.parked || f->contact.closed || f->drains || f->contact.n_twins ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
 	       f->contact.turned_away || f->contact.other_versions || f->unknown_orders ||
 	       keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
@@ -177,6 +178,7 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 	edge_taken(e, &f->taken);
 	collect_identity(e, f);
 	f->serving = e->keep != NULL;
+	f->drains = atomic_load(&e->drains);
 	f->speaks = e->speaks.newest;
 	f->refusals = dimse_node_refusals(&e->dicom);
 	f->unaudited = dimse_node_unaudited(&e->dicom);

@@ -52,7 +52,7 @@ struct figures {
 	unsigned long refusals, unaudited;
 	unsigned associations;
 	struct edge_taken taken;
-	bool serving;
+	bool serving, drains;	 /* drains: R8 */
 	uint64_t owed;		 /* drops to 0 only when every entry is acknowledged, too */
 	uint64_t oldest_seconds; /* of what is owed */
 	int64_t resync_ms;	 /* wall clock of the last good `resync`; 0: never */

@@ -100,6 +100,10 @@ put_central(struct prom *p, const struct figures *f, int64_t wall_ms)
 	prom_number(p, NULL, NULL, f->contact.skew_ms / 1000);
 	prom_one(p, PROM_GAUGE, "central_two", "1: two centrals answer in turn: a person.",
 		 f->contact.two_centrals);
+	prom_one(p, PROM_GAUGE, "twins", "Copies of this edge that go on (R8); 0: it is alone.",
+		 f->contact.n_twins);
+	prom_one(p, PROM_GAUGE, "drains", "1: another copy is the site's; nothing is taken in.",
+		 f->drains);
 	prom_family(p, PROM_GAUGE, "sync_images_per_second", "To central, in the last minutes.");
 	prom_decimal(p, NULL, NULL, f->images_rate);
 	prom_family(p, PROM_GAUGE, "sync_bytes_per_second", "To central, in the last minutes.");

@@ -183,6 +183,8 @@ hello_said(struct replicate *r, struct err *err)
 		coding_offered(&r->coding, m->codings, m->n_codings);
 	rc = m ? contact_keep(r->e, m->token.data, m->token.len, err) : ERR_PEER;
 	if (!rc)
+		rc = contact_note_drains(r->e, m->drains, err);
+	if (!rc)
 		rc = contact_note_software(r->e, m->software, err);
 	if (!rc && m->renew && !r->renewing)
 		rc = renew(r, err);
@@ -723,15 +725,20 @@ replicate_start(struct replicate **out, struct edge *e, struct link *link, struc
 	if (rc)
 		return rc;
 	rc = errands_start(&(*out)->errands, e, settled, *out, err);
-	if (!rc && pthread_create(&(*out)->thread, NULL, run, *out))
-		rc = err_set(err, ERR_LOCAL, 0, "cannot start a thread");
 	if (rc) {
 		replicate_free(*out);
 		*out = NULL;
-		return rc;
 	}
-	(*out)->threaded = true;
-	store_on_settled(e->store, settled, *out);
+	return rc;
+}
+
+int
+replicate_go(struct replicate *r, struct err *err)
+{
+	if (pthread_create(&r->thread, NULL, run, r))
+		return err_set(err, ERR_LOCAL, 0, "cannot start a thread");
+	r->threaded = true;
+	store_on_settled(r->e->store, settled, r);
 	return 0;
 }
 

@@ -20,9 +20,11 @@ struct err;
 struct link;
 struct replicate; /* opaque */
 
-/* link is taken, even on failure. */
+/* link is taken, even on failure. Nothing is said before replicate_go: a hello closes what the site
+ * had before (R18), so whoever says it has its listeners standing. */
 int replicate_start(struct replicate **out, struct edge *e, struct link *link_taken,
 		    struct err *err);
+int replicate_go(struct replicate *r, struct err *err);
 void replicate_stop(struct replicate *r); /* NULL is fine */
 /* Something was taken in, or may be tried again. NULL is fine. */
 void replicate_wake(struct replicate *r);

@@ -196,11 +196,11 @@ note_person(struct resync_result *out, struct edge *e, int rc)
 	edge_contact(e, &c);
 	out->two_centrals = c.two_centrals;
 	out->closed = c.closed;
-	out->drains = c.drains;
+	out->drains = atomic_load(&e->drains);
 	out->twins = c.n_twins;
 	out->person =
 		rc == ERR_CONFLICT || out->rotten || out->unread || c.two_centrals || c.closed ||
-		c.drains || c.n_twins ||
+		out->drains || c.n_twins ||
 		(out->compared && (out->found.damaged || out->found.gone || out->found.parked));
 }
 

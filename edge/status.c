@@ -47,7 +47,7 @@ json_central(struct json *j, const struct figures *f)
 	json_number(j, "clock_skew_seconds", f->contact.skew_ms / 1000);
 	json_bool(j, "two_centrals", f->contact.two_centrals);
 	json_bool(j, "closed", f->contact.closed);
-	json_bool(j, "drains", f->contact.drains);
+	json_bool(j, "drains", f->drains);
 	json_open(j, "twins", '[');
 	for (i = 0; i < f->contact.n_twins; i++)
 		json_text(j, NULL, f->contact.twins[i]);
@@ -156,11 +156,12 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 
 /* R8 */
 static void
-text_twins(struct buf *out, const struct contact *c)
+text_twins(struct buf *out, const struct figures *f)
 {
+	const struct contact *c = &f->contact;
 	unsigned i;
 
-	if (c->drains)
+	if (f->drains)
 		buf_puts(out, "DRAINS: another copy of this edge is the site's; what is here is "
 			      "still delivered and shown, nothing new is taken in\n");
 	if (!c->n_twins)
@@ -205,7 +206,7 @@ text_central(struct buf *out, const struct figures *f)
 	if (f->contact.closed)
 		buf_puts(out, "central counts this edge as lost or replaced; what it has still "
 			      "arrives\n");
-	text_twins(out, &f->contact);
+	text_twins(out, f);
 	if (f->contact.two_centrals)
 		buf_puts(out, "TWO CENTRALS answer in turn: nothing is freed\n");
 	if (f->contact.skew_ms > SKEW_SHOWN_MS || f->contact.skew_ms < -SKEW_SHOWN_MS)

@@ -1,5 +1,6 @@
 #include "edge/take_in.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ struct taking { /* one object on its way in */
 	struct buf side;  /* of the object, and who sent it (R1)    */
 	struct store_object o;
 	struct store_verdict verdict;
+	bool drains;	       /* it is refused (R8)          */
 	int64_t waiting_since; /* for room; 0: it never had to */
 };
 
@@ -116,17 +118,23 @@ begin(void *node, const struct dimse_caller *who, const struct message *rq, cons
 {
 	struct canon_config c = {.form = CANON_DATASET, .syntax = syntax};
 	int rc = open_taking(node, who, c, sink, e);
+	struct taking *t;
 
-	if (!rc)
-		((struct taking *)*sink)->rq = *rq;
-	return rc;
+	if (rc)
+		return rc;
+	t = *sink;
+	t->rq = *rq;
+	t->drains = atomic_load(&t->edge->drains);
+	if (t->drains) /* R8: what it takes in, the site's other copy would not have */
+		(void)err_set(&t->e, ERR_FULL, 0, "another copy of this edge is the site's");
+	return 0;
 }
 
 static int
 feed(void *sink, const void *p, size_t n, struct err *e)
 {
 	struct taking *t = sink;
-	int rc = canon_feed(t->canon, p, n, &t->e);
+	int rc = t->drains ? t->e.code : canon_feed(t->canon, p, n, &t->e);
 
 	return rc ? err_set(e, (enum err_code)rc, 0, "%s", t->e.what) : 0;
 }
@@ -369,7 +377,9 @@ end(void *sink, struct message *rsp)
 	}
 	rsp->status = status_of(rc, refused);
 	if (rsp->status == STATUS_OUT_OF_RESOURCES)
-		(void)snprintf(rsp->comment, sizeof(rsp->comment), "the cache is full");
+		(void)snprintf(rsp->comment, sizeof(rsp->comment), "%s",
+			       t->drains ? "another copy of this edge is the site's"
+					 : "the cache is full");
 	else if (refused)
 		(void)snprintf(rsp->comment, sizeof(rsp->comment), "kept, not shown: %s",
 			       why_refused(info.flags));
@@ -378,13 +388,15 @@ end(void *sink, struct message *rsp)
 	abandon(t);
 }
 
-/* R32: only a cache that is full, and in which nothing can be released, turns senders away. */
+/* R32: only a cache that is full, and in which nothing can be released, turns senders away; or one
+ * that is no more the site's (R8). */
 static bool
 admit(void *node)
 {
 	struct edge *e = node;
 
-	return store_admit(e->store, 1 << 20, NULL) == 0 || keep_can_release(e->keep);
+	return !atomic_load(&e->drains) &&
+	       (store_admit(e->store, 1 << 20, NULL) == 0 || keep_can_release(e->keep));
 }
 
 void

@@ -2,6 +2,7 @@
  * (R22). */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -445,10 +446,7 @@ twins(struct pair *p)
 static bool
 drains(struct pair *p)
 {
-	struct contact c;
-
-	edge_contact(&p->edge, &c);
-	return c.drains;
+	return atomic_load(&p->edge.drains);
 }
 
 static void
@@ -505,7 +503,16 @@ twins__R8_both_go_on_each_in_its_own_incarnation(void **state)
 	idle(&p, 2);
 	assert_true(drains(&p));
 	assert_int_equal(twins(&p), 0);
+	assert_true(pair_settle(&p, TURNS));
 	expect(&p, 10, 0, 0);
+	/* It takes nothing in, also after a restart where nobody answers; and shows what it has. */
+	p.cut_method = "POST";
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	assert_int_equal(pair_send(&p, 30), -1);
+	assert_int_equal(pair_send(&p, 0), -1);
+	assert_true(pair_edge_has(&p, 0));
+	p.cut_method = NULL;
 	for (i = 0; i < 6; i++)
 		assert_true(pair_central_has(&p, i));
 	pair_fini(&p);

@@ -164,7 +164,8 @@ replicate__R14_R22_with_all_threads_and_a_restart_of_central(void **state)
 	c.max_body = 32 << 20;
 	serve(a);
 	assert_int_equal(link_http(&link, &c, &e), 0);
-	if (replicate_start(&a->p.edge.replicate, &a->p.edge, link, &e))
+	if (replicate_start(&a->p.edge.replicate, &a->p.edge, link, &e) ||
+	    replicate_go(a->p.edge.replicate, &e))
 		fail_msg("%s", e.what);
 	assert_int_equal(pthread_create(&looker, NULL, look, a), 0);
 	for (round = 0; round < 2; round++) {
