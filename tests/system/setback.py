@@ -4,7 +4,6 @@
 Each test is a function named after the promise it holds; the judge is tests/check, which reads central's log and packs
 by itself.
 """
-import json
 import os
 import shutil
 import sys
@@ -52,16 +51,18 @@ def hello(edge, ok=(0, 3)):
     return edge.command("resync", ok=ok)
 
 
+def of_site(g, name="north"):
+    return next(x for x in g.central.status()["sites"] if x["name"] == name)["of_site"]
+
+
 def judged(g, **row):
     """Central's folder, read by the judge, says what `status` says; sums of the site."""
-    s = g.central.status()
-    wrong = archive.Archive(g.central.data).compare(s)
+    wrong = archive.Archive(g.central.data).compare(g.central.status())
     if wrong:
         raise nodes.Failed("\n".join(wrong[:10]))
-    north = next(x for x in s["sites"] if x["name"] == "north")
+    site = of_site(g)
     for k, v in row.items():
-        expect(k, north["of_site"][k], v)
-    return s
+        expect(k, site[k], v)
 
 
 def edge__R8_a_restored_disk_goes_on_and_loses_only_what_it_had_alone():
@@ -95,15 +96,14 @@ def edge__R8_a_restored_disk_goes_on_and_loses_only_what_it_had_alone():
         g.wan["north"].rate = 20000
         d = g.generate("--count", 4, "--rows", 512, "--seed", 4)
         g.send("north", d)
-        nodes.wait_for("announced", lambda: g.central.status()["sites"][1]["known"] == 35)
+        nodes.wait_for("announced", lambda: of_site(g)["known"] == 35)
         g.wan["north"].cut()
         restore(edge)
         g.wan["north"].rate = 0
         g.wan["north"].restore()
         edge.start()
-        nodes.wait_for("lost is listed",
-                       lambda: next(x for x in g.central.status()["sites"] if x["name"] == "north")["of_site"]["lost"])
-        lost = judged(g, known=35)["sites"][0]["of_site"]["lost"]
+        lost = nodes.wait_for("lost is listed", lambda: of_site(g)["lost"])
+        judged(g, known=35, lost=lost)
         expect("loss", g.central.command("loss", ok=(3,))[1].split()[:3], [str(lost), "images", "lost,"])
         g.send("north", d)  # the modality has them still
         g.drained(seconds=60)
@@ -167,6 +167,7 @@ def twins__R8_both_go_on_until_a_person_says_which_one_stays():
             twin.command("status", ok=(0,))
             edge.command("status", ok=(3,))
             g.central.command("sites", ok=(0,))
+            g.drained(seconds=60)
             judged(g, lost=0, owed=0)
         finally:
             twin.kill()
