@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/dispatch.h"
+#include "central/decisions.h"
 #include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -16,9 +17,10 @@ enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 const char *const *
 catalogue_tables(unsigned *n)
 {
-	static const char *const tables[] = {"state",	 "site",	 "announced",	"claim",
-					     "holdings", "pack",	 "upload",	"decision",
-					     "member",	 RETURNED_TABLE, DISPATCH_TABLE};
+	static const char *const tables[] = {
+		"state",	"site",		  "announced",	   "claim",  "holdings",
+		"pack",		"upload",	  "decision",	   "member", RETURNED_TABLE,
+		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -12,6 +12,7 @@
  *	decision  digest (32)                1: withdrawn (R15)
  *	returned  digest (32)                returns.h
  *	order     number (be64)              dispatch.h
+ *	decided_at, decided_id               decisions.h
  *	member    name                       sync.MemberRow (members.h)
  *
  * Of an incarnation that branched off another one (R8), announced, claim and holdings have rows

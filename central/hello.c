@@ -8,6 +8,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/certificates.h"
+#include "central/decisions.h"
 #include "central/members.h"
 #include "central/record.h"
 #include "central/token.h"
@@ -384,6 +385,22 @@ settle_codings(const Sync__HelloRequest *m, uint32_t *out)
 	return n;
 }
 
+/* R3: what is not decided yet is, also of packs that no ledger told of. */
+static int
+look_at_decisions(struct central *c, uint64_t *total, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = decisions_make(c, e);
+
+	if (!rc)
+		rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = decisions_total(tx, total, e);
+	store_end_read(tx);
+	return rc;
+}
+
 /* Neither can obey what it does not know: the edge keeps what it has, and says why it waits. */
 static int
 no_common(const struct central *c, struct http_answer *out)
@@ -408,6 +425,8 @@ give(struct hearing *h, const struct http_request *rq, struct buf *out, struct e
 	rc = fill(f, e);
 	if (!rc)
 		rc = should_renew(h->c, rq, h->m, &renew, e);
+	if (!rc)
+		rc = look_at_decisions(h->c, &f->a.decisions, e);
 	f->a.renew = renew;
 	f->a.codings = f->codings;
 	f->a.n_codings = settle_codings(h->m, f->codings);

@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/decisions.h"
 #include "central/gate.h"
 #include "central/hello.h"
 #include "central/join.h"
@@ -33,6 +34,7 @@ enum {
 	UNPROCESSABLE = 422,
 	SMALL_BODY = 65536,
 	LEDGER_BODY = 16 << 20,
+	DECISIONS_BODY = 4 << 20,
 	PATCH_BODY = 16 << 20,
 	HOLDINGS_MAX = 16 << 20,
 	ENTRIES_MAX = 4096, /* of a ledger, per request */
@@ -184,6 +186,16 @@ append(struct central *c, const char *site_name, const Sync__LedgerRequest *rq,
 	return rc ? rc : answer(out, &m.base);
 }
 
+/* The answer does not depend on it: what the batch told is durable. */
+static void
+decide_versions(struct central *c)
+{
+	struct err e = ERR_INIT;
+
+	if (decisions_make_locked(c, &e))
+		log_err(LOG_ERROR, "decisions", &e);
+}
+
 static int
 ledger(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
@@ -198,6 +210,8 @@ ledger(void *node, struct http_request *rq, struct http_answer *out, struct err 
 		return ERR_PEER;
 	(void)pthread_mutex_lock(&c->order);
 	rc = append(c, rq->site, m, out, e);
+	if (!rc) /* R3; a failure leaves it for the next batch or hello */
+		decide_versions(c);
 	(void)pthread_mutex_unlock(&c->order);
 	message_free(m);
 	return rc;
@@ -444,6 +458,18 @@ orders(void *node, struct http_request *rq, struct http_answer *out, struct err 
 }
 
 static int
+decisions(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out) ? 0 : decisions_answer(node, rq, out, e);
+}
+
+static int
+resolve(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out) ? 0 : decisions_resolve_answer(node, rq, out, e);
+}
+
+static int
 enrol(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
 	return join_enrol(node, rq, out, e);
@@ -480,6 +506,8 @@ intake_routes(size_t *n)
 		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill, NULL},
 		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object, NULL},
 		{"GET", ORDERS_PATH, RIGHT_ORDERS, 0, orders, NULL},
+		{"POST", "/sync/v1/decisions", RIGHT_SEND, DECISIONS_BODY, decisions, NULL},
+		{"POST", "/sync/v1/resolve", RIGHT_SEND, SMALL_BODY, resolve, NULL},
 		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew, NULL},
 		{"POST", "/join/v1/enrol", RIGHT_JOIN | HTTP_OPEN, SMALL_BODY, enrol, NULL},
 		{"GET", "/metrics", RIGHT_METRICS, 0, metrics, NULL},

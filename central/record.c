@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/clog.h"
+#include "central/decisions.h"
 #include "central/dispatch.h"
 #include "central/lives.h"
 #include "central/members.h"
@@ -304,6 +305,8 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = returns_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_ORDER) {
 		rc = dispatch_apply(tx, m, e);
+	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_DECIDED) {
+		rc = decisions_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);

@@ -13,6 +13,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/server.h"
+#include "common/store/decided.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 
@@ -71,16 +72,6 @@ struct judging {
 };
 
 static int
-any_conflict(void *arg, const struct version *v, struct err *e)
-{
-	struct judging *j = arg;
-
-	(void)e;
-	j->conflict = j->conflict || v->relation == VERSION_CONFLICT;
-	return 0;
-}
-
-static int
 look_up(struct central *c, const unsigned char digest[SHA256_SIZE], const char *own,
 	struct judging *j, struct err *e)
 {
@@ -95,8 +86,8 @@ look_up(struct central *c, const unsigned char digest[SHA256_SIZE], const char *
 	rc = store_by_digest(tx, digest, &oid, e);
 	if (!rc)
 		rc = store_version(tx, oid, &j->v, e);
-	if (!rc && j->v.sop_instance[0])
-		rc = store_versions_of(tx, j->v.sop_instance, any_conflict, j, e);
+	if (!rc)
+		j->conflict = decided_is_open(tx, j->v.sop_instance);
 	if (!rc && own && pack_row_get(tx, j->v.pack, &pack, NULL))
 		pack.site[0] = '\0';
 	j->readable = !own || strcmp(pack.site, own) == 0;

@@ -271,6 +271,30 @@ walk(struct listing *l, struct err *e)
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* Of these alone: what a decision names (R3). */
+static int
+walk_digests(struct listing *l, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct version v;
+	uint64_t oid;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < l->rq->n_digests && i < ITEMS_MAX; i++) {
+		if (!message_digest(digest, &l->rq->digests[i]))
+			continue;
+		rc = store_by_digest(l->tx, digest, &oid, e);
+		if (!rc)
+			rc = store_version(l->tx, oid, &v, e);
+		if (!rc)
+			rc = look_at_version(l, &v, e);
+		if (rc == ERR_ABSENT)
+			rc = 0;
+	}
+	return rc;
+}
+
 static void
 listing_fini(struct listing *l)
 {
@@ -311,7 +335,7 @@ list(struct listing *l, struct http_answer *out, struct err *e)
 	if (l->site[0])
 		rc = site_each(l->tx, note_incarnation, l, e);
 	if (!rc)
-		rc = walk(l, e);
+		rc = l->rq->n_digests ? walk_digests(l, e) : walk(l, e);
 	store_end_read(l->tx);
 	if (!rc)
 		message_pack(&out->body, &l->answer.base);

@@ -15,6 +15,7 @@
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/damage.h"
+#include "edge/decisions.h"
 #include "edge/edge_commands.h"
 #include "edge/home.h"
 #include "edge/keep.h"
@@ -40,8 +41,9 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE, OUTBOX_TABLE,  PACKING_TABLE,
-					     SYNC_TABLE,   DAMAGED_TABLE, ORDER_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE,   OUTBOX_TABLE,  PACKING_TABLE,
+					     SYNC_TABLE,     DAMAGED_TABLE, ORDER_TABLE,
+					     DECISIONS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -11,8 +11,10 @@
 #include "common/dicom/canon.h"
 #include "common/http/client.h"
 #include "common/os/ctl.h"
+#include "common/store/decided.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/decisions.h"
 #include "edge/edge.h"
 #include "edge/known.h"
 #include "edge/outbox.h"
@@ -186,6 +188,7 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	struct store_verdict verdict;
 	struct buf study = BUF_INIT;
 	struct index_sets sets;
+	struct decided decided;
 	struct tags dropped;
 	struct version v;
 	int rc;
@@ -200,7 +203,9 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
 				   set_of(&w->entry->instance_attributes), &dropped};
 	rc = store_announce(tx, &v, &sets, &verdict, err);
-	if (!rc && w->item->current && v.sop_instance[0])
+	/* R3: where a decision speaks, it does; refill tells of those that no central numbered. */
+	if (!rc && w->item->current && v.sop_instance[0] &&
+	    decided_get(tx, v.sop_instance, &decided, NULL) == ERR_ABSENT)
 		rc = make_current(tx, &v, verdict.oid, &sets, err);
 	buf_fini(&study);
 	w->oid = verdict.oid;
@@ -289,45 +294,61 @@ arrival_fini(struct arrival *a)
 	store_spool_close(a->spool);
 }
 
-static int
-enter(struct store_tx *tx, void *arg, struct err *err)
+int
+refill_enter(struct store_tx *tx, const struct refill_arrival *a, struct edge *e, bool *came,
+	     struct err *err)
 {
-	struct arrival *a = arg;
 	struct buf entry = BUF_INIT, side = BUF_INIT;
-	struct index_sets sets = {.series = set_of(&a->w->entry->series_attributes),
-				  .instance = set_of(&a->w->entry->instance_attributes)};
+	struct index_sets sets = {.series = set_of(&a->entry->series_attributes),
+				  .instance = set_of(&a->entry->instance_attributes)};
 	struct tags dropped;
 	struct id128 epoch;
 	struct version v;
 	uint64_t seq;
-	int rc = store_version(tx, a->w->oid, &v, err);
+	int rc = store_version(tx, a->oid, &v, err);
 
-	a->came = false;
+	*came = false;
 	if (rc || v.state == VERSION_HERE)
 		return rc;
-	rc = known_study(tx, a->f->e, &v, err);
-	buf_put(&side, a->w->entry->side.data, a->w->entry->side.len);
-	v.origin = VERSION_REFILLED;
-	ledger_corrected(&dropped, a->w->entry);
+	rc = known_study(tx, e, &v, err);
+	buf_put(&side, a->entry->side.data, a->entry->side.len);
+	v.origin = a->origin;
+	ledger_corrected(&dropped, a->entry);
 	sets.dropped = &dropped;
-	ledger_instance(&entry, &v, &sets, &side, store_time(a->f->e->store) - v.first_ms,
-			clock_wall(a->f->e->clock));
+	ledger_instance(&entry, &v, &sets, &side, store_time(e->store) - v.first_ms,
+			clock_wall(e->clock));
 	if (!rc)
 		rc = ledger_append(tx, &entry, &seq, err);
 	if (!rc)
 		rc = store_set_seq(tx, v.oid, seq, err);
 	if (!rc)
 		rc = sync_id(tx, "epoch", &epoch, err);
-	if (!rc && id128_same(&epoch, &a->f->epoch)) /* R7: held at central: not owed */
+	if (!rc && id128_same(&epoch, &a->epoch)) /* R7: held at central: not owed */
 		rc = store_set_receipt(tx, v.oid, &epoch, err);
 	else if (!rc) /* given by a central that is another's memory by now */
 		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, err);
 	if (!rc)
 		rc = store_set_spool(tx, v.oid, a->spool, a->info, err);
+	if (!rc) /* R3: what was decided waited for it */
+		rc = decisions_settle(tx, v.sop_instance, err);
 	buf_fini(&side);
 	buf_fini(&entry);
-	a->came = !rc;
+	*came = !rc;
 	return rc;
+}
+
+static int
+enter(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct arrival *a = arg;
+	struct refill_arrival one = {.entry = a->w->entry,
+				     .oid = a->w->oid,
+				     .origin = VERSION_REFILLED,
+				     .epoch = a->f->epoch,
+				     .spool = a->spool,
+				     .info = a->info};
+
+	return refill_enter(tx, &one, a->f->e, &a->came, err);
 }
 
 static int

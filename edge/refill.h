@@ -12,9 +12,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/rng.h"
+
+struct Sync__LedgerEntry;
 struct ctl_reply;
 struct edge;
 struct err;
+struct object_info;
+struct store_spool;
+struct store_tx;
 
 struct refill_config {
 	bool group;	/* what all sites announced               */
@@ -29,5 +35,18 @@ struct refill_result {
 
 int refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	       struct refill_result *out, struct err *err);
+
+/* One instance whose bytes came from central and were checked; in a closure: entered as held,
+ * origin central (R7). */
+struct refill_arrival {
+	const struct Sync__LedgerEntry *entry; /* as central gave it                */
+	uint64_t oid;			       /* known here                        */
+	int origin;			       /* enum version_origin, of the entry */
+	struct id128 epoch;		       /* of the central that gave it       */
+	struct store_spool *spool;
+	const struct object_info *info; /* what a scan found, or NULL */
+};
+int refill_enter(struct store_tx *tx, const struct refill_arrival *a, struct edge *e, bool *came,
+		 struct err *err);
 
 #endif

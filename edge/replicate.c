@@ -13,6 +13,7 @@
 #include "common/store/store.h"
 #include "edge/calls.h"
 #include "edge/contact.h"
+#include "edge/decisions.h"
 #include "edge/edge.h"
 #include "edge/errand.h"
 #include "edge/holdings.h"
@@ -40,7 +41,9 @@ enum {
 	BRANCH_MS = 60000 /* not oftener, whatever central says */
 };
 
-#define RENEWAL UINT64_MAX /* a call's id that is none of the sender's */
+/* Ids of calls that are none of the sender's. */
+#define RENEWAL UINT64_MAX
+#define DECISIONS (UINT64_MAX - 1)
 
 struct replicate {
 	struct edge *e;
@@ -51,6 +54,7 @@ struct replicate {
 	_Atomic bool stopping, hello_wanted;
 	/* replicate's thread only */
 	bool renewing;
+	struct decisions *decisions;
 	struct sender sender;
 	struct packing slots[SENDER_SLOTS]; /* an errand's while it is under way */
 	struct sender_event queue[EVENTS_MAX];
@@ -186,6 +190,8 @@ hello_said(struct replicate *r, struct err *err)
 		rc = contact_note_drains(r->e, m->drains, err);
 	if (!rc)
 		rc = contact_note_software(r->e, m->software, err);
+	if (m)
+		decisions_heard(r->decisions, m->version, m->decisions);
 	if (!rc && m->renew && !r->renewing)
 		rc = renew(r, err);
 	message_free(m);
@@ -497,6 +503,10 @@ on_answer(struct replicate *r, struct http_done *done)
 		renewed(r, done);
 		return;
 	}
+	if (done->id == DECISIONS) {
+		decisions_answered(r->decisions, done);
+		return;
+	}
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT & KIND_MASK);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	if (done->id >> LIFE_SHIFT != r->life) {
@@ -563,6 +573,13 @@ apply_page(struct replicate *r)
 	drain(r);
 }
 
+static void
+ask_decisions(struct replicate *r)
+{
+	if (r->sender.reachable)
+		decisions_turn(r->decisions, r->link, DECISIONS, &r->sender.epoch, &r->wake_ms);
+}
+
 void
 replicate_turn(struct replicate *r, int timeout_ms)
 {
@@ -589,6 +606,7 @@ replicate_turn(struct replicate *r, int timeout_ms)
 	}
 	if (got) {
 		on_answer(r, &done);
+		ask_decisions(r);
 		return;
 	}
 	if (r->comparing != atomic_load(&r->e->compares)) {
@@ -599,6 +617,7 @@ replicate_turn(struct replicate *r, int timeout_ms)
 		sender_hello(&r->sender);
 	step(r, &ev);
 	drain(r);
+	ask_decisions(r);
 }
 
 /* --- start and stop --- */
@@ -665,6 +684,8 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 	r->comparing = atomic_load(&e->compares);
 	if (!rc)
 		rc = known_begin(&r->known, e, err);
+	if (!rc)
+		rc = decisions_new(&r->decisions, e, err);
 	if (rc) {
 		replicate_free(r);
 		return rc;
@@ -683,6 +704,7 @@ replicate_free(struct replicate *r)
 	errands_stop(r->errands); /* they wake the link */
 	link_close(r->link);
 	holdings_end(&r->work);
+	decisions_free(r->decisions);
 	for (i = 0; i < SENDER_SLOTS; i++) {
 		packing_fini(&r->slots[i]);
 		packing_free_memory(&r->slots[i]);

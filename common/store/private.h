@@ -37,6 +37,9 @@ enum store_tables {
 	T_DROPPED,
 	T_STUDY_STATE,
 	T_HEADER,
+	T_DECIDED,
+	T_UNDECIDED,
+	T_OPEN,
 	N_STORE_TABLES
 };
 

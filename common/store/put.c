@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/dicom/canon.h"
+#include "common/store/decided.h"
 #include "common/store/index.h"
 #include "common/store/private.h"
 
@@ -175,7 +176,8 @@ struct relating {
 	const struct version *v;
 	enum version_relation relation;
 	struct version old_current;
-	bool any, had_conflict;
+	struct decided decided; /* number 0: nothing was */
+	bool any;
 };
 
 /* The mildest relation to any version that is known counts. */
@@ -200,12 +202,25 @@ relate(void *arg, const struct version *old, struct err *e)
 		to = VERSION_CONFLICT;
 	if (!r->any || to < r->relation)
 		r->relation = to;
-	if (old->relation == VERSION_CONFLICT)
-		r->had_conflict = true;
 	if (old->current)
 		r->old_current = *old;
 	r->any = true;
 	return 0;
+}
+
+/* The decision looked at v. What it chose takes over when its bytes are here: a viewer gets
+ * what there is until then. What came after it and corrects it stays. */
+static bool
+is_decided(const struct version *v, const struct relating *r)
+{
+	const struct version *old = &r->old_current;
+
+	if (memcmp(v->digest, r->decided.digests[0], SHA256_SIZE) != 0)
+		return false;
+	if (!decided_names(&r->decided, old->digest) &&
+	    revises(v, old->content, old->pixels, old->has_pixels) && version_same_source(v, old))
+		return false;
+	return v->state == VERSION_HERE || old->state != VERSION_HERE;
 }
 
 static int
@@ -218,7 +233,9 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 	r->v = v;
 	r->relation = VERSION_FIRST;
 	rc = v->sop_instance[0] ? store_versions_of(tx, v->sop_instance, relate, r, e) : 0;
-	if (rc)
+	if (!rc && v->sop_instance[0])
+		rc = decided_get(tx, v->sop_instance, &r->decided, e);
+	if (rc && rc != ERR_ABSENT)
 		return rc;
 	v->relation = r->relation;
 	/* R28: a refill brings the newest first, and what was there before it later. No site's word
@@ -230,6 +247,8 @@ decide(struct store_tx *tx, struct version *v, struct relating *r, struct err *e
 	if (v->relation == VERSION_REVISION && r->old_current.oid &&
 	    same(v->pixels, r->old_current.pixels) && version_same_source(v, &r->old_current))
 		v->current = !older;
+	if (r->old_current.oid && decided_names(&r->decided, v->digest))
+		v->current = is_decided(v, r);
 	if (v->hidden & VERSION_KEPT_ONLY)
 		v->current = false;
 	return 0;
@@ -296,7 +315,7 @@ index_version(struct store_tx *tx, const struct version *v, const struct index_s
 }
 
 static int
-count_new(struct store_tx *tx, const struct version *v, bool had_conflict, struct err *e)
+count_new(struct store_tx *tx, const struct version *v, struct err *e)
 {
 	struct store_counts c;
 	int rc = meta_counts(tx, &c, e);
@@ -307,7 +326,6 @@ count_new(struct store_tx *tx, const struct version *v, bool had_conflict, struc
 	c.variants += v->relation == VERSION_VARIANT;
 	c.revisions += v->relation == VERSION_REVISION;
 	c.transcoded += v->relation == VERSION_TRANSCODED;
-	c.conflicts += v->relation == VERSION_CONFLICT && !had_conflict;
 	return meta_set_counts(tx, &c, e);
 }
 
@@ -352,7 +370,21 @@ add_version(struct store_tx *tx, struct version *v, const struct index_sets *set
 		rc = put_keys(tx, v, e);
 	if (!rc)
 		rc = index_version(tx, v, sets, out, e);
-	return rc ? rc : count_new(tx, v, r.had_conflict, e);
+	return rc ? rc : count_new(tx, v, e);
+}
+
+/* Its record is written: does a decision lack, is a conflict open (R3)? */
+static int
+contest(struct store_tx *tx, const struct version *v, struct err *e)
+{
+	struct decided d;
+	int rc = v->sop_instance[0] ? decided_get(tx, v->sop_instance, &d, e) : ERR_ABSENT;
+
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	if (rc == ERR_ABSENT && v->relation == VERSION_FIRST)
+		return 0;
+	return decided_settle(tx, v->sop_instance, false, NULL, NULL, e);
 }
 
 /* --- store_put --- */
@@ -424,7 +456,9 @@ show_kept(struct store_tx *tx, const struct store_object *o, uint64_t oid,
 		rc = take_over(tx, &v, &r.old_current, e);
 	if (!rc)
 		rc = index_version(tx, &v, &sets, out, e);
-	return rc ? rc : version_write(tx, &v, e);
+	if (!rc)
+		rc = version_write(tx, &v, e);
+	return rc ? rc : contest(tx, &v, e);
 }
 
 static int
@@ -477,10 +511,13 @@ store_put(struct store_tx *tx, struct store_object *o, struct store_verdict *out
 		v.origin = o->origin;
 		v.hidden = o->hidden;
 		v.first_ms = store_time(tx->s);
+		v.state = VERSION_HERE;
 		sets_of(o, &sets);
 		rc = add_version(tx, &v, &sets, out, e);
 		if (!rc)
 			rc = place(tx, o, &v, out, e);
+		if (!rc)
+			rc = contest(tx, &v, e);
 	}
 	return rc;
 }
@@ -509,7 +546,7 @@ store_announce(struct store_tx *tx, struct version *v, const struct index_sets *
 		rc = count_bytes(tx, v, 1, e);
 	if (!rc)
 		rc = study_touch(tx, v->study, v->origin, v->first_ms, e);
-	return rc;
+	return rc ? rc : contest(tx, v, e);
 }
 
 int

@@ -15,14 +15,15 @@
 #include "common/store/private.h"
 
 static const char *const own_tables[N_STORE_TABLES] = {
-	"meta",	 "version", "digest",  "uid",	      "of_study",
-	"chunk", "spooled", "dropped", "study_state", "header"};
+	"meta",	   "version",	  "digest", "uid",     "of_study",  "chunk", "spooled",
+	"dropped", "study_state", "header", "decided", "undecided", "open"};
 
 enum {
 	RESERVE_MIN = 64 << 20,
 	MAX_READERS = 510,
 	BUFFERS = 96 << 20,
-	COUNTS = 64,
+	COUNTS = 72,
+	COUNTS_MIN = 64,
 	READ_AGE_MS = 700 /* a read transaction of this age led to MAP_FULL (TRAPS 3) */
 };
 
@@ -496,7 +497,7 @@ meta_counts(struct store_tx *tx, struct store_counts *out, struct err *e)
 	memset(out, 0, sizeof(*out));
 	if (rc == ERR_ABSENT)
 		return 0;
-	if (rc || v.n < COUNTS)
+	if (rc || v.n < COUNTS_MIN)
 		return rc ? rc : err_set(e, ERR_CORRUPT, 0, "the counters are torn");
 	p = v.p;
 	out->known = buf_get_u64(p);
@@ -507,6 +508,7 @@ meta_counts(struct store_tx *tx, struct store_counts *out, struct err *e)
 	out->revisions = buf_get_u64(p + 40);
 	out->transcoded = buf_get_u64(p + 48);
 	out->conflicts = buf_get_u64(p + 56);
+	out->undecided = v.n < COUNTS ? 0 : buf_get_u64(p + 64);
 	return 0;
 }
 
@@ -523,6 +525,7 @@ meta_set_counts(struct store_tx *tx, const struct store_counts *in, struct err *
 	buf_set_u64(p + 40, in->revisions);
 	buf_set_u64(p + 48, in->transcoded);
 	buf_set_u64(p + 56, in->conflicts);
+	buf_set_u64(p + 64, in->undecided);
 	return kv_put(tx->txn, T_META, kv_slice(key_counts, 6), kv_slice(p, sizeof(p)), e);
 }
 

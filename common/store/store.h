@@ -155,7 +155,8 @@ struct store_counts {
 	uint64_t studies;   /* with at least one such                        */
 	uint64_t bytes;	    /* of these, as canonical files                  */
 	uint64_t variants, revisions, transcoded; /* versions                */
-	uint64_t conflicts;			  /* UIDs with a conflict    */
+	uint64_t conflicts;			  /* UIDs with an open one   */
+	uint64_t undecided;			  /* UIDs: decided.h         */
 };
 int store_counts(struct store_tx *tx, struct store_counts *out, struct err *e);
 

@@ -1,0 +1,324 @@
+#include "edge/bring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/dicom/canon.h"
+#include "common/http/client.h"
+#include "common/store/decided.h"
+#include "common/store/index.h"
+#include "common/store/store.h"
+#include "edge/edge.h"
+#include "edge/refill.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { PIECE = 1 << 20, CALL_SECONDS = 120, AGAIN_MS = 60000, LOOKS = 64, PARTIAL = 206 };
+
+struct bring {
+	struct edge *e;
+	char uid[UID_SIZE]; /* the last that was looked at; "": begin anew */
+	int64_t not_before_ms;
+	/* the one under way; entry NULL: central is asked about it */
+	unsigned char digest[SHA256_SIZE];
+	struct id128 epoch;
+	Sync__RefillAnswer *answer;
+	Sync__LedgerEntry *entry;
+	struct version v; /* as the entry tells */
+	struct store_spool *spool;
+	struct canon *canon;
+	struct sha256 *sha;
+	uint64_t at;
+};
+
+int
+bring_new(struct bring **out, struct edge *e, struct err *err)
+{
+	struct bring *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return err_set(err, ERR_LOCAL, 0, "no memory for decisions");
+	b->e = e;
+	*out = b;
+	return 0;
+}
+
+static void
+drop(struct bring *b)
+{
+	message_free(b->entry);
+	message_free(b->answer);
+	store_spool_close(b->spool);
+	canon_free(b->canon);
+	sha256_free(b->sha);
+	b->entry = NULL;
+	b->answer = NULL;
+	b->spool = NULL;
+	b->canon = NULL;
+	b->sha = NULL;
+	b->at = 0;
+}
+
+void
+bring_free(struct bring *b)
+{
+	if (b)
+		drop(b);
+	free(b);
+}
+
+void
+bring_again(struct bring *b)
+{
+	if (!b->entry)
+		b->uid[0] = '\0';
+	b->not_before_ms = INT64_MIN;
+}
+
+/* --- which one --- */
+
+/* A viewer would get another version's bytes: which is to come? */
+static int
+look(struct bring *b, struct store_tx *tx, bool *found, struct err *err)
+{
+	struct decided_state s;
+	struct decided d;
+	int rc = decided_get(tx, b->uid, &d, err);
+
+	*found = false;
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	rc = decided_state(tx, b->uid, &s, err);
+	if (rc)
+		return rc;
+	if (s.current < s.n && s.versions[s.current].state == VERSION_HERE &&
+	    (!s.known || (s.target != s.current && s.versions[s.target].state != VERSION_HERE))) {
+		memcpy(b->digest, s.known ? s.versions[s.target].digest : d.digests[0],
+		       SHA256_SIZE);
+		*found = true;
+	}
+	decided_state_fini(&s);
+	return 0;
+}
+
+static int
+find(struct bring *b, bool *found, struct err *err)
+{
+	struct store_tx *tx;
+	unsigned looks = 0;
+	int rc = store_begin_read(&tx, b->e->store, err);
+
+	*found = false;
+	if (rc)
+		return rc;
+	while (!rc && !*found && looks++ < LOOKS) {
+		rc = decided_undecided_next(tx, b->uid, b->uid, err);
+		if (!rc)
+			rc = look(b, tx, found, err);
+	}
+	store_end_read(tx);
+	if (rc == ERR_ABSENT) { /* all were looked at: again later */
+		b->uid[0] = '\0';
+		b->not_before_ms = clock_mono(b->e->clock) + AGAIN_MS;
+		rc = 0;
+	}
+	return rc;
+}
+
+int
+bring_next(struct bring *b, const struct id128 *epoch, struct http_call *out, bool *want,
+	   struct err *err)
+{
+	Sync__RefillRequest m = SYNC__REFILL_REQUEST__INIT;
+	ProtobufCBinaryData digest;
+	char hex[2 * SHA256_SIZE + 1];
+	uint64_t left;
+	int rc = 0;
+
+	*want = b->entry != NULL;
+	if (!*want && clock_mono(b->e->clock) >= b->not_before_ms)
+		rc = find(b, want, err);
+	if (rc || !*want)
+		return rc;
+	out->seconds = CALL_SECONDS;
+	if (b->entry) {
+		left = b->v.size - b->at;
+		hex_of(b->digest, SHA256_SIZE, hex);
+		out->method = "GET";
+		(void)snprintf(out->path, sizeof(out->path), "/sync/v1/objects/%s", hex);
+		out->ranged = true;
+		out->range_first = b->at;
+		out->range_n = left < PIECE ? left : PIECE;
+		return 0;
+	}
+	b->epoch = *epoch;
+	digest = message_bytes(b->digest, SHA256_SIZE);
+	m.digests = &digest;
+	m.n_digests = 1;
+	out->method = "POST";
+	(void)snprintf(out->path, sizeof(out->path), "/sync/v1/refill");
+	message_pack(&out->body, &m.base);
+	return 0;
+}
+
+void
+bring_lost(struct bring *b)
+{
+	drop(b);
+	b->uid[0] = '\0';
+	b->not_before_ms = clock_mono(b->e->clock) + AGAIN_MS;
+}
+
+/* --- it comes --- */
+
+/* Central's word on it: does it have the bytes? Else the next one. */
+static int
+begin(struct bring *b, const struct http_done *done, struct err *err)
+{
+	struct canon_config config = {.form = CANON_FILE};
+	const Sync__RefillItem *item;
+	int rc;
+
+	b->answer = message_read(&sync__refill_answer__descriptor, done->body.data, done->body.len,
+				 err);
+	if (!b->answer)
+		return ERR_PEER;
+	item = b->answer->n_items == 1 ? b->answer->items[0] : NULL;
+	if (!item || item->pack.len != SHA256_SIZE)
+		return 0;
+	b->entry = message_read(&sync__ledger_entry__descriptor, item->entry.data, item->entry.len,
+				NULL);
+	if (!b->entry || !ledger_version(&b->v, b->entry) || !b->v.size ||
+	    memcmp(b->v.digest, b->digest, SHA256_SIZE) != 0) {
+		message_free(b->entry);
+		b->entry = NULL;
+		return 0;
+	}
+	b->v.first_ms = store_time(b->e->store) - item->age_ms;
+	b->v.arrived_wall_ms = clock_wall(b->e->clock) - item->age_ms;
+	rc = store_spool_open(&b->spool, b->e->store, err);
+	if (!rc)
+		rc = sha256_new(&b->sha, err);
+	return rc ? rc : canon_new(&b->canon, &config, err);
+}
+
+struct entering {
+	struct bring *b;
+	const struct object_info *info;
+	bool came;
+};
+
+static int
+enter(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct entering *x = arg;
+	struct bring *b = x->b;
+	struct refill_arrival a = {.entry = b->entry,
+				   .origin = VERSION_FETCHED,
+				   .epoch = b->epoch,
+				   .spool = b->spool,
+				   .info = x->info};
+	struct index_sets sets = {
+		.series = {b->entry->series_attributes.data, b->entry->series_attributes.len},
+		.instance = {b->entry->instance_attributes.data,
+			     b->entry->instance_attributes.len}};
+	struct store_verdict verdict;
+	struct version v = b->v;
+	struct buf study = BUF_INIT;
+	int rc;
+
+	if (!attrs_valid(sets.series))
+		sets.series.n = 0;
+	if (!attrs_valid(sets.instance))
+		sets.instance.n = 0;
+	if (b->answer->n_studies == 1) {
+		struct attrs row = {b->answer->studies[0]->attributes.data,
+				    b->answer->studies[0]->attributes.len};
+
+		if (attrs_valid(row))
+			ledger_record(&study, row);
+	}
+	sets.study = attrs_of(&study);
+	v.origin = VERSION_FETCHED;
+	v.state = VERSION_ELSEWHERE;
+	rc = store_announce(tx, &v, &sets, &verdict, err);
+	a.oid = verdict.oid;
+	if (!rc)
+		rc = refill_enter(tx, &a, b->e, &x->came, err);
+	buf_fini(&study);
+	return rc;
+}
+
+static int
+finish(struct bring *b, struct err *err)
+{
+	struct entering x = {.b = b};
+	unsigned char digest[SHA256_SIZE];
+	int rc;
+
+	sha256_end(b->sha, digest);
+	if (memcmp(digest, b->digest, sizeof(digest)) != 0)
+		return err_set(err, ERR_CORRUPT, 0, "central gave other bytes than it should");
+	rc = canon_end(b->canon, &x.info, err);
+	if (!rc)
+		rc = store_commit_bytes(b->e->store, enter, &x, store_spool_left(b->spool), err);
+	if (!rc)
+		log_line(LOG_INFO, "version.came", "uid=%s", uid_shown(b->v.sop_instance));
+	return rc;
+}
+
+static int
+take(struct bring *b, const struct http_done *done, struct err *err)
+{
+	uint64_t left = b->v.size - b->at;
+	size_t n = done->body.len;
+	int rc;
+
+	if (!n || n > left)
+		return err_set(err, ERR_PEER, 0, "central gave another range than was asked for");
+	sha256_add(b->sha, done->body.data, n);
+	rc = canon_feed(b->canon, done->body.data, n, err);
+	if (!rc)
+		rc = store_spool_add(b->spool, done->body.data, n, err);
+	b->at += n;
+	if (!rc && b->at == b->v.size) {
+		rc = finish(b, err);
+		drop(b);
+	}
+	return rc;
+}
+
+int
+bring_answered(struct bring *b, const struct http_done *done, struct err *err)
+{
+	int rc = 0;
+
+	if (!done->status || (done->epoch[0] && strcmp(done->asked, done->epoch) != 0)) {
+		bring_lost(b);
+		return 0;
+	}
+	if (b->entry && done->status == PARTIAL) {
+		rc = take(b, done, err);
+	} else if (!b->entry && done->status == 200) {
+		rc = begin(b, done, err);
+		if (!b->entry)
+			drop(b);
+	} else { /* not there, or not for this site: the next one */
+		drop(b);
+	}
+	if (rc)
+		drop(b);
+	return rc;
+}
+
+int64_t
+bring_due(const struct bring *b)
+{
+	return b->entry ? INT64_MIN : b->not_before_ms;
+}
