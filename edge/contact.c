@@ -13,6 +13,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/keep.h"
+#include "edge/late.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/message.h"
@@ -138,7 +139,7 @@ contact_note_software(struct edge *e, const char *software, struct err *err)
 	}
 	if (!rc && (before.len != strlen(now.name) ||
 		    (before.len && memcmp(before.data, now.name, before.len) != 0))) {
-		rc = outbox_try_now(e->store, &n, err);
+		rc = late_try_now(e->store, &n, err);
 		if (!rc)
 			rc = store_commit(e->store, put_software, &now, err);
 		log_line(LOG_INFO, "central.version", "tried_again=%zu", n);

@@ -223,7 +223,7 @@ take_back(struct store_tx *tx, const struct again *a, const struct version *v, s
 		rc = store_take_back(tx, v->oid, err);
 	if (!rc)
 		rc = damage_del(tx, v->oid, err);
-	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, seq, v, err);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, seq, v, LANE_RESEND, err);
 }
 
 static int

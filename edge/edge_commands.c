@@ -21,6 +21,7 @@
 #include "edge/join.h"
 #include "edge/joined.h"
 #include "edge/keep.h"
+#include "edge/late.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
@@ -201,7 +202,7 @@ retry(struct asked *a)
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
 	size_t n;
-	int rc = outbox_try_now(e->store, &n, &err);
+	int rc = late_try_now(e->store, &n, &err);
 
 	replicate_wake(e->replicate);
 	if (rc)

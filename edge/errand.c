@@ -6,7 +6,7 @@
 #include "common/base/log.h"
 #include "edge/calls.h"
 #include "edge/edge.h"
-#include "edge/outbox.h"
+#include "edge/late.h"
 #include "edge/packing.h"
 #include "proto/message.h"
 #include "proto/pack.h"
@@ -20,7 +20,8 @@ bool
 errand_is(enum sender_action_kind kind)
 {
 	return kind == SENDER_MAKE_PACK || kind == SENDER_SEND_PIECE ||
-	       kind == SENDER_TAKE_RECEIPT || kind == SENDER_UNPACK || kind == SENDER_GIVE_UP;
+	       kind == SENDER_TAKE_RECEIPT || kind == SENDER_UNPACK || kind == SENDER_GIVE_UP ||
+	       kind == SENDER_TRY_LATE;
 }
 
 static void
@@ -36,7 +37,12 @@ make_pack(struct errand *x, struct edge *e)
 {
 	const struct sender_action *a = &x->action;
 	struct packing *p = x->slot;
-	int rc = packing_make(p, e, a->number, x->announced, a->oldest, &x->err);
+	struct packing_wish wish = {.lane = a->lane,
+				    .above = a->number,
+				    .announced = x->announced,
+				    .oldest = a->oldest,
+				    .small = a->small};
+	int rc = packing_make(p, e, &wish, &x->err);
 
 	if (rc)
 		return rc;
@@ -93,7 +99,7 @@ take_answer(struct errand *x, struct edge *e)
 	} else {
 		rc = packing_receipt(x->slot, e, m->receipt.data, m->receipt.len, &x->err);
 		if (!rc) /* it takes something again */
-			rc = outbox_try_blamed(e->store, &x->err);
+			rc = late_try_blamed(e->store, &x->err);
 		if (!rc)
 			tell(x, SENDER_UNPACKED);
 	}
@@ -136,6 +142,10 @@ errand_run(struct errand *x, struct edge *e)
 		break;
 	case SENDER_GIVE_UP:
 		x->rc = give_up(x, e);
+		break;
+	case SENDER_TRY_LATE:
+		x->rc = late_due(e->store, &x->err);
+		tell(x, SENDER_TRIED);
 		break;
 	case SENDER_SAY_HELLO:
 	case SENDER_SEND_LEDGER:

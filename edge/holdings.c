@@ -60,7 +60,7 @@ static int
 owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 {
 	static const struct id128 none;
-	struct outbox_row row = outbox_row(seq, v);
+	struct outbox_row row = outbox_row(seq, v, LANE_BACKFILL);
 	int rc = outbox_get(a->tx, OUTBOX_CENTRAL, seq, &row, e);
 
 	if (rc && rc != ERR_ABSENT)

@@ -128,7 +128,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	if (!rc && id128_same(&epoch, &x->bytes.epoch)) /* R7: held at central: not owed */
 		rc = store_set_receipt(tx, v.oid, &epoch, err);
 	else if (!rc) /* given by a central that is another's memory by now */
-		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, err);
+		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, LANE_BACKFILL, err);
 	if (!rc)
 		rc = store_set_spool(tx, v.oid, x->bytes.spool, x->bytes.info, err);
 	x->came = !rc;

@@ -8,11 +8,12 @@
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 
-enum { KEY = 9, ROW = 40, COUNTS = 40, PACKED = 1, PARKED = 2, BLAMED = 4 };
-/* Added to the destination in keys. */
-enum { AGED = 0x40, ORDER = 0x80, ORDER_KEY = 17 };
+enum { KEY = 9, ROW = 40, LANE_COUNTS = 48, COUNTS = 8 + LANES * LANE_COUNTS };
+enum { PACKED = 1, PARKED = 2, BLAMED = 4 };
+/* Added to the destination in keys; WAITING: in place of a lane. */
+enum { OTHER = 0x40, ORDER = 0x80, WAITING = 0xff, ORDER_KEY = 18 };
 
-static const char counts_key[] = "counts", blamed_key[] = "blamed";
+static const char counts_key[] = "counts";
 
 static unsigned
 table(struct store_tx *tx, const char *name)
@@ -33,6 +34,7 @@ outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e)
 {
 	const unsigned char *p;
 	struct kv_slice v;
+	unsigned i;
 	int rc = kv_get(store_tx_kv(tx), table(tx, SYNC_TABLE),
 			kv_slice(counts_key, strlen(counts_key)), &v, e);
 
@@ -42,26 +44,43 @@ outbox_counts(struct store_tx *tx, struct outbox_counts *out, struct err *e)
 	if (v.n != COUNTS)
 		return err_set(e, ERR_CORRUPT, 0, "the outbox's counts are torn");
 	p = v.p;
-	out->owed = buf_get_u64(p);
-	out->owed_bytes = buf_get_u64(p + 8);
-	out->packed = buf_get_u64(p + 16);
-	out->packed_bytes = buf_get_u64(p + 24);
-	out->parked = buf_get_u64(p + 32);
+	out->parked = buf_get_u64(p);
+	for (i = 0, p += 8; i < LANES; i++, p += LANE_COUNTS) {
+		struct outbox_lane *l = &out->lanes[i];
+
+		l->owed = buf_get_u64(p);
+		l->owed_bytes = buf_get_u64(p + 8);
+		l->packed = buf_get_u64(p + 16);
+		l->packed_bytes = buf_get_u64(p + 24);
+		l->late = buf_get_u64(p + 32);
+		l->late_bytes = buf_get_u64(p + 40);
+		out->owed += l->owed;
+		out->owed_bytes += l->owed_bytes;
+		out->packed += l->packed;
+		out->packed_bytes += l->packed_bytes;
+	}
 	return 0;
 }
 
 static int
 put_counts(struct store_tx *tx, const struct outbox_counts *c, struct err *e)
 {
-	unsigned char p[COUNTS];
+	unsigned char bytes[COUNTS], *p = bytes;
+	unsigned i;
 
-	buf_set_u64(p, c->owed);
-	buf_set_u64(p + 8, c->owed_bytes);
-	buf_set_u64(p + 16, c->packed);
-	buf_set_u64(p + 24, c->packed_bytes);
-	buf_set_u64(p + 32, c->parked);
+	buf_set_u64(p, c->parked);
+	for (i = 0, p += 8; i < LANES; i++, p += LANE_COUNTS) {
+		const struct outbox_lane *l = &c->lanes[i];
+
+		buf_set_u64(p, l->owed);
+		buf_set_u64(p + 8, l->owed_bytes);
+		buf_set_u64(p + 16, l->packed);
+		buf_set_u64(p + 24, l->packed_bytes);
+		buf_set_u64(p + 32, l->late);
+		buf_set_u64(p + 40, l->late_bytes);
+	}
 	return kv_put(store_tx_kv(tx), table(tx, SYNC_TABLE),
-		      kv_slice(counts_key, strlen(counts_key)), kv_slice(p, sizeof(p)), e);
+		      kv_slice(counts_key, strlen(counts_key)), kv_slice(bytes, sizeof(bytes)), e);
 }
 
 /* sign 1: the row is there from now on; -1: no more. */
@@ -69,11 +88,14 @@ static void
 count(struct outbox_counts *c, const struct outbox_row *row, int sign)
 {
 	uint64_t one = (uint64_t)(int64_t)sign;
+	struct outbox_lane *l = &c->lanes[row->lane];
 
-	c->owed += one;
-	c->owed_bytes += one * row->size;
-	c->packed += row->packed ? one : 0;
-	c->packed_bytes += row->packed ? one * row->size : 0;
+	l->owed += one;
+	l->owed_bytes += one * row->size;
+	l->packed += row->packed ? one : 0;
+	l->packed_bytes += row->packed ? one * row->size : 0;
+	l->late += row->not_before ? one : 0;
+	l->late_bytes += row->not_before ? one * row->size : 0;
 	c->parked += row->parked ? one : 0;
 }
 
@@ -82,7 +104,7 @@ read_row(struct outbox_row *out, uint64_t seq, struct kv_slice v, struct err *e)
 {
 	const unsigned char *p = v.p;
 
-	if (v.n != ROW)
+	if (v.n != ROW || p[29] == LANE_LEDGER || p[29] >= LANES)
 		return err_set(e, ERR_CORRUPT, 0, "an outbox row is torn");
 	out->seq = seq;
 	out->oid = buf_get_u64(p);
@@ -92,17 +114,33 @@ read_row(struct outbox_row *out, uint64_t seq, struct kv_slice v, struct err *e)
 	out->packed = (p[28] & PACKED) != 0;
 	out->parked = (p[28] & PARKED) != 0;
 	out->blamed = (p[28] & BLAMED) != 0;
+	out->lane = (enum lane)p[29];
 	out->first = (int64_t)buf_get_u64(p + 32);
 	return 0;
+}
+
+static void
+order_begin(unsigned char key[2], enum outbox_to to, unsigned lane)
+{
+	key[0] = (unsigned char)(ORDER | to);
+	key[1] = (unsigned char)lane;
 }
 
 static struct kv_slice
 order_key(unsigned char key[ORDER_KEY], enum outbox_to to, const struct outbox_row *row)
 {
-	key[0] = (unsigned char)(ORDER | to);
-	buf_set_be64(key + 1, (uint64_t)row->first ^ UINT64_C(1) << 63);
-	buf_set_be64(key + 9, row->seq);
+	int64_t by = row->not_before ? row->not_before : row->first;
+
+	order_begin(key, to, row->not_before ? WAITING : (unsigned)row->lane);
+	buf_set_be64(key + 2, (uint64_t)by ^ UINT64_C(1) << 63);
+	buf_set_be64(key + 10, row->seq);
 	return kv_slice(key, ORDER_KEY);
+}
+
+static unsigned
+first_byte(enum outbox_to to, bool ordered)
+{
+	return (ordered ? (unsigned)OTHER : 0u) | (unsigned)to;
 }
 
 static int
@@ -117,14 +155,27 @@ put_row(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row, st
 	buf_set_u32(p + 24, row->tries);
 	p[28] = (unsigned char)((row->packed ? PACKED : 0) | (row->parked ? PARKED : 0) |
 				(row->blamed ? BLAMED : 0));
+	p[29] = (unsigned char)row->lane;
 	buf_set_u64(p + 32, (uint64_t)row->first);
-	if (row->aged)
+	if (row->ordered)
 		rc = kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE), order_key(order, to, row),
 			    kv_slice("", 0), e);
 	return rc ? rc
 		  : kv_put(store_tx_kv(tx), table(tx, OUTBOX_TABLE),
-			   key_of(key, (row->aged ? AGED : 0u) | (unsigned)to, row->seq),
+			   key_of(key, first_byte(to, row->ordered), row->seq),
 			   kv_slice(p, sizeof(p)), e);
+}
+
+static int
+del_row(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row, struct err *e)
+{
+	unsigned char key[KEY], order[ORDER_KEY];
+	unsigned t = table(tx, OUTBOX_TABLE);
+	int rc = row->ordered ? kv_del(store_tx_kv(tx), t, order_key(order, to, row), e) : 0;
+
+	return rc ? rc
+		  : kv_del(store_tx_kv(tx), t, key_of(key, first_byte(to, row->ordered), row->seq),
+			   e);
 }
 
 int
@@ -135,13 +186,13 @@ outbox_get(struct store_tx *tx, enum outbox_to to, uint64_t seq, struct outbox_r
 	struct kv_slice v;
 	unsigned t = table(tx, OUTBOX_TABLE);
 	int rc = kv_get(store_tx_kv(tx), t, key_of(key, to, seq), &v, e);
-	bool aged = rc == ERR_ABSENT;
+	bool ordered = rc == ERR_ABSENT;
 
-	if (aged)
-		rc = kv_get(store_tx_kv(tx), t, key_of(key, AGED | to, seq), &v, e);
+	if (ordered)
+		rc = kv_get(store_tx_kv(tx), t, key_of(key, first_byte(to, true), seq), &v, e);
 	if (rc)
 		return rc;
-	out->aged = aged;
+	out->ordered = ordered;
 	return read_row(out, seq, v, e);
 }
 
@@ -165,33 +216,49 @@ recount(struct store_tx *tx, enum outbox_to to, const struct outbox_row *old,
 	return put_counts(tx, &c, e);
 }
 
+/* Where it stands in the order; a row that keeps its place is written over. */
+static bool
+same_place(const struct outbox_row *a, const struct outbox_row *b)
+{
+	return a->ordered == b->ordered &&
+	       (!a->ordered ||
+		(a->lane == b->lane && a->not_before == b->not_before && a->first == b->first));
+}
+
 int
 outbox_change(struct store_tx *tx, enum outbox_to to, const struct outbox_row *row, struct err *e)
 {
-	struct outbox_row old;
+	struct outbox_row old, now = *row;
 	int rc = outbox_get(tx, to, row->seq, &old, e);
+	bool was = !rc;
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	rc = recount(tx, to, rc ? NULL : &old, row, e);
-	return rc ? rc : put_row(tx, to, row, e);
+	now.ordered =
+		now.ordered || (was && old.ordered) || now.lane != LANE_FRESH || now.not_before;
+	rc = recount(tx, to, was ? &old : NULL, &now, e);
+	if (!rc && was && !same_place(&old, &now))
+		rc = del_row(tx, to, &old, e);
+	return rc ? rc : put_row(tx, to, &now, e);
 }
 
+/* What was first seen elsewhere is not in the order of our seqs. */
 struct outbox_row
-outbox_row(uint64_t seq, const struct version *v)
+outbox_row(uint64_t seq, const struct version *v, enum lane lane)
 {
 	return (struct outbox_row){.seq = seq,
 				   .oid = v->oid,
 				   .size = v->size,
 				   .first = v->first_ms,
-				   .aged = v->origin != VERSION_TAKEN_IN};
+				   .lane = lane,
+				   .ordered = lane != LANE_FRESH || v->origin != VERSION_TAKEN_IN};
 }
 
 int
 outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, const struct version *v,
-	   struct err *e)
+	   enum lane lane, struct err *e)
 {
-	struct outbox_row row = outbox_row(seq, v), old;
+	struct outbox_row row = outbox_row(seq, v, lane), old;
 	int rc = outbox_get(tx, to, seq, &old, e);
 
 	return rc == ERR_ABSENT ? outbox_change(tx, to, &row, e) : rc;
@@ -200,9 +267,6 @@ outbox_add(struct store_tx *tx, enum outbox_to to, uint64_t seq, const struct ve
 int
 outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, struct err *e)
 {
-	unsigned char key[KEY], order[ORDER_KEY];
-	struct kv_txn *txn = store_tx_kv(tx);
-	unsigned t = table(tx, OUTBOX_TABLE);
 	struct outbox_row old;
 	int rc = outbox_get(tx, to, seq, &old, e);
 
@@ -210,275 +274,187 @@ outbox_del(struct store_tx *tx, enum outbox_to to, uint64_t seq, bool *was, stru
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	rc = recount(tx, to, &old, NULL, e);
-	if (!rc && old.aged)
-		rc = kv_del(txn, t, order_key(order, to, &old), e);
-	return rc ? rc : kv_del(txn, t, key_of(key, (old.aged ? AGED : 0u) | (unsigned)to, seq), e);
+	return rc ? rc : del_row(tx, to, &old, e);
 }
 
 /* --- both kinds of rows as one list --- */
 
-struct side { /* of the merge: where one kind goes on; none left: no cursor's row */
+struct side { /* of the merge: where one kind goes on */
 	struct kv_cursor *c;
+	unsigned char begin[2]; /* of its keys */
+	size_t begin_n;
+	bool ordered; /* by order keys: the row is looked up */
+	bool any;     /* it is at a row */
 	struct outbox_row row;
-	bool any;
 };
 
+/* The row of the key where the cursor is; rc: of getting there. */
 static int
-side_read(struct side *s, unsigned first_byte, struct kv_slice k, struct kv_slice v, struct err *e)
+side_read(struct side *s, struct store_tx *tx, enum outbox_to to, int rc, struct kv_slice k,
+	  struct kv_slice v, struct err *e)
 {
 	const unsigned char *p = k.p;
 
-	s->any = k.n == KEY && p[0] == first_byte;
-	s->row.aged = (first_byte & AGED) != 0;
-	return s->any ? read_row(&s->row, buf_get_be64(p + 1), v, e) : 0;
+	s->any = false;
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	if (k.n < s->begin_n || memcmp(p, s->begin, s->begin_n) != 0)
+		return 0;
+	if (k.n != (s->ordered ? (size_t)ORDER_KEY : (size_t)KEY))
+		return err_set(e, ERR_CORRUPT, 0, "the order of the outbox is torn");
+	s->any = true;
+	if (s->ordered) {
+		rc = outbox_get(tx, to, buf_get_be64(p + 10), &s->row, e);
+		return rc == ERR_ABSENT ? err_set(e, ERR_CORRUPT, 0, "an outbox row is absent")
+					: rc;
+	}
+	s->row.ordered = (p[0] & OTHER) != 0;
+	return read_row(&s->row, buf_get_be64(p + 1), v, e);
 }
 
+/* At the first row, or at the one of this seq or after it. */
 static int
-side_at(struct side *s, struct store_tx *tx, unsigned first_byte, uint64_t seq, struct err *e)
+side_first(struct side *s, struct store_tx *tx, enum outbox_to to, uint64_t seq, struct err *e)
 {
 	unsigned char key[KEY];
 	struct kv_slice k, v;
-	int rc = kv_cursor_open(&s->c, store_tx_kv(tx), table(tx, OUTBOX_TABLE), e);
+	int rc = kv_cursor_seek(
+		s->c, s->ordered ? kv_slice(s->begin, s->begin_n) : key_of(key, s->begin[0], seq),
+		&k, &v, e);
 
-	s->any = false;
-	if (!rc)
-		rc = kv_cursor_seek(s->c, key_of(key, first_byte, seq), &k, &v, e);
-	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, first_byte, k, v, e);
+	return side_read(s, tx, to, rc, k, v, e);
+}
+
+/* At the last row: before the first key above all of them. */
+static int
+side_last(struct side *s, struct store_tx *tx, enum outbox_to to, struct err *e)
+{
+	unsigned char above[2] = {s->begin[0], s->begin[1]};
+	struct kv_slice k, v;
+	int rc;
+
+	above[s->begin_n - 1]++; /* no such set begins with 0xff but WAITING, read from its front */
+	rc = kv_cursor_seek(s->c, kv_slice(above, s->begin_n), &k, &v, e);
+	rc = rc == ERR_ABSENT ? kv_cursor_last(s->c, &k, &v, e)
+	     : rc	      ? rc
+			      : kv_cursor_prev(s->c, &k, &v, e);
+	return side_read(s, tx, to, rc, k, v, e);
 }
 
 static int
-side_next(struct side *s, unsigned first_byte, struct err *e)
+side_step(struct side *s, struct store_tx *tx, enum outbox_to to, bool back, struct err *e)
 {
 	struct kv_slice k, v;
-	int rc = kv_cursor_next(s->c, &k, &v, e);
+	int rc = back ? kv_cursor_prev(s->c, &k, &v, e) : kv_cursor_next(s->c, &k, &v, e);
 
-	s->any = false;
-	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, first_byte, k, v, e);
+	return side_read(s, tx, to, rc, k, v, e);
 }
 
-static void
-side_end(struct side *s)
+struct merge {
+	struct store_tx *tx;
+	enum outbox_to to;
+	struct side a, b; /* b.begin_n 0: there is one side only */
+	bool by_seq, back;
+	uint64_t seq; /* to begin with */
+};
+
+/* Of a, b: whose row comes first? */
+static bool
+a_first(const struct merge *m)
 {
-	if (s->c)
-		kv_cursor_close(s->c);
+	if (!m->a.any || !m->b.any)
+		return m->a.any;
+	if (m->by_seq)
+		return m->a.row.seq < m->b.row.seq;
+	return m->back ? m->a.row.first >= m->b.row.first : m->a.row.first <= m->b.row.first;
 }
 
-int
-outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq,
-	    int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
-	    struct err *e)
+static int
+side_open(struct merge *m, struct side *s, struct err *e)
 {
-	struct side own = {.c = NULL}, aged = {.c = NULL};
-	int rc = side_at(&own, tx, to, seq, e);
+	int rc;
+
+	if (!s->begin_n)
+		return 0;
+	rc = kv_cursor_open(&s->c, store_tx_kv(m->tx), table(m->tx, OUTBOX_TABLE), e);
+	if (rc)
+		return rc;
+	return m->back ? side_last(s, m->tx, m->to, e) : side_first(s, m->tx, m->to, m->seq, e);
+}
+
+static int
+merge_run(struct merge *m, outbox_fn *fn, void *arg, struct err *e)
+{
+	int rc = side_open(m, &m->a, e);
 
 	if (!rc)
-		rc = side_at(&aged, tx, AGED | to, seq, e);
-	while (!rc && (own.any || aged.any)) {
-		bool first = own.any && (!aged.any || own.row.seq < aged.row.seq);
-		struct side *s = first ? &own : &aged;
+		rc = side_open(m, &m->b, e);
+	while (!rc && (m->a.any || m->b.any)) {
+		struct side *s = a_first(m) ? &m->a : &m->b;
 
 		rc = fn(arg, &s->row, e);
 		if (!rc)
-			rc = side_next(s, (first ? 0u : AGED) | (unsigned)to, e);
+			rc = side_step(s, m->tx, m->to, m->back, e);
 	}
-	side_end(&own);
-	side_end(&aged);
+	if (m->a.c)
+		kv_cursor_close(m->a.c);
+	if (m->b.c)
+		kv_cursor_close(m->b.c);
 	return rc;
 }
 
-/* The last key of those that begin with this byte, or the one before where the cursor is. */
-static int
-step_back(struct kv_cursor *c, unsigned first_byte, bool start, struct kv_slice *k,
-	  struct kv_slice *v, struct err *e)
+int
+outbox_each(struct store_tx *tx, enum outbox_to to, uint64_t seq, outbox_fn *fn, void *arg,
+	    struct err *e)
 {
-	unsigned char above = (unsigned char)(first_byte + 1);
-	int rc;
+	struct merge m = {.tx = tx, .to = to, .by_seq = true, .seq = seq};
 
-	if (start) {
-		rc = kv_cursor_seek(c, kv_slice(&above, 1), k, v, e);
-		rc = rc == ERR_ABSENT ? kv_cursor_last(c, k, v, e)
-		     : rc	      ? rc
-				      : kv_cursor_prev(c, k, v, e);
-	} else {
-		rc = kv_cursor_prev(c, k, v, e);
+	m.a.begin[0] = (unsigned char)first_byte(to, false);
+	m.b.begin[0] = (unsigned char)first_byte(to, true);
+	m.a.begin_n = m.b.begin_n = 1;
+	return merge_run(&m, fn, arg, e);
+}
+
+/* The plain rows are fresh ones; those in order may be, too. */
+static int
+of_lane(struct store_tx *tx, enum outbox_to to, enum lane lane, bool back, outbox_fn *fn, void *arg,
+	struct err *e)
+{
+	struct merge m = {.tx = tx, .to = to, .back = back};
+
+	order_begin(m.b.begin, to, (unsigned)lane);
+	m.b.begin_n = 2;
+	m.b.ordered = true;
+	if (lane == LANE_FRESH) {
+		m.a.begin[0] = (unsigned char)first_byte(to, false);
+		m.a.begin_n = 1;
 	}
-	return rc ? rc : ((const unsigned char *)k->p)[0] == first_byte ? 0 : ERR_ABSENT;
-}
-
-static int
-own_back(struct side *s, unsigned to, bool start, struct err *e)
-{
-	struct kv_slice k, v;
-	int rc = step_back(s->c, to, start, &k, &v, e);
-
-	s->any = false;
-	return rc ? rc == ERR_ABSENT ? 0 : rc : side_read(s, to, k, v, e);
-}
-
-static int
-aged_back(struct side *s, struct store_tx *tx, enum outbox_to to, bool start, struct err *e)
-{
-	struct kv_slice k, v;
-	int rc = step_back(s->c, ORDER | to, start, &k, &v, e);
-
-	if (!rc && k.n != ORDER_KEY)
-		rc = err_set(e, ERR_CORRUPT, 0, "the order of the outbox is torn");
-	if (!rc)
-		rc = outbox_get(tx, to, buf_get_be64((const unsigned char *)k.p + 9), &s->row, e);
-	s->any = !rc;
-	return rc == ERR_ABSENT ? 0 : rc;
+	return merge_run(&m, fn, arg, e);
 }
 
 int
-outbox_newest(struct store_tx *tx, enum outbox_to to,
-	      int (*fn)(void *arg, const struct outbox_row *row, struct err *e), void *arg,
+outbox_newest(struct store_tx *tx, enum outbox_to to, enum lane lane, outbox_fn *fn, void *arg,
 	      struct err *e)
 {
-	struct side own = {.c = NULL}, aged = {.c = NULL};
-	unsigned t = table(tx, OUTBOX_TABLE);
-	int rc = kv_cursor_open(&own.c, store_tx_kv(tx), t, e);
-
-	if (!rc)
-		rc = kv_cursor_open(&aged.c, store_tx_kv(tx), t, e);
-	if (!rc)
-		rc = own_back(&own, to, true, e);
-	if (!rc)
-		rc = aged_back(&aged, tx, to, true, e);
-	while (!rc && (own.any || aged.any)) {
-		bool first = own.any && (!aged.any || own.row.first >= aged.row.first);
-
-		rc = fn(arg, first ? &own.row : &aged.row, e);
-		if (!rc)
-			rc = first ? own_back(&own, to, false, e)
-				   : aged_back(&aged, tx, to, false, e);
-	}
-	side_end(&own);
-	side_end(&aged);
-	return rc;
-}
-
-/* --- tried again --- */
-
-enum { RETRY_PAGE = 1000 };
-
-struct retrying {
-	uint64_t seqs[RETRY_PAGE], from;
-	size_t n;
-	bool blamed; /* those alone */
-	uint64_t number;
-};
-
-static int
-note_late(void *arg, const struct outbox_row *row, struct err *e)
-{
-	struct retrying *t = arg;
-
-	(void)e;
-	t->from = row->seq + 1;
-	if (t->blamed ? row->blamed : row->not_before || row->parked)
-		t->seqs[t->n++] = row->seq;
-	return t->n == RETRY_PAGE ? ERR_AGAIN : 0;
-}
-
-static int
-try_page(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct retrying *t = arg;
-	struct outbox_row row;
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < t->n; i++) {
-		rc = outbox_get(tx, OUTBOX_CENTRAL, t->seqs[i], &row, e);
-		row.not_before = 0;
-		row.parked = false;
-		row.tries = t->blamed && row.tries ? 1 : 0;
-		row.blamed = false;
-		if (!rc)
-			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
-		rc = rc == ERR_ABSENT ? 0 : rc;
-	}
-	return rc;
-}
-
-static int
-try_all(struct retrying *t, struct store *s, size_t *n, struct err *e)
-{
-	struct store_tx *tx;
-	int rc = 0;
-	bool more = true;
-
-	*n = 0;
-	while (!rc && more) {
-		t->n = 0;
-		rc = store_begin_read(&tx, s, e);
-		if (rc)
-			break;
-		rc = outbox_each(tx, OUTBOX_CENTRAL, t->from, note_late, t, e);
-		store_end_read(tx);
-		more = rc == ERR_AGAIN;
-		rc = more ? 0 : rc;
-		if (!rc && t->n)
-			rc = store_commit(s, try_page, t, e);
-		*n += rc ? 0 : t->n;
-	}
-	return rc;
+	return of_lane(tx, to, lane, true, fn, arg, e);
 }
 
 int
-outbox_try_now(struct store *s, size_t *n, struct err *e)
+outbox_oldest(struct store_tx *tx, enum outbox_to to, enum lane lane, outbox_fn *fn, void *arg,
+	      struct err *e)
 {
-	struct retrying *t = calloc(1, sizeof(*t));
-	int rc = t ? try_all(t, s, n, e) : err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
-
-	free(t);
-	return rc;
+	return of_lane(tx, to, lane, false, fn, arg, e);
 }
 
 int
-outbox_blamed(struct store_tx *tx, struct err *e)
+outbox_late(struct store_tx *tx, enum outbox_to to, outbox_fn *fn, void *arg, struct err *e)
 {
-	uint64_t n;
-	int rc = sync_number(tx, blamed_key, &n, e);
+	struct merge m = {.tx = tx, .to = to};
 
-	return rc ? rc : sync_set_number(tx, blamed_key, n + 1, e);
-}
-
-static int
-no_more_blamed(struct store_tx *tx, void *arg, struct err *e)
-{
-	uint64_t n;
-	int rc = sync_number(tx, blamed_key, &n, e);
-
-	return rc || n != ((struct retrying *)arg)->number ? rc
-							   : sync_set_number(tx, blamed_key, 0, e);
-}
-
-int
-outbox_try_blamed(struct store *s, struct err *e)
-{
-	struct retrying *t;
-	struct store_tx *tx;
-	uint64_t number;
-	size_t n;
-	int rc = store_begin_read(&tx, s, e);
-
-	if (rc)
-		return rc;
-	rc = sync_number(tx, blamed_key, &number, e);
-	store_end_read(tx);
-	if (rc || !number)
-		return rc;
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return err_set(e, ERR_LOCAL, 0, "no memory for the outbox");
-	t->blamed = true;
-	t->number = number;
-	rc = try_all(t, s, &n, e);
-	if (!rc)
-		rc = store_commit(s, no_more_blamed, t, e);
-	free(t);
-	return rc;
+	order_begin(m.a.begin, to, WAITING);
+	m.a.begin_n = 2;
+	m.a.ordered = true;
+	return merge_run(&m, fn, arg, e);
 }
 
 /* --- packs under way --- */

@@ -11,20 +11,20 @@
 #include "common/store/store.h"
 #include "edge/damage.h"
 #include "edge/edge.h"
+#include "edge/late.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/pack.h"
+#include "proto/sender.h"
 #include "proto/sync.pb-c.h"
 
 enum {
 	PACK_BYTES = 8 << 20,
 	SIDES_BYTES = PACK_MANIFEST_MAX / 4, /* of side records: the manifest has a bound */
-	LOOK_MAX = 8000,		     /* rows looked at for one pack      */
-	TRY_AGAIN_MS = 60000,		     /* x n^2 (DESIGN 6)                  */
-	TRY_AGAIN_MAX_MS = 4 * 3600000,	     /* then parked, once a day           */
-	DAY_MS = 24 * 3600000
+	/* Rows looked at for one pack: those that other slots have, and some. */
+	LOOK_MAX = (SENDER_SLOTS + 8) * PACK_MEMBERS
 };
 
 void
@@ -51,7 +51,8 @@ struct chosen {
 
 struct choosing {
 	struct store_tx *tx;
-	uint64_t above, announced, bytes;
+	const struct packing_wish *wish;
+	uint64_t bytes;
 	int64_t now;
 	unsigned looked;
 	size_t most; /* members, by those that are in */
@@ -76,9 +77,11 @@ choose(void *arg, const struct outbox_row *row, struct err *e)
 	if (c->n >= c->most || c->bytes >= PACK_BYTES || ++c->looked > LOOK_MAX)
 		return ERR_AGAIN;
 	/* R7: not before central has acknowledged its entry. */
-	if (row->packed || row->seq > c->announced || row->not_before > c->now)
+	if (row->packed || row->seq > c->wish->announced || row->not_before > c->now)
 		return 0;
-	if (row->seq <= c->above || c->n >= company)
+	if (row->seq <= c->wish->above || c->n >= company)
+		return 0;
+	if (c->wish->small && row->size > SENDER_LARGE)
 		return 0;
 	c->most = company < c->most ? company : c->most;
 	/* What is larger than a pack travels by itself. */
@@ -178,17 +181,6 @@ commit_pack(struct store_tx *tx, void *arg, struct err *e)
 	return rc;
 }
 
-/* 60 s x n^2; from 4 h on parked: once a day, and at `retry` (R17). */
-static void
-put_off(struct outbox_row *row, int64_t now)
-{
-	int64_t wait = (int64_t)TRY_AGAIN_MS * (row->tries + 1) * (row->tries + 1);
-
-	row->tries++;
-	row->parked = wait > TRY_AGAIN_MAX_MS;
-	row->not_before = now + (row->parked ? DAY_MS : wait);
-}
-
 static int
 drop_rows(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -201,7 +193,7 @@ drop_rows(struct store_tx *tx, void *arg, struct err *e)
 		struct outbox_row row = c->rows[i];
 
 		if (row.parked) {
-			put_off(&row, c->now);
+			late_put_off(&row, c->now);
 			rc = outbox_change(tx, OUTBOX_CENTRAL, &row, e);
 		} else {
 			rc = outbox_del(tx, OUTBOX_CENTRAL, row.seq, &was, e);
@@ -233,13 +225,13 @@ load(struct choosing *c, struct chosen *list, size_t *n, struct choosing *gone)
 }
 
 static int
-gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *gone, bool oldest,
+gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *gone,
        struct err *err)
 {
 	struct chosen *list;
 	size_t n;
-	int rc = oldest ? outbox_each(c->tx, OUTBOX_CENTRAL, 0, choose, c, err)
-			: outbox_newest(c->tx, OUTBOX_CENTRAL, choose, c, err);
+	int rc = (c->wish->oldest ? outbox_oldest : outbox_newest)(c->tx, OUTBOX_CENTRAL,
+								   c->wish->lane, choose, c, err);
 
 	if (rc == ERR_AGAIN)
 		rc = 0;
@@ -258,13 +250,9 @@ gather(struct packing *p, struct edge *e, struct choosing *c, struct choosing *g
 }
 
 int
-packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t announced, bool oldest,
-	     struct err *err)
+packing_make(struct packing *p, struct edge *e, const struct packing_wish *wish, struct err *err)
 {
-	struct choosing c = {.above = above,
-			     .announced = announced,
-			     .now = store_time(e->store),
-			     .most = PACK_MEMBERS},
+	struct choosing c = {.wish = wish, .now = store_time(e->store), .most = PACK_MEMBERS},
 			gone = {.now = c.now};
 	struct making m = {e, p, &c};
 	int rc;
@@ -274,7 +262,7 @@ packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t announc
 	rc = c.rows && gone.rows ? store_begin_read(&c.tx, e->store, err)
 				 : err_set(err, ERR_LOCAL, 0, "no memory for a pack");
 	if (!rc) {
-		rc = gather(p, e, &c, &gone, oldest, err);
+		rc = gather(p, e, &c, &gone, err);
 		store_end_read(c.tx);
 	}
 	if (!rc && gone.n)
@@ -302,6 +290,18 @@ packing_last(const struct packing *p)
 		if (pack_member(p->pack, i)->seq > last)
 			last = pack_member(p->pack, i)->seq;
 	return last;
+}
+
+enum lane
+packing_lane(const struct packing *p, struct store_tx *tx)
+{
+	struct outbox_row row = {.lane = LANE_BACKFILL};
+	size_t i;
+
+	for (i = 0; i < pack_count(p->pack); i++)
+		if (!outbox_get(tx, OUTBOX_CENTRAL, pack_member(p->pack, i)->seq, &row, NULL))
+			break;
+	return row.lane;
 }
 
 int
@@ -545,7 +545,7 @@ release_row(struct store_tx *tx, struct dissolving *d, uint64_t seq, struct err 
 			continue;
 		if (d->damaged[i])
 			return enter_damage(tx, d, &row, e);
-		put_off(&row, d->now);
+		late_put_off(&row, d->now);
 		row.blamed = d->blamed;
 	}
 	return outbox_change(tx, OUTBOX_CENTRAL, &row, e);
@@ -559,7 +559,7 @@ dissolve(struct store_tx *tx, void *arg, struct err *e)
 	int rc = packing_del(tx, d->p->id, e);
 
 	if (!rc && d->blamed)
-		rc = outbox_blamed(tx, e);
+		rc = late_blame(tx, e);
 	for (i = 0; !rc && i < pack_count(d->p->pack); i++)
 		rc = release_row(tx, d, pack_member(d->p->pack, i)->seq, e);
 	return rc;

@@ -14,6 +14,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/digest.h"
+#include "proto/lanes.h"
 
 struct edge;
 struct err;
@@ -33,11 +34,19 @@ struct packing {	   /* one slot */
 	struct buf piece; /* memory for the next one, whatever the pack; the rest is per pack */
 };
 
-/* Of what waits above `above` and is announced up to `announced` (R7); none: pack stays NULL. */
-int packing_make(struct packing *p, struct edge *e, uint64_t above, uint64_t announced, bool oldest,
+struct packing_wish {
+	enum lane lane;
+	uint64_t above, announced; /* of what waits above, and is announced up to (R7) */
+	bool oldest;		   /* from the oldest end */
+	bool small;		   /* nothing that is larger than a pack */
+};
+/* None: pack stays NULL. */
+int packing_make(struct packing *p, struct edge *e, const struct packing_wish *wish,
 		 struct err *err);
 /* The highest seq in it; 0: empty. */
 uint64_t packing_last(const struct packing *p);
+/* The lane that its first member is owed in; none is any more: back-fill. */
+enum lane packing_lane(const struct packing *p, struct store_tx *tx);
 /* Takes up a manifest of before a restart. ERR_PEER: it cannot be read. */
 int packing_open(struct packing *p, const void *manifest, size_t n, struct err *err);
 /* n bytes of the pack from offset on, appended; ERR_CORRUPT: bad_seq says whose. */

@@ -326,7 +326,7 @@ refill_enter(struct store_tx *tx, const struct refill_arrival *a, struct edge *e
 	if (!rc && id128_same(&epoch, &a->epoch)) /* R7: held at central: not owed */
 		rc = store_set_receipt(tx, v.oid, &epoch, err);
 	else if (!rc) /* given by a central that is another's memory by now */
-		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, err);
+		rc = outbox_add(tx, OUTBOX_CENTRAL, seq, &v, LANE_BACKFILL, err);
 	if (!rc)
 		rc = store_set_spool(tx, v.oid, a->spool, a->info, err);
 	if (!rc) /* R3: what was decided waited for it */

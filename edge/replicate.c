@@ -24,6 +24,7 @@
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "edge/setback.h"
+#include "edge/waiting.h"
 #include "proto/coding.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
@@ -66,48 +67,17 @@ struct replicate {
 	unsigned work_round;
 	uint64_t comparing;	  /* the newest of the edge's `compares` that has begun */
 	struct sender_event seen; /* numbers of the last look */
-	int64_t work_since;	  /* 0: nothing waits */
-	struct coding coding;	  /* of frames, as the last hello settled */
-	bool compress;		  /* set once */
-	unsigned pieces;	  /* on the link */
-	unsigned out;		  /* errands that have not ended */
+	struct waiting waiting;
+	struct coding coding; /* of frames, as the last hello settled */
+	bool compress;	      /* set once */
+	unsigned pieces;      /* on the link */
+	unsigned out;	      /* errands that have not ended */
 	struct setback back;
 	bool branch_due;      /* R8: a new incarnation, when no errand is out */
 	int64_t no_branch_ms; /* before that                                  */
 	unsigned life; /* counts incarnations: what is said to one is not heard by the next */
 	int64_t wake_ms;
 };
-
-/* --- what waits --- */
-
-static int
-look(struct replicate *r, struct sender_event *ev, struct err *err)
-{
-	struct outbox_counts counts;
-	struct ledger_head head;
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, r->e->store, err);
-
-	if (rc)
-		return rc;
-	rc = ledger_head(tx, &head, err);
-	if (!rc)
-		rc = outbox_counts(tx, &counts, err);
-	store_end_read(tx);
-	if (rc)
-		return rc;
-	ev->now_ms = clock_mono(r->e->clock);
-	ev->jitter = rng_u64(rng_real());
-	ev->head = head.seq;
-	ev->work_count = counts.owed - counts.packed;
-	ev->work_bytes = counts.owed_bytes - counts.packed_bytes;
-	if (!ev->work_count)
-		r->work_since = 0;
-	else if (!r->work_since)
-		r->work_since = ev->now_ms;
-	ev->work_since_ms = r->work_since;
-	return 0;
-}
 
 static void
 push(struct replicate *r, enum sender_event_kind kind, unsigned slot, uint64_t size)
@@ -255,6 +225,9 @@ failed(struct replicate *r, const struct sender_action *a, const struct err *err
 	case SENDER_TAKE_RECEIPT:
 	case SENDER_UNPACK:
 	case SENDER_GIVE_UP:
+		break;
+	case SENDER_TRY_LATE:
+		ev.kind = SENDER_TRIED;
 		break;
 	case SENDER_ASK_PLACES: /* as if central had failed */
 		ev.kind = SENDER_ANSWERED;
@@ -439,6 +412,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 	case SENDER_TAKE_RECEIPT:
 	case SENDER_UNPACK:
 	case SENDER_GIVE_UP:
+	case SENDER_TRY_LATE:
 		return run_errand(r, a, err);
 	case SENDER_ASK_PLACES:
 		return ask_places(r, a, err);
@@ -456,11 +430,13 @@ step(struct replicate *r, struct sender_event *ev)
 	bool blind = false;
 	unsigned i;
 
-	if (look(r, ev, &err)) { /* with what was seen last: no event may be lost */
+	/* If not, with what was seen last: no event may be lost. */
+	if (waiting_look(&r->waiting, r->e, ev, &err)) {
 		log_err(LOG_ERROR, "replicate", &err);
 		ev->now_ms = clock_mono(r->e->clock);
 		ev->head = r->seen.head;
-		ev->work_count = 0;
+		memset(ev->work, 0, sizeof(ev->work));
+		ev->late_ms = 0;
 		blind = true;
 	} else {
 		r->seen = *ev;
@@ -624,6 +600,7 @@ replicate_turn(struct replicate *r, int timeout_ms)
 
 struct taking_up {
 	struct replicate *r;
+	struct store_tx *tx;
 	bool strays; /* one that rotted, or is one too many: a commit that failed was kept */
 };
 
@@ -640,7 +617,8 @@ take_up(void *arg, const unsigned char id[SHA256_SIZE], const void *manifest, si
 
 	sha256_of(manifest, n, own);
 	rc = memcmp(own, id, sizeof(own)) ? ERR_PEER : packing_open(&p, manifest, n, &why);
-	if (!rc && sender_resume(&t->r->sender, &slot, pack_size(p.pack), packing_last(&p))) {
+	if (!rc && sender_resume(&t->r->sender, &slot, pack_size(p.pack), packing_last(&p),
+				 packing_lane(&p, t->tx))) {
 		t->r->slots[slot] = p;
 		return 0;
 	}
@@ -655,7 +633,7 @@ int
 replicate_new(struct replicate **out, struct edge *e, struct link *link, struct err *err)
 {
 	struct replicate *r = calloc(1, sizeof(*r));
-	struct taking_up t = {r, false};
+	struct taking_up t = {.r = r};
 	struct store_tx *tx;
 	struct id128 epoch;
 	uint64_t losses;
@@ -668,6 +646,7 @@ replicate_new(struct replicate **out, struct edge *e, struct link *link, struct 
 			rc = sync_number(tx, "losses", &losses, err);
 		if (!rc) {
 			sender_init(&r->sender, &epoch, losses);
+			t.tx = tx;
 			rc = packing_each(tx, take_up, &t, err);
 		}
 		store_end_read(tx);

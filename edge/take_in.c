@@ -260,7 +260,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	buf_fini(&entry);
 	if (!rc && old) /* repaired: the entry before this one is not what is owed */
 		rc = outbox_del(tx, OUTBOX_CENTRAL, old, &was, e);
-	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v, e);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v, LANE_FRESH, e);
 }
 
 static int

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/turn.h"
+
 enum {
 	PROBE_MS = 1000,
 	PROBE_JITTER_MS = 2000,
@@ -9,10 +11,6 @@ enum {
 	FULL_WAIT_MS = 30000,
 	REFUSALS_MAX = 4,  /* of one pack in a row: the pack is at fault   */
 	FAILURES_MAX = 12, /* of central with one pack: perhaps it is, too */
-	PACK_BYTES = 8 << 20,
-	PACK_COUNT = 1000,
-	FIRST_PIECE = 1 << 20,
-	OLDEST_EVERY = 8
 };
 
 void
@@ -26,7 +24,6 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
 	s->ask_next = 1;
 	s->connections = SENDER_CONNECTIONS;
-	s->turn = SENDER_SLOTS - 1;
 }
 
 void
@@ -36,7 +33,7 @@ sender_connections(struct sender *s, unsigned n)
 }
 
 bool
-sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last)
+sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last, enum lane lane)
 {
 	unsigned i;
 
@@ -46,6 +43,8 @@ sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last)
 			s->slots[i].state = SLOT_READY;
 			s->slots[i].size = size;
 			s->slots[i].last = last;
+			s->slots[i].lane = lane;
+			s->slots[i].made = ++s->made;
 			*slot = i;
 			return true;
 		}
@@ -97,23 +96,6 @@ sender_retry(const struct sender *s)
 	return first;
 }
 
-static struct sender_action *
-act(struct sender_actions *out, enum sender_action_kind kind)
-{
-	struct sender_action *a = &out->a[out->n < SENDER_ACTIONS - 1 ? out->n++ : out->n];
-
-	memset(a, 0, sizeof(*a));
-	a->kind = kind;
-	return a;
-}
-
-static void
-wake_at(struct sender_actions *out, int64_t ms)
-{
-	if (ms < out->wake_ms)
-		out->wake_ms = ms;
-}
-
 /*
  * Nobody answered: all that was under way is asked about again after a hello. That is
  * said at once, so that one upload that was dropped does not hold the ledger up; only
@@ -151,8 +133,11 @@ backoff(unsigned *failures, uint64_t jitter)
 static void
 more_to_pack(struct sender *s)
 {
-	if (s->idle_empty)
-		s->idle_until_ms = INT64_MIN / 2;
+	unsigned i;
+
+	for (i = 0; i < LANES; i++)
+		if (s->of[i].idle_empty)
+			s->of[i].idle_until_ms = INT64_MIN / 2;
 }
 
 /* A round of holdings is due; it reaches as far as the ledger does when it begins. */
@@ -194,7 +179,7 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	if (!ev->agrees) { /* R8: this ledger is not the one that central knows */
 		s->reachable = false;
 		s->next_hello_ms = ev->now_ms + PROBE_MS;
-		(void)act(out, SENDER_STEPPED_BACK);
+		(void)turn_act(out, SENDER_STEPPED_BACK);
 		return;
 	}
 	other = !s->knows_epoch || memcmp(&s->epoch, &ev->epoch, sizeof(s->epoch)) != 0;
@@ -208,7 +193,7 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 		s->through = false;
 		for (i = 0; i < SENDER_SLOTS; i++)
 			s->slots[i].asked = false;
-		(void)act(out, SENDER_NEW_EPOCH);
+		(void)turn_act(out, SENDER_NEW_EPOCH);
 	}
 	lost = s->losses != ev->losses;
 	s->losses = ev->losses;
@@ -251,7 +236,7 @@ on_holdings(struct sender *s, const struct sender_event *ev, struct sender_actio
 		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
 		return;
 	}
-	a = act(out, SENDER_APPLY_HOLDINGS);
+	a = turn_act(out, SENDER_APPLY_HOLDINGS);
 	a->number = s->ask_next;
 	a->count = s->applying = ev->number;
 	a->whole = s->whole;
@@ -314,7 +299,7 @@ put_back(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	slot->refusals += is_own_fault(ev->status);
 	/* R17: what fails for its own sake leaves the lanes; the others go on. */
 	if (slot->refusals >= (ev->status < 500 ? REFUSALS_MAX : FAILURES_MAX)) {
-		struct sender_action *a = act(out, SENDER_GIVE_UP);
+		struct sender_action *a = turn_act(out, SENDER_GIVE_UP);
 
 		slot->state = SLOT_CLOSING;
 		a->slot = ev->slot;
@@ -342,13 +327,13 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	s->good += ev->status == 200 && (ev->receipted || ev->number > slot->offset);
 	if (ev->status == 200 && ev->receipted) {
 		slot->state = SLOT_CLOSING;
-		act(out, SENDER_TAKE_RECEIPT)->slot = ev->slot;
+		turn_act(out, SENDER_TAKE_RECEIPT)->slot = ev->slot;
 		measure(s, ev);
 		return;
 	}
 	if (ev->status == 422 && ev->bad) {
 		slot->state = SLOT_CLOSING;
-		act(out, SENDER_UNPACK)->slot = ev->slot;
+		turn_act(out, SENDER_UNPACK)->slot = ev->slot;
 		return;
 	}
 	if (ev->status == 200 || ev->status == 409) {
@@ -447,13 +432,16 @@ static void
 on_packed(struct sender *s, const struct sender_event *ev)
 {
 	struct sender_slot *slot = &s->slots[ev->slot];
+	enum lane lane = slot->lane;
 
 	memset(slot, 0, sizeof(*slot));
 	if (!ev->size) {
-		s->idle_until_ms = ev->now_ms + SENDER_QUIET_MS;
-		s->idle_empty = true;
+		s->of[lane].idle_until_ms = ev->now_ms + SENDER_QUIET_MS;
+		s->of[lane].idle_empty = true;
 		return;
 	}
+	slot->lane = lane;
+	slot->made = ++s->made;
 	slot->state = SLOT_READY;
 	slot->asked = true; /* new: central cannot have any of it */
 	slot->size = ev->size;
@@ -466,9 +454,11 @@ on_failed(struct sender *s, const struct sender_event *ev)
 	struct sender_slot *slot = &s->slots[ev->slot];
 
 	if (slot->state == SLOT_PACKING) {
+		struct sender_lane *lane = &s->of[slot->lane];
+
 		memset(slot, 0, sizeof(*slot));
-		s->idle_until_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
-		s->idle_empty = false;
+		lane->idle_until_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		lane->idle_empty = false;
 	} else if (slot->state == SLOT_CLOSING || slot->state == SLOT_SENDING) {
 		slot->state = SLOT_READY;
 		slot->asked = false;
@@ -478,111 +468,20 @@ on_failed(struct sender *s, const struct sender_event *ev)
 
 /* --- what next --- */
 
-static uint64_t
-piece_size(const struct sender *s)
-{
-	uint64_t n = s->rate ? s->rate * SENDER_PIECE_MS / 1000 : FIRST_PIECE;
-
-	return n < SENDER_PIECE_MIN   ? SENDER_PIECE_MIN
-	       : n > SENDER_PIECE_MAX ? SENDER_PIECE_MAX
-				      : n;
-}
-
+/* R17: what was put off is in no lane until it is due. */
 static void
-send_piece(struct sender *s, unsigned i, struct sender_actions *out)
+try_late(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
-	struct sender_slot *slot = &s->slots[i];
-	struct sender_action *a;
-	uint64_t n = piece_size(s), left = slot->size - slot->offset;
+	int64_t due = ev->late_ms > s->try_after_ms ? ev->late_ms : s->try_after_ms;
 
-	a = act(out, SENDER_SEND_PIECE);
-	a->slot = i;
-	a->number = slot->offset;
-	a->count = n < left ? n : left;
-	a->most = left < SENDER_PIECE_MAX ? left : SENDER_PIECE_MAX;
-	a->first = !slot->begun;
-	slot->state = SLOT_SENDING;
-}
-
-static unsigned
-slots_in(const struct sender *s, enum sender_slot_state state)
-{
-	unsigned i, n = 0;
-
-	for (i = 0; i < SENDER_SLOTS; i++)
-		n += s->slots[i].state == state;
-	return n;
-}
-
-/*
- * Those whose offset is not known for sure are asked about together (R14). There may be more
- * packs than connections: each has its turn.
- */
-static void
-use_packs(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
-{
-	unsigned k, set = 0, after = s->turn + 1, sending = slots_in(s, SLOT_SENDING);
-
-	for (k = 0; k < SENDER_SLOTS; k++) {
-		unsigned i = (after + k) % SENDER_SLOTS;
-		struct sender_slot *slot = &s->slots[i];
-
-		/* R7: a new central must hear of its members first. */
-		if (slot->state != SLOT_READY || slot->last > s->announced)
-			continue;
-		if (slot->not_before_ms > ev->now_ms) {
-			wake_at(out, slot->not_before_ms);
-		} else if (!slot->asked) {
-			set |= 1u << i;
-			slot->state = SLOT_ASKING;
-		} else if (sending < s->connections) {
-			sending++;
-			s->turn = i;
-			send_piece(s, i, out);
-		}
-	}
-	if (set)
-		act(out, SENDER_ASK_PLACES)->slot = set;
-}
-
-/* A pack closes at 8 MiB, 1,000 objects or 1 s of waiting. */
-static bool
-worth_packing(const struct sender *s, const struct sender_event *ev, struct sender_actions *out)
-{
-	if (!ev->work_count)
-		return false;
-	if (s->idle_until_ms > ev->now_ms) {
-		wake_at(out, s->idle_until_ms);
-		return false;
-	}
-	if (ev->work_count >= PACK_COUNT || ev->work_bytes >= PACK_BYTES)
-		return true;
-	wake_at(out, ev->work_since_ms + SENDER_QUIET_MS);
-	return ev->now_ms >= ev->work_since_ms + SENDER_QUIET_MS;
-}
-
-static void
-fill_slots(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
-{
-	unsigned open = SENDER_SLOTS - slots_in(s, SLOT_EMPTY), i;
-	struct sender_action *a;
-
-	if (open >= s->connections || slots_in(s, SLOT_PACKING))
+	if (!ev->late_ms || s->trying)
 		return;
-	if (s->round_due || !worth_packing(s, ev, out))
+	if (due > ev->now_ms) {
+		turn_wake_at(out, due);
 		return;
-	for (i = 0; i < SENDER_SLOTS; i++)
-		if (s->slots[i].state == SLOT_EMPTY) {
-			a = act(out, SENDER_MAKE_PACK);
-			a->slot = i;
-			a->oldest = ++s->made % OLDEST_EVERY == 0;
-			/* What is asked about waits for the answer: central may hold it. What came
-			 * since is fresh, and flows (a new central's first round takes long). */
-			if (s->ask_next <= s->ask_until && !s->owed_known)
-				a->number = s->ask_until;
-			s->slots[i].state = SLOT_PACKING;
-			return;
-		}
+	}
+	s->trying = true;
+	(void)turn_act(out, SENDER_TRY_LATE);
 }
 
 static bool
@@ -609,18 +508,18 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 	if (!s->reachable || ev->now_ms >= quiet) {
 		if (!s->saying_hello && (s->reachable || ev->now_ms >= s->next_hello_ms)) {
 			s->saying_hello = true;
-			(void)act(out, SENDER_SAY_HELLO);
+			(void)turn_act(out, SENDER_SAY_HELLO);
 		}
 		if (!s->reachable) {
-			wake_at(out, s->next_hello_ms > ev->now_ms ? s->next_hello_ms
-								   : ev->now_ms + PROBE_MS);
+			turn_wake_at(out, s->next_hello_ms > ev->now_ms ? s->next_hello_ms
+									: ev->now_ms + PROBE_MS);
 			return;
 		}
 	}
-	wake_at(out, quiet > ev->now_ms ? quiet : ev->now_ms + PROBE_MS);
+	turn_wake_at(out, quiet > ev->now_ms ? quiet : ev->now_ms + PROBE_MS);
 	if (!s->sending_ledger && s->announced < ev->head) {
 		s->sending_ledger = true;
-		act(out, SENDER_SEND_LEDGER)->number = s->announced + 1;
+		turn_act(out, SENDER_SEND_LEDGER)->number = s->announced + 1;
 	}
 	if (s->round_due && has(out, SENDER_NEW_EPOCH)) {
 		out->wake_ms = ev->now_ms; /* what was entered before its commit counts too */
@@ -631,15 +530,16 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 	}
 	if (!s->asking && s->ask_next <= s->ask_until && s->announced >= s->ask_until) {
 		s->asking = true;
-		a = act(out, SENDER_ASK_HOLDINGS);
+		a = turn_act(out, SENDER_ASK_HOLDINGS);
 		a->number = s->ask_next;
 		a->count = s->ask_until - s->ask_next + 1;
 		a->slot = s->round;
 		if (a->count > SENDER_HOLDINGS)
 			a->count = SENDER_HOLDINGS;
 	}
-	use_packs(s, ev, out);
-	fill_slots(s, ev, out);
+	turn_send(s, ev, out);
+	try_late(s, ev, out);
+	turn_pack(s, ev, out);
 }
 
 void
@@ -661,6 +561,10 @@ sender_step(struct sender *s, const struct sender_event *ev, struct sender_actio
 		break;
 	case SENDER_UNPACKED:
 		memset(&s->slots[ev->slot], 0, sizeof(s->slots[ev->slot]));
+		break;
+	case SENDER_TRIED:
+		s->trying = false;
+		s->try_after_ms = ev->now_ms + SENDER_QUIET_MS; /* it may have failed */
 		break;
 	case SENDER_FAILED:
 		on_failed(s, ev);

@@ -4,7 +4,7 @@
  * sender_step takes one event with its data and the time, and gives a bounded list
  * of actions. No socket, clock, thread or disk is inside: the driver carries the
  * actions out and comes back with what happened. Order of importance: hello,
- * ledger (in a request of its own, whatever else is queued), holdings, packs.
+ * ledger (in a request of its own, whatever else is queued), holdings, packs by lane (lanes.h).
  *
  * Nothing that it forgets loses an image: what is owed stands in the edge's outbox.
  * Threads: one owner.
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "common/base/rng.h"
+#include "proto/lanes.h"
 
 enum {
 	SENDER_SLOTS = 32,	/* packs under way at once           */
@@ -28,6 +29,7 @@ enum {
 	SENDER_PIECE_MIN = 65536,
 	SENDER_PIECE_MAX = 8 << 20,
 	SENDER_PIECE_MS = 250,
+	SENDER_LARGE = 16 << 20, /* a pack of more is one object     */
 	SENDER_HOLDINGS = 262144 /* seqs asked for at once            */
 };
 
@@ -50,18 +52,24 @@ enum sender_event_kind {
 	SENDER_PACKED,	 /* a pack is in `slot`; size 0: there was nothing to pack */
 	SENDER_APPLIED,	 /* an answer about holdings is applied; slot: its round   */
 	SENDER_UNPACKED, /* `slot` is empty: receipted or dissolved     */
+	SENDER_TRIED,	 /* what was due is in its lane again            */
 	SENDER_FAILED	 /* a step of our own failed (disk): later again */
+};
+
+struct sender_work { /* what waits in a lane, in no pack */
+	uint64_t count, bytes;
+	int64_t since_ms; /* when the oldest of it came  */
+	uint64_t newest;  /* the seq of the newest, in a pack or not; 0: not known */
 };
 
 struct sender_event {
 	enum sender_event_kind kind;
 	int64_t now_ms; /* monotonic */
 	/* what waits, with every event */
-	uint64_t head;	     /* last seq of our ledger           */
-	uint64_t work_count; /* owed and in no pack              */
-	uint64_t work_bytes;
-	int64_t work_since_ms; /* when the oldest of it came   */
-	uint64_t jitter;       /* random                       */
+	uint64_t head; /* last seq of our ledger           */
+	struct sender_work work[LANES];
+	int64_t late_ms; /* when the first of what was put off is due; 0: nothing is */
+	uint64_t jitter; /* random                       */
 	/* SENDER_ANSWERED */
 	enum sender_request request;
 	unsigned slot;	 /* SENDER_ASK: the round it was asked in; SENDER_PLACE: the slots */
@@ -86,7 +94,10 @@ enum sender_action_kind {
 	SENDER_ASK_HOLDINGS,   /* `count` seqs from `number` on             */
 	SENDER_NEW_EPOCH,      /* commit it: all receipts are of another one */
 	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
-	SENDER_MAKE_PACK, /* into `slot`, of seqs above `number`; from the oldest end if `oldest` */
+	/* into `slot`, of `lane`, of seqs above `number`; from the oldest end if `oldest`, without
+	 * what is larger than a pack if `small` */
+	SENDER_MAKE_PACK,
+	SENDER_TRY_LATE,     /* what was put off, and is due, goes back to its lane */
 	SENDER_ASK_PLACES,   /* how far are the packs in the slots of the set `slot`? */
 	SENDER_SEND_PIECE,   /* of `slot`: `count` bytes from `number` on; where they are
 				fewer on the wire, up to `most` that are `count` there */
@@ -104,8 +115,10 @@ struct sender_action {
 	enum sender_action_kind kind;
 	unsigned slot;
 	uint64_t number, count, most;
-	bool oldest, whole, first; /* first: the manifest goes along       */
-	bool last;		   /* of a whole round: all was compared   */
+	enum lane lane;
+	bool oldest, small;
+	bool whole, first; /* first: the manifest goes along       */
+	bool last;	   /* of a whole round: all was compared   */
 };
 
 struct sender_actions {
@@ -148,26 +161,36 @@ struct sender {
 	struct sender_slot {
 		enum sender_slot_state state;
 		uint64_t size, offset, last;
-		bool asked; /* the offset is central's word       */
-		bool begun; /* central has the manifest           */
+		enum lane lane;
+		uint64_t made;	 /* the how-manieth of all packs             */
+		uint64_t served; /* the last piece's number                  */
+		bool asked;	 /* the offset is central's word       */
+		bool begun;	 /* central has the manifest           */
 		int64_t not_before_ms;
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
-	unsigned connections;  /* so many pieces may be on the link at once */
-	unsigned turn;	       /* the slot that was served last          */
-	uint64_t good;	       /* pieces that brought any pack further */
-	uint64_t made;	       /* packs: each eighth from the oldest end, so that none starves */
-	uint64_t rate;	       /* bytes per second on the wire of one piece, smoothed; 0: unknown */
-	uint64_t link;	       /* the same of all pieces together         */
-	int64_t idle_until_ms; /* nothing to pack, or packing failed      */
-	bool idle_empty;       /* the former: there may be something once more is announced */
+	unsigned connections; /* so many pieces may be on the link at once */
+	struct lanes lanes;   /* whose turn it is                          */
+	uint64_t served;      /* pieces                                    */
+	uint64_t made;	      /* packs                                   */
+	uint64_t good;	      /* pieces that brought any pack further */
+	uint64_t rate;	      /* bytes per second on the wire of one piece, smoothed; 0: unknown */
+	uint64_t link;	      /* the same of all pieces together         */
+	struct sender_lane {
+		uint64_t made;	 /* packs: each eighth from the oldest end, so that none starves */
+		int64_t made_ms; /* when the last one was begun             */
+		int64_t idle_until_ms; /* nothing to pack, or packing failed      */
+		bool idle_empty;       /* the former: there may be once more is announced */
+	} of[LANES];
+	bool trying; /* SENDER_TRY_LATE is under way */
+	int64_t try_after_ms;
 };
 
 /* epoch, losses: of the last hello that was committed; zero: none. */
 void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 /* A pack from before a restart: its place at central is asked for. false: no slot free. */
-bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last);
+bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last, enum lane lane);
 /* How many pieces may be on the link at once, from the next step on: 1 to SENDER_SLOTS. */
 void sender_connections(struct sender *s, unsigned n);
 /* The driver could not commit a new epoch: the next hello finds it new again. */

@@ -56,6 +56,7 @@ errand(struct packing *slot, enum sender_action_kind kind, uint64_t count, uint6
 
 	assert_non_null(x);
 	x->action.kind = kind;
+	x->action.lane = LANE_FRESH;
 	x->action.count = count;
 	x->action.first = true;
 	x->slot = slot;
@@ -203,6 +204,7 @@ rot(struct store_tx *tx, void *arg, struct err *e)
 static void
 replicate_new__R14_what_no_slot_takes_up_is_packed_anew(void **state)
 {
+	const struct packing_wish all = {.lane = LANE_FRESH, .announced = UINT64_MAX};
 	struct packing slots[SENDER_SLOTS + 2];
 	struct pair p;
 	unsigned i;
@@ -212,7 +214,7 @@ replicate_new__R14_what_no_slot_takes_up_is_packed_anew(void **state)
 	pair_init(&p, "64MiB");
 	for (i = 0; i < SENDER_SLOTS + 2; i++) {
 		assert_int_equal(pair_send(&p, i), 0);
-		assert_int_equal(packing_make(&slots[i], &p.edge, 0, UINT64_MAX, false, NULL), 0);
+		assert_int_equal(packing_make(&slots[i], &p.edge, &all, NULL), 0);
 		assert_int_equal(pack_count(slots[i].pack), 1);
 	}
 	assert_int_equal(store_commit(p.edge.store, rot, &slots[0], NULL), 0);
