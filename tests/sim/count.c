@@ -18,7 +18,7 @@
 static enum tally_state
 state_of(const struct sim_image *m)
 {
-	return m->there ? TALLY_HELD : TALLY_LOST;
+	return m->withdrawn == SIM_WITHDRAWN ? TALLY_WITHDRAWN : m->there ? TALLY_HELD : TALLY_LOST;
 }
 
 struct counting {
@@ -44,9 +44,11 @@ count(void *arg, const struct tally_item *item, struct err *err)
 	}
 	m->listed = m->listed || !c->site;
 	m->counted |= c->bit;
+	if (m->withdrawn == SIM_MAYBE && item->state == TALLY_WITHDRAWN)
+		return 0;
 	if (item->state != state_of(m))
 		world_wrong(c->w, "%s: image %u is %s, and counted as %s", where, m->number,
-			    m->there ? "here" : "gone", tally_name(item->state));
+			    tally_name(state_of(m)), tally_name(item->state));
 	return 0;
 }
 
@@ -112,7 +114,7 @@ count_final(struct world *w)
 	store_end_read(tx);
 	for (i = 0; i < w->n_images; i++)
 		if (w->images[i].acknowledged && !w->images[i].listed &&
-		    (w->images[i].there || w->images[i].known))
+		    (w->images[i].sites || w->images[i].known))
 			world_wrong(w, "image %u was announced, and is in no list", i);
 }
 

@@ -1,6 +1,7 @@
 #include "tests/sim/disasters.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "central/record.h"
 #include "common/base/err.h"
@@ -11,7 +12,7 @@
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256, PAST_MAX = 60 };
+enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256, PAST_MAX = 60, RETRACT_MAX = 6 };
 
 /* All nodes are there, and as a rule something is under way. */
 static bool
@@ -28,8 +29,11 @@ nothing_known(struct world *w)
 {
 	unsigned i;
 
-	for (i = 0; i < w->n_images; i++)
+	for (i = 0; i < w->n_images; i++) {
 		w->images[i].known = false;
+		if (w->images[i].withdrawn == SIM_WITHDRAWN)
+			w->images[i].withdrawn = SIM_MAYBE;
+	}
 }
 
 /* --- bits --- */
@@ -275,13 +279,9 @@ disasters_catalogue_lost(struct world *w)
 }
 
 /* The packs, or all of the vault where nothing forbids to begin it anew. */
-void
-disasters_vault_lost(struct world *w)
+static void
+lose_vault(struct world *w, bool all)
 {
-	bool all = !w->by_init && world_chance(w, 500);
-
-	if (!ready(w))
-		return;
 	world_say(w, "central: THE %s LOST", all ? "VAULT IS" : "PACKS ARE");
 	w->seen[SEEN_VAULT_LOST]++;
 	world_close_central(w);
@@ -293,6 +293,119 @@ disasters_vault_lost(struct world *w)
 	}
 	start_central(w);
 	truth_after_damage(w, "the lost vault");
+}
+
+void
+disasters_vault_lost(struct world *w)
+{
+	bool all = !w->by_init && world_chance(w, 500);
+
+	if (ready(w))
+		lose_vault(w, all);
+}
+
+/* --- what is never shown again --- */
+
+/* *here: its bytes are. */
+static bool
+is_known(struct world *w, const struct sim_image *m, bool *here)
+{
+	struct version v = {.state = VERSION_ELSEWHERE};
+	struct store_tx *tx;
+	uint64_t oid;
+	int rc;
+
+	*here = false;
+	if (!w->up || store_begin_read(&tx, w->central.store, NULL))
+		return false;
+	rc = store_by_digest(tx, m->digest, &oid, NULL);
+	if (!rc)
+		rc = store_version(tx, oid, &v, NULL);
+	store_end_read(tx);
+	*here = v.state == VERSION_HERE;
+	return !rc;
+}
+
+static void
+retract(struct world *w, struct sim_image *m)
+{
+	struct err err = ERR_INIT;
+	bool here;
+
+	if (!is_known(w, m, &here) || m->withdrawn == SIM_WITHDRAWN)
+		return;
+	world_enter(w, &w->clock);
+	world_say(w, "image %u is retracted", m->number);
+	if (record_withdraw(&w->central, m->digest, 1, "wrong patient", &err)) {
+		world_say(w, "retract: %s", err.what);
+		m->withdrawn = SIM_MAYBE; /* it is in the log, or it is not */
+	} else {
+		m->withdrawn = SIM_WITHDRAWN;
+		w->seen[SEEN_RETRACTED]++;
+	}
+	world_look_after_central(w);
+}
+
+void
+disasters_retract(struct world *w)
+{
+	unsigned n = 1 + (unsigned)world_below(w, RETRACT_MAX);
+
+	while (n-- && w->n_images && w->up)
+		retract(w, &w->images[world_below(w, w->n_images)]);
+}
+
+/* R15: whoever brings it. */
+static void
+look_at_imported(struct world *w, const bool *was_here)
+{
+	unsigned i;
+	bool here;
+
+	for (i = 0; i < w->n_images; i++)
+		if (w->images[i].withdrawn == SIM_WITHDRAWN && !was_here[i] &&
+		    is_known(w, &w->images[i], &here))
+			w->seen[SEEN_RETRACTED_IMPORTED] += here;
+}
+
+static void
+import(struct world *w)
+{
+	bool *here = calloc(w->n_images + 1, sizeof(*here));
+	unsigned i;
+
+	if (!here)
+		abort();
+	for (i = 0; i < w->n_images; i++)
+		(void)is_known(w, &w->images[i], &here[i]);
+	world_close_central(w);
+	i = ramdisk_import(w->disk, w->copy, ".tar");
+	world_say(w, "central: %u packs of an old disk are put into its vault", i);
+	w->seen[SEEN_IMPORTED] += i > 0;
+	world_open_central(w);
+	world_look_after_central(w);
+	look_at_imported(w, here);
+	free(here);
+}
+
+/* Packs of an older disk are put into the vault; it may lack more than these. */
+void
+disasters_import(struct world *w)
+{
+	if (!ready(w))
+		return;
+	if (!w->copy) {
+		set_central_back(w, true);
+		return;
+	}
+	if (world_chance(w, 600)) {
+		lose_vault(w, false);
+		disasters_retract(w);
+		world_run(w, (int64_t)world_below(w, SIM_MINUTE));
+		if (!world_all_up(w))
+			return;
+	}
+	import(w);
 }
 
 /* --- edges --- */

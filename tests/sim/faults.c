@@ -232,6 +232,8 @@ static const struct {
 	{disasters_edge_back, 14},
 	{disasters_both_back, 8},
 	{disasters_twin, 2},
+	{disasters_retract, 10},
+	{disasters_import, 6},
 	{disasters_catalogue_lost, 5},
 	{disasters_vault_lost, 3},
 	{disasters_site_burns, 12},

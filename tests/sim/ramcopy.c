@@ -142,6 +142,46 @@ ramdisk_restore(struct ramdisk *d, const struct ramdisk_image *m)
 	copy_names(d, d, &m->d);
 }
 
+/* With the folders on the way to it. */
+static void
+put_file(struct ramdisk *d, const char *path, const struct inode *from)
+{
+	char dir[PATH_MAX];
+	struct inode *i;
+	const char *slash = path + strlen(d->root);
+
+	while ((slash = strchr(slash + 1, '/'))) {
+		(void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
+		if (names_get(d, dir))
+			continue;
+		i = inode_new(true);
+		names_set(d, dir, i);
+		inode_drop(i);
+	}
+	i = inode_copy(d, from);
+	names_set(d, path, i);
+	d->used += i->n;
+	inode_drop(i);
+}
+
+unsigned
+ramdisk_import(struct ramdisk *d, const struct ramdisk_image *m, const char *suffix)
+{
+	size_t k, n = strlen(suffix), len;
+	unsigned put = 0;
+
+	for (k = 0; k < m->d.n_names; k++) {
+		const char *path = m->d.names[k].path;
+
+		len = strlen(path);
+		if (len < n || strcmp(path + len - n, suffix) || names_get(d, path))
+			continue;
+		put_file(d, path, m->d.names[k].i);
+		put++;
+	}
+	return put;
+}
+
 void
 ramdisk_image_free(struct ramdisk_image *m)
 {

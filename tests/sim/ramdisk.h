@@ -50,6 +50,8 @@ void ramdisk_show(struct ramdisk *d);
 /* A copy of all that is there, and the way back to it, also on a disk with another root. */
 struct ramdisk_image *ramdisk_copy(const struct ramdisk *d);
 void ramdisk_restore(struct ramdisk *d, const struct ramdisk_image *i);
+/* Files of the copy whose names end so and are free: they lie there again. How many. */
+unsigned ramdisk_import(struct ramdisk *d, const struct ramdisk_image *i, const char *suffix);
 void ramdisk_image_free(struct ramdisk_image *i); /* NULL is fine */
 /* One bit of a file whose name ends so, or of a value of this table of an environment, the last
  * one or any. false: there is none. */

@@ -16,6 +16,9 @@
 struct buf;
 struct sim_edge;
 
+/* MAYBE: the decision may have gone with a disk of central. */
+enum sim_withdrawn { SIM_SHOWN, SIM_WITHDRAWN, SIM_MAYBE };
+
 struct sim_image {
 	unsigned char digest[SHA256_SIZE];
 	unsigned study, number;
@@ -26,8 +29,9 @@ struct sim_image {
 	unsigned edge;	/* where it was acknowledged first */
 	uint32_t sites; /* where it was acknowledged, on the disk that is there now */
 	bool acknowledged;
-	bool gone;	    /* an injected fault destroyed the last copy */
-	bool known;	    /* its entry was at a central that no fire has taken since */
+	bool gone;  /* an injected fault destroyed the last copy */
+	bool known; /* its entry was at a central that no fire has taken since */
+	enum sim_withdrawn withdrawn;
 	bool rotten;	    /* a bit of central's copy turned, once */
 	bool there, listed; /* at rest: at central, intact; in its list */
 	uint32_t counted;   /* at rest: by which sites' lists */

@@ -136,6 +136,7 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 	struct store_tx *tx;
 	struct version v;
 	char uid[UID_SIZE];
+	const struct sim_image *shown;
 	int rc = store_begin_read(&tx, s, NULL);
 
 	if (rc)
@@ -143,8 +144,11 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 	truth_uid(m, uid);
 	rc = store_current(tx, uid, &v, NULL);
 	store_end_read(tx);
-	if (rc || v.state != VERSION_HERE)
+	if (rc || v.state != VERSION_HERE || v.hidden & VERSION_WITHDRAWN)
 		return;
+	shown = truth_image(w, v.digest);
+	if (!e && shown && shown->withdrawn == SIM_WITHDRAWN)
+		world_wrong(w, "central shows image %u, which was retracted", shown->number);
 	rc = read_all(s, v.oid, digest);
 	if (!rc && memcmp(digest, v.digest, sizeof(digest)) != 0)
 		world_wrong(w, "%s serves bytes that were not verified", e ? e->name : "central");
