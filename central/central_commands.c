@@ -5,6 +5,7 @@
 
 #include "central/central.h"
 #include "central/central_settings.h"
+#include "central/decisions.h"
 #include "central/loss.h"
 #include "central/order_commands.h"
 #include "central/returns.h"
@@ -24,6 +25,9 @@
 #include "common/store/differences.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20 };
+
+static const char conflicts_usage[] =
+	"conflicts [--json] [--instances], or conflicts resolve UID SHA256 [--reason TEXT]";
 
 static bool
 given(const struct asked *a, const char *option)
@@ -194,6 +198,26 @@ loss(struct asked *a)
 	return command_give(a, &out, lost ? COMMAND_PERSON : COMMAND_OK);
 }
 
+/* R3: a person's word on which version is current; every edge hears of it. */
+static int
+resolve(struct asked *a)
+{
+	struct central *c = a->node;
+	const char *why = command_option(a, "--reason");
+	unsigned char digest[SHA256_SIZE];
+	struct err e = ERR_INIT;
+
+	if (strcmp(a->words[1], "resolve") != 0 || a->n != 4 || given(a, "--json") ||
+	    given(a, "--instances")) {
+		command_complain(a, conflicts_usage);
+		return COMMAND_USAGE;
+	}
+	if (decisions_find(c, a->words[2], a->words[3], digest, &e) ||
+	    decisions_resolve(c, a->words[2], digest, why ? why : "", "", &e))
+		return command_failed(a, &e);
+	return say(a, "decided; every edge hears of it\n");
+}
+
 static int
 conflicts(struct asked *a)
 {
@@ -202,6 +226,8 @@ conflicts(struct asked *a)
 	struct err e = ERR_INIT;
 	uint64_t n = 0;
 
+	if (a->n > 1)
+		return resolve(a);
 	if (differences_print(c->store, given(a, "--instances"), given(a, "--json"), &out, &n,
 			      &e) ||
 	    (!given(a, "--json") && returns_text(c, &out, &e))) {
@@ -290,7 +316,7 @@ static const struct command commands[] = {
 	{"sites", 1, 1, " --json ", "sites [--json]", true, false, sites},
 	{"loss", 1, 1, " --site= --csv --json --instances ",
 	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
-	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
+	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
 	 conflicts},
 	{"site", 3, 4, " --rejoin --abandon --keep= ", site_commands_usage, false, false,
 	 site_commands_site},
@@ -309,7 +335,7 @@ central_commands_wrong(size_t n, const char *const *words, bool *reads)
 	const char *usage;
 	const struct command *c = command_check(&a, commands, N_COMMANDS, n, words, &usage);
 
-	*reads = c && c->reads;
+	*reads = c && c->reads && a.n == 1;
 	return c ? NULL : usage;
 }
 

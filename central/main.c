@@ -40,7 +40,8 @@ enum {
 	KEY_KEEP,
 	KEY_KIT,
 	KEY_PASSPHRASE,
-	KEY_RECOVER
+	KEY_RECOVER,
+	KEY_REASON
 };
 
 const char *argp_program_version = "salamander-central " SALAMANDER_VERSION;
@@ -60,6 +61,7 @@ static const struct argp_option options[] = {
 	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
 	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
+	{"reason", KEY_REASON, "TEXT", 0, "conflicts resolve: why", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -148,6 +150,10 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_ABANDON:
 		add_word(a, "--abandon", state);
 		return 0;
+	case KEY_REASON:
+		add_word(a, "--reason", state);
+		add_word(a, arg, state);
+		return 0;
 	case KEY_KEEP:
 		add_word(a, "--keep", state);
 		add_word(a, arg, state);
@@ -192,6 +198,8 @@ static const struct argp argp = {
 	"  sites           who may call, with which key, until when; then the same\n"
 	"  loss            what is lost or owed, with the names to call\n"
 	"  conflicts       other versions under one UID\n"
+	"  conflicts resolve UID SHA256\n"
+	"                  this version is what viewers get, here and at every edge\n"
 	"  site add NAME   print a join code (--rejoin: for a site that is here already)\n"
 	"  site suspend | readmit NAME\n"
 	"  site policy NAME own | all\n"

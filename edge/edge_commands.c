@@ -28,10 +28,14 @@
 #include "edge/refill.h"
 #include "edge/reach.h"
 #include "edge/replicate.h"
+#include "edge/resolve.h"
 #include "edge/resync.h"
 #include "edge/status.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20, SLICES_MAX = 100000 };
+
+static const char conflicts_usage[] =
+	"conflicts [--json] [--instances], or conflicts resolve UID SHA256 [--reason TEXT]";
 
 static bool
 json(const struct asked *a)
@@ -62,6 +66,27 @@ status(struct asked *a)
 	return command_give(a, &out, person ? COMMAND_PERSON : COMMAND_OK);
 }
 
+/* R3: central decides; where it cannot be asked, nobody does. */
+static int
+resolve(struct asked *a)
+{
+	const char *why = command_option(a, "--reason");
+	struct err err = ERR_INIT;
+
+	if (strcmp(a->words[1], "resolve") != 0 || a->n != 4 || json(a) ||
+	    command_option(a, "--instances")) {
+		command_complain(a, conflicts_usage);
+		return COMMAND_USAGE;
+	}
+	if (resolve_at_central(a->node, a->words[2], a->words[3], why ? why : "", &err)) {
+		if (err.code == ERR_AGAIN)
+			command_complain(a, "this cannot be decided now, and nothing was: central "
+					    "decides, and could not be asked");
+		return command_failed(a, &err);
+	}
+	return say(a, "central has decided; every node hears of it\n");
+}
+
 static int
 conflicts(struct asked *a)
 {
@@ -70,6 +95,8 @@ conflicts(struct asked *a)
 	struct err err = ERR_INIT;
 	uint64_t n = 0;
 
+	if (a->n > 1)
+		return resolve(a);
 	if (differences_print(e->store, command_option(a, "--instances") != NULL, json(a), &out, &n,
 			      &err)) {
 		buf_fini(&out);
@@ -394,7 +421,7 @@ reload(struct asked *a)
 
 static const struct command commands[] = {
 	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
-	{"conflicts", 1, 1, " --json --instances ", "conflicts [--json] [--instances]", true, false,
+	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
 	 conflicts},
 	{"evict", 1, 1, " --study= ", "evict [--study UID]", false, false, evict},
 	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
@@ -417,7 +444,7 @@ edge_commands_wrong(size_t n, const char *const *words, bool *reads)
 	const char *usage;
 	const struct command *c = command_check(&a, commands, N_COMMANDS, n, words, &usage);
 
-	*reads = c && c->reads;
+	*reads = c && c->reads && a.n == 1;
 	return c ? NULL : usage;
 }
 

@@ -37,7 +37,8 @@ enum {
 	KEY_DAYS,
 	KEY_BYTES,
 	KEY_VERIFY,
-	KEY_SUBSET
+	KEY_SUBSET,
+	KEY_REASON
 };
 
 const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
@@ -54,6 +55,7 @@ static const struct argp_option options[] = {
 	{"bytes", KEY_BYTES, "SIZE", 0, "refill: stop after so much", 0},
 	{"verify", KEY_VERIFY, NULL, 0, "resync: read and hash the images here first", 0},
 	{"subset", KEY_SUBSET, "N/T", 0, "resync --verify: the N-th of T slices of them", 0},
+	{"reason", KEY_REASON, "TEXT", 0, "conflicts resolve: why", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -89,10 +91,11 @@ parse(int key, char *arg, struct argp_state *state)
 	static const struct {
 		int key;
 		const char *word;
-	} words[] = {
-		{KEY_JSON, "--json"},	{KEY_INSTANCES, "--instances"}, {KEY_STUDY, "--study"},
-		{KEY_UNTIL, "--until"}, {KEY_GROUP, "--group"},		{KEY_DAYS, "--days"},
-		{KEY_BYTES, "--bytes"}, {KEY_VERIFY, "--verify"},	{KEY_SUBSET, "--subset"}};
+	} words[] = {{KEY_JSON, "--json"},     {KEY_INSTANCES, "--instances"},
+		     {KEY_STUDY, "--study"},   {KEY_UNTIL, "--until"},
+		     {KEY_GROUP, "--group"},   {KEY_DAYS, "--days"},
+		     {KEY_BYTES, "--bytes"},   {KEY_VERIFY, "--verify"},
+		     {KEY_SUBSET, "--subset"}, {KEY_REASON, "--reason"}};
 	struct arguments *a = state->input;
 	size_t i;
 
@@ -133,6 +136,8 @@ static const struct argp argp = {
 	"  serve           run in the foreground\n"
 	"  status          what is here and what is owed\n"
 	"  conflicts       other versions under one UID\n"
+	"  conflicts resolve UID SHA256\n"
+	"                  this version is what viewers get: central decides so, and all follow\n"
 	"  resync          compare all with central, queue what it lacks\n"
 	"  refill          get back what central holds of this site\n"
 	"  rebuild         make the store anew from the images in its file\n"

@@ -145,6 +145,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "variants", f.counts.variants);
 	json_count(&j, "revisions", f.counts.revisions);
 	json_count(&j, "conflicts", f.counts.conflicts);
+	json_count(&j, "unconfirmed", f.counts.undecided);
 	json_count(&j, "unknown_orders", f.unknown_orders);
 	json_count(&j, "refusals", f.refusals);
 	json_count(&j, "unaudited", f.unaudited);
@@ -339,5 +340,10 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	buf_printf(out, "%llu variants, %llu revisions, %llu UIDs in conflict\n",
 		   (unsigned long long)f.counts.variants, (unsigned long long)f.counts.revisions,
 		   (unsigned long long)f.counts.conflicts);
+	if (f.counts.undecided)
+		buf_printf(out,
+			   "%llu UIDs unconfirmed: this edge's own order counts until central's "
+			   "does\n",
+			   (unsigned long long)f.counts.undecided);
 	return 0;
 }

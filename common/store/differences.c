@@ -9,6 +9,7 @@
 #include "common/base/json.h"
 #include "common/dicom/canon.h"
 #include "common/dicom/keys.h"
+#include "common/store/decided.h"
 #include "common/store/persons.h"
 #include "common/store/store.h"
 
@@ -19,6 +20,7 @@ struct instance {
 	uint64_t oid;
 	char uid[UID_SIZE];
 	unsigned char digest[SHA256_SIZE];
+	bool open, unconfirmed; /* decided.h, of its UID */
 };
 
 struct group {
@@ -26,7 +28,7 @@ struct group {
 	char study[UID_SIZE];
 	struct version_source source;
 	enum version_relation relation;
-	uint64_t n;
+	uint64_t n, open, unconfirmed;
 	uint32_t tags[NAMES_MAX];
 	size_t n_tags;
 	bool unknown; /* the bytes of one of the two are not here, or cannot be read */
@@ -40,6 +42,7 @@ struct person { /* R33 */
 
 struct collecting {
 	struct store *s;
+	struct store_tx *tx;
 	struct person *persons, **last_person;
 	struct group *groups, **last;
 	uint64_t from;
@@ -102,6 +105,11 @@ collect(void *arg, const struct version *v, struct err *e)
 		i->oid = v->oid;
 		strcpy(i->uid, v->sop_instance);
 		memcpy(i->digest, v->digest, SHA256_SIZE);
+		i->open =
+			v->relation == VERSION_CONFLICT && decided_is_open(c->tx, v->sop_instance);
+		i->unconfirmed = decided_is_undecided(c->tx, v->sop_instance);
+		g->open += i->open;
+		g->unconfirmed += i->unconfirmed;
 		i->next = g->instances;
 		g->instances = i;
 		g->n++;
@@ -112,15 +120,14 @@ collect(void *arg, const struct version *v, struct err *e)
 static int
 collect_all(struct collecting *c, struct err *e)
 {
-	struct store_tx *tx;
 	int rc;
 
 	do { /* a page per read transaction (TRAPS 3) */
-		rc = store_begin_read(&tx, c->s, e);
+		rc = store_begin_read(&c->tx, c->s, e);
 		if (rc)
 			return rc;
-		rc = store_versions(tx, c->from, collect, c, e);
-		store_end_read(tx);
+		rc = store_versions(c->tx, c->from, collect, c, e);
+		store_end_read(c->tx);
 	} while (rc == ERR_AGAIN);
 	return rc;
 }
@@ -329,19 +336,64 @@ print_names(const struct group *g, struct buf *out)
 	buf_puts(out, "\n");
 }
 
+/* R3: what a person chooses from. */
+struct choice {
+	const char *first, *shown; /* digests in hex; "": none */
+	char text[2][2 * SHA256_SIZE + 1];
+};
+
+static int
+note_choice(void *arg, const struct version *v, struct err *e)
+{
+	struct choice *c = arg;
+
+	(void)e;
+	if (!c->first[0]) {
+		hex_of(v->digest, SHA256_SIZE, c->text[0]);
+		c->first = c->text[0];
+	}
+	if (v->current) {
+		hex_of(v->digest, SHA256_SIZE, c->text[1]);
+		c->shown = c->text[1];
+	}
+	return 0;
+}
+
 static void
-print_text(const struct group *g, bool instances, struct buf *out)
+find_choice(struct store *s, const char *uid, struct choice *c)
+{
+	struct store_tx *tx;
+
+	c->first = c->shown = "";
+	if (store_begin_read(&tx, s, NULL))
+		return;
+	(void)store_versions_of(tx, uid, note_choice, c, NULL);
+	store_end_read(tx);
+}
+
+static void
+print_text(struct store *s, const struct group *g, bool instances, struct buf *out)
 {
 	char hex[2 * SHA256_SIZE + 1];
 	const struct instance *i;
+	struct choice c;
 
-	buf_printf(out, "%s: study %s, %llu instances from %s at %s, site %s, differs in",
-		   kind_of(g->relation), g->study[0] ? g->study : "without a UID",
-		   (unsigned long long)g->n, g->source.calling_aet, g->source.peer, g->source.site);
+	buf_printf(out, "%s: study %s, %llu instances from %s at %s, site %s", kind_of(g->relation),
+		   g->study[0] ? g->study : "without a UID", (unsigned long long)g->n,
+		   g->source.calling_aet, g->source.peer, g->source.site);
+	if (g->relation == VERSION_CONFLICT && !g->open)
+		buf_puts(out, ", decided");
+	if (g->unconfirmed)
+		buf_printf(out, ", %llu unconfirmed", (unsigned long long)g->unconfirmed);
+	buf_puts(out, ", differs in");
 	print_names(g, out);
 	for (i = instances ? g->instances : NULL; i; i = i->next) {
 		hex_of(i->digest, SHA256_SIZE, hex);
-		buf_printf(out, "    %s sha256 %s\n", i->uid, hex);
+		find_choice(s, i->uid, &c);
+		buf_printf(out, "    %s sha256 %s%s\n", i->uid, hex,
+			   i->unconfirmed ? " unconfirmed" : "");
+		buf_printf(out, "        first sha256 %s\n        shown sha256 %s\n", c.first,
+			   c.shown);
 	}
 }
 
@@ -385,10 +437,11 @@ person_json(struct json *j, const struct persons_pair *p)
 }
 
 static void
-print_json(struct json *j, const struct group *g, bool instances)
+print_json(struct store *s, struct json *j, const struct group *g, bool instances)
 {
 	char text[2 * SHA256_SIZE + 1];
 	const struct instance *i;
+	struct choice c;
 
 	json_open(j, NULL, '{');
 	json_text(j, "kind", kind_of(g->relation));
@@ -397,6 +450,8 @@ print_json(struct json *j, const struct group *g, bool instances)
 	json_text(j, "calling_aet", g->source.calling_aet);
 	json_text(j, "address", g->source.peer);
 	json_count(j, "instances", g->n);
+	json_count(j, "open", g->open);
+	json_count(j, "unconfirmed", g->unconfirmed);
 	json_tags(j, g->tags, g->n_tags);
 	json_bool(j, "compared", !g->unknown);
 	if (instances) {
@@ -406,6 +461,11 @@ print_json(struct json *j, const struct group *g, bool instances)
 			json_open(j, NULL, '{');
 			json_text(j, "sop_instance_uid", i->uid);
 			json_text(j, "sha256", text);
+			find_choice(s, i->uid, &c);
+			json_text(j, "first_sha256", c.first);
+			json_text(j, "shown_sha256", c.shown);
+			json_bool(j, "open", i->open);
+			json_bool(j, "unconfirmed", i->unconfirmed);
 			json_close(j, '}');
 		}
 		json_close(j, ']');
@@ -424,7 +484,7 @@ print_all(const struct collecting *c, bool instances, bool json, struct buf *out
 		if (!c->groups && !c->persons)
 			buf_puts(out, "no variants, revisions or conflicts\n");
 		for (g = c->groups; g; g = g->next)
-			print_text(g, instances, out);
+			print_text(c->s, g, instances, out);
 		for (p = c->persons; p; p = p->next)
 			print_person(&p->pair, out);
 		return;
@@ -432,7 +492,7 @@ print_all(const struct collecting *c, bool instances, bool json, struct buf *out
 	json_init(&j, out);
 	json_open(&j, NULL, '[');
 	for (g = c->groups; g; g = g->next)
-		print_json(&j, g, instances);
+		print_json(c->s, &j, g, instances);
 	for (p = c->persons; p; p = p->next)
 		person_json(&j, &p->pair);
 	json_close(&j, ']');

@@ -12,12 +12,16 @@
 
 #include <cmocka.h>
 
+#include "central/central_commands.h"
 #include "central/decisions.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/store/decided.h"
+#include "common/store/differences.h"
 #include "common/store/store.h"
+#include "edge/edge_commands.h"
 #include "edge/refill.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/oldpeer.h"
@@ -371,7 +375,7 @@ decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill(void **
 }
 
 static void
-decisions__R3_an_edge_of_version_1_goes_by_its_own_order_until_it_is_upgraded(void **state)
+decisions__R3_an_edge_of_version_1_goes_by_its_own_order(void **state)
 {
 	struct pair p;
 
@@ -387,6 +391,112 @@ decisions__R3_an_edge_of_version_1_goes_by_its_own_order_until_it_is_upgraded(vo
 	p.edge_speaks = (struct protocol_range){0, 0};
 	p.routes = NULL;
 	all_show(&p, NULL);
+	pair_fini(&p);
+}
+
+/* --- commands --- */
+
+static struct pair *ticking;
+static int64_t (*still)(struct clock *c);
+
+/* Whoever looks at the clock finds it further on: a command waits for nobody. */
+static int64_t
+tick(struct clock *c)
+{
+	clock_manual_advance(&ticking->clock, 50);
+	return still(c);
+}
+
+/* `conflicts resolve` of the image, with the digest of what `change` makes, or its first digits. */
+static int
+command(struct pair *p, bool at_edge, void (*change)(struct gen *g), size_t digits)
+{
+	unsigned char digest[SHA256_SIZE];
+	char uid[65], hex[2 * SHA256_SIZE + 1];
+	const char *words[] = {"conflicts", "resolve", uid, hex, "--reason", "a test"};
+	int code;
+
+	digest_of(p, change, digest);
+	hex_of(digest, sizeof(digest), hex);
+	hex[digits] = '\0';
+	uid_of_image(uid);
+	ticking = p;
+	still = p->clock.c.mono_ms;
+	p->clock.c.mono_ms = tick;
+	code = at_edge ? ctl_local(edge_commands_run, &p->edge, 6, words)
+		       : ctl_local(central_commands_run, &p->central, 6, words);
+	p->clock.c.mono_ms = still;
+	return code;
+}
+
+static void
+conflicts_resolve__R3_at_central_decides_for_all(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	assert_int_equal(command(&p, false, more_pixels, 64), COMMAND_FAILED);
+	assert_int_equal(command(&p, false, other_pixels, 0), COMMAND_FAILED); /* any */
+	assert_int_equal(command(&p, false, other_pixels, 12), COMMAND_OK);
+	all_show(&p, other_pixels);
+	assert_int_equal(command(&p, false, NULL, 64), COMMAND_OK);
+	all_show(&p, NULL);
+	pair_fini(&p);
+}
+
+static void
+conflicts_resolve__R3_at_an_edge_is_passed_on_or_says_that_it_cannot_be(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	all_show(&p, NULL);
+	pair_close_central(&p);
+	assert_int_equal(command(&p, true, other_pixels, 12), COMMAND_FAILED);
+	pair_open_central(&p);
+	all_show(&p, NULL); /* nothing was decided */
+	assert_int_equal(command(&p, true, more_pixels, 64), COMMAND_FAILED);
+	assert_int_equal(command(&p, true, other_pixels, 12), COMMAND_OK);
+	all_show(&p, other_pixels);
+	pair_site(&p, "north");
+	p.routes = oldpeer_routes(&p.n_routes);
+	p.central.speaks = (struct protocol_range){1, 1};
+	pair_site(&p, "south");
+	assert_int_equal(command(&p, true, NULL, 12), COMMAND_FAILED);
+	pair_fini(&p);
+}
+
+static void
+conflicts__R3_say_what_is_unconfirmed_and_what_was_decided(void **state)
+{
+	struct buf out = BUF_INIT;
+	uint64_t n;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, NULL);
+	p.cut_method = "POST";
+	p.change = other_pixels;
+	assert_int_equal(pair_send(&p, IMAGE), 0);
+	assert_int_equal(differences_print(p.edge.store, true, false, &out, &n, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_non_null(strstr((const char *)out.data, ", 1 unconfirmed, differs in"));
+	assert_int_equal(n, 1);
+	assert_int_equal(counts(p.edge.store).undecided, 1);
+	p.cut_method = NULL;
+	assert_true(pair_settle(&p, TURNS));
+	resolve(&p, other_pixels);
+	listen(&p);
+	buf_clear(&out);
+	assert_int_equal(differences_print(p.edge.store, true, false, &out, &n, NULL), 0);
+	buf_put_u8(&out, 0);
+	assert_null(strstr((const char *)out.data, "unconfirmed"));
+	assert_non_null(strstr((const char *)out.data, ", decided, differs in"));
+	assert_int_equal(n, 0);
+	buf_fini(&out);
 	pair_fini(&p);
 }
 
@@ -406,8 +516,11 @@ main(void)
 		cmocka_unit_test(decisions__R3_R16_a_rebuild_decides_nothing_anew),
 		cmocka_unit_test(
 			decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill),
+		cmocka_unit_test(decisions__R3_an_edge_of_version_1_goes_by_its_own_order),
+		cmocka_unit_test(conflicts_resolve__R3_at_central_decides_for_all),
 		cmocka_unit_test(
-			decisions__R3_an_edge_of_version_1_goes_by_its_own_order_until_it_is_upgraded),
+			conflicts_resolve__R3_at_an_edge_is_passed_on_or_says_that_it_cannot_be),
+		cmocka_unit_test(conflicts__R3_say_what_is_unconfirmed_and_what_was_decided),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
