@@ -32,6 +32,9 @@ CXXFLAGS_ALL := -std=c++17 $(WARN) $(COMMON) -isystem /usr/include/dcmtk $(CXXFL
 LIBS := -llmdb -lmicrohttpd -lcurl -lprotobuf-c -ljansson -linih -lcrypto -lssl -lxxhash -lzstd -lz \
 	-lgnutls -lsystemd
 DCMTK_LIBS := -ldcmnet -ldcmdata -loflog -lofstd
+# Decoders live in the worker only.
+WORKER_LIBS := -ldcmjpls -ldcmtkcharls -ldcmjpeg -lijg8 -lijg12 -lijg16 -ldcmimage -ldcmimgle -ldcmdata \
+	-loflog -lofstd -lopenjp2
 LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 FOLDERS := common/base common/os common/kv common/dicom common/http common/store common/dimse \
@@ -40,10 +43,12 @@ MAINS := edge/main.c central/main.c
 PROTOS := $(wildcard proto/*.proto common/store/*.proto)
 GEN_C := $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)
 SRC_C := $(filter-out $(MAINS),$(wildcard $(addsuffix /*.c,$(FOLDERS))))
-SRC_CC := $(wildcard common/dicom/*.cc)
+WORKER_CC := $(wildcard common/dicom/worker*.cc)
+SRC_CC := $(filter-out $(WORKER_CC),$(wildcard common/dicom/*.cc))
 OBJ := $(SRC_C:%.c=$(B)/%.o) $(SRC_CC:%.cc=$(B)/%.o) $(GEN_C:%.c=%.o)
 LIB := $(B)/libsalamander.a
-BINS := $(patsubst %/main.c,$(B)/salamander-%,$(wildcard $(MAINS)))
+WORKER := $(B)/salamander-worker
+BINS := $(patsubst %/main.c,$(B)/salamander-%,$(wildcard $(MAINS))) $(WORKER)
 
 # A test program is one .c file; what several tests of a folder share is in tests/lib.
 TESTLIB_C := $(wildcard tests/lib/*.c tests/gen/*.c)
@@ -66,7 +71,7 @@ $(DEPS): deps-%:
 all: build-all
 build-all: $(BINS) $(LIB)
 tools: $(TOOLS)
-tests: $(TESTS)
+tests: $(TESTS) $(WORKER)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 	@mkdir -p $(B)/gen
@@ -77,7 +82,7 @@ $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 
 # Packages first; generated headers exist before anything that may include them is compiled.
 $(GEN_C) $(GEN_C:%.c=%.h) $(filter %.so,$(TOOLS)): | deps-build
-$(OBJ) $(TESTLIB_OBJ) $(MAINS:%.c=$(B)/%.o) $(TESTS:%=%.o) $(TOOL_C:%.c=$(B)/%.o): | $(GEN_C:%.c=%.h)
+$(OBJ) $(WORKER_CC:%.cc=$(B)/%.o) $(TESTLIB_OBJ) $(MAINS:%.c=$(B)/%.o) $(TESTS:%=%.o) $(TOOL_C:%.c=$(B)/%.o): | $(GEN_C:%.c=%.h)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -90,6 +95,9 @@ $(B)/%.o: %.cc
 $(LIB): $(OBJ)
 	@rm -f $@
 	ar rcs $@ $(OBJ)
+
+$(WORKER): $(WORKER_CC:%.cc=$(B)/%.o)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(WORKER_LIBS)
 
 $(B)/salamander-%: $(B)/%/main.o $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(LIB) $(DCMTK_LIBS) $(LIBS)

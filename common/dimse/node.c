@@ -4,12 +4,16 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/recode.h"
 #include "common/dimse/resolver.h"
+
+#define WORKER "salamander-worker"
 
 enum { RESOLVE_SECONDS = 60 };
 
@@ -91,9 +95,33 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 		nc->store, (uint64_t)conf_number(c, "dicom", NULL, "max_answers"), nc->central,
 		nc->arg, conf_bool(c, "dicom", NULL, "umlauts")};
 	n->retrieve = (struct retrieve_config){
-		nc->store, nc->clock,
-		(unsigned)(conf_number(c, "dicom", NULL, "answer_timeout") / 1000), nc->damaged,
-		nc->arg};
+		nc->store,
+		nc->clock,
+		(unsigned)(conf_number(c, "dicom", NULL, "answer_timeout") / 1000),
+		nc->damaged,
+		nc->arg,
+		n->recode};
+}
+
+/* The worker lies beside the program that we are. */
+static int
+start_recode(struct dimse_node *n, const struct conf *c, struct err *e)
+{
+	struct recode_config rc = {.dir = n->dir};
+	char self[PATH_MAX], worker[PATH_MAX + sizeof(WORKER)];
+	ssize_t k = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[k > 0 ? k : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash)
+		slash[1] = '\0';
+	(void)snprintf(worker, sizeof(worker), "%s%s", self, WORKER);
+	rc.worker = worker;
+	rc.most = (unsigned)conf_number(c, "dicom", NULL, "workers");
+	rc.seconds = (unsigned)(conf_number(c, "dicom", NULL, "worker_timeout") / 1000);
+	rc.memory = (uint64_t)conf_number(c, "dicom", NULL, "worker_memory");
+	return recode_new(&n->recode, &rc, e);
 }
 
 int
@@ -153,6 +181,8 @@ dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct
 	rc = audit_open(&n->audit, path, c->clock, e);
 	if (!rc)
 		rc = load_peers(n, c->conf, &n->peers, e);
+	if (!rc)
+		rc = start_recode(n, c->conf, e);
 	if (rc)
 		return rc;
 	configure(n, c);
@@ -186,6 +216,7 @@ dimse_node_stop(struct dimse_node *n)
 	dimse_stop(n->dimse);
 	resolver_stop(n->resolver);
 	peers_unref(n->peers);
+	recode_free(n->recode);
 	audit_close(n->audit);
 	memset(n, 0, sizeof(*n));
 }

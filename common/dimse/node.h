@@ -20,6 +20,7 @@ struct conf;
 struct err;
 struct id128;
 struct peers;
+struct recode;
 struct resolver;
 struct store;
 
@@ -30,6 +31,7 @@ struct dimse_node {
 	struct audit *audit;
 	struct peers *peers; /* the caller's thread only */
 	struct resolver *resolver;
+	struct recode *recode;
 	struct dimse *dimse;
 	struct find_config find;
 	struct retrieve_config retrieve;

@@ -14,9 +14,11 @@
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/recode.h"
 #include "common/dimse/send.h"
 #include "common/dimse/service.h"
 #include "common/dimse/targets.h"
+#include "common/os/file.h"
 #include "common/store/store.h"
 
 enum {
@@ -25,8 +27,12 @@ enum {
 	PENDING_MS = 1000,
 	PDU = 131072,
 	COUNTER_MAX = 65535, /* US */
-	BROKEN_MAX = 3	     /* associations in a row that carried nothing */
+	BROKEN_MAX = 3,	     /* associations in a row that carried nothing */
+	PIECE = 262144	     /* of a recoded object */
 };
+
+/* What everybody can read, the better first (PS3.5 10.1). */
+static const char *const plain[] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
 
 struct retrieving {
 	const struct retrieve_config *c;
@@ -154,6 +160,9 @@ struct source {
 	uint64_t skip; /* the canonical file's header */
 	struct retrieving
 		*waiting; /* C-MOVE: who hears of it while a long object goes; else NULL */
+	int fd;		  /* -1, or the data set in another syntax, ... */
+	uint64_t size;
+	unsigned char *piece; /* ... which is read into here */
 };
 
 static int
@@ -166,7 +175,19 @@ read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e
 		r->lost = tell_pending(r, e);
 	if (r && r->lost)
 		return r->lost;
-	return store_read_some(s->reader, s->skip + offset, p, n, e);
+	if (s->fd < 0)
+		return store_read_some(s->reader, s->skip + offset, p, n, e);
+	*p = s->piece;
+	return file_read_at(s->fd, s->piece, PIECE, offset, n, e);
+}
+
+static void
+close_source(struct source *s)
+{
+	store_read_close(s->reader);
+	if (s->fd >= 0)
+		file_close(s->fd);
+	free(s->piece);
 }
 
 static int
@@ -185,9 +206,54 @@ open_source(struct retrieving *r, const struct target *t, struct source *s, stru
 	s->skip = rc ? 0 : send_dataset_offset(head, got);
 	if (!rc && !s->skip)
 		rc = err_set(e, ERR_PEER, 0, "an opaque object");
-	if (rc)
-		store_read_close(s->reader);
+	s->size = rc ? 0 : store_read_version(s->reader)->size - s->skip;
 	return rc;
+}
+
+/* While a worker is busy with an object of ours. */
+static int
+meanwhile(void *arg, struct err *e)
+{
+	struct retrieving *r = arg;
+
+	r->lost = tell_pending(r, e);
+	return r->lost ? r->lost : r->cancelled ? ERR_AGAIN : 0;
+}
+
+/* The receiver does not take the stored syntax: a worker makes another of it. */
+static int
+open_recoded(struct retrieving *r, const struct target *t, const char *syntax, struct source *s,
+	     struct err *e)
+{
+	int rc = open_source(r, t, s, e);
+
+	if (rc || !syntax)
+		return rc;
+	s->piece = malloc(PIECE);
+	if (!s->piece)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a piece");
+	rc = recode_run(r->c->recode, s->reader, syntax, meanwhile, r, &s->fd, &s->size, e);
+	if (rc && !r->lost && !r->cancelled)
+		log_line(LOG_WARN, "retrieve.recode", "study=%s oid=%llu from=%s to=%s what=\"%s\"",
+			 uid_shown(t->study), (unsigned long long)t->oid, uid_shown(t->syntax),
+			 syntax, e->what);
+	return rc;
+}
+
+/* The context that takes it as it is stored, else one of the plain syntaxes (*recode_to). */
+static unsigned char
+choose_context(const struct retrieving *r, struct assoc *to, const struct target *t, bool get,
+	       const char **recode_to)
+{
+	unsigned char context = send_context(to, t->sop_class, t->syntax, get);
+	size_t i;
+
+	*recode_to = NULL;
+	for (i = 0; !context && r->c->recode && i < sizeof(plain) / sizeof(plain[0]); i++) {
+		context = send_context(to, t->sop_class, plain[i], get);
+		*recode_to = context ? plain[i] : NULL;
+	}
+	return context;
 }
 
 static void
@@ -222,19 +288,24 @@ not_readable(struct retrieving *r, const struct target *t, int rc, const struct 
 static int
 send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, struct err *e)
 {
-	unsigned char context = send_context(to, t->sop_class, t->syntax, get);
+	const char *recode_to;
+	unsigned char context = choose_context(r, to, t, get, &recode_to);
 	struct send_object o;
 	struct send_answer answer;
-	struct source s = {NULL, 0, get ? NULL : r};
+	struct source s = {.waiting = get ? NULL : r, .fd = -1};
 	struct err why = ERR_INIT;
 	int rc;
 
-	rc = t->here && context ? open_source(r, t, &s, &why) : ERR_ABSENT;
+	rc = t->here && context ? open_recoded(r, t, recode_to, &s, &why) : ERR_ABSENT;
 	if (rc) {
 		if (t->here && context)
 			not_readable(r, t, rc, &why);
-		note_failed(r, t);
-		return 0;
+		close_source(&s);
+		if (r->lost)
+			*e = why;
+		else if (!r->cancelled)
+			note_failed(r, t);
+		return r->lost;
 	}
 	/* While this one is sent, the disk reads the next. */
 	if (t + 1 < r->t.all + r->t.n && t[1].here)
@@ -244,12 +315,12 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 	o.sop_instance = t->sop_instance;
 	o.originator = get ? "" : r->who->calling;
 	o.originator_id = r->rq->id;
-	o.size = store_read_version(s.reader)->size - s.skip;
+	o.size = s.size;
 	o.read = read_source;
 	o.arg = &s;
 	r->next_id = r->next_id % 65535 + 1;
 	rc = send_object(to, context, r->next_id, r->rq->id, &o, r->c->seconds, &answer, e);
-	store_read_close(s.reader);
+	close_source(&s);
 	if (rc) {
 		note_failed(r, t);
 		return rc;
@@ -311,13 +382,13 @@ add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
 
 /*
  * One context per class and stored syntax of targets that are not done, 128 at
- * most; where there is room, each class in the default syntax too (PS3.5 10.1).
+ * most; where there is room, each class in the plain syntaxes too (PS3.5 10.1).
  */
 static void
 propose(struct retrieving *r, struct proposals *out)
 {
 	unsigned i, stored;
-	size_t at;
+	size_t at, j;
 
 	out->n = 0;
 	for (at = 0; at < r->t.n && out->n < ASSOC_CONTEXTS_MAX; at++) {
@@ -328,8 +399,9 @@ propose(struct retrieving *r, struct proposals *out)
 			add_proposal(out, t->sop_class, t->syntax);
 	}
 	stored = out->n;
-	for (i = 0; i < stored; i++)
-		add_proposal(out, out->p[i].abstract_syntax, "1.2.840.10008.1.2");
+	for (j = 0; j < sizeof(plain) / sizeof(plain[0]); j++)
+		for (i = 0; i < stored; i++)
+			add_proposal(out, out->p[i].abstract_syntax, plain[j]);
 }
 
 static bool

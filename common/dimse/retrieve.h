@@ -1,9 +1,10 @@
 /*
  * retrieve.h - C-MOVE and C-GET of Patient Root and Study Root (PS3.4 C.4.2, C.4.3).
  *
- * Covers the known list (R20): what has no bytes here, or whose syntax the
- * receiver does not take, is a failed sub-operation, never left out under 0000.
- * Bytes go from the store to the wire unchanged; a slow reader holds no read
+ * Covers the known list (R20): what has no bytes here, or cannot be had in a syntax that
+ * the receiver takes, is a failed sub-operation, never left out under 0000.
+ * Bytes go from the store to the wire unchanged where the receiver takes the stored syntax,
+ * else through a worker (recode.h); a slow reader holds no read
  * transaction. Counters each second and every tenth; cancel ends with FE00.
  * Threads: called by the association's own.
  */
@@ -16,6 +17,7 @@ struct clock;
 struct dimse_caller;
 struct err;
 struct message;
+struct recode;
 struct store;
 
 struct retrieve_config {
@@ -25,6 +27,7 @@ struct retrieve_config {
 	/* This copy failed its check on the way out. NULL: it is only logged. */
 	void (*damaged)(void *arg, uint64_t oid);
 	void *arg;
+	struct recode *recode; /* NULL: nothing is recoded */
 };
 
 int retrieve_get(const struct retrieve_config *c, const struct dimse_caller *who,

@@ -35,6 +35,12 @@ static const struct conf_row rows[] = {
 	 "Memory for objects on their way in, of all associations together."},
 	{"dicom", "max_answers", CONF_NUMBER, "10000", 1, 10000000, NULL,
 	 "Answers to one query; more matches end with A700 (R34)."},
+	{"dicom", "workers", CONF_NUMBER, "2", 1, 64, NULL,
+	 "Processes at once that recode objects for receivers that do not take the stored syntax."},
+	{"dicom", "worker_memory", CONF_SIZE, "2GiB", 256 << 20, INT64_C(64) << 30, NULL,
+	 "Address space of one of them; an object that needs more fails alone."},
+	{"dicom", "worker_timeout", CONF_DURATION, "60s", 1000, 3600000, NULL,
+	 "How long one of them may take for an object."},
 	{"dicom", "umlauts", CONF_BOOL, "no", 0, 0, NULL,
 	 "In queries for names ae, oe, ue, ss count as a, o, u, s: Mueller finds its umlaut form."},
 };

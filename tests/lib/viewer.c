@@ -161,8 +161,8 @@ node_start(struct node *n)
 	n->port = free_port();
 	n->peers = load_peers(n, "");
 	n->find = (struct find_config){n->stored.s, 10000, central, n, false};
-	n->retrieve =
-		(struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged, n};
+	n->retrieve = (struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged,
+					       n,	    NULL};
 	(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
 	(void)snprintf(n->audit_path, sizeof(n->audit_path), "%s/audit.log", n->stored.dir);
 	n->titles[0] = "NODE";

@@ -1,0 +1,292 @@
+/*
+ * worker.cc - salamander-worker: recodes one object after the other, and may die of it (worker.h).
+ */
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
+#include <dcmtk/dcmdata/dcrledrg.h>
+#include <dcmtk/dcmjpeg/djdecode.h>
+#include <dcmtk/dcmjpls/djdecode.h>
+#include <dcmtk/oflog/oflog.h>
+
+#include "common/dicom/worker.h"
+#include "common/dicom/worker_j2k.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace
+{
+
+constexpr int EXIT_USAGE = 2;
+
+/* --- JPEG 2000, frame by frame --- */
+
+struct frames {
+	j2k_image im;
+	unsigned long number = 1;
+};
+
+const char *
+describe(DcmDataset *ds, frames *f)
+{
+	Uint16 rows = 0, columns = 0, samples = 1, allocated = 0;
+	Sint32 number = 1;
+
+	if (ds->findAndGetUint16(DCM_Rows, rows).bad() ||
+	    ds->findAndGetUint16(DCM_Columns, columns).bad() ||
+	    ds->findAndGetUint16(DCM_BitsAllocated, allocated).bad())
+		return "an image without a size";
+	if (ds->findAndGetUint16(DCM_SamplesPerPixel, samples).bad())
+		samples = 1;
+	if (ds->findAndGetSint32(DCM_NumberOfFrames, number).bad())
+		number = 1;
+	if (number < 1 || (samples != 1 && samples != 3) || (allocated != 8 && allocated != 16))
+		return "an image of an unusual kind";
+	f->im = {rows, columns, samples, allocated};
+	f->number = static_cast<unsigned long>(number);
+	return nullptr;
+}
+
+/* All fragments of frame i: one each, or all of a single frame, or as the offset table says. */
+const char *
+gather(DcmPixelSequence *seq, const frames &f, unsigned long i, std::vector<unsigned char> *out)
+{
+	unsigned long first = i + 1, last = i + 1, items = seq->card();
+
+	if (f.number == 1)
+		last = items - 1;
+	else if (items != f.number + 1)
+		return "frames in several fragments";
+	out->clear();
+	for (unsigned long k = first; k <= last; k++) {
+		DcmPixelItem *item = nullptr;
+		Uint8 *bytes = nullptr;
+
+		if (seq->getItem(item, k).bad() || item->getUint8Array(bytes).bad() || !bytes)
+			return "a fragment that cannot be read";
+		out->insert(out->end(), bytes, bytes + item->getLength());
+	}
+	return nullptr;
+}
+
+/* Values that the codestream kept with a sign are as PixelRepresentation says: the same bits. */
+const char *
+put_pixels(DcmDataset *ds, const frames &f, std::vector<unsigned char> *pixels)
+{
+	auto *element = new DcmPixelData(DCM_PixelData);
+	OFString photometric;
+	OFCondition c;
+
+	if (f.im.allocated == 8) {
+		if (pixels->size() % 2)
+			pixels->push_back(0);
+		element->setVR(f.im.samples == 1 && f.number == 1 ? EVR_OW : EVR_OB);
+		c = element->putUint8Array(pixels->data(), pixels->size());
+	} else {
+		c = element->putUint16Array(reinterpret_cast<const Uint16 *>(pixels->data()),
+					    pixels->size() / 2);
+	}
+	if (c.good())
+		c = ds->insert(element, OFTrue);
+	if (c.bad()) {
+		delete element;
+		return "pixels that cannot be put back";
+	}
+	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, photometric);
+	if (photometric == "YBR_RCT" || photometric == "YBR_ICT")
+		(void)ds->putAndInsertString(DCM_PhotometricInterpretation, "RGB");
+	if (f.im.samples > 1)
+		(void)ds->putAndInsertUint16(DCM_PlanarConfiguration, 0);
+	return nullptr;
+}
+
+const char *
+decode_j2k(DcmDataset *ds, E_TransferSyntax from)
+{
+	DcmElement *element = nullptr;
+	DcmPixelSequence *seq = nullptr;
+	std::vector<unsigned char> frame, pixels;
+	frames f;
+	const char *wrong = describe(ds, &f);
+	size_t size;
+
+	if (wrong)
+		return wrong;
+	if (ds->findAndGetElement(DCM_PixelData, element).bad() ||
+	    static_cast<DcmPixelData *>(element)
+		    ->getEncapsulatedRepresentation(from, nullptr, seq)
+		    .bad())
+		return "no encapsulated pixel data";
+	size = static_cast<size_t>(f.im.rows) * f.im.columns * f.im.samples * f.im.allocated / 8;
+	pixels.resize(size * f.number);
+	for (unsigned long i = 0; !wrong && i < f.number; i++) {
+		wrong = gather(seq, f, i, &frame);
+		if (!wrong)
+			wrong = j2k_decode(&f.im, frame.data(), frame.size(),
+					   pixels.data() + i * size, size);
+	}
+	return wrong ? wrong : put_pixels(ds, f, &pixels);
+}
+
+/* --- one job --- */
+
+bool
+is_j2k(E_TransferSyntax x)
+{
+	return x == EXS_JPEG2000LosslessOnly || x == EXS_JPEG2000;
+}
+
+/* Decoded pixels are as their elements say; a decoder that leaves the old syntax's word is wrong. */
+const char *
+recode(const char *from, const char *to, const char *syntax)
+{
+	DcmFileFormat file;
+	DcmDataset *ds = file.getDataset();
+	E_TransferSyntax target = DcmXfer(syntax).getXfer(), had;
+	const char *wrong = nullptr;
+
+	if (target != EXS_LittleEndianExplicit && target != EXS_LittleEndianImplicit)
+		return "a syntax that nobody makes here";
+	if (file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
+		return "an object that cannot be parsed";
+	had = ds->getOriginalXfer();
+	if (is_j2k(had))
+		wrong = decode_j2k(ds, had);
+	else if (ds->chooseRepresentation(target, nullptr).bad())
+		wrong = "pixels that cannot be decoded";
+	if (wrong)
+		return wrong;
+	ds->removeAllButCurrentRepresentations();
+	if (!ds->canWriteXfer(target, had))
+		return "pixels that cannot be decoded";
+	if (file.saveFile(to, target, EET_UndefinedLength, EGL_noChange, EPD_noChange, 0, 0,
+			  EWM_dataset)
+		    .bad())
+		return "a result that cannot be written";
+	return nullptr;
+}
+
+/* --- limits, jobs --- */
+
+void
+limit(int what, rlim_t n)
+{
+	struct rlimit r = {n, n};
+
+	(void)setrlimit(static_cast<__rlimit_resource>(what), &r);
+}
+
+/* CPU time is counted over the process's life: each job gets its own share. */
+void
+grant(rlim_t seconds)
+{
+	struct rlimit r = {0, RLIM_INFINITY};
+	struct rusage used = {};
+
+	(void)getrusage(RUSAGE_SELF, &used);
+	r.rlim_cur = static_cast<rlim_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1 + seconds;
+	(void)setrlimit(RLIMIT_CPU, &r);
+}
+
+bool
+receive(int fd, worker_job *job, int files[2])
+{
+	alignas(struct cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {};
+	struct iovec v = {job, sizeof(*job)};
+	struct msghdr m = {};
+
+	m.msg_iov = &v;
+	m.msg_iovlen = 1;
+	m.msg_control = space;
+	m.msg_controllen = sizeof(space);
+	if (recvmsg(fd, &m, MSG_CMSG_CLOEXEC) != static_cast<ssize_t>(sizeof(*job)))
+		return false;
+	const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+		return false;
+	memcpy(files, CMSG_DATA(c), 2 * sizeof(int));
+	job->syntax[sizeof(job->syntax) - 1] = '\0';
+	return true;
+}
+
+int
+serve(rlim_t memory, rlim_t seconds)
+{
+	worker_job job;
+	int files[2];
+
+	limit(RLIMIT_CORE, 0); /* R35 */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	(void)memory; /* their shadow alone is more than any limit */
+#else
+	limit(RLIMIT_AS, memory);
+#endif
+	limit(RLIMIT_NOFILE, 64);
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+	DcmRLEDecoderRegistration::registerCodecs();
+	DJDecoderRegistration::registerCodecs(EDC_photometricInterpretation, EUC_never);
+	DJLSDecoderRegistration::registerCodecs(EJLSUC_never);
+	while (receive(STDIN_FILENO, &job, files)) {
+		worker_answer answer = {};
+		char from[32], to[32];
+		const char *wrong;
+
+		grant(seconds);
+		(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", files[0]);
+		(void)snprintf(to, sizeof(to), "/proc/self/fd/%d", files[1]);
+		try {
+			wrong = recode(from, to, job.syntax);
+		} catch (...) {
+			wrong = "no memory, or the DICOM library threw";
+		}
+		answer.failed = wrong != nullptr;
+		(void)snprintf(answer.why, sizeof(answer.why), "%s", wrong ? wrong : "");
+		(void)close(files[0]);
+		(void)close(files[1]);
+		if (send(STDIN_FILENO, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+			break;
+	}
+	return 0;
+}
+
+void
+help()
+{
+	(void)puts("Usage: salamander-worker recode MEMORY SECONDS\n"
+		   "Recodes DICOM objects for salamander-edge and salamander-central, which start "
+		   "it.\n"
+		   "\n  MEMORY   most bytes of address space\n"
+		   "  SECONDS  most CPU time for an object\n\n"
+		   "  --help, --version");
+}
+
+} // namespace
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		help();
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		(void)puts("salamander-worker " SALAMANDER_VERSION);
+		return 0;
+	}
+	if (argc != 4 || strcmp(argv[1], "recode") != 0) {
+		(void)fputs("salamander-worker: it is started by a node; see --help\n", stderr);
+		return EXIT_USAGE;
+	}
+	return serve(strtoull(argv[2], nullptr, 10), strtoull(argv[3], nullptr, 10));
+}

@@ -1,0 +1,31 @@
+/*
+ * worker.h - how a node talks to salamander-worker, which recodes objects for it.
+ *
+ * DCMTK's parsers and decoders meet data from outside only there: in a process of its own,
+ * with limits on memory and time, that may crash or hang without harm (DESIGN 5).
+ *
+ *	salamander-worker recode MEMORY SECONDS
+ *
+ * reads jobs from the SOCK_SEQPACKET socket that is its standard input: a worker_job with
+ * two descriptors (SCM_RIGHTS), the canonical file to read and the file to write, both regular;
+ * answers each by a worker_answer. It ends when the socket does. What is written is the data
+ * set alone, in the syntax that was asked for. MEMORY: bytes of address space; SECONDS: of CPU
+ * for a job.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_WORKER_H
+#define SALAMANDER_COMMON_DICOM_WORKER_H
+
+#include <stdint.h>
+
+enum { WORKER_SYNTAX_SIZE = 65, WORKER_WHY_SIZE = 96 };
+
+struct worker_job {
+	char syntax[WORKER_SYNTAX_SIZE];
+};
+
+struct worker_answer {
+	int32_t failed;		   /* 0: the file is whole       */
+	char why[WORKER_WHY_SIZE]; /* a step, never a value (R35) */
+};
+
+#endif
