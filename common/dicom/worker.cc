@@ -146,7 +146,7 @@ is_j2k(E_TransferSyntax x)
 	return x == EXS_JPEG2000LosslessOnly || x == EXS_JPEG2000;
 }
 
-/* Decoded pixels are as their elements say; a decoder that leaves the old syntax's word is wrong. */
+/* NULL: the data set is written. Else the step that failed. */
 const char *
 recode(const char *from, const char *to, const char *syntax)
 {

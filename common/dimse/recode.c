@@ -92,7 +92,7 @@ recode_free(struct recode *r)
 	free(r);
 }
 
-/* It gets its socket and nothing else of ours: descriptors close on exec, signals are as at first. */
+/* It gets its socket and nothing else of ours: descriptors close on exec. */
 static int
 spawn(const struct recode *r, int socket, pid_t *pid)
 {
