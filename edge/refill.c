@@ -312,7 +312,7 @@ refill_enter(struct store_tx *tx, const struct refill_arrival *a, struct edge *e
 		return rc;
 	rc = known_study(tx, e, &v, err);
 	buf_put(&side, a->entry->side.data, a->entry->side.len);
-	v.origin = a->origin;
+	v.origin = (enum version_origin)a->origin;
 	ledger_corrected(&dropped, a->entry);
 	sets.dropped = &dropped;
 	ledger_instance(&entry, &v, &sets, &side, store_time(e->store) - v.first_ms,

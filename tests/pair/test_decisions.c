@@ -407,7 +407,7 @@ tick(struct clock *c)
 	return still(c);
 }
 
-/* `conflicts resolve` of the image, with the digest of what `change` makes, or its first digits. */
+/* `conflicts resolve` of the image, by the digest of what `change` makes, or its beginning. */
 static int
 command(struct pair *p, bool at_edge, void (*change)(struct gen *g), size_t digits)
 {
