@@ -30,6 +30,7 @@
 #include "edge/replicate.h"
 #include "edge/resolve.h"
 #include "edge/resync.h"
+#include "edge/stat.h"
 #include "edge/status.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20, SLICES_MAX = 100000 };
@@ -238,6 +239,25 @@ retry(struct asked *a)
 	return command_give(a, &out, COMMAND_OK);
 }
 
+/* Before everything else, over restarts. */
+static int
+stat(struct asked *a)
+{
+	struct edge *e = a->node;
+	bool on = command_option(a, "--off") == NULL;
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	size_t n;
+	int rc = stat_mark(e, a->words[1], on, &n, &err);
+
+	replicate_wake(e->replicate);
+	if (rc)
+		return command_failed(a, &err);
+	buf_printf(&out, "%s is %sstat; %zu images of it are owed\n", a->words[1],
+		   on ? "" : "no longer ", n);
+	return command_give(a, &out, COMMAND_OK);
+}
+
 static bool
 size_of(const char *s, uint64_t *out)
 {
@@ -427,6 +447,7 @@ static const struct command commands[] = {
 	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
 	{"pin", 2, 2, " --until= ", "pin STUDY [--until YYYY-MM-DD]", false, false, pin},
 	{"unpin", 2, 2, " ", "unpin STUDY", false, false, pin},
+	{"stat", 2, 2, " --off ", "stat STUDY [--off]", false, false, stat},
 	{"retry", 1, 1, " ", "retry", false, false, retry},
 	{"refill", 1, 1, " --group --days= --bytes= ", "refill [--group] [--days N] [--bytes SIZE]",
 	 false, false, refill},

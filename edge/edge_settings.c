@@ -10,6 +10,7 @@
 #include "common/dimse/service.h"
 #include "common/http/server.h"
 #include "edge/edge.h"
+#include "edge/stat.h"
 
 enum { ROWS_MAX = 64, SITE_NAME_MAX = 64 };
 
@@ -60,6 +61,8 @@ edge_settings_rows(size_t *n)
 	conf_add_rows(all, n, rows, more);
 	rows = peers_rows(&more);
 	conf_add_rows(all, n, rows, more);
+	rows = stat_rows(&more);
+	conf_add_rows(all, n, rows, more);
 	return all;
 }
 
@@ -101,6 +104,8 @@ check(const struct conf *c, struct err *e)
 		rc = err_set(e, ERR_LOCAL, 0, "[site] name: at most %d bytes", SITE_NAME_MAX);
 	if (!rc)
 		rc = check_urls(c, e);
+	if (!rc)
+		rc = stat_check(c, e);
 	if (!rc)
 		rc = http_check_settings(c, e);
 	return rc ? rc : dimse_check_settings(c, e);

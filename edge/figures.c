@@ -53,6 +53,57 @@ find_oldest(struct store_tx *tx, struct edge *e, struct figures *f, struct err *
 	return 0;
 }
 
+static int
+note_first(void *arg, const struct outbox_row *row, struct err *e)
+{
+	(void)e;
+	*(int64_t *)arg = row->first;
+	return ERR_AGAIN; /* the first is enough */
+}
+
+static int
+collect_lanes(struct store_tx *tx, struct edge *e, struct figures *f, struct err *err)
+{
+	int64_t now = store_time(e->store), first;
+	enum lane i;
+	int rc = 0;
+
+	for (i = LANE_STAT; !rc && i < LANES; i++) {
+		struct figures_lane *l = &f->lanes[i];
+
+		l->images = f->outbox.lanes[i].owed;
+		l->bytes = f->outbox.lanes[i].owed_bytes;
+		l->late = f->outbox.lanes[i].late;
+		first = now;
+		rc = outbox_oldest(tx, OUTBOX_CENTRAL, i, note_first, &first, err);
+		rc = rc == ERR_AGAIN ? 0 : rc;
+		l->oldest_seconds = now > first ? (uint64_t)(now - first) / 1000 : 0;
+	}
+	return rc;
+}
+
+/* Entries that central has not acknowledged, and since when. */
+static void
+collect_ledger(struct edge *e, struct figures *f)
+{
+	struct figures_lane *l = &f->lanes[LANE_LEDGER];
+	uint64_t next = f->contact.announced + 1;
+	Sync__LedgerEntry *entry;
+	struct store_tx *tx;
+	const void *p;
+	size_t n;
+
+	if (f->ledger.seq < next || store_begin_read(&tx, e->store, NULL))
+		return;
+	l->images = f->ledger.seq - f->contact.announced;
+	if (!ledger_get(tx, next, &p, &n, NULL)) {
+		entry = message_read(&sync__ledger_entry__descriptor, p, n, NULL);
+		l->oldest_seconds = seconds_since(e, entry ? entry->wall_ms : 0);
+		message_free(entry);
+	}
+	store_end_read(tx);
+}
+
 static void
 collect_identity(struct edge *e, struct figures *f)
 {
@@ -91,6 +142,8 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 	f->resync_seconds = seconds_since(e, f->resync_ms);
 	if (!rc)
 		rc = find_oldest(tx, e, f, err);
+	if (!rc)
+		rc = collect_lanes(tx, e, f, err);
 	store_end_read(tx);
 	return rc;
 }
@@ -162,6 +215,28 @@ conclude(struct figures *f)
 	f->person = needs_a_person(f);
 }
 
+/* Why each lane waits, if it does: all for what holds all up, else for its own reason. */
+static void
+conclude_lanes(struct figures *f)
+{
+	enum lane i;
+
+	for (i = LANE_LEDGER; i < LANES; i++) {
+		struct figures_lane *l = &f->lanes[i];
+
+		if (!l->images)
+			continue;
+		if (f->wait && f->wait < WAIT_FULL)
+			l->wait = f->wait;
+		else if (i != LANE_LEDGER && l->late == l->images)
+			l->wait = f->wait == WAIT_PARKED ? WAIT_PARKED : WAIT_RETRY;
+		else if (i != LANE_LEDGER && f->wait == WAIT_FULL)
+			l->wait = WAIT_FULL;
+		else if (i == LANE_BACKFILL && f->contact.comparing)
+			l->wait = WAIT_COMPARED;
+	}
+}
+
 int
 figures_collect(struct figures *out, struct edge *e, struct err *err)
 {
@@ -191,8 +266,10 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 		keep_status(e->keep, f->evictable, &f->keep);
 	if (!f->contact.reachable)
 		(void)home_check_files(e, &f->tls);
+	collect_ledger(e, f);
 	conclude(f);
 	collect_pace(e, f);
+	conclude_lanes(f);
 	return 0;
 }
 
@@ -207,7 +284,9 @@ figures_wait_name(enum figures_wait w)
 					    [WAIT_LINK] = "link down",
 					    [WAIT_CENTRAL] = "central fails",
 					    [WAIT_FULL] = "central is full",
-					    [WAIT_PARKED] = "parked"};
+					    [WAIT_PARKED] = "parked",
+					    [WAIT_RETRY] = "its next try",
+					    [WAIT_COMPARED] = "what central holds"};
 
 	return names[w];
 }

@@ -31,10 +31,21 @@ enum figures_wait {
 	WAIT_LINK,	  /* nobody answers                               */
 	WAIT_CENTRAL,	  /* central answers 5xx, or what answers is none */
 	WAIT_FULL,	  /* central has no room for bytes (R12)          */
-	WAIT_PARKED	  /* all that is owed is parked (R17)             */
+	WAIT_PARKED,	  /* all that is owed is parked (R17)             */
+	/* of a lane alone: */
+	WAIT_RETRY,   /* all of it failed for its own sake, and is put off */
+	WAIT_COMPARED /* central is being asked what it holds              */
+};
+
+struct figures_lane {
+	uint64_t images, bytes;	 /* LANE_LEDGER: entries; 0  */
+	uint64_t late;		 /* of them: put off or parked */
+	uint64_t oldest_seconds; /* since its first arrival; of those that are not put off */
+	enum figures_wait wait;
 };
 
 struct figures {
+	struct figures_lane lanes[LANES];
 	struct contact contact;
 	struct store_counts counts;
 	struct store_space space;

@@ -52,6 +52,28 @@ put_owed(struct prom *p, const struct figures *f)
 }
 
 static void
+put_lanes(struct prom *p, const struct figures *f)
+{
+	enum lane i;
+
+	prom_family(p, PROM_GAUGE, "lane_images", "Images that are owed; ledger: entries.");
+	for (i = LANE_LEDGER; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), f->lanes[i].images);
+	prom_family(p, PROM_GAUGE, "lane_bytes", "Bytes of these.");
+	for (i = LANE_STAT; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), f->lanes[i].bytes);
+	prom_family(p, PROM_GAUGE, "lane_put_off_images", "Of these, put off or parked.");
+	for (i = LANE_STAT; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), f->lanes[i].late);
+	prom_family(p, PROM_GAUGE, "lane_oldest_seconds", "Age of the oldest that is not put off.");
+	for (i = LANE_LEDGER; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), f->lanes[i].oldest_seconds);
+	prom_family(p, PROM_GAUGE, "lane_waits", "1: something is in it, and waits.");
+	for (i = LANE_LEDGER; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), f->lanes[i].wait != WAIT_NOTHING);
+}
+
+static void
 put_cache(struct prom *p, const struct figures *f)
 {
 	prom_one(p, PROM_GAUGE, "cache_used_bytes", "Bytes of the cache in use.", f->space.used);
@@ -142,6 +164,7 @@ metrics_of_edge(struct edge *e, struct buf *out, struct err *err)
 	prom_init(&p, out, "salamander_edge");
 	put_here(&p, &f);
 	put_owed(&p, &f);
+	put_lanes(&p, &f);
 	put_cache(&p, &f);
 	put_central(&p, &f, clock_wall(e->clock));
 	put_since_the_start(&p, &f);

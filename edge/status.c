@@ -75,6 +75,31 @@ json_pace(struct json *j, const struct figures *f)
 }
 
 static void
+json_lanes(struct json *j, const struct figures *f)
+{
+	enum lane i;
+
+	json_open(j, "lanes", '{');
+	for (i = LANE_LEDGER; i < LANES; i++) {
+		const struct figures_lane *l = &f->lanes[i];
+
+		json_open(j, lanes_name(i), '{');
+		json_count(j, i == LANE_LEDGER ? "entries" : "instances", l->images);
+		if (i != LANE_LEDGER) {
+			json_count(j, "bytes", l->bytes);
+			json_count(j, "put_off", l->late);
+		}
+		json_count(j, "oldest_seconds", l->oldest_seconds);
+		if (l->wait)
+			json_text(j, "waits_for", figures_wait_name(l->wait));
+		else
+			json_null(j, "waits_for");
+		json_close(j, '}');
+	}
+	json_close(j, '}');
+}
+
+static void
 json_resync(struct json *j, const struct figures *f)
 {
 	json_open(j, "resync", '{');
@@ -137,6 +162,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "bytes", f.outbox.owed_bytes);
 	json_count(&j, "oldest_seconds", f.oldest_seconds);
 	json_close(&j, '}');
+	json_lanes(&j, &f);
 	json_pace(&j, &f);
 	json_resync(&j, &f);
 	json_cache(&j, &f);
@@ -252,6 +278,33 @@ text_owed(struct buf *out, const struct figures *f)
 	}
 }
 
+/* Those that something is in: how far each is behind, and why it waits. */
+static void
+text_lanes(struct buf *out, const struct figures *f)
+{
+	enum lane i;
+
+	for (i = LANE_LEDGER; i < LANES; i++) {
+		const struct figures_lane *l = &f->lanes[i];
+
+		if (!l->images)
+			continue;
+		buf_printf(out, "  %s: %llu %s, ", lanes_name(i), (unsigned long long)l->images,
+			   i == LANE_LEDGER ? "entries" : "images");
+		if (i != LANE_LEDGER) {
+			buf_put_size(out, l->bytes);
+			buf_puts(out, ", ");
+		}
+		buf_puts(out, "behind by ");
+		put_age(out, l->oldest_seconds);
+		if (l->late)
+			buf_printf(out, "; put off: %llu", (unsigned long long)l->late);
+		if (l->wait)
+			buf_printf(out, "; waits: %s", figures_wait_name(l->wait));
+		buf_puts(out, "\n");
+	}
+}
+
 static void
 text_pace(struct buf *out, const struct figures *f)
 {
@@ -323,6 +376,7 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	text_central(out, &f);
 	text_cache(out, &f);
 	text_owed(out, &f);
+	text_lanes(out, &f);
 	text_pace(out, &f);
 	if (f.journal_damaged)
 		buf_puts(out, "THE JOURNAL WAS DAMAGED: the last images before a stop may be in "

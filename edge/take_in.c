@@ -22,6 +22,7 @@
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/stat.h"
 #include "proto/ledger.h"
 
 /* More than its bytes: heads of chunks, whole pages, rows of the index. */
@@ -234,6 +235,29 @@ append_study(struct store_tx *tx, const struct version *v, const struct tags *co
 	return rc;
 }
 
+static enum lane
+lane_of(struct store_tx *tx, const struct taking *t, const struct version *v)
+{
+	struct stat_object o = {.calling = t->who->calling,
+				.called = t->who->called,
+				.peer = t->who->peer->name,
+				.study = v->study};
+	struct contact contact;
+	char modality[17] = "";
+	struct attr a;
+
+	if (attrs_get(attrs_of(&t->o.info->series_attrs), TAG_MODALITY, &a))
+		(void)snprintf(modality, sizeof(modality), "%.*s", (int)(a.n < 16 ? a.n : 16),
+			       a.value);
+	o.modality = modality;
+	o.wall_ms = clock_wall(t->edge->clock);
+	if (conf_name(t->edge->conf, "stat *", 0)) { /* R28: its hours are central's */
+		edge_contact(t->edge, &contact);
+		o.wall_ms += contact.skew_ms;
+	}
+	return stat_lane(tx, t->edge, &o);
+}
+
 /* Called inside store_put: the entry lies in the commit of the bytes (ack-after-disk, R5). */
 static int
 announce(struct store_tx *tx, void *arg, const struct version *v,
@@ -260,7 +284,7 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	buf_fini(&entry);
 	if (!rc && old) /* repaired: the entry before this one is not what is owed */
 		rc = outbox_del(tx, OUTBOX_CENTRAL, old, &was, e);
-	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v, LANE_FRESH, e);
+	return rc ? rc : outbox_add(tx, OUTBOX_CENTRAL, *seq, v, lane_of(tx, t, v), e);
 }
 
 static int

@@ -20,8 +20,10 @@
 #include "edge/keep.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
+#include "edge/stat.h"
 #include "edge/status.h"
 #include "proto/link.h"
+#include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400, MINUTE_MS = 60000 };
@@ -119,6 +121,30 @@ status__what_is_acknowledged_outlives_a_restart_in_the_dark(void **state)
 	assert_true(pair_settle(&p, TURNS));
 	assert_status("owed: 0 images", true, false);
 	assert_status("; 0 ledger entries not acknowledged", true, false);
+}
+
+/* How far each lane is behind, and why; a lane with nothing in it is not named. */
+static void
+status__each_lane_says_how_far_it_is_behind_and_why_it_waits(void **state)
+{
+	char study[65];
+	size_t n;
+
+	(void)state;
+	gen_uid(study, 2, 0, 0);
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_int_equal(pair_send(&p, 4), 0);
+	assert_int_equal(pair_send(&p, 5), 0);
+	assert_int_equal(stat_mark(&p.edge, study, true, &n, NULL), 0);
+	assert_status("  ledger: ", true, false);
+	assert_status("  stat: 2 images", true, false);
+	assert_status("  fresh: 1 images", true, false);
+	assert_status("behind by 0 seconds; waits: link down", true, false);
+	assert_status("  back-fill: ", false, false);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("  ledger: ", false, false);
+	assert_status("  stat: ", false, false);
+	assert_status("  fresh: ", false, false);
 }
 
 static void
@@ -405,6 +431,9 @@ main(void)
 			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R22_two_centrals_end_when_one_alone_answers_for_a_while, make_pair,
+			drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__each_lane_says_how_far_it_is_behind_and_why_it_waits, make_pair,
 			drop_pair),
 		cmocka_unit_test_setup_teardown(status__what_answers_and_is_no_central_is_told,
 						make_pair, drop_pair),
