@@ -8,6 +8,7 @@
 
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/figures.h"
 #include "central/vault.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -317,8 +318,8 @@ announce_member(struct adopting *a, struct store_tx *tx, size_t i, uint64_t *oid
 }
 
 static int
-adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned char *id,
-	     struct err *e)
+take_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned char *id,
+	    struct err *e)
 {
 	const struct pack_member *m = pack_member(a->p, i);
 	struct version v = {.hidden = 0};
@@ -346,6 +347,18 @@ adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned c
 	if (!rc)
 		rc = store_set_verified(tx, oid, a->now, e);
 	return rc ? rc : holdings_set_all(tx, m->digest, true, e); /* R19 */
+}
+
+static int
+adopt_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned char *id,
+	     struct err *e)
+{
+	const unsigned char *digest = pack_member(a->p, i)->digest;
+	int rc = figures_leave(tx, digest, e);
+
+	if (!rc)
+		rc = take_member(a, tx, i, id, e);
+	return rc ? rc : figures_enter(tx, digest, e);
 }
 
 static int

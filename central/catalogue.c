@@ -5,6 +5,7 @@
 
 #include "central/dispatch.h"
 #include "central/decisions.h"
+#include "central/figures.h"
 #include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -18,9 +19,9 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {
-		"state",	"site",		  "announced",	   "claim",  "holdings",
-		"pack",		"upload",	  "decision",	   "member", RETURNED_TABLE,
-		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE};
+		"state",	"site",		  "announced",	    "claim",	  "holdings",
+		"pack",		"upload",	  "decision",	    "member",	  RETURNED_TABLE,
+		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE, FIGURE_TABLE, EXPOSED_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -104,8 +105,8 @@ site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *
 	return rc ? rc : read_site(out, v, e);
 }
 
-int
-site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
+static int
+write_site(struct store_tx *tx, const struct site_row *row, struct err *e)
 {
 	Sync__SiteRow m = SYNC__SITE_ROW__INIT;
 	struct buf b = BUF_INIT;
@@ -138,6 +139,42 @@ site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
 	rc = put(tx, "site", row->incarnation.b, ID128_SIZE, &b, e);
 	buf_fini(&b);
 	return rc;
+}
+
+/* What changes with it: who is closed, or opened, speaks no more, or again; who branches off has
+ * said what the one before said. */
+struct turning {
+	const struct id128 *of; /* NULL: nothing changes */
+	uint64_t last;
+};
+
+static int
+turning(struct turning *out, struct store_tx *tx, const struct site_row *row, struct err *e)
+{
+	struct site_row was;
+	int rc = site_get(tx, &row->incarnation, &was, e);
+
+	memset(out, 0, sizeof(*out));
+	if (!rc && was.closed != row->closed)
+		*out = (struct turning){&row->incarnation, was.head.seq};
+	if (rc == ERR_ABSENT && row->common)
+		*out = (struct turning){&row->previous, row->common};
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
+{
+	struct turning t;
+	int rc = turning(&t, tx, row, e);
+
+	if (!rc && t.of)
+		rc = figures_leave_all(tx, t.of, t.last, e);
+	if (!rc)
+		rc = write_site(tx, row, e);
+	if (!rc && t.of == &row->previous)
+		rc = figures_branch(tx, t.of, &row->incarnation, t.last, e);
+	return rc || !t.of ? rc : figures_enter_all(tx, t.of, t.last, e);
 }
 
 int
@@ -240,10 +277,28 @@ claim_put(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
 	  const struct id128 *incarnation, uint64_t seq, bool has, struct err *e)
 {
 	unsigned char key[CLAIM_KEY], value = has;
+	int rc = figures_leave(tx, digest, e);
 
 	claim_key(key, digest, incarnation, seq);
-	return kv_put(store_tx_kv(tx), table(tx, "claim"), kv_slice(key, sizeof(key)),
-		      kv_slice(&value, 1), e);
+	if (!rc)
+		rc = kv_put(store_tx_kv(tx), table(tx, "claim"), kv_slice(key, sizeof(key)),
+			    kv_slice(&value, 1), e);
+	return rc ? rc : figures_enter(tx, digest, e);
+}
+
+int
+claim_get(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
+	  const struct id128 *incarnation, uint64_t seq, bool *has, struct err *e)
+{
+	unsigned char key[CLAIM_KEY];
+	struct kv_slice v;
+	int rc;
+
+	claim_key(key, digest, incarnation, seq);
+	rc = get(tx, "claim", key, sizeof(key), &v, e);
+	if (!rc)
+		*has = v.n == 1 && *(const unsigned char *)v.p != 0;
+	return rc;
 }
 
 int
@@ -275,6 +330,25 @@ claim_each(struct store_tx *tx, const unsigned char *digest,
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+claim_next(struct store_tx *tx, const unsigned char from[SHA256_SIZE],
+	   unsigned char out[SHA256_SIZE], struct err *e)
+{
+	struct kv_cursor *c;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "claim"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(from, SHA256_SIZE), &k, &v, e);
+	if (!rc && k.n != CLAIM_KEY)
+		rc = err_set(e, ERR_CORRUPT, 0, "a claim of the catalogue is torn");
+	if (!rc)
+		memcpy(out, k.p, SHA256_SIZE);
+	kv_cursor_close(c);
+	return rc;
 }
 
 /* --- holdings (R19) --- */

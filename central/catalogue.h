@@ -14,6 +14,7 @@
  *	order     number (be64)              dispatch.h
  *	decided_at, decided_id               decisions.h
  *	member    name                       sync.MemberRow (members.h)
+ *	figure, exposed                      figures.h
  *
  * Of an incarnation that branched off another one (R8), announced, claim and holdings have rows
  * above `common` only: below, those of `previous` are its own.
@@ -66,6 +67,7 @@ struct site_row {
 /* ERR_ABSENT leaves e alone. */
 int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out,
 	     struct err *e);
+/* Figures follow when it is closed, or opened again (figures.h). */
 int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
 /* Until fn says other than 0. */
 int site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
@@ -79,9 +81,12 @@ int announced_hash(struct store_tx *tx, const struct id128 *incarnation, uint64_
 int announced_get(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq,
 		  const void **entry, size_t *n, struct err *e);
 
-/* One claim: incarnation says at seq that it has the bytes (or not). */
+/* One claim, figures follow: incarnation says at seq that it has the bytes (or not). */
 int claim_put(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
 	      const struct id128 *incarnation, uint64_t seq, bool has, struct err *e);
+/* ERR_ABSENT leaves *has alone. */
+int claim_get(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
+	      const struct id128 *incarnation, uint64_t seq, bool *has, struct err *e);
 /* Claims of a digest (all digests: NULL), in the order digest, incarnation, seq. */
 struct claim {
 	const unsigned char *digest;
@@ -92,6 +97,10 @@ struct claim {
 int claim_each(struct store_tx *tx, const unsigned char *digest,
 	       int (*fn)(void *arg, const struct claim *c, struct err *e), void *arg,
 	       struct err *e);
+
+/* The first digest that is not below from, of those that anybody claims; ERR_ABSENT: none. */
+int claim_next(struct store_tx *tx, const unsigned char from[SHA256_SIZE],
+	       unsigned char out[SHA256_SIZE], struct err *e);
 
 /* R19 */
 int holdings_set(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, bool held,

@@ -6,6 +6,7 @@
 #include "central/central.h"
 #include "central/central_settings.h"
 #include "central/decisions.h"
+#include "central/figures.h"
 #include "central/loss.h"
 #include "central/order_commands.h"
 #include "central/returns.h"
@@ -22,6 +23,7 @@
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
+#include "common/store/store.h"
 #include "common/store/differences.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20 };
@@ -237,6 +239,65 @@ conflicts(struct asked *a)
 	return command_give(a, &out, n ? COMMAND_PERSON : COMMAND_OK);
 }
 
+static bool
+was_wrong(const struct verify_result *v)
+{
+	return v->wrong_bits || v->wrong_claims || v->torn || v->figures.figures ||
+	       v->figures.exposed;
+}
+
+static void
+text_counted(struct buf *out, const struct verify_result *v)
+{
+	buf_printf(out,
+		   "%llu images counted from the ledgers: %llu holdings bits, %llu claims, %llu "
+		   "figures and %llu rows of exposure were wrong%s\n",
+		   (unsigned long long)v->figures.images, (unsigned long long)v->wrong_bits,
+		   (unsigned long long)v->wrong_claims, (unsigned long long)v->figures.figures,
+		   (unsigned long long)v->figures.exposed,
+		   was_wrong(v) ? ", and are corrected" : "");
+	if (v->torn)
+		buf_printf(out, "%llu ledger entries are TORN: `rebuild` reads the log\n",
+			   (unsigned long long)v->torn);
+}
+
+/* R18: known = held + owed + lost + withdrawn, of all sites together. */
+static int
+text_identity(struct central *c, struct buf *out, struct err *e)
+{
+	struct store_tx *tx;
+	struct figure f;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = figures_of_site(tx, "", &f, e);
+	store_end_read(tx);
+	buf_printf(out, "known %llu = held %llu + owed %llu + lost %llu + withdrawn %llu\n",
+		   (unsigned long long)f.known, (unsigned long long)f.of[TALLY_HELD],
+		   (unsigned long long)f.of[TALLY_OWED], (unsigned long long)f.of[TALLY_LOST],
+		   (unsigned long long)f.of[TALLY_WITHDRAWN]);
+	return rc;
+}
+
+static int
+verify_counts(struct asked *a)
+{
+	struct verify_result v;
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+	int rc = verify_ledger(a->node, a->r, &v, &e);
+
+	text_counted(&out, &v);
+	if (!rc)
+		rc = text_identity(a->node, &out, &e);
+	if (rc) {
+		buf_fini(&out);
+		return command_failed(a, &e);
+	}
+	return command_give(a, &out, was_wrong(&v) ? COMMAND_PERSON : COMMAND_OK);
+}
+
 static int
 verify(struct asked *a)
 {
@@ -244,21 +305,22 @@ verify(struct asked *a)
 	struct verify_result v;
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
+	bool person;
 
+	if (given(a, "--ledger"))
+		return verify_counts(a);
 	if (verify_all(c, a->r, c->http != NULL, &v, &e))
 		return command_failed(a, &e);
-	buf_printf(
-		&out,
-		"%llu packs with %llu members read: %llu damaged, %llu healed, %llu in packs that "
-		"are gone; %llu packs with a damaged frame, %llu not read, %llu holdings bits "
-		"corrected\n",
-		(unsigned long long)v.packs, (unsigned long long)v.members,
-		(unsigned long long)v.damaged, (unsigned long long)v.healed,
-		(unsigned long long)v.absent, (unsigned long long)v.frames,
-		(unsigned long long)v.unread, (unsigned long long)v.wrong_bits);
-	return command_give(a, &out,
-			    v.damaged || v.absent || v.frames || v.unread ? COMMAND_PERSON
-									  : COMMAND_OK);
+	buf_printf(&out,
+		   "%llu packs with %llu members read: %llu damaged, %llu healed, %llu in packs "
+		   "that are gone; %llu packs with a damaged frame, %llu not read\n",
+		   (unsigned long long)v.packs, (unsigned long long)v.members,
+		   (unsigned long long)v.damaged, (unsigned long long)v.healed,
+		   (unsigned long long)v.absent, (unsigned long long)v.frames,
+		   (unsigned long long)v.unread);
+	text_counted(&out, &v);
+	person = v.damaged || v.absent || v.frames || v.unread || was_wrong(&v);
+	return command_give(a, &out, person ? COMMAND_PERSON : COMMAND_OK);
 }
 
 /* A running server makes it in main's thread; here it is waited for. */
@@ -323,7 +385,7 @@ static const struct command commands[] = {
 	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
 	 false, false, site_commands_ca},
 	{"hold", 2, 2, " ", "hold on|off", false, false, order_commands_hold},
-	{"verify", 1, 1, " ", "verify", false, false, verify},
+	{"verify", 1, 1, " --ledger ", "verify [--ledger]", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

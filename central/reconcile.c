@@ -7,6 +7,7 @@
 #include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/figures.h"
 #include "central/record.h"
 #include "central/vault.h"
 #include "common/base/buf.h"
@@ -135,9 +136,13 @@ lose_members(struct store_tx *tx, void *arg, struct err *e)
 	for (i = 0; !rc && i < l->n; i++) {
 		rc = store_version(tx, l->oids[i], &v, e);
 		if (!rc)
+			rc = figures_leave(tx, v.digest, e);
+		if (!rc)
 			rc = store_drop_bytes(tx, l->oids[i], VERSION_DAMAGED, e);
 		if (!rc)
 			rc = holdings_set_all(tx, v.digest, false, e);
+		if (!rc)
+			rc = figures_enter(tx, v.digest, e);
 	}
 	if (!rc)
 		rc = state_number(tx, "losses", &losses, e);

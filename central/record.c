@@ -9,6 +9,7 @@
 #include "central/clog.h"
 #include "central/decisions.h"
 #include "central/dispatch.h"
+#include "central/figures.h"
 #include "central/lives.h"
 #include "central/members.h"
 #include "central/returns.h"
@@ -137,6 +138,17 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 				  e);
 	note_title(&a->site, entry->source_aet);
 	return rc;
+}
+
+bool
+record_claim(const Sync__LedgerEntry *entry, unsigned char digest[SHA256_SIZE], bool *has)
+{
+	struct version v;
+
+	*has = ledger_says_has((int)entry->kind);
+	if (*has || ledger_says_known((int)entry->kind))
+		return ledger_version(&v, entry) && message_digest(digest, &entry->digest);
+	return ledger_says_gone((int)entry->kind) && message_digest(digest, &entry->digest);
 }
 
 static int
@@ -287,7 +299,11 @@ withdraw(struct store_tx *tx, const ProtobufCBinaryData *bytes, struct err *e)
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
 	if (!rc)
+		rc = figures_leave(tx, digest, e);
+	if (!rc)
 		rc = store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
+	if (!rc)
+		rc = figures_enter(tx, digest, e);
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 

@@ -21,6 +21,7 @@ struct buf;
 struct central;
 struct err;
 struct store_tx;
+struct Sync__LedgerEntry;
 struct Sync__LogDecision;
 
 /* Durable in log and catalogue on 0. */
@@ -40,6 +41,9 @@ int record_knows_epoch(struct store_tx *tx, const struct id128 *epoch, bool *out
 /* R15: these n digests, one after the other, are never shown; nor are they when they come later. */
 int record_withdraw(struct central *c, const unsigned char *digests, size_t n, const char *why,
 		    struct err *e);
+/* Does this entry of a ledger say whether its site has the bytes of an image? */
+bool record_claim(const struct Sync__LedgerEntry *entry, unsigned char digest[SHA256_SIZE],
+		  bool *has);
 /* Any decision: its time is filled in here. The caller holds `order`. */
 int record_decide_locked(struct central *c, struct Sync__LogDecision *m, struct err *e);
 int record_decide(struct central *c, struct Sync__LogDecision *m, struct err *e);

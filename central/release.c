@@ -7,6 +7,7 @@
 #include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/figures.h"
 #include "central/gate.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -36,9 +37,13 @@ damage(struct store_tx *tx, void *arg, struct err *e)
 	if (rc || v.state != VERSION_HERE || v.offset != d->seen->offset ||
 	    memcmp(v.pack, d->seen->pack, SHA256_SIZE) != 0)
 		return rc;
-	rc = store_drop_bytes(tx, v.oid, VERSION_DAMAGED, e);
+	rc = figures_leave(tx, v.digest, e);
+	if (!rc)
+		rc = store_drop_bytes(tx, v.oid, VERSION_DAMAGED, e);
 	if (!rc)
 		rc = holdings_set_all(tx, v.digest, false, e);
+	if (!rc)
+		rc = figures_enter(tx, v.digest, e);
 	if (!rc)
 		rc = state_number(tx, "losses", &d->losses, e);
 	d->losses++;

@@ -152,18 +152,18 @@ each(struct central *c, void (*fn)(void *arg, const struct returned *r), void *a
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-static void
-count_one(void *arg, const struct returned *r)
-{
-	(void)r;
-	++*(uint64_t *)arg;
-}
-
 int
 returns_count(struct central *c, uint64_t *n, struct err *e)
 {
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
 	*n = 0;
-	return each(c, count_one, n, e);
+	if (rc)
+		return rc;
+	rc = kv_count(store_tx_kv(tx), table(tx), n, e);
+	store_end_read(tx);
+	return rc;
 }
 
 static void

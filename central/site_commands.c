@@ -6,6 +6,7 @@
 
 #include "central/central.h"
 #include "central/certificates.h"
+#include "central/figures.h"
 #include "central/kit.h"
 #include "central/loss.h"
 #include "central/record.h"
@@ -268,24 +269,18 @@ site_twin(struct asked *a)
 /* --- site remove --- */
 
 static int
-count_owed(void *arg, const struct tally_item *item, struct err *e)
-{
-	(void)e;
-	*(uint64_t *)arg += item->state == TALLY_OWED;
-	return 0;
-}
-
-static int
 owed_by(struct central *c, const char *site, uint64_t *out, struct err *e)
 {
 	struct store_tx *tx;
+	struct figure f;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	*out = 0;
 	if (rc)
 		return rc;
-	rc = tally_each(tx, site, count_owed, out, e);
+	rc = figures_of_site(tx, site, &f, e);
 	store_end_read(tx);
+	*out = f.of[TALLY_OWED];
 	return rc;
 }
 

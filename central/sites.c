@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/figures.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -30,7 +31,7 @@ sites_make(struct sites *out, struct store_tx *tx, struct err *e)
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = tally_make(&out->tally, tx, e);
+	rc = figures_tally(&out->tally, tx, e);
 	if (!rc)
 		rc = member_each(tx, add_member, out, e);
 	if (rc)
@@ -99,6 +100,13 @@ sites_know(struct store_tx *tx, const char *site, bool *out, struct err *e)
 	return rc;
 }
 
+/* The last row of a site, which tells its numbers. */
+static bool
+is_latest(const struct tally *t, size_t i)
+{
+	return i + 1 == t->n || t->rows[i + 1].leader != t->rows[i].leader;
+}
+
 /* --- JSON --- */
 
 static void
@@ -127,9 +135,9 @@ json_member(struct json *j, const struct member *m)
 	json_key(j, "refused_key", m->refused_key, m->refused);
 }
 
-/* leader: the row that tells of the site. */
+/* leader: the row that tells of the site; its latest incarnation says so as well. */
 static void
-json_row(struct json *j, const struct tally_row *r, const struct tally_row *leader,
+json_row(struct json *j, const struct tally_row *r, const struct tally_row *leader, bool latest,
 	 const struct member *m)
 {
 	size_t k;
@@ -143,9 +151,10 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	json_bool(j, "twin", leader->site_copies > 1 && !r->site.closed && !r->site.drains);
 	json_bool(j, "drains", r->site.drains);
 	json_bool(j, "foreign_receipt", r->site.foreign);
-	json_count(j, "known", r->known);
-	for (k = 0; k < TALLY_STATES; k++)
-		json_count(j, tally_name((enum tally_state)k), r->of[k]);
+	if (latest)
+		json_count(j, "known", leader->site_known);
+	for (k = 0; latest && k < TALLY_STATES; k++)
+		json_count(j, tally_name((enum tally_state)k), leader->site_of[k]);
 	json_open(j, "of_site", '{');
 	json_count(j, "known", leader->site_known);
 	for (k = 0; k < TALLY_STATES; k++)
@@ -173,10 +182,10 @@ sites_json(struct json *j, const char *key, const struct sites *s)
 	json_open(j, key, '[');
 	for (i = 0; i < s->tally.n; i++)
 		json_row(j, &s->tally.rows[i], &s->tally.rows[s->tally.rows[i].leader],
-			 member_of(s, s->tally.rows[i].site.site));
+			 is_latest(&s->tally, i), member_of(s, s->tally.rows[i].site.site));
 	for (i = 0; i < s->n_members; i++)
 		if (!ever_came(s, s->members[i].site))
-			json_row(j, &none, &none, &s->members[i]);
+			json_row(j, &none, &none, true, &s->members[i]);
 	json_close(j, ']');
 }
 
@@ -288,20 +297,6 @@ text_numbers(struct buf *out, uint64_t known, const uint64_t of[TALLY_STATES])
 		   (unsigned long long)of[TALLY_LOST], (unsigned long long)of[TALLY_WITHDRAWN]);
 }
 
-/* Of its incarnations together, each image once; one alone has said it. */
-static void
-text_site(struct buf *out, const struct tally *t, size_t last)
-{
-	const struct tally_row *leader = &t->rows[t->rows[last].leader];
-
-	if (t->rows[last].leader == last ||
-	    (last + 1 < t->n && t->rows[last + 1].leader == t->rows[last].leader))
-		return;
-	buf_printf(out, "%-16s %-32s %-6s ", leader->site.site, "all, each image once", "");
-	text_numbers(out, leader->site_known, leader->site_of);
-	buf_puts(out, "\n");
-}
-
 /* What a fire would take now: what nobody else has. */
 static void
 text_exposure(struct buf *out, const struct tally *t)
@@ -330,8 +325,8 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
 	size_t i;
 
-	buf_puts(out, "an image counts in each line whose incarnation announced it: do not add "
-		      "them up, `loss` counts each once\n");
+	buf_puts(out, "of each site, whatever incarnations announced them, each image once: beside "
+		      "its latest one\n");
 	buf_printf(out, "%-16s %-32s %-6s %9s %9s %9s %9s %9s %9s  %s\n", "site", "incarnation",
 		   "ledger", "known", "held", "owed", "lost", "withdrawn", "seq", "last contact");
 	for (i = 0; i < s->tally.n; i++) {
@@ -341,9 +336,12 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 		clock_rfc3339(r->site.contact_ms, when);
 		buf_printf(out, "%-16s %s %-6s ", r->site.site, hex,
 			   r->site.closed ? "closed" : "live");
-		text_numbers(out, r->known, r->of);
+		if (is_latest(&s->tally, i))
+			text_numbers(out, s->tally.rows[r->leader].site_known,
+				     s->tally.rows[r->leader].site_of);
+		else
+			buf_printf(out, "%49s", "");
 		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
-		text_site(out, &s->tally, i);
 	}
 	text_exposure(out, &s->tally);
 }

@@ -16,7 +16,7 @@ needs_a_person(const struct snapshot *s)
 	size_t i;
 
 	for (i = 0; i < s->sites.tally.n; i++)
-		if (s->sites.tally.rows[i].of[TALLY_LOST])
+		if (s->sites.tally.rows[i].site_of[TALLY_LOST])
 			return true;
 	return s->counts.conflicts > 0 || sites_need_a_person(&s->sites);
 }

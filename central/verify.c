@@ -9,7 +9,9 @@
 #include "central/birth.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/figures.h"
 #include "central/reconcile.h"
+#include "central/record.h"
 #include "central/release.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
@@ -17,6 +19,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/os/ctl.h"
+#include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
@@ -109,9 +112,13 @@ stamp_member(struct store_tx *tx, const struct stamping *s, size_t i, struct err
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	if (v.state != VERSION_HERE) {
-		rc = store_set_pack(tx, oid, s->row->id, m->offset, m->size, e);
+		rc = figures_leave(tx, m->digest, e);
+		if (!rc)
+			rc = store_set_pack(tx, oid, s->row->id, m->offset, m->size, e);
 		if (!rc)
 			rc = holdings_set_all(tx, m->digest, true, e);
+		if (!rc)
+			rc = figures_enter(tx, m->digest, e);
 	} else if (memcmp(v.pack, s->row->id, SHA256_SIZE) != 0) {
 		return 0;
 	}
@@ -350,34 +357,83 @@ look_for_missing(struct verifying *v, const struct pack_row *row, struct err *e)
 struct recounting {
 	struct verifying *v;
 	struct site_row site;
-	uint64_t next, wrong; /* wrong: counted from scratch in each run of the closure */
+	uint64_t next;
+	/* counted from scratch in each run of the closure */
+	uint64_t bits, claims, torn;
+	uint64_t first_torn; /* seq */
 };
 
+/* What the entry says of bytes, and whether central has them. */
 static int
-should_be_held(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, bool *held,
-	       struct err *e)
+check_entry(struct recounting *k, struct store_tx *tx, uint64_t seq, const Sync__LedgerEntry *entry,
+	    bool *held, struct err *e)
 {
 	unsigned char digest[SHA256_SIZE];
-	Sync__LedgerEntry *entry;
 	struct version ver = {.state = VERSION_ELSEWHERE};
-	const void *bytes;
+	bool has, said = false;
 	uint64_t oid;
-	size_t n;
-	int rc = announced_get(tx, incarnation, seq, &bytes, &n, e);
+	int rc;
 
 	*held = true;
+	if (!entry || !record_claim(entry, digest, &has))
+		return 0;
+	rc = claim_get(tx, digest, &k->site.incarnation, seq, &said, e);
+	if (rc == ERR_ABSENT || (!rc && said != has)) {
+		k->claims++;
+		rc = claim_put(tx, digest, &k->site.incarnation, seq, has, e);
+	}
+	if (rc || !has)
+		return rc;
+	rc = store_by_digest(tx, digest, &oid, e);
+	if (!rc)
+		rc = store_version(tx, oid, &ver, e);
+	*held = !rc && ver.state == VERSION_HERE;
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* R5: H at seq follows from H before it and the entry's bytes. */
+static int
+check_chain(struct recounting *k, struct store_tx *tx, uint64_t seq, const void *bytes, size_t n,
+	    struct err *e)
+{
+	unsigned char before[SHA256_SIZE], own[SHA256_SIZE];
+	int rc = announced_hash(tx, &k->site.incarnation, seq - 1, before, e);
+
+	if (!rc)
+		rc = announced_hash(tx, &k->site.incarnation, seq, own, e);
+	if (rc)
+		return rc;
+	ledger_chain(before, bytes, n);
+	if (memcmp(before, own, sizeof(own)) != 0) {
+		k->first_torn = k->torn++ ? k->first_torn : seq;
+	}
+	return 0;
+}
+
+static int
+recount_seq(struct recounting *k, struct store_tx *tx, uint64_t seq, struct err *e)
+{
+	struct buf bits = BUF_INIT;
+	Sync__LedgerEntry *entry;
+	const void *bytes;
+	bool held = true;
+	size_t n;
+	int rc = announced_get(tx, &k->site.incarnation, seq, &bytes, &n, e);
+
+	if (!rc)
+		rc = check_chain(k, tx, seq, bytes, n, e);
 	if (rc)
 		return rc;
 	entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
-	if (entry && ledger_says_has((int)entry->kind) && message_digest(digest, &entry->digest)) {
-		rc = store_by_digest(tx, digest, &oid, e);
-		if (!rc)
-			rc = store_version(tx, oid, &ver, e);
-		*held = !rc && ver.state == VERSION_HERE;
-		if (rc == ERR_ABSENT)
-			rc = 0;
-	}
+	rc = check_entry(k, tx, seq, entry, &held, e);
 	message_free(entry);
+	if (!rc)
+		rc = holdings_read(tx, &k->site.incarnation, seq, 1, &bits, e);
+	if (!rc && (bits.data[0] & 1) != held) {
+		k->bits++;
+		rc = holdings_set(tx, &k->site.incarnation, seq, held, e);
+	}
+	buf_fini(&bits);
 	return rc;
 }
 
@@ -388,21 +444,22 @@ recount_page(struct store_tx *tx, void *arg, struct err *e)
 	uint64_t seq, end = k->next + PAGE;
 	int rc = 0;
 
-	k->wrong = 0;
-	for (seq = k->next; !rc && seq < end && seq <= k->site.head.seq; seq++) {
-		struct buf bits = BUF_INIT;
-		bool held;
-
-		rc = should_be_held(tx, &k->site.incarnation, seq, &held, e);
-		if (!rc)
-			rc = holdings_read(tx, &k->site.incarnation, seq, 1, &bits, e);
-		if (!rc && (bits.data[0] & 1) != held) {
-			k->wrong++;
-			rc = holdings_set(tx, &k->site.incarnation, seq, held, e);
-		}
-		buf_fini(&bits);
-	}
+	k->bits = k->claims = k->torn = 0;
+	for (seq = k->next; !rc && seq < end && seq <= k->site.head.seq; seq++)
+		rc = recount_seq(k, tx, seq, e);
 	return rc;
+}
+
+static void
+say_torn(struct recounting *k)
+{
+	char line[200];
+	int n = snprintf(line, sizeof(line),
+			 "ledger of %s: entry %llu is not what its chain says: `rebuild` reads the "
+			 "log\n",
+			 k->site.site, (unsigned long long)k->first_torn);
+
+	(void)ctl_out(k->v->r, line, (size_t)n);
 }
 
 static int
@@ -419,11 +476,18 @@ recount(struct verifying *v, struct err *e)
 	store_end_read(tx);
 	for (i = 0; !rc && i < sites.n; i++) {
 		/* R8: below, the bits are those of the one that it branched off. */
-		struct recounting k = {v, sites.rows[i].site, sites.rows[i].site.common + 1, 0};
+		struct recounting k = {
+			.v = v, .site = sites.rows[i].site, .next = sites.rows[i].site.common + 1};
 
 		for (; !rc && k.next <= k.site.head.seq && !ctl_stopping(v->r); k.next += PAGE) {
 			rc = store_commit(v->c->store, recount_page, &k, e);
-			v->out->wrong_bits += rc ? 0 : k.wrong;
+			if (rc)
+				break;
+			v->out->wrong_bits += k.bits;
+			v->out->wrong_claims += k.claims;
+			v->out->torn += k.torn;
+			if (k.torn)
+				say_torn(&k);
 		}
 	}
 	tally_free(&sites);
@@ -501,7 +565,20 @@ verify_all(struct central *c, struct ctl_reply *r, bool wait, struct verify_resu
 	if (!rc)
 		rc = recount(&v, e);
 	if (!rc)
+		rc = recount_figures(c, r, RECOUNT_PAGE, &out->figures, e);
+	if (!rc)
 		rc = wait_for_healing(&v, wait, e);
 	free(v.oids);
 	return rc;
+}
+
+int
+verify_ledger(struct central *c, struct ctl_reply *r, struct verify_result *out, struct err *e)
+{
+	struct verifying v = {c, r, out, NULL, 0};
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = recount(&v, e);
+	return rc ? rc : recount_figures(c, r, RECOUNT_PAGE, &out->figures, e);
 }

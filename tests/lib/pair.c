@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "central/catalogue.h"
+#include "central/figures.h"
 #include "central/intake.h"
 #include "central/upload.h"
 #include "common/base/buf.h"
@@ -198,11 +199,44 @@ pair_open_central(struct pair *p)
 	p->central_open = true;
 }
 
+static void
+same_row(const struct tally_row *a, const struct tally_row *b)
+{
+	assert_int_equal(a->leader, b->leader);
+	assert_int_equal(a->site_known, b->site_known);
+	assert_memory_equal(a->site_of, b->site_of, sizeof(a->site_of));
+	assert_int_equal(a->site_exposure.instances, b->site_exposure.instances);
+	assert_int_equal(a->site_exposure.bytes, b->site_exposure.bytes);
+	/* One is counted a moment after the other. */
+	assert_true(b->site_exposure.oldest_seconds - a->site_exposure.oldest_seconds <= 1);
+}
+
+void
+pair_check_figures(struct pair *p)
+{
+	struct tally counted, running;
+	struct store_tx *tx;
+	size_t i;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(tally_make(&counted, tx, NULL), 0);
+	assert_int_equal(figures_tally(&running, tx, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(counted.n, running.n);
+	assert_int_equal(counted.damaged, running.damaged);
+	for (i = 0; i < counted.n; i++)
+		same_row(&counted.rows[i], &running.rows[i]);
+	tally_free(&counted);
+	tally_free(&running);
+}
+
 void
 pair_close_central(struct pair *p)
 {
 	if (!p->central_open)
 		return;
+	if (p->central.store)
+		pair_check_figures(p);
 	uploads_free(p->central.uploads);
 	p->central.uploads = NULL;
 	central_close(&p->central);

@@ -63,7 +63,8 @@ void pair_open_central(struct pair *p);
 /* A SIGTERM waits to be heard by this thread, as `serve`'s main would find it; then it is heard. */
 void pair_ask_to_stop(void);
 void pair_stop_heard(void);
-void pair_close_central(struct pair *p);
+void pair_close_central(struct pair *p); /* its figures are those that a count gives */
+void pair_check_figures(struct pair *p); /* R18 */
 /* The disk is gone as well. */
 void pair_burn_edge(struct pair *p);
 void pair_burn_central(struct pair *p);

@@ -12,6 +12,7 @@
 
 #include "central/birth.h"
 #include "central/catalogue.h"
+#include "central/figures.h"
 #include "central/loss.h"
 #include "central/reconcile.h"
 #include "central/record.h"
@@ -103,8 +104,9 @@ dump_version(void *arg, const struct version *v, struct err *e)
 static void
 dump(struct buf *out, struct pair *p)
 {
-	static const char *const tables[] = {"announced", "claim",    "holdings", "study",
-					     "series",	  "instance", "lookup"};
+	static const char *const tables[] = {"announced", "claim",	"holdings",
+					     "study",	  "series",	"instance",
+					     "lookup",	  FIGURE_TABLE, EXPOSED_TABLE};
 	struct pack_row row;
 	unsigned char after[SHA256_SIZE] = {0};
 	struct store_counts counts;

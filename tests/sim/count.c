@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/catalogue.h"
+#include "central/figures.h"
 #include "central/tally.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
@@ -94,6 +95,47 @@ count_site(struct world *w, struct store_tx *tx, const struct tally *t, const st
 				    e->name, i);
 }
 
+/* R18: the one without counting, the other from each claim. */
+static void
+compare_figures(struct world *w, const struct tally *counted, const struct tally *running)
+{
+	size_t i;
+
+	if (counted->damaged != running->damaged)
+		world_wrong(w, "%llu images are damaged, and the figures say %llu",
+			    (unsigned long long)counted->damaged,
+			    (unsigned long long)running->damaged);
+	for (i = 0; i < counted->n; i++) {
+		const struct tally_row *a = &counted->rows[i], *b = &running->rows[i];
+
+		if (a->site_known != b->site_known ||
+		    memcmp(a->site_of, b->site_of, sizeof(a->site_of)) != 0 ||
+		    memcmp(&a->site_exposure, &b->site_exposure, sizeof(a->site_exposure)) != 0)
+			world_wrong(w, "the figures of %s are not what a count says", a->site.site);
+	}
+}
+
+void
+count_figures(struct world *w)
+{
+	struct tally counted, running;
+	struct store_tx *tx;
+
+	if (!w->up)
+		return;
+	world_enter(w, &w->clock);
+	if (store_begin_read(&tx, w->central.store, NULL))
+		return;
+	if (!tally_make(&counted, tx, NULL)) {
+		if (!figures_tally(&running, tx, NULL)) {
+			compare_figures(w, &counted, &running);
+			tally_free(&running);
+		}
+		tally_free(&counted);
+	}
+	store_end_read(tx);
+}
+
 void
 count_final(struct world *w)
 {
@@ -104,7 +146,7 @@ count_final(struct world *w)
 
 	if (store_begin_read(&tx, w->central.store, NULL))
 		return;
-	if (tally_each(tx, NULL, count, &all, NULL) || tally_make(&t, tx, NULL)) {
+	if (tally_each(tx, NULL, count, &all, NULL) || figures_tally(&t, tx, NULL)) {
 		world_wrong(w, "no tally can be made");
 	} else {
 		for (i = 0; i < w->n_edges; i++)
@@ -260,7 +302,7 @@ count_exposure(struct world *w)
 	world_enter(w, &w->clock);
 	if (store_begin_read(&tx, w->central.store, NULL))
 		return;
-	if (ask_all(w, tx) && !tally_make(&t, tx, NULL)) {
+	if (ask_all(w, tx) && !figures_tally(&t, tx, NULL)) {
 		compare_exposure(w, tx, &t);
 		tally_free(&t);
 	}

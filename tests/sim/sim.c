@@ -11,12 +11,20 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "tests/sim/count.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { NIGHT_PERCENT = 12, SETTLE_HOURS = 240, SEEDS = 40, DAYS = 7, EVENTS = 24 };
+enum {
+	NIGHT_PERCENT = 12,
+	SETTLE_HOURS = 240,
+	SEEDS = 40,
+	DAYS = 7,
+	EVENTS = 24,
+	FIGURES_EVERY = 8 /* events */
+};
 
 struct settings {
 	uint64_t first;
@@ -112,6 +120,8 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 		pass_time(w);
 		truth_look_at_heads(w);
 		watch_bounds(w, false);
+		if (!w->wrong && i % FIGURES_EVERY == 0)
+			count_figures(w);
 	}
 	if (!w->wrong)
 		faults_end(w);
