@@ -211,17 +211,13 @@ class Archive:
         claims = (i.has.get(digest, False) and not i.closed for i in self.incarnations.values())
         return "owed" if any(claims) else "lost"
 
-    def counts(self):
-        """(site, incarnation) -> known, held, owed, lost, withdrawn, head."""
-        out = {}
-        for ident, i in self.incarnations.items():
-            row = dict.fromkeys(("known", "held", "owed", "lost", "withdrawn"), 0)
-            for digest in i.has:
-                row["known"] += 1
-                row[self.state(digest)] += 1
-            row["ledger_seq"] = len(i.entries) - 1
-            out[i.site, ident.hex()] = row
-        return out
+    def counts(self, site):
+        """known, held, owed, lost, withdrawn: each image once, whatever incarnations announced it."""
+        row = dict.fromkeys(("known", "held", "owed", "lost", "withdrawn"), 0)
+        for digest in {d for i in self.incarnations.values() if i.site == site for d in i.has}:
+            row["known"] += 1
+            row[self.state(digest)] += 1
+        return row
 
     def lost(self):
         return {d for i in self.incarnations.values() for d in i.has if self.state(d) == "lost"}
@@ -231,13 +227,14 @@ class Archive:
 
     def compare(self, status):
         """With what `status --json` of this central says."""
-        own = self.counts()
+        own = {(i.site, ident.hex()): len(i.entries) - 1 for ident, i in self.incarnations.items()}
         for row in status["sites"]:
-            mine = own.pop((row["name"], row["incarnation"]), None)
-            said = {k: row[k] for k in mine} if mine else None
-            if mine != said:
-                self.wrong.append(f"{row['name']} {row['incarnation']}: says {said}, is {mine}")
-            if row["known"] != row["held"] + row["owed"] + row["lost"] + row["withdrawn"]:
+            seq, said = own.pop((row["name"], row["incarnation"]), None), row["of_site"]
+            if seq != row["ledger_seq"]:
+                self.wrong.append(f"{row['name']} {row['incarnation']}: says seq {row['ledger_seq']}, is {seq}")
+            if said != self.counts(row["name"]):
+                self.wrong.append(f"{row['name']}: says {said}, is {self.counts(row['name'])}")
+            if said["known"] != said["held"] + said["owed"] + said["lost"] + said["withdrawn"]:
                 self.wrong.append(f"{row['name']}: known is not the sum (R18): {row}")
         self.wrong += [f"{site} {ident} is in the log and not listed" for site, ident in own]
         if self.epochs[-1:] != [status["epoch"]]:

@@ -199,8 +199,8 @@ def cmd_archive(args):
     if args.status:
         with open(args.status, encoding="utf-8") as f:
             a.compare(json.load(f))
-    for (site, ident), row in sorted(a.counts().items()):
-        print(site, ident, " ".join(f"{k} {v}" for k, v in row.items()))
+    for site in sorted({i.site for i in a.incarnations.values()}):
+        print(site, " ".join(f"{k} {v}" for k, v in a.counts(site).items()))
     return report("archive", len(a.announced()), a.wrong)
 
 

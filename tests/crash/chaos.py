@@ -322,7 +322,7 @@ class Chaos:
         listed = {bytes.fromhex(i["sha256"]) for s in told["studies"] if s["state"] == "lost" for i in s["list"]}
         if listed != lost:
             wrong.append(f"`loss` lists {len(listed)}, the log says {len(lost)}")
-        if any(s["owed"] for s in status["sites"]):
+        if any(s["of_site"]["owed"] for s in status["sites"]):
             wrong.append(f"something is owed although all has drained: {status['sites']}")
         gone = 0
         for image in self.images.values():

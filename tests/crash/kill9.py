@@ -118,7 +118,7 @@ class Crash:
         if wrong:
             raise nodes.Failed("; ".join(wrong[:5]))
         self.judge(have)
-        sites = self.central.status()["sites"]
+        sites = [s["of_site"] for s in self.central.status()["sites"]]
         if any(s["lost"] or s["owed"] or s["known"] != s["held"] for s in sites):
             raise nodes.Failed(f"central counts {sites}")
         wrong = archive.Archive(self.central.data).compare(self.central.status())

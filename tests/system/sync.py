@@ -283,7 +283,7 @@ def fire__R18_R22_both_fires_and_a_second_refill():
         rows = list(csv.DictReader(io.StringIO(out)))
         lost = sum(int(r["instances"]) for r in rows if r["state"] == "lost")
         expect("exit of loss", code, 3 if lost else 0)
-        listed = sum(s["lost"] for s in g.central.status()["sites"])
+        listed = sum(s.get("lost", 0) for s in g.central.status()["sites"])
         expect("lost in sites", listed, lost)
         if not lost or any(not r["patient_name"] for r in rows):
             raise nodes.Failed(f"{lost} lost, rows: {rows[:2]}")
