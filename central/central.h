@@ -63,7 +63,7 @@ struct central {
 	uint64_t losses; /* how often holdings bits were cleared */
 
 	struct dispatch dispatch; /* who waits for one */
-	_Atomic bool recounting; /* recount.h */
+	_Atomic bool recounting;  /* recount.h */
 
 	/* serving */
 	struct uploads *uploads;

@@ -368,7 +368,7 @@ change_share(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], const
 static int
 change(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], int sign, struct err *e)
 {
-	struct share s;
+	struct share s = {.words = NULL};
 	int rc = share_of(&s, tx, digest, e);
 
 	if (!rc && s.n)
@@ -410,7 +410,7 @@ change_at(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, in
 	unsigned char digest[SHA256_SIZE];
 	Sync__LedgerEntry *entry;
 	const void *bytes;
-	struct share s;
+	struct share s = {.words = NULL};
 	bool has;
 	size_t n;
 	int rc = announced_get(tx, incarnation, seq, &bytes, &n, e);

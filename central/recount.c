@@ -68,7 +68,7 @@ check_exposed(struct counting *c, struct store_tx *tx, const struct share *s, st
 static int
 count_one(struct counting *c, struct store_tx *tx, const unsigned char *digest, struct err *e)
 {
-	struct share s;
+	struct share s = {.words = NULL};
 	int rc = share_of(&s, tx, digest, e);
 
 	if (!rc && s.n) {
@@ -234,7 +234,7 @@ static int
 is_right(struct store_tx *tx, struct kv_slice k, bool *right, struct err *e)
 {
 	unsigned char key[EXPOSED_KEY_MAX], digest[SHA256_SIZE];
-	struct share s;
+	struct share s = {.words = NULL};
 	int rc;
 
 	*right = false;
