@@ -355,12 +355,13 @@ change_share(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], const
 	     int sign, struct err *e)
 {
 	unsigned char from[SHA256_SIZE];
+	bool all;
 	int rc = figures_add(tx, FIGURE_RUNNING, s, sign, e);
 
 	/* What a count has passed, it will not see again. */
 	if (!rc)
-		rc = figures_counting(tx, from, e);
-	if (!rc && memcmp(digest, from, sizeof(from)) < 0)
+		rc = figures_counting(tx, from, &all, e);
+	if (!rc && (all || memcmp(digest, from, sizeof(from)) < 0))
 		rc = figures_add(tx, FIGURE_COUNTED, s, sign, e);
 	return rc == ERR_ABSENT ? 0 : rc;
 }
@@ -536,25 +537,26 @@ figures_tally(struct tally *out, struct store_tx *tx, struct err *e)
 /* --- a count --- */
 
 int
-figures_counting(struct store_tx *tx, unsigned char from[SHA256_SIZE], struct err *e)
+figures_counting(struct store_tx *tx, unsigned char from[SHA256_SIZE], bool *all, struct err *e)
 {
 	struct kv_slice v;
 	int rc = kv_get(store_tx_kv(tx), table(tx, FIGURE_TABLE),
 			kv_slice(counting_key, sizeof(counting_key) - 1), &v, e);
 
-	if (!rc && v.n != SHA256_SIZE)
+	if (!rc && v.n && v.n != SHA256_SIZE)
 		return err_set(e, ERR_CORRUPT, 0, "the row of a count is torn");
-	if (!rc)
+	*all = !rc && !v.n;
+	if (!rc && v.n)
 		memcpy(from, v.p, SHA256_SIZE);
 	return rc;
 }
 
 int
-figures_count_from(struct store_tx *tx, const unsigned char from[SHA256_SIZE], struct err *e)
+figures_count_from(struct store_tx *tx, const unsigned char *from, struct err *e)
 {
 	return kv_put(store_tx_kv(tx), table(tx, FIGURE_TABLE),
-		      kv_slice(counting_key, sizeof(counting_key) - 1), kv_slice(from, SHA256_SIZE),
-		      e);
+		      kv_slice(counting_key, sizeof(counting_key) - 1),
+		      kv_slice(from ? from : (const unsigned char *)"", from ? SHA256_SIZE : 0), e);
 }
 
 static bool

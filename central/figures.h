@@ -80,9 +80,11 @@ enum figure_set { FIGURE_RUNNING, FIGURE_COUNTED };
 /* A digest's share is added (1) or taken away (-1). */
 int figures_add(struct store_tx *tx, enum figure_set set, const struct share *s, int sign,
 		struct err *e);
-/* A count is under way and has come so far: digests below it. ERR_ABSENT: none is. */
-int figures_counting(struct store_tx *tx, unsigned char from[SHA256_SIZE], struct err *e);
-int figures_count_from(struct store_tx *tx, const unsigned char from[SHA256_SIZE], struct err *e);
+/* A count is under way and has passed the digests below *from, or all. ERR_ABSENT: none is. */
+int figures_counting(struct store_tx *tx, unsigned char from[SHA256_SIZE], bool *all,
+		     struct err *e);
+/* from NULL: it has passed all. */
+int figures_count_from(struct store_tx *tx, const unsigned char *from, struct err *e);
 /* Each row; key: of the running set, borrowed. */
 int figures_each(struct store_tx *tx, enum figure_set set,
 		 int (*fn)(void *arg, const void *key, size_t n, const struct figure *f,

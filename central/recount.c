@@ -87,8 +87,9 @@ count_page(struct store_tx *tx, void *arg, struct err *e)
 	struct counting *c = arg;
 	unsigned char digest[SHA256_SIZE];
 	unsigned i;
+	bool all;
 	/* Where this page begins is where the last one that was committed ended. */
-	int rc = figures_counting(tx, c->from, e);
+	int rc = figures_counting(tx, c->from, &all, e);
 
 	c->images = c->exposed = 0;
 	c->last = false;
@@ -104,7 +105,7 @@ count_page(struct store_tx *tx, void *arg, struct err *e)
 	c->last = c->last || rc == ERR_ABSENT;
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	return figures_count_from(tx, c->from, e);
+	return figures_count_from(tx, c->last ? NULL : c->from, e);
 }
 
 /* --- comparing --- */
