@@ -10,6 +10,7 @@
 #include "central/central.h"
 #include "central/figures.h"
 #include "central/vault.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
@@ -157,7 +158,7 @@ withdrawn_of(Sync__Receipt *m, struct store_tx *tx, const struct pack *p, struct
 	for (i = 0; !rc && i < pack_count(p); i++) {
 		bool yes;
 
-		rc = decision_withdrawn(tx, pack_member(p, i)->digest, &yes, e);
+		rc = withdraw_says_digest(tx, pack_member(p, i)->digest, &yes, e);
 		if (!rc && yes)
 			m->withdrawn[m->n_withdrawn++] = pack_member(p, i)->seq;
 	}
@@ -332,7 +333,7 @@ take_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned ch
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
 	if (!rc) /* R15: the decisions are asked first, wherever the pack came from */
-		rc = decision_withdrawn(tx, m->digest, &withdrawn, e);
+		rc = withdraw_says(tx, m->digest, &v, &withdrawn, e);
 	if (!rc && withdrawn) {
 		log_line(LOG_WARN, "instance.withdrawn_returned", "site=%s seq=%llu uid=%s",
 			 pack_site(a->p), (unsigned long long)m->seq, uid_shown(v.sop_instance));

@@ -12,6 +12,7 @@
 #include "common/kv/kv.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 
@@ -19,9 +20,10 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {
-		"state",	"site",		  "announced",	    "claim",	  "holdings",
-		"pack",		"upload",	  "decision",	    "member",	  RETURNED_TABLE,
-		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE, FIGURE_TABLE, EXPOSED_TABLE};
+		"state",	  "site",	  "announced",	  "claim",
+		"holdings",	  "pack",	  "upload",	  "decision",
+		"member",	  RETURNED_TABLE, DISPATCH_TABLE, DECIDED_AT_TABLE,
+		DECIDED_ID_TABLE, FIGURE_TABLE,	  EXPOSED_TABLE,  WITHDRAWN_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -585,6 +587,14 @@ decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], 
 
 	return kv_put(store_tx_kv(tx), table(tx, "decision"), kv_slice(digest, SHA256_SIZE),
 		      kv_slice(&value, 1), e);
+}
+
+int
+decision_lift(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e)
+{
+	int rc = kv_del(store_tx_kv(tx), table(tx, "decision"), kv_slice(digest, SHA256_SIZE), e);
+
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 /* --- state --- */

@@ -13,6 +13,7 @@
  *	returned  digest (32)                returns.h
  *	order     number (be64)              dispatch.h
  *	decided_at, decided_id               decisions.h
+ *	withdrawn UID                        proto/withdrawn.h
  *	member    name                       sync.MemberRow (members.h)
  *	figure, exposed                      figures.h
  *
@@ -133,6 +134,7 @@ int pack_row_count(struct store_tx *tx, uint64_t *out, struct err *e);
 int decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool *out,
 		       struct err *e);
 int decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
+int decision_lift(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 
 int upload_get(struct store_tx *tx, const unsigned char id[SHA256_SIZE], uint64_t *offset,
 	       struct err *e);

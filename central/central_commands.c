@@ -14,6 +14,7 @@
 #include "central/sites.h"
 #include "central/snapshot.h"
 #include "central/verify.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
@@ -385,6 +386,11 @@ static const struct command commands[] = {
 	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
 	 false, false, site_commands_ca},
 	{"hold", 2, 2, " ", "hold on|off", false, false, order_commands_hold},
+	{"retract", 2, 2, " --reason= ", "retract UID --reason TEXT", false, false,
+	 withdraw_command},
+	{"restore", 2, 2, " --reason= ", "restore UID --reason TEXT", false, false,
+	 withdraw_command},
+	{"retracted", 1, 1, " --json ", "retracted [--json]", true, false, withdraw_list},
 	{"verify", 1, 1, " --ledger ", "verify [--ledger]", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

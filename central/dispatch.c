@@ -1,6 +1,7 @@
 #include "central/dispatch.h"
 
 #include <errno.h>
+#include <openssl/hmac.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "central/central.h"
 #include "central/gate.h"
 #include "central/record.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -156,16 +158,48 @@ next_number(struct central *c, uint64_t *out, struct err *e)
 	return rc;
 }
 
+static int
+seal(const struct central *c, const Sync__Order *m, unsigned char mac[SHA256_SIZE], struct err *e)
+{
+	Sync__Order plain = *m;
+	struct buf bytes = BUF_INIT;
+	unsigned n = 0;
+	int rc = 0;
+
+	plain.mac = message_bytes(NULL, 0);
+	message_pack(&bytes, &plain.base);
+	if (buf_failed(&bytes) || !HMAC(EVP_sha256(), c->identity.key, sizeof(c->identity.key),
+					bytes.data, bytes.len, mac, &n))
+		rc = err_set(e, ERR_LOCAL, 0, "cannot seal an order");
+	buf_fini(&bytes);
+	return rc;
+}
+
+bool
+dispatch_sealed(const struct central *c, const Sync__Order *m)
+{
+	unsigned char mac[SHA256_SIZE];
+
+	if (!c->identity.by_init)
+		return true;
+	return seal(c, m, mac, NULL) == 0 && m->mac.len == sizeof(mac) &&
+	       memcmp(m->mac.data, mac, sizeof(mac)) == 0;
+}
+
 int
 dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	unsigned char mac[SHA256_SIZE];
 	struct buf bytes = BUF_INIT;
 	int rc = next_number(c, &m->number, e);
 
+	m->wall_ms = m->of ? m->wall_ms : clock_wall(c->clock);
+	if (!rc)
+		rc = seal(c, m, mac, e);
 	if (rc)
 		return rc;
-	m->wall_ms = clock_wall(c->clock);
+	m->mac = message_bytes(mac, sizeof(mac));
 	message_pack(&bytes, &m->base);
 	d.kind = SYNC__DECISION_KIND__DECISION_ORDER;
 	d.site = m->site;
@@ -173,6 +207,7 @@ dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
 	rc = buf_failed(&bytes) ? err_set(e, ERR_LOCAL, 0, "no memory for an order")
 				: record_decide_locked(c, &d, e);
 	buf_fini(&bytes);
+	m->mac = message_bytes(NULL, 0);
 	if (rc)
 		return rc;
 	log_line(LOG_INFO, "order.given", "number=%llu kind=%d site=%s",
@@ -197,7 +232,7 @@ dispatch_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 {
 	Sync__Order *o = message_read(&sync__order__descriptor, m->order.data, m->order.len, NULL);
 	unsigned char key[8];
-	uint64_t last = 0;
+	uint64_t last = 0, highest;
 	int rc;
 
 	if (!o) /* a later central's, perhaps: the log keeps it */
@@ -207,8 +242,12 @@ dispatch_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 		    kv_slice(m->order.data, m->order.len), e);
 	if (!rc)
 		rc = state_number(tx, last_key, &last, e);
-	if (!rc && last < o->number)
-		rc = state_set_number(tx, last_key, o->number, e);
+	highest = o->of > o->number ? o->of : o->number; /* the next one is above both */
+	if (!rc && last < highest)
+		rc = state_set_number(tx, last_key, highest, e);
+	if (!rc && (o->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
+		    o->kind == SYNC__ORDER_KIND__ORDER_RESTORE))
+		rc = withdraw_apply(tx, o, m->order.data, m->order.len, e);
 	if (!rc && o->kind == SYNC__ORDER_KIND__ORDER_HOLD && !o->site[0])
 		rc = state_set_number(tx, DISPATCH_HOLD, o->on ? 1 : 0, e);
 	message_free(o);

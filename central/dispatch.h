@@ -59,6 +59,9 @@ int dispatch_new_epoch(struct store_tx *tx, struct err *e);
 /* The catalogue was opened: what was given last. */
 int dispatch_load(struct central *c, struct store_tx *tx, struct err *e);
 
+/* Its seal is ours, or this is a node without an identity (R24). */
+bool dispatch_sealed(const struct central *c, const struct Sync__Order *m);
+
 /* GET ORDERS_PATH<number> */
 int dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *out,
 		    struct err *e);

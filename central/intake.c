@@ -17,6 +17,7 @@
 #include "central/release.h"
 #include "central/serve_refill.h"
 #include "central/upload.h"
+#include "central/withdraw.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -35,6 +36,7 @@ enum {
 	SMALL_BODY = 65536,
 	LEDGER_BODY = 16 << 20,
 	DECISIONS_BODY = 4 << 20,
+	ORDERS_BODY = 2 * ORDERS_BYTES,
 	PATCH_BODY = 16 << 20,
 	HOLDINGS_MAX = 16 << 20,
 	ENTRIES_MAX = 4096, /* of a ledger, per request */
@@ -470,6 +472,12 @@ resolve(void *node, struct http_request *rq, struct http_answer *out, struct err
 }
 
 static int
+orders_back(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	return other_epoch(node, rq, out) ? 0 : withdraw_give_back(node, rq, e);
+}
+
+static int
 enrol(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
 	return join_enrol(node, rq, out, e);
@@ -506,6 +514,7 @@ intake_routes(size_t *n)
 		{"POST", "/sync/v1/refill", RIGHT_READ, SMALL_BODY, refill, NULL},
 		{"GET", "/sync/v1/objects/", RIGHT_READ, 0, object, NULL},
 		{"GET", ORDERS_PATH, RIGHT_ORDERS, 0, orders, NULL},
+		{"POST", ORDERS_BACK_PATH, RIGHT_ORDERS, ORDERS_BODY, orders_back, NULL},
 		{"POST", "/sync/v1/decisions", RIGHT_SEND, DECISIONS_BODY, decisions, NULL},
 		{"POST", "/sync/v1/resolve", RIGHT_SEND, SMALL_BODY, resolve, NULL},
 		{"POST", "/sync/v1/renew", RIGHT_RENEW, SMALL_BODY, renew, NULL},

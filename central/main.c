@@ -61,7 +61,7 @@ static const struct argp_option options[] = {
 	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
 	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
-	{"reason", KEY_REASON, "TEXT", 0, "conflicts resolve: why", 0},
+	{"reason", KEY_REASON, "TEXT", 0, "retract, restore, conflicts resolve: why", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -208,6 +208,12 @@ static const struct argp argp = {
 	"                  3 while it owes images; --abandon lists them first\n"
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
 	"  ca renew        a new CA and --kit FILE; sites take it by themselves\n"
+	"  retract UID --reason TEXT\n"
+	"                  hide a study, series or image, here and at every edge: what is there\n"
+	"                  and what comes; nothing is deleted here\n"
+	"  restore UID --reason TEXT\n"
+	"                  show it again\n"
+	"  retracted       what is hidden so, since when and why\n"
 	"  hold on | off   no edge evicts anything, or may again\n"
 	"  verify          re-read every pack\n"
 	"  rebuild         make the catalogue anew from packs and log\n"

@@ -13,6 +13,7 @@
 #include "central/lives.h"
 #include "central/members.h"
 #include "central/returns.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -122,7 +123,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	(void)snprintf(v.source.site, sizeof(v.source.site), "%s", a->site.site);
 	v.arrived_wall_ms = a->wall_ms; /* also in a rebuild, years later */
 	v.first_ms = a->time_ms - (entry->age_ms > 0 ? entry->age_ms : 0);
-	rc = decision_withdrawn(a->tx, v.digest, &withdrawn, e);
+	rc = withdraw_says(a->tx, v.digest, &v, &withdrawn, e);
 	/* R15: central's decisions alone hide it, whatever the edge's entry says. */
 	v.hidden = (v.hidden & ~(uint32_t)VERSION_WITHDRAWN) |
 		   (withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);

@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/record.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -36,7 +37,7 @@ find(struct store_tx *tx, const struct pack *p, Sync__LogDecision *m, struct err
 		const unsigned char *digest = pack_member(p, i)->digest;
 		bool withdrawn;
 
-		rc = decision_withdrawn(tx, digest, &withdrawn, e);
+		rc = withdraw_says_digest(tx, digest, &withdrawn, e);
 		if (!rc && withdrawn)
 			m->digests[m->n_digests++] = message_bytes(digest, SHA256_SIZE);
 	}

@@ -18,6 +18,7 @@
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum { PIECE = 1 << 20, CALL_SECONDS = 120, AGAIN_MS = 60000, LOOKS = 64, PARTIAL = 206 };
 
@@ -230,6 +231,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 			     b->entry->instance_attributes.len}};
 	struct store_verdict verdict;
 	struct version v = b->v;
+	bool hidden;
 	struct buf study = BUF_INIT;
 	int rc;
 
@@ -247,8 +249,11 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	sets.study = attrs_of(&study);
 	v.origin = VERSION_FETCHED;
 	v.state = VERSION_ELSEWHERE;
+	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
 	rc = store_announce(tx, &v, &sets, &verdict, err);
 	a.oid = verdict.oid;
+	if (!rc)
+		rc = withdrawn_settle_new(tx, a.oid, &hidden, err);
 	if (!rc)
 		rc = refill_enter(tx, &a, b->e, &x->came, err);
 	buf_fini(&study);

@@ -33,6 +33,7 @@
 #include "proto/link.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum {
 	QUOTA_PART = 32 /* of the quota at most is made ready ahead, and is the journal */
@@ -41,9 +42,9 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE,   OUTBOX_TABLE,  PACKING_TABLE,
-					     SYNC_TABLE,     DAMAGED_TABLE, ORDER_TABLE,
-					     DECISIONS_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,   PACKING_TABLE,
+					     SYNC_TABLE,      DAMAGED_TABLE,  ORDER_TABLE,
+					     DECISIONS_TABLE, WITHDRAWN_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -164,6 +164,24 @@ hold(struct asked *a)
 	return say(a, on ? "eviction is on hold\n" : "eviction is allowed\n");
 }
 
+/* R27: a person has asked at central whether that many are meant. */
+static int
+retracts(struct asked *a)
+{
+	struct buf out = BUF_INIT;
+	struct err err = ERR_INIT;
+	uint64_t n;
+
+	if (strcmp(a->words[1], "accept") != 0) {
+		command_complain(a, "retracts accept");
+		return COMMAND_USAGE;
+	}
+	if (obey_accept(a->node, &n, &err))
+		return command_failed(a, &err);
+	buf_printf(&out, "%llu retracts carried out\n", (unsigned long long)n);
+	return command_give(a, &out, COMMAND_OK);
+}
+
 struct pinning {
 	const char *study;
 	int64_t until;
@@ -445,6 +463,7 @@ static const struct command commands[] = {
 	 conflicts},
 	{"evict", 1, 1, " --study= ", "evict [--study UID]", false, false, evict},
 	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
+	{"retracts", 2, 2, " ", "retracts accept", false, false, retracts},
 	{"pin", 2, 2, " --until= ", "pin STUDY [--until YYYY-MM-DD]", false, false, pin},
 	{"unpin", 2, 2, " ", "unpin STUDY", false, false, pin},
 	{"stat", 2, 2, " --off ", "stat STUDY [--off]", false, false, stat},

@@ -40,6 +40,9 @@ static const struct conf_row own[] = {
 	 "Compress what travels to central, where that is faster than the link."},
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
 	 "Own studies younger than this go last (R11)."},
+	{"cache", "retract_days", CONF_NUMBER, "30", 1, 36500, NULL,
+	 "For so long after it was retracted an image is not evicted, whatever central says "
+	 "(R27)."},
 	{"cache", "dark", CONF_CHOICE, "free", 0, 0, "free keep",
 	 "When central is silent and the cache is full: free what it had confirmed, or keep all "
 	 "(R10)."},

@@ -5,6 +5,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -18,6 +19,7 @@
 #include "proto/link.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum {
 	DIGESTS = 1000, /* per question      */
@@ -28,7 +30,8 @@ enum {
 	ANSWER_SECONDS = 30
 };
 
-#define RELEASE_MS INT64_C(86400000) /* a release holds for this epoch and 24 h */
+#define DAY_MS INT64_C(86400000)
+#define RELEASE_MS DAY_MS /* a release holds for this epoch and 24 h */
 
 struct released {
 	char study[UID_SIZE];
@@ -82,8 +85,20 @@ struct present {
 	uint64_t losses, newest_seq;
 	struct version *list;
 	size_t n, cap;
-	bool owed, met; /* met: central has answered a hello since the start */
+	int64_t retracted_before_ms; /* store_time: what was retracted since then stays (R27) */
+	bool owed, met;		     /* met: central has answered a hello since the start */
 };
+
+/* R27: a retract frees nothing; whoever gave it may have erred. */
+static int
+stays_yet(struct present *p, const struct version *v, struct err *e)
+{
+	struct withdrawn said;
+	int rc = withdrawn_says(p->tx, v, &said, e);
+
+	p->owed = p->owed || rc || said.heard_ms > p->retracted_before_ms;
+	return rc;
+}
 
 static int
 note(void *arg, const struct version *v, struct err *e)
@@ -91,12 +106,15 @@ note(void *arg, const struct version *v, struct err *e)
 	struct present *p = arg;
 	struct outbox_row row;
 	struct version *more;
+	int rc = 0;
 
 	if (v->state != VERSION_HERE)
 		return 0;
 	/* R9, R17: what central has not receipted in this epoch is never evictable. */
 	p->owed = p->owed || !version_receipted(v, &p->epoch) ||
 		  outbox_get(p->tx, OUTBOX_CENTRAL, v->seq, &row, NULL) != ERR_ABSENT;
+	if (v->hidden & VERSION_WITHDRAWN)
+		rc = stays_yet(p, v, e);
 	p->newest_seq = v->seq > p->newest_seq ? v->seq : p->newest_seq;
 	if (p->n == p->cap) {
 		more = realloc(p->list, (p->cap * 2 + 64) * sizeof(*more));
@@ -106,7 +124,7 @@ note(void *arg, const struct version *v, struct err *e)
 		p->cap = p->cap * 2 + 64;
 	}
 	p->list[p->n++] = *v;
-	return 0;
+	return rc;
 }
 
 static int
@@ -125,6 +143,8 @@ look(struct evict *v, const char *study, struct present *p, struct err *err)
 	if (rc)
 		return rc;
 	p->tx = tx;
+	p->retracted_before_ms = store_time(v->e->store) -
+				 conf_number(v->e->conf, "cache", NULL, "retract_days") * DAY_MS;
 	rc = store_versions_of_study(tx, study, 0, note, p, err);
 	store_end_read(tx);
 	if (id128_none(&p->epoch))
@@ -231,6 +251,7 @@ free_one(struct store_tx *tx, struct freeing *f, const struct version *asked, st
 		return rc;
 	/* It was stored again, or is owed again, since it was looked at: it stays. */
 	if (v.state != VERSION_HERE || v.seq != asked->seq ||
+	    ((v.hidden ^ asked->hidden) & VERSION_WITHDRAWN) || /* R27 */
 	    !version_receipted(&v, &f->p->epoch) ||
 	    outbox_get(tx, OUTBOX_CENTRAL, v.seq, &row, NULL) != ERR_ABSENT)
 		return 0;

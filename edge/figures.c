@@ -132,7 +132,7 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 	if (!rc)
 		rc = sync_number(tx, "hold", &f->hold, err);
 	if (!rc)
-		rc = obey_unknown(tx, &f->unknown_orders, err);
+		rc = obey_waiting(tx, &f->unknown_orders, &f->retracts, err);
 	if (!rc)
 		rc = sync_number(tx, "losses", &f->losses, err);
 	if (!rc)
@@ -157,7 +157,7 @@ needs_a_person(const struct figures *f)
 	       f->outbox.parked || f->contact.closed || f->drains || f->contact.n_twins ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
 	       f->contact.turned_away || f->contact.other_versions || f->unknown_orders ||
-	       keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
+	       f->retracts || keep_level(&f->keep) == KEEP_ALARM || skew > SKEW_PERSON_MS ||
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 

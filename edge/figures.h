@@ -56,7 +56,8 @@ struct figures {
 	struct joined joined; /* of HOME_JOINED */
 	struct pki_certificate certificate;
 	uint64_t damaged; /* copies here that failed their check, and are not back yet */
-	uint64_t hold, evictable, losses, unknown_orders;
+	uint64_t hold, evictable, losses;
+	uint64_t unknown_orders, retracts; /* kept: of a later kind; that wait for a person */
 	bool journal_damaged;
 	uint32_t speaks; /* our newest version of the protocol */
 	struct err tls;	 /* why our certificate cannot be used, or nothing */

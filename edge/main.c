@@ -143,6 +143,7 @@ static const struct argp argp = {
 	"  rebuild         make the store anew from the images in its file\n"
 	"  evict           free what central releases\n"
 	"  hold on|off     stop eviction, allow it again\n"
+	"  retracts accept carry out the retracts of central that wait: too many in a day\n"
 	"  pin STUDY       keep a study here\n"
 	"  unpin STUDY     no longer\n"
 	"  retry           try again what was put off or parked\n"

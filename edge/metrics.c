@@ -84,6 +84,8 @@ put_cache(struct prom *p, const struct figures *f)
 		 f->evictable);
 	prom_one(p, PROM_GAUGE, "cache_full", "1: new images are refused.", f->full);
 	prom_one(p, PROM_GAUGE, "cache_hold", "1: eviction is on hold.", f->hold != 0);
+	prom_one(p, PROM_GAUGE, "retracts_waiting", "Retracts not carried out: a person.",
+		 f->retracts);
 	prom_one(p, PROM_GAUGE, "unknown_orders",
 		 "Orders that this version does not know: a person.", f->unknown_orders);
 	if (!f->keep.rate_known)

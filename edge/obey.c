@@ -7,9 +7,11 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
+#include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 static unsigned
 table(struct store_tx *tx)
@@ -45,12 +47,110 @@ obey_hold(struct store_tx *tx, const Sync__Order *m, struct err *e)
 	return rc ? rc : sync_set_number(tx, "hold", hold, e);
 }
 
+/* --- retract and restore (R15, R27) --- */
+
+#define DAY_MS INT64_C(86400000)
+
+static const char stopped_key[] = "retract_stopped"; /* 1: a person must say that it goes on */
+static const char since_key[] = "retract_since";     /* store_time when the day began       */
+static const char count_key[] = "retract_count";     /* studies since then                  */
+
+static Sync__LedgerEntry *
+entry_of(struct store_tx *tx, const struct version *v)
+{
+	const void *entry;
+	size_t n;
+
+	if (!v->seq || ledger_get(tx, v->seq, &entry, &n, NULL))
+		return NULL;
+	return message_read(&sync__ledger_entry__descriptor, entry, n, NULL);
+}
+
+const struct withdrawn_node obey_node = {entry_of, NULL, NULL};
+
+struct looking {
+	bool known, hidden;
+};
+
+static int
+look(void *arg, const struct version *v, struct err *e)
+{
+	struct looking *l = arg;
+
+	(void)e;
+	l->known = true;
+	l->hidden = l->hidden || (v->hidden & VERSION_WITHDRAWN);
+	return 0;
+}
+
+static uint64_t
+limit(const struct store_counts *c)
+{
+	uint64_t part = c->studies / OBEY_RETRACT_PART;
+
+	return part > OBEY_RETRACT_FEW ? part : OBEY_RETRACT_FEW;
+}
+
+/* R27: one more study is to be hidden today. *stop: that is too many. */
+static int
+count_study(struct store_tx *tx, bool *stop, struct err *e)
+{
+	int64_t now = store_time(store_tx_store(tx));
+	struct store_counts counts;
+	uint64_t since = 0, n = 0;
+	int rc = sync_number(tx, since_key, &since, e);
+
+	if (!rc)
+		rc = sync_number(tx, count_key, &n, e);
+	if (!rc)
+		rc = store_counts(tx, &counts, e);
+	if (rc)
+		return rc;
+	if (n == 0 || now - (int64_t)since >= DAY_MS) {
+		n = 0;
+		rc = sync_set_number(tx, since_key, (uint64_t)now, e);
+	}
+	*stop = n >= limit(&counts);
+	if (!rc && *stop)
+		return sync_set_number(tx, stopped_key, 1, e);
+	return rc ? rc : sync_set_number(tx, count_key, n + 1, e);
+}
+
+static int
+must_wait(struct store_tx *tx, const Sync__Order *m, bool *wait, struct err *e)
+{
+	struct looking l = {false, false};
+	uint64_t stopped = 0;
+	int rc = sync_number(tx, stopped_key, &stopped, e);
+
+	*wait = stopped != 0;
+	if (rc || stopped)
+		return rc;
+	rc = store_versions_of_study(tx, m->study, 0, look, &l, e);
+	/* What is hidden in part was counted then. */
+	return rc || !l.known || l.hidden ? rc : count_study(tx, wait, e);
+}
+
+static int
+obey_withdrawal(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m,
+		const void *bytes, size_t n, struct err *e)
+{
+	uint64_t changed;
+	bool newer;
+	int rc = withdrawn_take(tx, m, bytes, n, epoch, &newer, e);
+
+	if (rc == ERR_PEER) /* it names nothing; the next one is no worse for it */
+		return 0;
+	return rc || !newer ? rc : withdrawn_settle_all(tx, m, &obey_node, &changed, e);
+}
+
 /* --- each kind --- */
 
 static bool
 is_known(int kind)
 {
-	return kind == SYNC__ORDER_KIND__ORDER_HOLD;
+	return kind == SYNC__ORDER_KIND__ORDER_HOLD || kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
+	       kind == SYNC__ORDER_KIND__ORDER_RESTORE;
 }
 
 static int
@@ -63,21 +163,42 @@ keep(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n, str
 		      e);
 }
 
-int
-obey(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n, struct err *e)
+static int
+obey_known(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m, const void *bytes,
+	   size_t n, struct err *e)
 {
-	if (!is_known((int)m->kind))
-		return keep(tx, m, bytes, n, e);
 	if (m->kind == SYNC__ORDER_KIND__ORDER_HOLD)
 		return obey_hold(tx, m, e);
-	return 0;
+	return obey_withdrawal(tx, epoch, m, bytes, n, e);
+}
+
+int
+obey(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m, const void *bytes,
+     size_t n, struct err *e)
+{
+	struct withdrawn said = {.rank = 0};
+	bool wait = false;
+	int rc = 0;
+
+	if (!is_known((int)m->kind))
+		return keep(tx, m, bytes, n, e);
+	if (m->kind == SYNC__ORDER_KIND__ORDER_RETRACT) {
+		rc = withdrawn_get(tx, m->subject, &said, e);
+		rc = rc == ERR_ABSENT ? 0 : rc;
+		if (!rc && withdrawn_rank(m) > said.rank) /* else it changes nothing */
+			rc = must_wait(tx, m, &wait, e);
+	}
+	if (rc)
+		return rc;
+	return wait ? keep(tx, m, bytes, n, e) : obey_known(tx, epoch, m, bytes, n, e);
 }
 
 /* --- those that were not known --- */
 
 struct kept {
-	struct store_tx *tx;
-	uint64_t n, from, number; /* number: of the next that is known now */
+	uint64_t from, number; /* number: of the next that is due */
+	uint64_t unknown, retracts, obeyed;
+	bool accepted;
 	struct buf bytes;
 };
 
@@ -103,31 +224,44 @@ each_kept(struct store_tx *tx, uint64_t from, bool (*fn)(struct kept *k, struct 
 	return rc;
 }
 
+static int
+kind_of(struct kv_slice v)
+{
+	Sync__Order *m = message_read(&sync__order__descriptor, v.p, v.n, NULL);
+	int kind = m ? (int)m->kind : 0;
+
+	message_free(m);
+	return kind;
+}
+
 static bool
 count_one(struct kept *k, struct kv_slice v)
 {
-	(void)v;
-	k->n++;
+	if (kind_of(v) == SYNC__ORDER_KIND__ORDER_RETRACT)
+		k->retracts++;
+	else
+		k->unknown++;
 	return false;
 }
 
 int
-obey_unknown(struct store_tx *tx, uint64_t *out, struct err *e)
+obey_waiting(struct store_tx *tx, uint64_t *unknown, uint64_t *retracts, struct err *e)
 {
-	struct kept k = {.n = 0};
+	struct kept k = {.from = 0};
 	int rc = each_kept(tx, 0, count_one, &k, e);
 
-	*out = k.n;
+	*unknown = k.unknown;
+	*retracts = k.retracts;
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 static bool
-now_known(struct kept *k, struct kv_slice v)
+now_due(struct kept *k, struct kv_slice v)
 {
-	Sync__Order *m = message_read(&sync__order__descriptor, v.p, v.n, NULL);
-	bool yes = m && is_known((int)m->kind);
+	int kind = kind_of(v);
+	bool yes = k->accepted ? kind == SYNC__ORDER_KIND__ORDER_RETRACT
+			       : is_known(kind) && kind != SYNC__ORDER_KIND__ORDER_RETRACT;
 
-	message_free(m);
 	if (yes)
 		buf_put(&k->bytes, v.p, v.n);
 	return yes;
@@ -138,33 +272,63 @@ obey_next(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct kept *k = arg;
 	unsigned char key[8];
+	struct id128 epoch;
 	Sync__Order *m;
 	int rc;
 
 	buf_clear(&k->bytes);
-	rc = each_kept(tx, k->from, now_known, k, e);
+	rc = each_kept(tx, k->from, now_due, k, e);
+	if (!rc)
+		rc = sync_id(tx, "epoch", &epoch, e);
 	if (rc)
 		return rc;
 	m = message_read(&sync__order__descriptor, k->bytes.data, k->bytes.len, e);
-	rc = m ? obey(tx, m, k->bytes.data, k->bytes.len, e) : ERR_PEER;
+	rc = m ? obey_known(tx, &epoch, m, k->bytes.data, k->bytes.len, e) : ERR_PEER;
 	message_free(m);
 	buf_set_be64(key, k->number);
 	return rc ? rc : kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+}
+
+static int
+obey_due(struct edge *e, struct kept *k, struct err *err)
+{
+	int rc = 0;
+
+	while (!rc) {
+		rc = store_commit(e->store, obey_next, k, err);
+		if (!rc)
+			log_line(LOG_INFO, "order.kept_and_obeyed", "number=%llu",
+				 (unsigned long long)k->number);
+		k->obeyed += !rc;
+		k->from = k->number + 1;
+	}
+	buf_fini(&k->bytes);
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 int
 obey_kept(struct edge *e, struct err *err)
 {
 	struct kept k = {.bytes = BUF_INIT};
-	int rc = 0;
 
-	while (!rc) {
-		rc = store_commit(e->store, obey_next, &k, err);
-		if (!rc)
-			log_line(LOG_INFO, "order.understood", "number=%llu",
-				 (unsigned long long)k.number);
-		k.from = k.number + 1;
-	}
-	buf_fini(&k.bytes);
-	return rc == ERR_ABSENT ? 0 : rc;
+	return obey_due(e, &k, err);
+}
+
+static int
+go_on(struct store_tx *tx, void *arg, struct err *e)
+{
+	int rc = sync_set_number(tx, stopped_key, 0, e);
+
+	(void)arg;
+	return rc ? rc : sync_set_number(tx, count_key, 0, e);
+}
+
+int
+obey_accept(struct edge *e, uint64_t *n, struct err *err)
+{
+	struct kept k = {.bytes = BUF_INIT, .accepted = true};
+	int rc = obey_due(e, &k, err);
+
+	*n = k.obeyed;
+	return rc ? rc : store_commit(e->store, go_on, NULL, err);
 }

@@ -15,10 +15,12 @@
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
+#include "edge/obey.h"
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 /* Frames from the child: kind u8, length u32, bytes. */
 enum frame {
@@ -26,7 +28,8 @@ enum frame {
 	FRAME_KNOWN = 2, /* length of the study's row u32, the row, a ledger entry */
 	FRAME_HOLD = 3,
 	FRAME_END = 4,
-	FRAME_PIN = 5 /* until when u64, study                                  */
+	FRAME_PIN = 5,	   /* until when u64, study                                  */
+	FRAME_DECISION = 6 /* an Order: retract or restore                           */
 };
 
 enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600 };
@@ -106,6 +109,13 @@ tell_pin(void *arg, const char *study, int64_t until_wall_ms, struct err *e)
 }
 
 static int
+tell_decision(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	(void)e;
+	return tell(arg, FRAME_DECISION, row->bytes, row->n);
+}
+
+static int
 tell_all(struct telling *t, struct store *s)
 {
 	uint64_t hold = 0;
@@ -121,6 +131,8 @@ tell_all(struct telling *t, struct store *s)
 			rc = sync_number(t->tx, "hold", &hold, NULL);
 		if (!rc && !t->live)
 			rc = store_pins(t->tx, tell_pin, t, NULL);
+		if (!rc && !t->live)
+			rc = withdrawn_rows(t->tx, "", tell_decision, t, NULL);
 		store_end_read(t->tx);
 	}
 	if (!rc && hold)
@@ -301,6 +313,7 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 	struct index_sets sets;
 	struct tags dropped;
 	struct version v;
+	bool hidden;
 	int64_t now = clock_wall(h->e->clock);
 	int rc = 0;
 
@@ -308,6 +321,7 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 		return 0;
 	entry = message_read(&sync__ledger_entry__descriptor, p + 4 + row_n, n - 4 - row_n, NULL);
 	if (entry && ledger_version(&v, entry)) {
+		v.hidden &= ~(uint32_t)VERSION_WITHDRAWN;
 		v.arrived_wall_ms = entry->wall_ms;
 		ledger_record(&study, valid(row)); /* less the counts: they are made anew */
 		ledger_corrected(&dropped, entry);
@@ -320,6 +334,8 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 		v.first_ms =
 			store_time(h->e->store) - (now > entry->wall_ms ? now - entry->wall_ms : 0);
 		rc = store_announce(tx, &v, &sets, &verdict, err);
+		if (!rc)
+			rc = withdrawn_settle_new(tx, verdict.oid, &hidden, err);
 		buf_fini(&study);
 	}
 	message_free(entry);
@@ -366,6 +382,23 @@ inherit_pins(struct store_tx *tx, void *arg, struct err *err)
 	return rc;
 }
 
+/* R15: what was retracted stays so, whether central can be asked or not. */
+static int
+inherit_decision(struct store_tx *tx, void *arg, struct err *err)
+{
+	static const struct id128 none; /* no central has said it in this life of the store */
+	const struct buf *bytes = arg;
+	Sync__Order *m = message_read(&sync__order__descriptor, bytes->data, bytes->len, err);
+	uint64_t changed;
+	bool newer;
+	int rc = m ? withdrawn_take(tx, m, bytes->data, bytes->len, &none, &newer, err) : ERR_PEER;
+
+	if (!rc && newer)
+		rc = withdrawn_settle_all(tx, m, &obey_node, &changed, err);
+	message_free(m);
+	return rc == ERR_PEER ? 0 : rc;
+}
+
 static int
 flush(struct heir *h, struct err *err)
 {
@@ -397,6 +430,8 @@ old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whol
 			buf_put_u32(&heir.pins, (uint32_t)h.frame.len);
 			buf_put(&heir.pins, h.frame.data, h.frame.len);
 		}
+		if (kind == FRAME_DECISION)
+			rc = store_commit(e->store, inherit_decision, &h.frame, err);
 		if (kind != FRAME_KNOWN)
 			continue;
 		buf_put_u32(&heir.page, (uint32_t)h.frame.len);

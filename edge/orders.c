@@ -22,6 +22,7 @@
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 #include "proto/version.h"
+#include "proto/withdrawn.h"
 
 enum {
 	TURN_MS = 1000,
@@ -44,6 +45,9 @@ struct orders {
 	struct id128 epoch; /* in which was asked last */
 	int64_t asked_ms, next_ms;
 	unsigned failures;
+	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
+	struct buf back; /* what is given back now: uids, each with its NUL */
+	bool giving;	 /* `asking` is that */
 };
 
 /* --- how far --- */
@@ -69,6 +73,67 @@ write_number(struct store_tx *tx, const struct id128 *epoch, uint64_t number, st
 	memcpy(row, epoch->b, ID128_SIZE);
 	buf_set_u64(row + ID128_SIZE, number);
 	return sync_put(tx, row_key, row, sizeof(row), e);
+}
+
+/* --- what was decided in another epoch, and this central has not said (R16) --- */
+
+struct giving {
+	struct orders *o;
+	Sync__OrdersBack m;
+	ProtobufCBinaryData orders[ORDERS_MAX];
+	size_t bytes;
+};
+
+static int
+note_unsaid(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	struct giving *g = arg;
+
+	(void)e;
+	if (id128_same(&row->epoch, &g->o->epoch))
+		return 0;
+	if (g->m.n_orders == ORDERS_MAX || g->bytes > ORDERS_BYTES)
+		return ERR_AGAIN;
+	g->orders[g->m.n_orders++] = message_bytes(row->bytes, row->n);
+	g->bytes += row->n;
+	buf_put(&g->o->back, row->uid, strlen(row->uid) + 1);
+	return 0;
+}
+
+/* *call: what to say; false: all was said. */
+static bool
+give_back(struct orders *o, struct http_call *call, struct err *err)
+{
+	struct giving g = {.o = o, .m = SYNC__ORDERS_BACK__INIT};
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, o->e->store, err);
+
+	buf_clear(&o->back);
+	g.m.orders = g.orders;
+	if (!rc) {
+		rc = withdrawn_rows(tx, "", note_unsaid, &g, err);
+		if ((!rc || rc == ERR_AGAIN) && g.m.n_orders)
+			message_pack(&call->body, &g.m.base);
+		store_end_read(tx);
+	}
+	if (rc && rc != ERR_AGAIN)
+		log_err(LOG_WARN, "orders", err);
+	return call->body.len > 0;
+}
+
+static int
+was_given(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct orders *o = arg;
+	struct id128 epoch;
+	size_t at;
+	int rc = sync_id(tx, "epoch", &epoch, e);
+
+	if (!rc && !id128_same(&epoch, &o->epoch))
+		return 0;
+	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1)
+		rc = withdrawn_heard(tx, (const char *)o->back.data + at, &o->epoch, e);
+	return rc;
 }
 
 /* --- asking --- */
@@ -113,6 +178,13 @@ ask(struct orders *o, const struct id128 *epoch, struct err *err)
 		return rc;
 	(void)snprintf(call.path, sizeof(call.path), ORDERS_PATH "%llu",
 		       (unsigned long long)number);
+	if (!id128_same(&o->epoch, epoch))
+		o->in_step = false;
+	o->giving = o->in_step && give_back(o, &call, err);
+	if (o->giving) {
+		call.method = "POST";
+		strcpy(call.path, ORDERS_BACK_PATH);
+	}
 	hex_of(epoch->b, ID128_SIZE, call.epoch);
 	o->epoch = *epoch;
 	o->asked_ms = clock_mono(o->e->clock);
@@ -145,7 +217,7 @@ obey_one(struct store_tx *tx, void *arg, struct err *e)
 	if (rc || x->number <= before)
 		return rc;
 	if (x->bytes)
-		rc = obey(tx, x->order, x->bytes->data, x->bytes->len, e);
+		rc = obey(tx, x->epoch, x->order, x->bytes->data, x->bytes->len, e);
 	return rc ? rc : write_number(tx, x->epoch, x->number, e);
 }
 
@@ -193,11 +265,18 @@ on_answer(struct orders *o, const struct http_done *done)
 	struct err err = ERR_INIT;
 
 	o->asking = false;
+	if (o->giving && done->status == 200 && ours) {
+		if (store_commit(o->e->store, was_given, o, &err))
+			log_err(LOG_WARN, "orders", &err);
+		o->failures = 0;
+		return;
+	}
 	if (done->status == 200 && ours && obey_all(o, done, &err) == 0) {
 		o->failures = 0;
 		o->next_ms = clock_mono(o->e->clock); /* which says that these are done */
 	} else if (done->status == 204 && ours) {
 		o->failures = 0; /* where it was not waited for, it is now */
+		o->in_step = true;
 		o->next_ms = o->asked_ms + ORDERS_WAIT_MS;
 	} else {
 		if (done->status == 409) /* R22 */
@@ -310,5 +389,6 @@ orders_stop(struct orders *o)
 	if (o->threaded)
 		(void)pthread_join(o->thread, NULL);
 	link_close(o->link);
+	buf_fini(&o->back);
 	free(o);
 }

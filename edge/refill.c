@@ -24,6 +24,7 @@
 #include "proto/link.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum {
 	PAGE = 500,
@@ -191,10 +192,12 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	struct decided decided;
 	struct tags dropped;
 	struct version v;
+	bool hidden;
 	int rc;
 
 	if (!ledger_version(&v, w->entry))
 		return 0;
+	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
 	ledger_corrected(&dropped, w->entry);
 	v.origin = VERSION_REFILLED;
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
@@ -203,6 +206,8 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
 				   set_of(&w->entry->instance_attributes), &dropped};
 	rc = store_announce(tx, &v, &sets, &verdict, err);
+	if (!rc)
+		rc = withdrawn_settle_new(tx, verdict.oid, &hidden, err);
 	/* R3: where a decision speaks, it does; refill tells of those that no central numbered. */
 	if (!rc && w->item->current && v.sop_instance[0] &&
 	    decided_get(tx, v.sop_instance, &decided, NULL) == ERR_ABSENT)

@@ -173,6 +173,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "conflicts", f.counts.conflicts);
 	json_count(&j, "unconfirmed", f.counts.undecided);
 	json_count(&j, "unknown_orders", f.unknown_orders);
+	json_count(&j, "retracts_waiting", f.retracts);
 	json_count(&j, "refusals", f.refusals);
 	json_count(&j, "unaudited", f.unaudited);
 	json_bool(&j, "journal_damaged", f.journal_damaged);
@@ -354,6 +355,12 @@ text_cache(struct buf *out, const struct figures *f)
 	if (f->hold)
 		buf_printf(out, "eviction is on hold%s\n",
 			   f->hold & HOLD_ORDER ? ": central wants it so" : "");
+	if (f->retracts)
+		buf_printf(
+			out,
+			"STOPPED OBEYING: central retracts more than 1 %% of the studies here in "
+			"a day; %llu orders wait: `retracts accept` carries them out\n",
+			(unsigned long long)f->retracts);
 	if (f->unknown_orders)
 		buf_printf(out,
 			   "%llu orders of central are kept and not carried out: this version "

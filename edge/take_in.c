@@ -24,6 +24,7 @@
 #include "edge/outbox.h"
 #include "edge/stat.h"
 #include "proto/ledger.h"
+#include "proto/withdrawn.h"
 
 /* More than its bytes: heads of chunks, whole pages, rows of the index. */
 enum { MARGIN = 1024, MARGIN_MIN = 16384 };
@@ -40,6 +41,7 @@ struct taking { /* one object on its way in */
 	struct store_object o;
 	struct store_verdict verdict;
 	bool drains;	       /* it is refused (R8)          */
+	bool withdrawn;	       /* a decision hides it (R15) */
 	int64_t waiting_since; /* for room; 0: it never had to */
 };
 
@@ -295,6 +297,9 @@ put(struct store_tx *tx, void *arg, struct err *e)
 
 	if (!rc && t->verdict.stored_again) /* also in the place of what was damaged */
 		rc = damage_del(tx, t->verdict.oid, e);
+	t->withdrawn = false;
+	if (!rc && !t->verdict.duplicate) /* R15: taken, owed, and not shown */
+		rc = withdrawn_settle_new(tx, t->verdict.oid, &t->withdrawn, e);
 	return rc;
 }
 
@@ -373,6 +378,9 @@ log_outcome(const struct taking *t, const struct object_info *info, unsigned sta
 			 "status=%04x calling=%s address=%s uid=%s flags=%u err=%s what=\"%s\"",
 			 status, t->who->calling, t->who->address, uid_shown(t->rq.sop_instance),
 			 info ? info->flags : 0, err_name(t->e.code), t->e.what);
+	else if (t->withdrawn)
+		log_line(LOG_WARN, "stored.withdrawn", "calling=%s uid=%s", t->who->calling,
+			 uid_shown(info->sop_instance));
 	else
 		log_line(LOG_DEBUG, "stored", "uid=%s bytes=%llu relation=%d duplicate=%d flags=%u",
 			 uid_shown(info->sop_instance), (unsigned long long)info->size,

@@ -6,12 +6,14 @@
  * is something, or after ORDERS_WAIT_MS with 204: shorter than any proxy's patience. Asking for
  * the next says that those before it are carried out.
  * Each order may come twice, and an older one after a newer one: what it speaks of remembers
- * the number, and a lower one never undoes a higher one.
+ * the number, and a lower one never undoes a higher one. What was decided for good (retract,
+ * restore) an edge keeps, and gives back by POST ORDERS_BACK_PATH to a central that has not said it.
  */
 #ifndef SALAMANDER_PROTO_ORDERS_H
 #define SALAMANDER_PROTO_ORDERS_H
 
 #define ORDERS_PATH "/sync/v1/orders/"
+#define ORDERS_BACK_PATH "/sync/v1/orders"
 
 enum {
 	ORDERS_WAIT_MS = 25000,

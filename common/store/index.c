@@ -643,6 +643,30 @@ index_remove(struct store_tx *tx, const struct version *v, struct err *e)
 }
 
 int
+index_series_study(struct store_tx *tx, const char *series, char out[UID_SIZE], struct err *e)
+{
+	struct buf prefix = BUF_INIT;
+	struct kv_cursor *c = NULL;
+	struct kv_slice k;
+	int rc;
+
+	lookup_key(&prefix, INDEX_SERIES, series, strlen(series), NULL, 0, "");
+	rc = buf_failed(&prefix) ? err_set(e, ERR_LOCAL, 0, "no memory for a key")
+				 : kv_cursor_open(&c, store_tx_kv(tx), table(tx, "lookup"), e);
+	if (!rc)
+		rc = kv_cursor_seek(c, kv_slice(prefix.data, prefix.len), &k, NULL, e);
+	if (!rc && (k.n <= prefix.len || k.n - prefix.len >= UID_SIZE ||
+		    memcmp(k.p, prefix.data, prefix.len) != 0))
+		rc = ERR_ABSENT;
+	if (!rc)
+		(void)snprintf(out, UID_SIZE, "%.*s", (int)(k.n - prefix.len),
+			       (const char *)k.p + prefix.len);
+	kv_cursor_close(c);
+	buf_fini(&prefix);
+	return rc;
+}
+
+int
 index_study(struct store_tx *tx, const char *study, struct attrs attrs,
 	    const struct tags *corrected, struct err *e)
 {

@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/uid.h"
 #include "common/dicom/attrs.h"
 
 struct buf;
@@ -80,6 +81,9 @@ int index_series_row(struct store_tx *tx, const char *study, const char *series,
 /* ERR_ABSENT also where another version of the UID is current. */
 int index_instance_row(struct store_tx *tx, const struct version *v, struct attrs *out,
 		       struct err *e);
+
+/* Where a series lies that has, or had, an image that is shown. */
+int index_series_study(struct store_tx *tx, const char *series, char out[UID_SIZE], struct err *e);
 
 /* Lower case without accents, for names: "MÜLLER^JÖRG" becomes "muller^jorg". */
 void index_fold(struct buf *out, const char *s, size_t n);

@@ -93,10 +93,10 @@ static uint64_t
 unknown(void)
 {
 	struct store_tx *tx;
-	uint64_t n;
+	uint64_t n, retracts;
 
 	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
-	assert_int_equal(obey_unknown(tx, &n, NULL), 0);
+	assert_int_equal(obey_waiting(tx, &n, &retracts, NULL), 0);
 	store_end_read(tx);
 	return n;
 }

@@ -1,0 +1,298 @@
+#include "proto/withdrawn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/uid.h"
+#include "common/kv/kv.h"
+#include "common/store/index.h"
+#include "common/store/store.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+
+enum { HEAD = 24 + ID128_SIZE };
+
+static unsigned
+table(struct store_tx *tx)
+{
+	return store_table(store_tx_store(tx), WITHDRAWN_TABLE);
+}
+
+uint64_t
+withdrawn_rank(const Sync__Order *m)
+{
+	return m->of ? m->of : m->number;
+}
+
+/* --- rows --- */
+
+static int
+read_row(struct withdrawn_row *out, struct kv_slice v, struct err *e)
+{
+	const unsigned char *p = v.p;
+	Sync__Order *m = NULL;
+
+	if (v.n >= HEAD)
+		m = message_read(&sync__order__descriptor, p + HEAD, v.n - HEAD, NULL);
+	if (!m)
+		return err_set(e, ERR_CORRUPT, 0, "a row of `withdrawn` is torn");
+	out->said.yes = m->kind == SYNC__ORDER_KIND__ORDER_RETRACT;
+	out->said.rank = buf_get_u64(p);
+	out->said.number = buf_get_u64(p + 8);
+	out->said.heard_ms = (int64_t)buf_get_u64(p + 16);
+	memcpy(out->epoch.b, p + 24, ID128_SIZE);
+	out->bytes = p + HEAD;
+	out->n = v.n - HEAD;
+	message_free(m);
+	return 0;
+}
+
+static int
+get(struct store_tx *tx, const char *uid, struct withdrawn_row *out, struct err *e)
+{
+	struct kv_slice v;
+	int rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(uid, strlen(uid)), &v, e);
+
+	return rc ? rc : read_row(out, v, e);
+}
+
+int
+withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, struct err *e)
+{
+	struct withdrawn_row row;
+	int rc = get(tx, uid, &row, e);
+
+	if (!rc)
+		*out = row.said;
+	return rc;
+}
+
+static bool
+is_above(const struct withdrawn *a, const struct withdrawn *b)
+{
+	return a->rank != b->rank ? a->rank > b->rank : a->number > b->number;
+}
+
+int
+withdrawn_says(struct store_tx *tx, const struct version *v, struct withdrawn *out, struct err *e)
+{
+	const char *const uids[] = {v->study, v->series, v->sop_instance};
+	struct withdrawn one;
+	size_t i;
+	int rc = 0;
+
+	memset(out, 0, sizeof(*out));
+	for (i = 0; i < sizeof(uids) / sizeof(uids[0]); i++) {
+		rc = uids[i][0] ? withdrawn_get(tx, uids[i], &one, e) : ERR_ABSENT;
+		if (rc && rc != ERR_ABSENT)
+			return rc;
+		if (!rc && is_above(&one, out))
+			*out = one;
+	}
+	return 0;
+}
+
+int
+withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n,
+	       const struct id128 *epoch, bool *newer, struct err *e)
+{
+	struct withdrawn now = {.rank = withdrawn_rank(m), .number = m->number};
+	struct withdrawn_row before;
+	struct buf row = BUF_INIT;
+	size_t uid_n = strlen(m->subject);
+	int rc;
+
+	*newer = false;
+	if (!uid_n || uid_n >= UID_SIZE || now.rank >= WITHDRAWN_RANK_MAX)
+		return err_set(e, ERR_PEER, 0, "a decision about nothing");
+	rc = get(tx, m->subject, &before, e);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	now.heard_ms = store_time(store_tx_store(tx));
+	*newer = rc || is_above(&now, &before.said);
+	if (!*newer && is_above(&before.said, &now))
+		return 0;
+	if (!*newer) /* the same again, in another epoch perhaps */
+		now.heard_ms = before.said.heard_ms;
+	buf_put_u64(&row, now.rank);
+	buf_put_u64(&row, now.number);
+	buf_put_u64(&row, (uint64_t)now.heard_ms);
+	buf_put(&row, epoch->b, ID128_SIZE);
+	buf_put(&row, bytes, n);
+	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+			      : kv_put(store_tx_kv(tx), table(tx), kv_slice(m->subject, uid_n),
+				       kv_slice(row.data, row.len), e);
+	buf_fini(&row);
+	return rc;
+}
+
+int
+withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e)
+{
+	struct kv_slice v, key = kv_slice(uid, strlen(uid));
+	struct buf row = BUF_INIT;
+	int rc = kv_get(store_tx_kv(tx), table(tx), key, &v, e);
+
+	if (rc || v.n < HEAD)
+		return rc == ERR_ABSENT ? 0 : rc;
+	buf_put(&row, v.p, v.n);
+	if (!buf_failed(&row))
+		memcpy(row.data + 24, epoch->b, ID128_SIZE);
+	rc = buf_failed(&row)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+		     : kv_put(store_tx_kv(tx), table(tx), key, kv_slice(row.data, row.len), e);
+	buf_fini(&row);
+	return rc;
+}
+
+int
+withdrawn_rows(struct store_tx *tx, const char *from,
+	       int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+	       struct err *e)
+{
+	struct withdrawn_row row;
+	struct kv_cursor *c = NULL;
+	struct kv_slice k, v;
+	char uid[UID_SIZE];
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
+
+	if (!rc)
+		rc = kv_cursor_seek(c, kv_slice(from, strlen(from)), &k, &v, e);
+	while (!rc) {
+		rc = k.n < UID_SIZE ? read_row(&row, v, e)
+				    : err_set(e, ERR_CORRUPT, 0, "a row of `withdrawn` is torn");
+		if (rc)
+			break;
+		memcpy(uid, k.p, k.n);
+		uid[k.n] = '\0';
+		row.uid = uid;
+		rc = fn(arg, &row, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* --- images --- */
+
+static struct attrs
+valid(const ProtobufCBinaryData *b)
+{
+	struct attrs set = {b->data, b->len}, none = {NULL, 0};
+
+	return attrs_valid(set) ? set : none;
+}
+
+/* What it is current of is found again; its study's row has stayed. */
+static int
+show(struct store_tx *tx, const struct version *v, const struct withdrawn_node *node, struct err *e)
+{
+	struct version shown = *v;
+	struct index_sets sets = {.dropped = NULL};
+	struct index_change change;
+	Sync__LedgerEntry *entry;
+	struct tags dropped;
+	int rc;
+
+	shown.hidden &= ~(uint32_t)VERSION_WITHDRAWN;
+	rc = store_set_hidden(tx, v->oid, shown.hidden, e);
+	if (rc || !v->current || shown.hidden)
+		return rc;
+	entry = node->entry_of(tx, v);
+	if (entry) {
+		ledger_corrected(&dropped, entry);
+		sets.series = valid(&entry->series_attributes);
+		sets.instance = valid(&entry->instance_attributes);
+		sets.dropped = &dropped;
+	}
+	rc = index_put(tx, &shown, &sets, &change, e);
+	message_free(entry);
+	return rc;
+}
+
+int
+withdrawn_settle(struct store_tx *tx, const struct version *v, const struct withdrawn_node *node,
+		 bool *changed, struct err *e)
+{
+	struct withdrawn said;
+	int rc = withdrawn_says(tx, v, &said, e);
+
+	*changed = !rc && said.yes != ((v->hidden & VERSION_WITHDRAWN) != 0);
+	if (rc || !*changed)
+		return rc;
+	rc = node->leave ? node->leave(tx, v->digest, e) : 0;
+	if (!rc)
+		rc = said.yes ? store_set_hidden(tx, v->oid, v->hidden | VERSION_WITHDRAWN, e)
+			      : show(tx, v, node, e);
+	return rc || !node->enter ? rc : node->enter(tx, v->digest, e);
+}
+
+int
+withdrawn_settle_new(struct store_tx *tx, uint64_t oid, bool *hidden, struct err *e)
+{
+	struct withdrawn said;
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	*hidden = false;
+	if (!rc)
+		rc = withdrawn_says(tx, &v, &said, e);
+	if (rc || !said.yes)
+		return rc;
+	*hidden = true;
+	return v.hidden & VERSION_WITHDRAWN
+		       ? 0
+		       : store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
+}
+
+struct naming {
+	const Sync__Order *m;
+	uint64_t *oids;
+	size_t n, cap;
+};
+
+static int
+note(void *arg, const struct version *v, struct err *e)
+{
+	struct naming *x = arg;
+	const char *uid = x->m->subject;
+	uint64_t *more;
+
+	if (strcmp(v->study, uid) != 0 && strcmp(v->series, uid) != 0 &&
+	    strcmp(v->sop_instance, uid) != 0)
+		return 0;
+	if (x->n == x->cap) {
+		more = realloc(x->oids, (x->cap * 2 + 64) * sizeof(*more));
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for a decision");
+		x->oids = more;
+		x->cap = x->cap * 2 + 64;
+	}
+	x->oids[x->n++] = v->oid;
+	return 0;
+}
+
+int
+withdrawn_settle_all(struct store_tx *tx, const Sync__Order *m, const struct withdrawn_node *node,
+		     uint64_t *changed, struct err *e)
+{
+	struct naming x = {.m = m};
+	struct version v;
+	bool one;
+	size_t i;
+	int rc = store_versions_of_study(tx, m->study, 0, note, &x, e);
+
+	*changed = 0;
+	for (i = 0; !rc && i < x.n; i++) {
+		rc = store_version(tx, x.oids[i], &v, e);
+		if (!rc)
+			rc = withdrawn_settle(tx, &v, node, &one, e);
+		*changed += !rc && one;
+	}
+	free(x.oids);
+	return rc;
+}
