@@ -581,6 +581,18 @@ decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
 }
 
 int
+decision_count(struct store_tx *tx, uint64_t *out, struct err *e)
+{
+	uint64_t n;
+	int rc = kv_count(store_tx_kv(tx), table(tx, "decision"), out, e);
+
+	if (!rc)
+		rc = kv_count(store_tx_kv(tx), table(tx, WITHDRAWN_TABLE), &n, e);
+	*out += rc ? 0 : n;
+	return rc;
+}
+
+int
 decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e)
 {
 	unsigned char value = WITHDRAWN;

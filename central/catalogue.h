@@ -133,6 +133,8 @@ int pack_row_count(struct store_tx *tx, uint64_t *out, struct err *e);
 /* What was decided about a digest; it is asked wherever one comes in (R15). */
 int decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], bool *out,
 		       struct err *e);
+/* Of digests, studies, series and images; 0: nothing is withdrawn. */
+int decision_count(struct store_tx *tx, uint64_t *out, struct err *e);
 int decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 int decision_lift(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 

@@ -211,7 +211,9 @@ fill_catalogue(struct central *c, enum central_mode mode, struct err *e)
 		rc = record_epoch(c, "first start", e);
 	else if (!rc && applied == 0) /* whoever emptied it: receipts of before are history */
 		rc = record_epoch(c, "the catalogue was made anew", e);
-	return rc ? rc : reconcile(c, mode == CENTRAL_MISSING || mode == CENTRAL_REBUILD, e);
+	return rc ? rc
+		  : reconcile(c, mode == CENTRAL_MISSING || mode == CENTRAL_REBUILD,
+			      mode == CENTRAL_REBUILD, e);
 }
 
 /* R16: packs and log are the archive. The old catalogue stays until the new one is whole. */

@@ -9,6 +9,7 @@
 #include "central/central.h"
 #include "central/figures.h"
 #include "central/record.h"
+#include "central/returns.h"
 #include "central/vault.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -22,6 +23,7 @@ enum { MISSING_MIN = 100, MISSING_PERCENT = 1, GROUP = 500, SCAN = 20000 };
 
 struct comparing {
 	struct central *c;
+	bool rebuilding; /* the log has told what came again */
 	uint64_t adopted, damaged;
 };
 
@@ -57,7 +59,10 @@ look_at_pack(void *arg, const char *place, const unsigned char id[SHA256_SIZE], 
 		m->damaged++;
 		rc = rc == ERR_CORRUPT && p ? adopt_rest(m->c, p, place, bad, n_bad, e) : 0;
 	} else {
-		rc = adopt_pack(m->c, p, place, NULL, e);
+		if (!m->rebuilding) /* R15: it came, and nobody had listed it yet */
+			rc = returns_note(m->c, p, true, e);
+		if (!rc)
+			rc = adopt_pack(m->c, p, place, NULL, e);
 		m->adopted += !rc;
 	}
 	free(bad);
@@ -340,9 +345,9 @@ sweep_one(void *arg, const unsigned char id[SHA256_SIZE], struct err *e)
 }
 
 int
-reconcile(struct central *c, bool accept_missing, struct err *e)
+reconcile(struct central *c, bool accept_missing, bool rebuilding, struct err *e)
 {
-	struct comparing m = {c, 0, 0};
+	struct comparing m = {.c = c, .rebuilding = rebuilding};
 	uint64_t lost;
 	int rc = vault_list(c->vault, look_at_pack, &m, e);
 

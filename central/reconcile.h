@@ -17,7 +17,7 @@ struct central;
 struct err;
 struct pack_row;
 
-int reconcile(struct central *c, bool accept_missing, struct err *e);
+int reconcile(struct central *c, bool accept_missing, bool rebuilding, struct err *e);
 /* Packs whose files are gone: refused when they are too many, unless accepted; else a new
  * epoch, and their members are damaged. *lost: members. */
 int reconcile_missing(struct central *c, bool accept, uint64_t *lost, struct err *e);

@@ -27,8 +27,14 @@ table(struct store_tx *tx)
 	return store_table(store_tx_store(tx), RETURNED_TABLE);
 }
 
+static bool
+is_listed(struct store_tx *tx, const unsigned char digest[SHA256_SIZE])
+{
+	return kv_get(store_tx_kv(tx), table(tx), kv_slice(digest, SHA256_SIZE), NULL, NULL) == 0;
+}
+
 static int
-find(struct store_tx *tx, const struct pack *p, Sync__LogDecision *m, struct err *e)
+find(struct store_tx *tx, const struct pack *p, bool once, Sync__LogDecision *m, struct err *e)
 {
 	size_t i;
 	int rc = 0;
@@ -38,14 +44,14 @@ find(struct store_tx *tx, const struct pack *p, Sync__LogDecision *m, struct err
 		bool withdrawn;
 
 		rc = withdraw_says_digest(tx, digest, &withdrawn, e);
-		if (!rc && withdrawn)
+		if (!rc && withdrawn && !(once && is_listed(tx, digest)))
 			m->digests[m->n_digests++] = message_bytes(digest, SHA256_SIZE);
 	}
 	return rc;
 }
 
 int
-returns_note(struct central *c, const struct pack *p, struct err *e)
+returns_note(struct central *c, const struct pack *p, bool once, struct err *e)
 {
 	Sync__LogDecision m = SYNC__LOG_DECISION__INIT;
 	struct store_tx *tx;
@@ -57,7 +63,7 @@ returns_note(struct central *c, const struct pack *p, struct err *e)
 	rc = m.digests ? store_begin_read(&tx, c->store, e)
 		       : err_set(e, ERR_LOCAL, 0, "no memory for a list");
 	if (!rc) {
-		rc = find(tx, p, &m, e);
+		rc = find(tx, p, once, &m, e);
 		store_end_read(tx);
 	}
 	if (!rc && m.n_digests)

@@ -9,6 +9,7 @@
 #define SALAMANDER_CENTRAL_RETURNS_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RETURNED_TABLE "returned"
@@ -21,8 +22,9 @@ struct pack;
 struct store_tx;
 struct Sync__LogDecision; /* sync.pb-c.h */
 
-/* Before the pack is receipted: what of it is withdrawn goes in the log. */
-int returns_note(struct central *c, const struct pack *p, struct err *e);
+/* Before the pack is receipted: what of it is withdrawn goes in the log. once: but not what is
+ * listed already, by whoever died between the two. */
+int returns_note(struct central *c, const struct pack *p, bool once, struct err *e);
 /* What a DECISION_RETURNED of the log makes of the catalogue. */
 int returns_apply(struct store_tx *tx, const struct Sync__LogDecision *m, struct err *e);
 int returns_count(struct central *c, uint64_t *n, struct err *e);

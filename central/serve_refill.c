@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/gate.h"
 #include "central/release.h"
 #include "central/vault.h"
+#include "central/withdraw.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -18,6 +20,7 @@
 #include "common/http/server.h"
 #include "common/store/index.h"
 #include "proto/message.h"
+#include "proto/pack.h"
 #include "proto/sync.pb-c.h"
 
 enum {
@@ -485,6 +488,66 @@ refill_object(struct central *c, const struct http_request *rq, struct http_answ
 	return rc;
 }
 
+/* What was asked for of a pack: n bytes from `first` on. */
+struct part {
+	uint64_t first;
+	unsigned char *bytes;
+	size_t n;
+};
+
+static void
+blank(const struct part *p, const struct pack_member *m)
+{
+	uint64_t from = m->offset > p->first ? m->offset : p->first;
+	uint64_t end =
+		m->offset + m->size < p->first + p->n ? m->offset + m->size : p->first + p->n;
+
+	if (from < end)
+		memset(p->bytes + (from - p->first), 0, (size_t)(end - from));
+}
+
+static int
+blank_members(struct central *c, const struct pack *p, const struct part *part, struct err *e)
+{
+	struct store_tx *tx;
+	bool withdrawn;
+	size_t i;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	for (i = 0; !rc && i < pack_count(p); i++) {
+		rc = withdraw_says_digest(tx, pack_member(p, i)->digest, &withdrawn, e);
+		if (!rc && withdrawn)
+			blank(part, pack_member(p, i));
+	}
+	store_end_read(tx);
+	return rc;
+}
+
+/* R15: a pack is given with zeros where the bytes of withdrawn images lie; whoever wants the others
+ * checks each by its digest. */
+static int
+hide_withdrawn(struct central *c, const char *place, const struct part *part, struct err *e)
+{
+	struct pack *p = NULL;
+	struct store_tx *tx;
+	uint64_t n;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = decision_count(tx, &n, e);
+	store_end_read(tx);
+	if (rc || !n)
+		return rc;
+	rc = adopt_manifest(c->vault, place, &p, e);
+	if (!rc)
+		rc = blank_members(c, p, part, e);
+	pack_close(p);
+	return rc;
+}
+
 int
 refill_pack(struct central *c, const struct http_request *rq, struct http_answer *out,
 	    struct err *e)
@@ -512,6 +575,11 @@ refill_pack(struct central *c, const struct http_request *rq, struct http_answer
 	rc = choose(rq, row.size, out, &first, &n, e);
 	if (!rc && out->status != TOO_LARGE)
 		rc = vault_read(c->vault, row.place, first, out->body.data, n, &got, e);
-	out->body.len = got;
+	if (!rc && got) {
+		struct part part = {first, out->body.data, got};
+
+		rc = hide_withdrawn(c, row.place, &part, e);
+	}
+	out->body.len = rc ? 0 : got;
 	return rc;
 }

@@ -236,7 +236,7 @@ adopt_it(struct central *c, struct open_upload *o, struct upload_result *out, st
 	int rc = known_place(c, o->id, known, e);
 
 	if (!rc)
-		rc = returns_note(c, o->pack, e);
+		rc = returns_note(c, o->pack, false, e);
 	/* R4, R15: nothing new, and what is here was verified lately: the receipt alone. */
 	if (!rc)
 		rc = adopt_is_held(c, o->pack, &held, e);
@@ -411,7 +411,7 @@ already(struct central *c, const char *site, const unsigned char id[SHA256_SIZE]
 	if (!rc && *done)
 		rc = known_place(c, id, known, e);
 	if (!rc && *done && !known[0]) /* else an answer was lost: it came once */
-		rc = returns_note(c, p, e);
+		rc = returns_note(c, p, false, e);
 	if (!rc && *done)
 		rc = adopt_receipt(c, p, &out->receipt, e);
 	if (!rc && *done)

@@ -213,7 +213,7 @@ start__R16_that_is_told_to_stop_is_done_again(void **state)
 		assert_true(pair_settle(&p, TURNS));
 	}
 	pair_ask_to_stop();
-	assert_int_equal(reconcile(&p.central, false, &e), ERR_AGAIN);
+	assert_int_equal(reconcile(&p.central, false, false, &e), ERR_AGAIN);
 	pair_close_central(&p);
 	err_clear(&e);
 	assert_int_equal(central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e), ERR_AGAIN);

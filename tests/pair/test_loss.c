@@ -14,11 +14,13 @@
 #include "central/loss.h"
 #include "central/record.h"
 #include "central/returns.h"
+#include "central/serve_refill.h"
 #include "central/sites.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
+#include "common/http/server.h"
 #include "common/store/store.h"
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
@@ -283,6 +285,111 @@ adopt__R15_a_withdrawn_image_is_taken_receipted_and_never_shown(void **state)
 	pair_fini(&p);
 }
 
+static bool
+all_zero(const unsigned char *p, uint64_t n)
+{
+	while (n && !*p) {
+		p++;
+		n--;
+	}
+	return n == 0;
+}
+
+static struct version
+at_central(struct pair *p, unsigned number)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+
+	digest_of(p, number, digest);
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	return v;
+}
+
+/* GET /packs/<id>, Range: from within an image of the pack on. */
+static void
+packs__R15_give_no_bytes_of_withdrawn_images(void **state)
+{
+	struct http_request rq = {.method = "GET", .path = "/sync/v1/packs/", .ranged = true};
+	struct http_answer out = {.status = 200, .body = BUF_INIT};
+	unsigned char digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+	struct version one, two, three;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 4, true);
+	one = at_central(&p, 1);
+	two = at_central(&p, 2);
+	three = at_central(&p, 3);
+	assert_memory_equal(one.pack, three.pack, sizeof(one.pack));
+	assert_true(one.offset < two.offset && two.offset < three.offset);
+	digest_of(&p, 2, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	hex_of(one.pack, SHA256_SIZE, hex);
+	rq.rest = hex;
+	strcpy(rq.site, "north");
+	rq.range_first = one.offset;
+	rq.range_n = three.offset + three.size - one.offset;
+	assert_int_equal(refill_pack(&p.central, &rq, &out, NULL), 0);
+	assert_int_equal(out.status, 206);
+	assert_int_equal(out.body.len, rq.range_n);
+	sha256_of(out.body.data, one.size, digest);
+	assert_memory_equal(digest, one.digest, sizeof(digest));
+	assert_true(all_zero(out.body.data + (two.offset - one.offset), two.size));
+	sha256_of(out.body.data + (three.offset - one.offset), three.size, digest);
+	assert_memory_equal(digest, three.digest, sizeof(digest));
+	buf_clear(&out.body);
+	rq.range_first = two.offset + 100; /* within it, from its middle to its middle */
+	rq.range_n = 200;
+	assert_int_equal(refill_pack(&p.central, &rq, &out, NULL), 0);
+	assert_int_equal(out.body.len, 200);
+	assert_true(all_zero(out.body.data, 200));
+	buf_fini(&out.body);
+	pair_fini(&p);
+}
+
+static int
+forget_pack(struct store_tx *tx, void *arg, struct err *e)
+{
+	return pack_row_del(tx, arg, e);
+}
+
+/* A death between a pack's name and the catalogue: it is taken at the start, and told of. */
+static void
+reconcile__R15_a_withdrawn_image_in_a_found_pack_is_listed_once(void **state)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct version v;
+	struct pair p;
+	uint64_t n;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 0, 2, true);
+	v = at_central(&p, 0);
+	digest_of(&p, 0, digest);
+	assert_int_equal(record_withdraw(&p.central, digest, 1, "test", NULL), 0);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(returns_count(&p.central, &n, NULL), 0);
+		assert_int_equal(n, i);
+		assert_int_equal(store_commit(p.central.store, forget_pack, v.pack, NULL), 0);
+		pair_close_central(&p);
+		pair_open_central(&p);
+	}
+	assert_true(at_central(&p, 0).hidden & VERSION_WITHDRAWN);
+	assert_int_equal(returns_count(&p.central, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	pair_fini(&p);
+}
+
 static void
 hello__R18_a_lost_site_that_calls_again_is_not_lost(void **state)
 {
@@ -457,6 +564,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(packs__R15_give_no_bytes_of_withdrawn_images),
+		cmocka_unit_test(reconcile__R15_a_withdrawn_image_in_a_found_pack_is_listed_once),
 		cmocka_unit_test(hello__R18_a_lost_site_that_calls_again_is_not_lost),
 		cmocka_unit_test(sites__R18_exposure_is_what_exists_in_one_building_only),
 		cmocka_unit_test(hello__R18_what_a_successor_closed_stays_closed),
