@@ -399,7 +399,9 @@ rebuild(struct asked *a)
 		   "%llu pages that the disk did not give, %llu known without bytes%s%s\n",
 		   (unsigned long long)result.objects, (unsigned long long)result.torn,
 		   (unsigned long long)result.unread, (unsigned long long)result.known,
-		   result.kept ? "; the old file stays as store.old" : "",
+		   !result.kept	   ? ""
+		   : result.untold ? "; what else it held is not known: it stays as store.old"
+				   : "; the old file stays as store.old",
 		   /* R20: nobody shall take a part for the whole */
 		   result.listed ? ""
 				 : "; the list of what had been evicted could not be read: "

@@ -267,20 +267,48 @@ old_store_read(struct old_store *out, const struct edge *e, const char *path, st
 	end_hearing(&h);
 	if (!rc && out->n)
 		qsort(out->live, out->n, sizeof(*out->live), by_id);
-	return rc;
+	out->given = calloc(out->n + 1, sizeof(*out->given));
+	return rc || out->given ? rc : err_set(err, ERR_LOCAL, 0, "no memory for the old store");
 }
 
 void
 old_store_fini(struct old_store *o)
 {
 	free(o->live);
+	free(o->given);
 	memset(o, 0, sizeof(*o));
+}
+
+static const uint64_t *
+find(const struct old_store *o, uint64_t id)
+{
+	return o->n ? bsearch(&id, o->live, o->n, sizeof(*o->live), by_id) : NULL;
 }
 
 bool
 old_store_missed(const struct old_store *o, uint64_t id)
 {
-	return !o->whole || (o->n && bsearch(&id, o->live, o->n, sizeof(*o->live), by_id) != NULL);
+	return !o->whole || find(o, id) != NULL;
+}
+
+void
+old_store_given(struct old_store *o, uint64_t id)
+{
+	const uint64_t *at = find(o, id);
+
+	if (at)
+		o->given[at - o->live] = true;
+}
+
+uint64_t
+old_store_lacks(const struct old_store *o)
+{
+	uint64_t lacks = 0;
+	size_t i;
+
+	for (i = 0; i < o->n; i++)
+		lacks += !o->given[i];
+	return lacks;
 }
 
 /* --- what is known without bytes --- */

@@ -33,7 +33,7 @@ begin(void *arg, const struct salvaged *o, struct err *err)
 {
 	struct rebuilding *r = arg;
 
-	(void)o;
+	old_store_given(&r->old, o->id);
 	return take_in_kept_begin(r->e, &r->sink, err);
 }
 
@@ -107,11 +107,12 @@ fill(struct edge *e, struct rebuild_result *out, struct err *err)
 	struct rebuilding r = {.e = e};
 	struct salvage_to to = {begin, bytes, end, missed, NULL, &r};
 	struct salvage_result found;
-	char data[PATH_MAX], store[PATH_MAX];
+	char data[PATH_MAX], store[PATH_MAX], damaged[PATH_MAX];
 	int rc;
 
 	path_of(e, "store", store);
 	path_of(e, "store/data.mdb", data);
+	path_of(e, "store/journal.damaged", damaged);
 	if (file_missing(data))
 		return 0;
 	rc = old_store_read(&r.old, e, store, err);
@@ -121,8 +122,11 @@ fill(struct edge *e, struct rebuild_result *out, struct err *err)
 		take_in_kept_drop(r.sink);
 	if (!rc) {
 		out->objects = found.objects - r.again;
-		out->torn = found.torn;
+		/* Of an image in one chunk a flipped bit leaves nothing that salvage would see. */
+		out->torn = old_store_lacks(&r.old);
+		out->torn = out->torn > found.torn ? out->torn : found.torn;
 		out->unread = found.unread;
+		out->untold = !r.old.whole || !file_missing(damaged);
 		rc = old_store_bequeath(e, store, &out->known, &out->listed, err);
 	}
 	old_store_fini(&r.old);
@@ -164,7 +168,7 @@ rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
 		rc = swap(e, err);
 	if (rc)
 		return rc;
-	out->kept = out->torn > 0 || out->unread > 0;
+	out->kept = out->torn > 0 || out->unread > 0 || out->untold;
 	if (!out->kept)
 		rc = empty_folder(e, "store.old", err);
 	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu unread=%llu known=%llu",

@@ -20,8 +20,9 @@ struct rebuild_result {
 	uint64_t objects, torn;
 	uint64_t unread; /* pages that the disk did not give          */
 	uint64_t known;	 /* beside these: listed without bytes (R20)   */
+	bool untold;	 /* what is lacking is not known for certain   */
 	bool listed;	 /* the old list could be read to its end      */
-	bool kept;	 /* store.old: something in it could not be read */
+	bool kept;	 /* store.old: something in it may be lacking  */
 };
 
 /* e: its store is closed, its lock held; open again on 0. On failure it stays shut, and what

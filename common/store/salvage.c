@@ -39,7 +39,7 @@ struct salvage {
 	unsigned char file; /* that is searched now */
 	uint64_t size;
 	uint64_t seen; /* of it, up to here: a page that cannot be read counts once */
-	uint64_t unread;
+	uint64_t unread, values_unread;
 	struct found *found;
 	size_t n, capacity;
 	unsigned char *value; /* one, and a UID more */
@@ -107,8 +107,13 @@ try_value(struct salvage *s, uint64_t offset, const unsigned char *head, size_t 
 	room += UID_SIZE; /* what is more than the value is not looked at */
 	if (room > s->size - offset)
 		room = (size_t)(s->size - offset);
-	if (read_file(s, s->file, s->value, room, offset, &got, NULL) || got != room ||
-	    !chunk_parse(s->value, room, &c))
+	/* Twice: what failed once may be gone with its store, should nobody say so. */
+	if (read_file(s, s->file, s->value, room, offset, &got, NULL) &&
+	    read_file(s, s->file, s->value, room, offset, &got, NULL)) {
+		s->values_unread++;
+		return 0;
+	}
+	if (got != room || !chunk_parse(s->value, room, &c))
 		return 0;
 	*used = chunk_room(head) + strlen(c.uid);
 	return remember(s, &c, offset, (uint32_t)room, e);
@@ -281,6 +286,7 @@ give(struct salvage *s, const struct found *f, size_t n, const struct salvage_to
 		out->torn += !to->missed || to->missed(to->arg, f->id);
 		return 0;
 	}
+	o.id = f->id;
 	rc = to->begin(to->arg, &o, e);
 	for (i = 0; !rc && i < n; i++) {
 		rc = load(s, &f[i], &c, e);
@@ -349,7 +355,8 @@ salvage_folder(const char *dir, const struct salvage_to *to, struct salvage_resu
 		rc = search(&s, dir, file, e);
 	if (!rc)
 		rc = give_all(&s, to, out, e);
-	out->unread = s.unread;
+	/* Their pages are counted already, unless the disk gave those at another time. */
+	out->unread = s.unread > s.values_unread ? s.unread : s.values_unread;
 	free(s.found);
 	free(s.value);
 	for (file = 0; file < FILES; file++)

@@ -20,6 +20,7 @@
 struct err;
 
 struct salvaged {
+	uint64_t id;	    /* of its chunks */
 	char uid[UID_SIZE]; /* SOP Instance UID, "" if it had none */
 	unsigned char digest[SHA256_SIZE];
 	uint64_t size, seq; /* seq: of the ledger entry, 0 = none  */
@@ -40,7 +41,7 @@ struct salvage_to {
 struct salvage_result {
 	uint64_t chunks;  /* whose checksum is right         */
 	uint64_t objects; /* given                           */
-	uint64_t unread;  /* pages that the disk does not give: passed over */
+	uint64_t unread;  /* pages, or values, that the disk does not give: passed over */
 	uint64_t torn;	  /* ids with chunks that make no whole, and are missed */
 };
 

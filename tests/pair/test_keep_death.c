@@ -21,6 +21,7 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/os/file.h"
 #include "common/store/private.h"
 #include "edge/edge.h"
 #include "edge/evict.h"
@@ -281,6 +282,60 @@ rebuild__R13_each_failed_step_loses_no_image(void **state)
 	pair_fini(&p);
 }
 
+/* In each copy of the only chunk of an image. */
+static void
+flip_a_pixel(struct pair *p, const char *name)
+{
+	struct buf b = BUF_INIT;
+	unsigned char want[64], bad = 0;
+	char path[PATH_MAX];
+	unsigned char *at;
+	int fd;
+
+	memset(want, 7, sizeof(want));
+	(void)snprintf(path, sizeof(path), "%s/edge/store/%s", p->dir, name);
+	assert_int_equal(file_slurp(path, SIZE_MAX / 2, &b, NULL), 0);
+	fd = file_open(path, true, NULL);
+	assert_true(fd >= 0);
+	while ((at = memmem(b.data, b.len, want, sizeof(want))) != NULL) {
+		assert_int_equal(file_write_at(fd, &bad, 1, (uint64_t)(at - b.data), NULL), 0);
+		memset(at, 0, sizeof(want));
+	}
+	file_close(fd);
+	buf_fini(&b);
+}
+
+/* Of an image in one chunk nothing is found that salvage could call torn. */
+static void
+rebuild__R13_an_image_of_one_damaged_chunk_is_missed_and_its_file_stays(void **state)
+{
+	static const struct recipe small = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 20000};
+	struct rebuild_result result;
+	struct err e = ERR_INIT;
+	char path[PATH_MAX];
+	struct edge edge;
+	struct made m;
+	struct pair p;
+
+	(void)state;
+	prepare(&p);
+	made_init(&m, &small);
+	assert_int_equal(stored_put(p.edge.store, &m, "a", NULL, &e), 0);
+	made_fini(&m);
+	pair_close_edge(&p);
+	flip_a_pixel(&p, "data.mdb");
+	flip_a_pixel(&p, "journal");
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	assert_int_equal(rebuild_store(&edge, &result, &e), 0);
+	edge_close(&edge);
+	assert_int_equal(result.objects, IMAGES);
+	assert_int_equal(result.torn, 1);
+	assert_true(result.kept);
+	(void)snprintf(path, sizeof(path), "%s/edge/store.old/data.mdb", p.dir);
+	assert_true(file_exists(path));
+	pair_fini(&p);
+}
+
 /* By SIGTERM, which `serve` hears between two duties only. */
 static void
 rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was(void **state)
@@ -310,6 +365,8 @@ main(void)
 			evict__R9_R12_a_death_at_each_step_leaves_record_and_entry_agreeing),
 		cmocka_unit_test(rebuild__R13_a_death_at_each_step_loses_no_image),
 		cmocka_unit_test(rebuild__R13_each_failed_step_loses_no_image),
+		cmocka_unit_test(
+			rebuild__R13_an_image_of_one_damaged_chunk_is_missed_and_its_file_stays),
 		cmocka_unit_test(rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was),
 	};
 
