@@ -13,7 +13,7 @@
 #include "edge/old_store.h"
 #include "edge/take_in.h"
 
-enum { MAP_MORE = 256 << 20 };
+enum { MAP_MORE = 256 << 20, OLDER_MAX = 99 };
 
 struct rebuilding {
 	struct edge *e;
@@ -133,12 +133,46 @@ fill(struct edge *e, struct rebuild_result *out, struct err *err)
 	return rc;
 }
 
+/* What an earlier rebuild kept for a person is not thrown away by a later one. */
+static int
+keep_older(const struct edge *e, struct err *err)
+{
+	char old[PATH_MAX], data[PATH_MAX], name[32], to[PATH_MAX];
+	unsigned n;
+
+	path_of(e, "store.old", old);
+	path_of(e, "store.old/data.mdb", data);
+	if (file_missing(data))
+		return empty_folder(e, "store.old", err);
+	for (n = 1; n <= OLDER_MAX; n++) {
+		(void)snprintf(name, sizeof(name), "store.old.%u", n);
+		path_of(e, name, to);
+		if (file_missing(to))
+			return file_rename(old, to, err);
+	}
+	return err_set(err, ERR_LOCAL, 0, "%u rebuilds kept their old files: look at store.old.*",
+		       n);
+}
+
+/* Its data first: what a death leaves of it is not taken for a file that was kept. */
+static int
+drop_old(const struct edge *e, struct err *err)
+{
+	char data[PATH_MAX];
+	int rc = 0;
+
+	path_of(e, "store.old/data.mdb", data);
+	if (!file_missing(data))
+		rc = file_remove(data, err);
+	return rc ? rc : empty_folder(e, "store.old", err);
+}
+
 /* The old one steps aside, the new one takes its name. */
 static int
 swap(struct edge *e, struct err *err)
 {
 	char now[PATH_MAX], old[PATH_MAX], new[PATH_MAX];
-	int rc = empty_folder(e, "store.old", err);
+	int rc = keep_older(e, err);
 
 	path_of(e, "store", now);
 	path_of(e, "store.old", old);
@@ -170,7 +204,7 @@ rebuild_store(struct edge *e, struct rebuild_result *out, struct err *err)
 		return rc;
 	out->kept = out->torn > 0 || out->unread > 0 || out->untold;
 	if (!out->kept)
-		rc = empty_folder(e, "store.old", err);
+		rc = drop_old(e, err);
 	log_line(LOG_WARN, "store.rebuilt", "objects=%llu torn=%llu unread=%llu known=%llu",
 		 (unsigned long long)out->objects, (unsigned long long)out->torn,
 		 (unsigned long long)out->unread, (unsigned long long)out->known);

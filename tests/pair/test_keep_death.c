@@ -333,6 +333,10 @@ rebuild__R13_an_image_of_one_damaged_chunk_is_missed_and_its_file_stays(void **s
 	assert_true(result.kept);
 	(void)snprintf(path, sizeof(path), "%s/edge/store.old/data.mdb", p.dir);
 	assert_true(file_exists(path));
+	assert_int_equal(rebuild(&p, &e), 0); /* nothing lacks now: what was kept stays kept */
+	assert_false(file_exists(path));
+	(void)snprintf(path, sizeof(path), "%s/edge/store.old.1/data.mdb", p.dir);
+	assert_true(file_exists(path));
 	pair_fini(&p);
 }
 
