@@ -7,7 +7,8 @@
  * the next says that those before it are carried out.
  * Each order may come twice, and an older one after a newer one: what it speaks of remembers
  * the number, and a lower one never undoes a higher one. What was decided for good (retract,
- * restore) an edge keeps, and gives back by POST ORDERS_BACK_PATH to a central that has not said it.
+ * restore) an edge keeps, and gives back by POST ORDERS_BACK_PATH to a central that has not said
+ * it.
  */
 #ifndef SALAMANDER_PROTO_ORDERS_H
 #define SALAMANDER_PROTO_ORDERS_H

@@ -1,4 +1,5 @@
-/* What a person takes out of sight, and shows again: at central, at edges, whatever burns (R15, R27). */
+/* What a person takes out of sight, and shows again: at central, at edges, whatever burns (R15,
+ * R27). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -478,7 +479,7 @@ rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted(void **state)
 }
 
 static void
-adopt__R15_an_old_disk_that_is_imported_later_shows_nothing_that_was_retracted(void **state)
+adopt__R15_an_old_disk_imported_later_shows_nothing_that_was_retracted(void **state)
 {
 	struct link_served to = {.node = &p.central, .site = "south"};
 	struct link *link;
@@ -572,7 +573,7 @@ main(void)
 		WITH(retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
-		WITH(adopt__R15_an_old_disk_that_is_imported_later_shows_nothing_that_was_retracted),
+		WITH(adopt__R15_an_old_disk_imported_later_shows_nothing_that_was_retracted),
 		WITH(back__R24_R26_what_a_site_makes_up_decides_nothing),
 	};
 
