@@ -432,6 +432,46 @@ sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
 	}
 }
 
+/* Central says yes each time; it is our own disk that cannot note it. */
+static void
+sender_step__a_receipt_that_cannot_be_noted_is_asked_for_ever_more_seldom(void **state)
+{
+	struct sender_event yes = {.kind = SENDER_ANSWERED, .request = SENDER_PIECE, .status = 200};
+	struct sender_event place = {.kind = SENDER_ANSWERED,
+				     .request = SENDER_PLACE,
+				     .slot = 1,
+				     .status = 200,
+				     .ours = true,
+				     .places = {SENDER_WHOLE}};
+	struct sender_event no = {.kind = SENDER_FAILED};
+	struct play p;
+	unsigned asked = 0;
+	int64_t until;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 1000, 10);
+	yes.ours = yes.receipted = true;
+	yes.number = 1000;
+	for (until = p.now + 3600000; p.now < until; p.now += 1000) {
+		yes.jitter = no.jitter = UINT64_MAX; /* the longest wait each time */
+		tick(&p);
+		if (did(&p, SENDER_SAY_HELLO))
+			hello(&p, &epoch_a, 0);
+		if (did(&p, SENDER_ASK_PLACES))
+			step(&p, &place);
+		if (p.s.slots[0].state != SLOT_SENDING)
+			continue;
+		asked++;
+		step(&p, &yes);
+		assert_true(did(&p, SENDER_TAKE_RECEIPT));
+		step(&p, &no);
+	}
+	assert_true(asked > 10); /* for ever, ... */
+	assert_true(asked < 400);
+}
+
 static void
 sender_step__R22_a_new_epoch_compares_everything_once(void **state)
 {
@@ -661,6 +701,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			sender_step__a_receipt_that_cannot_be_noted_is_asked_for_ever_more_seldom),
 		cmocka_unit_test(sender_step__R22_a_new_epoch_compares_everything_once),
 		cmocka_unit_test(sender_step__R22_an_answer_of_an_earlier_round_is_dropped),
 		cmocka_unit_test(sender_step__R19_losses_during_a_round_are_looked_for_after_it),
