@@ -460,10 +460,9 @@ on_failed(struct sender *s, const struct sender_event *ev)
 		lane->idle_until_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
 		lane->idle_empty = false;
 	} else if (slot->state == SLOT_CLOSING || slot->state == SLOT_SENDING) {
-		/* Of its own: pieces that go well meanwhile do not mend our disk. */
 		slot->state = SLOT_READY;
 		slot->asked = false;
-		slot->not_before_ms = ev->now_ms + backoff(&slot->own_failures, ev->jitter);
+		slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
 	}
 }
 

@@ -168,7 +168,6 @@ struct sender {
 		bool begun;	 /* central has the manifest           */
 		int64_t not_before_ms;
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
-		unsigned own_failures;	     /* of steps of ours, since it was packed */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
 	unsigned connections; /* so many pieces may be on the link at once */
