@@ -234,7 +234,7 @@ withdrawn_settle(struct store_tx *tx, const struct version *v, const struct with
 int
 withdrawn_settle_new(struct store_tx *tx, uint64_t oid, bool *hidden, struct err *e)
 {
-	struct withdrawn said;
+	struct withdrawn said = {0};
 	struct version v;
 	int rc = store_version(tx, oid, &v, e);
 
