@@ -99,7 +99,7 @@ int
 withdraw_says(struct store_tx *tx, const unsigned char *digest, const struct version *v, bool *out,
 	      struct err *e)
 {
-	struct withdrawn said;
+	struct withdrawn said = {.yes = false};
 	int rc = decision_withdrawn(tx, digest, out, e);
 
 	if (rc || *out)

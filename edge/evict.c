@@ -93,7 +93,7 @@ struct present {
 static int
 stays_yet(struct present *p, const struct version *v, struct err *e)
 {
-	struct withdrawn said;
+	struct withdrawn said = {.heard_ms = 0};
 	int rc = withdrawn_says(p->tx, v, &said, e);
 
 	p->owed = p->owed || rc || said.heard_ms > p->retracted_before_ms;

@@ -1,5 +1,4 @@
-/* What a person takes out of sight, and shows again: at central, at edges, whatever burns (R15,
- * R27). */
+/* What a person takes out of sight, and shows again, whatever burns meanwhile (R15, R27). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +11,7 @@
 
 #include "central/central_commands.h"
 #include "central/dispatch.h"
+#include "central/figures.h"
 #include "central/intake.h"
 #include "central/record.h"
 #include "central/returns.h"
@@ -191,6 +191,7 @@ expect_shown(unsigned first, unsigned n, bool shown)
 static void
 expect_counts(uint64_t held, uint64_t withdrawn)
 {
+	struct figure running;
 	struct store_tx *tx;
 	struct tally t;
 	uint64_t of[TALLY_STATES] = {0};
@@ -198,11 +199,14 @@ expect_counts(uint64_t held, uint64_t withdrawn)
 
 	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
 	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	assert_int_equal(figures_of_site(tx, "", &running, NULL), 0);
 	store_end_read(tx);
 	for (i = 0; i < t.n; i++)
 		for (k = 0; k < TALLY_STATES; k++)
 			of[k] += t.rows[i].of[k];
 	tally_free(&t);
+	assert_int_equal(running.of[TALLY_HELD], held);
+	assert_int_equal(running.of[TALLY_WITHDRAWN], withdrawn);
 	assert_int_equal(of[TALLY_HELD], held);
 	assert_int_equal(of[TALLY_WITHDRAWN], withdrawn);
 	assert_int_equal(of[TALLY_OWED] + of[TALLY_LOST], 0);
