@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "central/join.h"
+#include "central/room.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dimse/node.h"
@@ -19,8 +20,13 @@ static const struct conf_row own[] = {
 	 "The data folder, on a local disk: vault, log, catalogue."},
 	{"data", "catalogue", CONF_SIZE, "64GiB", GIB / 16, 16384 * GIB, NULL,
 	 "Address space of the catalogue; its file grows only as it fills."},
+	{"data", "full_backfill", CONF_NUMBER, "90", 0, 100, NULL,
+	 "Per cent of the disk, or of the catalogue, at which edges stop to send what was at a "
+	 "central once (R12). 0: it is never taken."},
+	{"data", "full_resend", CONF_NUMBER, "95", 0, 100, NULL,
+	 "The same for what was found whole again, or asked for; not below full_backfill."},
 	{"data", "full", CONF_NUMBER, "97", 50, 100, NULL,
-	 "Per cent of the disk at which bytes are refused, the ledger never (R12)."},
+	 "Per cent at which all bytes are refused, the ledger never; not below full_resend."},
 	{"data", "trust_days", CONF_NUMBER, "30", 0, 3650, NULL,
 	 "Days for which a verified copy counts as such; an older one is read first (R4, R9)."},
 	{"log", "level", CONF_CHOICE, "info", 0, 0, "error warn info debug", "How much is logged."},
@@ -51,6 +57,8 @@ check(const struct conf *c, struct err *e)
 {
 	int rc = http_check_settings(c, e);
 
+	if (!rc)
+		rc = room_check_settings(c, e);
 	return rc ? rc : dimse_check_settings(c, e);
 }
 

@@ -11,6 +11,7 @@
 #include "central/decisions.h"
 #include "central/members.h"
 #include "central/record.h"
+#include "central/room.h"
 #include "central/token.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -350,6 +351,7 @@ fill(struct answering *f, struct err *e)
 	f->a.head = h->row.head.seq;
 	f->a.hash = message_bytes(h->row.head.hash, SHA256_SIZE);
 	f->a.losses = central_losses(h->c);
+	f->a.full_lanes = room_closed(h->c); /* R12 */
 	f->a.wall_ms = clock_wall(h->c->clock);
 	f->a.software = message_text(SALAMANDER_VERSION);
 	f->a.stale = h->word == TOKEN_STALE;

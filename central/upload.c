@@ -7,6 +7,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/returns.h"
+#include "central/room.h"
 #include "central/uploads.h"
 #include "central/vault.h"
 #include "common/base/clock.h"
@@ -257,23 +258,6 @@ adopt_it(struct central *c, struct open_upload *o, struct upload_result *out, st
 	return rc;
 }
 
-/* R12: bytes stop while log, ledger and catalogue still have room. */
-static int
-check_room(const struct central *c, struct err *e)
-{
-	struct store_space space;
-	uint64_t avail, total;
-	int64_t full = conf_number(c->conf, "data", NULL, "full");
-	int rc = file_space(c->dir, &avail, &total, e);
-
-	if (!rc && total && avail < total / 100 * (uint64_t)(100 - full))
-		rc = err_set(e, ERR_FULL, 0, "central's disk is full");
-	store_space(c->store, &space);
-	if (!rc && space.used > space.map / 100 * (uint64_t)full)
-		rc = err_set(e, ERR_FULL, 0, "the catalogue is full: raise [data] catalogue");
-	return rc;
-}
-
 static int
 judge(struct taking *t, struct receiver_event *ev, struct err *e)
 {
@@ -314,7 +298,7 @@ carry_out(struct taking *t, const struct receiver_action *a, struct receiver_eve
 	ev->kind = RECEIVER_DONE;
 	switch (a->what) {
 	case RECEIVER_WRITE:
-		rc = check_room(t->c, e);
+		rc = room_check(t->c, e); /* R12: before any of it is acknowledged */
 		if (!rc)
 			rc = write_frame(t->o, t->f, t->payload, a->skip, e);
 		if (rc != ERR_CORRUPT)

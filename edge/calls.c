@@ -296,6 +296,7 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 	if (ev->ours) {
 		ev->number = m->head;
 		ev->losses = m->losses;
+		ev->closed = m->full_lanes;
 		/* R8: and this copy is the one that called last. */
 		ev->agrees = agrees(e, m->head, &m->hash) && !m->stale;
 		(void)pthread_mutex_lock(&e->mu);
@@ -386,6 +387,7 @@ calls_answer(struct sender_event *ev, const struct http_done *done, struct edge 
 {
 	ev->status = done->status;
 	ev->sent = done->sent;
+	ev->retry_after = done->retry_after;
 	ev->ms = done->ms > 0 ? (uint64_t)done->ms : 0;
 	/* R22: 409 without a body is "another epoch"; every other answer is of ours. */
 	ev->ours = (done->status != 409 || done->body.len > 0) &&

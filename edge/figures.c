@@ -161,6 +161,19 @@ needs_a_person(const struct figures *f)
 	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
+/* R12: all that is in lanes is in such ones. */
+static bool
+all_closed(const struct figures *f)
+{
+	enum lane i;
+
+	for (i = LANE_STAT; i < LANES; i++)
+		if (f->outbox.lanes[i].owed > f->outbox.lanes[i].late &&
+		    !(f->contact.full_lanes & 1u << i))
+			return false;
+	return f->contact.full_lanes != 0;
+}
+
 static enum figures_wait
 wait_of(const struct figures *f)
 {
@@ -180,7 +193,7 @@ wait_of(const struct figures *f)
 		return c->failed_with ? WAIT_CENTRAL : WAIT_LINK;
 	if (f->outbox.owed && f->outbox.parked == f->outbox.owed)
 		return WAIT_PARKED;
-	if (c->pieces_failed_with == 507)
+	if (c->pieces_failed_with == 507 || all_closed(f))
 		return WAIT_FULL;
 	return c->pieces_failed_with >= FAILED ? WAIT_CENTRAL : WAIT_NOTHING;
 }
@@ -230,7 +243,8 @@ conclude_lanes(struct figures *f)
 			l->wait = f->wait;
 		else if (i != LANE_LEDGER && l->late == l->images)
 			l->wait = f->wait == WAIT_PARKED ? WAIT_PARKED : WAIT_RETRY;
-		else if (i != LANE_LEDGER && f->wait == WAIT_FULL)
+		else if (i != LANE_LEDGER &&
+			 (f->wait == WAIT_FULL || f->contact.full_lanes & 1u << i))
 			l->wait = WAIT_FULL;
 		else if (i == LANE_BACKFILL && f->contact.comparing)
 			l->wait = WAIT_COMPARED;

@@ -104,6 +104,7 @@ show_contact(struct replicate *r, bool answered_hello)
 	c->comparing = sender_comparing(&r->sender);
 	c->compared = r->work.found.entries;
 	c->losses = r->sender.losses;
+	c->full_lanes = r->sender.closed;
 	c->retry_ms = sender_retry(&r->sender);
 	if (r->sender.reachable)
 		c->wall_ms = clock_wall(r->e->clock);

@@ -84,6 +84,7 @@ link_serve(const struct link_served *s, const struct http_call *call, struct htt
 	if (a.name[0])
 		(void)snprintf(out->epoch, sizeof(out->epoch), "%.32s", a.value[0]);
 	out->status = rc ? http_status_of(rc) : a.status;
+	out->retry_after = http_retry_after(out->status);
 	out->body = a.body;
 	if (strcmp(call->method, "HEAD") == 0 && a.name[1]) {
 		buf_clear(&out->body);

@@ -9,8 +9,9 @@ enum {
 	PROBE_JITTER_MS = 2000,
 	BACKOFF_MAX_MS = 60000,
 	FULL_WAIT_MS = 30000,
-	REFUSALS_MAX = 4,  /* of one pack in a row: the pack is at fault   */
-	FAILURES_MAX = 12, /* of central with one pack: perhaps it is, too */
+	RETRY_AFTER_MAX_MS = 600000, /* central may ask for that long, not for ever */
+	REFUSALS_MAX = 4,	     /* of one pack in a row: the pack is at fault   */
+	FAILURES_MAX = 12,	     /* of central with one pack: perhaps it is, too */
 };
 
 void
@@ -129,6 +130,17 @@ backoff(unsigned *failures, uint64_t jitter)
 	return 100 + (int64_t)(jitter % (uint64_t)cap);
 }
 
+/* The same, but not before central wants to hear of it again; not all at once then. */
+static int64_t
+again(unsigned *failures, const struct sender_event *ev)
+{
+	int64_t wait = backoff(failures, ev->jitter), asked = (int64_t)ev->retry_after * 1000;
+
+	if (asked > RETRY_AFTER_MAX_MS)
+		asked = RETRY_AFTER_MAX_MS;
+	return asked > wait ? asked + (int64_t)(ev->jitter % 1000) : wait;
+}
+
 /* What could not be packed yet perhaps can be now: announced, or compared. */
 static void
 more_to_pack(struct sender *s)
@@ -173,7 +185,7 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	s->saying_hello = false;
 	if (ev->status != 200 || !ev->ours) {
 		s->reachable = false;
-		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		s->next_hello_ms = ev->now_ms + again(&s->failures, ev);
 		return;
 	}
 	if (!ev->agrees) { /* R8: this ledger is not the one that central knows */
@@ -186,6 +198,7 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	s->reachable = true;
 	s->failures = 0;
 	s->next_hello_ms = ev->now_ms + SENDER_HELLO_MS;
+	s->closed = ev->closed;
 	s->announced = ev->number;
 	if (other) { /* R22: what another central receipted says nothing about this one */
 		s->epoch = ev->epoch;
@@ -221,7 +234,7 @@ on_ledger(struct sender *s, const struct sender_event *ev)
 		s->next_hello_ms = ev->now_ms + PROBE_MS;
 	} else {
 		s->reachable = false;
-		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		s->next_hello_ms = ev->now_ms + again(&s->failures, ev);
 	}
 }
 
@@ -233,7 +246,7 @@ on_holdings(struct sender *s, const struct sender_event *ev, struct sender_actio
 	if (ev->status != 200) {
 		s->asking = false;
 		s->reachable = false;
-		s->next_hello_ms = ev->now_ms + backoff(&s->failures, ev->jitter);
+		s->next_hello_ms = ev->now_ms + again(&s->failures, ev);
 		return;
 	}
 	a = turn_act(out, SENDER_APPLY_HOLDINGS);
@@ -293,7 +306,12 @@ put_back(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	slot->begun = false;
 	slot->not_before_ms =
 		ev->now_ms +
-		(ev->status == 507 ? FULL_WAIT_MS : backoff(&slot->failures, ev->jitter));
+		(ev->status == 507 && !ev->retry_after ? FULL_WAIT_MS : again(&slot->failures, ev));
+	/* That is central's own state: the other packs wait as well, the ledger does not. */
+	if (ev->retry_after && (ev->status == 503 || ev->status == 429))
+		s->pieces_after_ms = slot->not_before_ms;
+	if (ev->status == 507) /* R12: hello says which lanes it has no room for */
+		sender_hello(s);
 	if (!slot->refusals)
 		slot->good_then = s->good;
 	slot->refusals += is_own_fault(ev->status);
@@ -369,7 +387,7 @@ on_places(struct sender *s, const struct sender_event *ev)
 		if (!ev->status || !ev->ours)
 			continue;
 		if (ev->status != 200) {
-			slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
+			slot->not_before_ms = ev->now_ms + again(&slot->failures, ev);
 			continue;
 		}
 		slot->asked = true;

@@ -79,7 +79,9 @@ struct sender_event {
 	uint64_t number; /* hello, ledger: central's head; piece: its offset;
 			    holdings: how many seqs the answer covers    */
 	struct id128 epoch;	       /* hello                            */
-	uint64_t losses;	       /* hello                            */
+	uint64_t losses;	       /* hello */
+	uint32_t closed;	       /* hello: lanes that central has no room for (R12) */
+	unsigned retry_after;	       /* seconds that central asks for; 0: none */
 	bool receipted, bad;	       /* piece: a receipt came; members were bad */
 	uint64_t sent, ms;	       /* bytes on the wire and how long the link took */
 	unsigned abreast;	       /* piece: so many were on the link, this one among them */
@@ -170,13 +172,15 @@ struct sender {
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
-	unsigned connections; /* so many pieces may be on the link at once */
-	struct lanes lanes;   /* whose turn it is                          */
-	uint64_t served;      /* pieces                                    */
-	uint64_t made;	      /* packs                                   */
-	uint64_t good;	      /* pieces that brought any pack further */
-	uint64_t rate;	      /* bytes per second on the wire of one piece, smoothed; 0: unknown */
-	uint64_t link;	      /* the same of all pieces together         */
+	uint32_t closed;	 /* lanes, as the last hello said */
+	int64_t pieces_after_ms; /* central asked all to wait (Retry-After) */
+	unsigned connections;	 /* so many pieces may be on the link at once */
+	struct lanes lanes;	 /* whose turn it is                          */
+	uint64_t served;	 /* pieces                                    */
+	uint64_t made;		 /* packs                                   */
+	uint64_t good;		 /* pieces that brought any pack further */
+	uint64_t rate; /* bytes per second on the wire of one piece, smoothed; 0: unknown */
+	uint64_t link; /* the same of all pieces together         */
 	struct sender_lane {
 		uint64_t made;	 /* packs: each eighth from the oldest end, so that none starves */
 		int64_t made_ms; /* when the last one was begun             */

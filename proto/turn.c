@@ -82,9 +82,12 @@ sendable(struct sender *s, const struct sender_event *ev, struct sender_actions 
 		struct sender_slot *slot = &s->slots[i];
 
 		/* R7: a new central must hear of its members first. */
-		if (slot->state != SLOT_READY || slot->last > s->announced)
+		if (slot->state != SLOT_READY || slot->last > s->announced ||
+		    s->closed & 1u << slot->lane)
 			continue;
-		if (slot->not_before_ms > ev->now_ms) {
+		if (s->pieces_after_ms > ev->now_ms) {
+			turn_wake_at(out, s->pieces_after_ms);
+		} else if (slot->not_before_ms > ev->now_ms) {
 			turn_wake_at(out, slot->not_before_ms);
 		} else if (slot->asked) {
 			ready |= 1u << i;
@@ -293,7 +296,7 @@ turn_pack(struct sender *s, const struct sender_event *ev, struct sender_actions
 	for (lane = LANE_STAT; i < SENDER_SLOTS && lane < LANES; lane++) {
 		struct open o = open_of(s, (enum lane)lane, ev->now_ms);
 
-		if (has_room(s, ev, (enum lane)lane, &o, out) &&
+		if (!(s->closed & 1u << lane) && has_room(s, ev, (enum lane)lane, &o, out) &&
 		    worth_packing(s, ev, (enum lane)lane, out)) {
 			make_pack(s, ev, i, (enum lane)lane, &o, out);
 			return;

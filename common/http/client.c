@@ -27,6 +27,7 @@ struct call { /* one easy handle, used again */
 	unsigned url_at; /* of the client's urls */
 	char url[URL_SIZE], why[CURL_ERROR_SIZE];
 	char asked[33], epoch[33];
+	unsigned retry_after;
 };
 
 struct http_client {
@@ -123,6 +124,18 @@ header_value(const char *line, size_t n, const char *name, size_t *value_n)
 	return line + skip;
 }
 
+/* A date is no number of seconds: 0. */
+static unsigned
+seconds_of(const char *p, size_t n)
+{
+	unsigned s = 0;
+	size_t i;
+
+	for (i = 0; i < n && p[i] >= '0' && p[i] <= '9' && s < 1000000; i++)
+		s = 10 * s + (unsigned)(p[i] - '0');
+	return i == n ? s : 0;
+}
+
 static size_t
 receive_header(char *p, size_t one, size_t n, void *arg)
 {
@@ -134,6 +147,9 @@ receive_header(char *p, size_t one, size_t n, void *arg)
 	value = header_value(p, n, "Salamander-Epoch:", &value_n);
 	if (value)
 		(void)snprintf(k->epoch, sizeof(k->epoch), "%.*s", (int)value_n, value);
+	value = header_value(p, n, "Retry-After:", &value_n);
+	if (value)
+		k->retry_after = seconds_of(value, value_n);
 	value = header_value(p, n, "Salamander-Offsets:", &value_n);
 	if (value && k->head) {
 		buf_clear(&k->got);
@@ -280,6 +296,7 @@ call_new(struct http_client *h)
 		}
 	}
 	k->why[0] = k->epoch[0] = '\0';
+	k->retry_after = 0;
 	buf_clear(&k->got);
 	return k;
 }
@@ -359,6 +376,8 @@ finish(struct http_client *h, struct call *k, CURLcode result, struct http_done 
 	next_url(h, k, result);
 	memcpy(out->asked, k->asked, sizeof(out->asked));
 	memcpy(out->epoch, k->epoch, sizeof(out->epoch));
+	if (out->status == 429 || out->status == 503 || out->status == 507)
+		out->retry_after = k->retry_after;
 	out->body = k->got;
 	buf_init(&k->got);
 	(void)curl_multi_remove_handle(h->multi, k->easy);

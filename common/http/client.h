@@ -40,8 +40,9 @@ struct http_done {
 	struct buf spent; /* the body that was sent, if it was to be given back: the caller's */
 	uint64_t sent;
 	int64_t ms;
-	bool steady;	 /* the connection's congestion control does not shy from loss */
-	unsigned rtt_ms; /* of the connection; 0: not known        */
+	unsigned retry_after; /* seconds, of 429, 503, 507; 0: it did not say */
+	bool steady;	      /* the connection's congestion control does not shy from loss */
+	unsigned rtt_ms;      /* of the connection; 0: not known        */
 	char what[HTTP_WHAT_SIZE];
 	char asked[33], epoch[33]; /* Salamander-Epoch of the call and of the answer, or "" */
 };

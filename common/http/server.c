@@ -87,6 +87,15 @@ http_own_control(const struct conf *c)
 	return strcmp(conf_string(c, "http", NULL, "congestion"), "auto") == 0;
 }
 
+unsigned
+http_retry_after(int status)
+{
+	return status == MHD_HTTP_INSUFFICIENT_STORAGE	? 30
+	       : status == MHD_HTTP_SERVICE_UNAVAILABLE ? 5
+	       : status == MHD_HTTP_TOO_MANY_REQUESTS	? 60
+							: 0;
+}
+
 int
 http_status_of(int code)
 {
@@ -138,6 +147,7 @@ send_answer(struct MHD_Connection *c, struct http_answer *a)
 {
 	struct MHD_Response *r;
 	enum MHD_Result ok;
+	char seconds[12];
 	size_t i;
 
 	/* The body is handed over; MHD frees it. */
@@ -154,6 +164,10 @@ send_answer(struct MHD_Connection *c, struct http_answer *a)
 	for (i = 0; i < 2; i++)
 		if (a->name[i])
 			(void)MHD_add_response_header(r, a->name[i], a->value[i]);
+	if (http_retry_after(a->status)) {
+		(void)snprintf(seconds, sizeof(seconds), "%u", http_retry_after(a->status));
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
 	ok = MHD_queue_response(c, (unsigned)a->status, r);
 	MHD_destroy_response(r);
 	return ok;

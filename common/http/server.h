@@ -126,6 +126,8 @@ void http_stop(struct http_server *s); /* waits for handlers; frees; NULL is fin
  * old ones stay. */
 int http_reload(struct http_server *s, struct err *e);
 
+/* Retry-After of an answer with this status, in seconds; 0: none. */
+unsigned http_retry_after(int status);
 /* The one place that maps what happened to an HTTP status. */
 int http_status_of(int code);
 

@@ -1,0 +1,125 @@
+/* What central takes while its disk fills (R12). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/central_settings.h"
+#include "central/room.h"
+#include "common/base/conf.h"
+#include "common/base/err.h"
+#include "common/store/store.h"
+#include "edge/figures.h"
+#include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "proto/lanes.h"
+#include "tests/lib/pair.h"
+
+enum { TURNS = 400, SOME = 60 };
+
+static void
+write_conf(struct pair *p, const char *lines)
+{
+	FILE *f = fopen(p->central_conf, "w");
+
+	assert_non_null(f);
+	(void)fprintf(f, "[data]\ndir = %s/central\ncatalogue = 1GiB\n%s[log]\nlevel = error\n",
+		      p->dir, lines);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void
+room_closed_at__R12_back_fill_stops_first_and_fresh_images_last(void **state)
+{
+	const uint32_t back = 1u << LANE_BACKFILL, resend = 1u << LANE_RESEND;
+	const uint32_t all = back | resend | 1u << LANE_FRESH | 1u << LANE_STAT;
+	struct conf *c;
+	struct pair p;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	assert_int_equal(central_settings_load(&c, p.central_conf, NULL), 0);
+	assert_int_equal(room_closed_at(c, 89), 0);
+	assert_int_equal(room_closed_at(c, 90), back);
+	assert_int_equal(room_closed_at(c, 95), back | resend);
+	assert_int_equal(room_closed_at(c, 96), back | resend);
+	assert_int_equal(room_closed_at(c, 97), all); /* never the ledger */
+	assert_int_equal(room_closed_at(c, 100), all);
+	conf_free(c);
+	write_conf(&p, "full_backfill = 96\n"); /* above what is asked for again */
+	assert_int_not_equal(central_settings_load(&c, p.central_conf, NULL), 0);
+	write_conf(&p, "full = 94\n");
+	assert_int_not_equal(central_settings_load(&c, p.central_conf, NULL), 0);
+	write_conf(&p, "full = 94\nfull_resend = 94\n");
+	assert_int_equal(central_settings_load(&c, p.central_conf, NULL), 0);
+	conf_free(c);
+	pair_fini(&p);
+}
+
+static struct outbox_counts
+counts(struct pair *p)
+{
+	struct outbox_counts c;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
+	store_end_read(tx);
+	return c;
+}
+
+/* After a fire all is back-fill, and the new disk has no room for it: it is known, and what is
+ * taken in goes. When there is room again, all of it comes. */
+static void
+pair__R12_a_full_central_takes_ledger_and_fresh_images_and_no_back_fill(void **state)
+{
+	struct figures f;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 8; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	assert_true(pair_settle(&p, TURNS));
+	pair_burn_central(&p);
+	write_conf(&p, "full_backfill = 0\n");
+	pair_open_central(&p);
+	for (i = 0; i < TURNS && counts(&p).lanes[LANE_BACKFILL].owed < 8; i++)
+		pair_turn(&p);
+	assert_int_equal(counts(&p).lanes[LANE_BACKFILL].owed, 8);
+	assert_int_equal(pair_send(&p, 8), 0);
+	for (i = 0; i < SOME; i++)
+		pair_turn(&p);
+	assert_true(pair_central_has(&p, 8));
+	assert_int_equal(counts(&p).lanes[LANE_FRESH].owed, 0);
+	assert_int_equal(counts(&p).lanes[LANE_BACKFILL].owed, 8);
+	assert_int_equal(counts(&p).packed, 0);
+	assert_int_equal(figures_collect(&f, &p.edge, NULL), 0);
+	assert_int_equal(f.wait, WAIT_FULL);
+	assert_int_equal(f.lanes[LANE_BACKFILL].wait, WAIT_FULL);
+	assert_int_equal(f.lanes[LANE_LEDGER].images, 0); /* all of it is announced */
+	pair_close_central(&p);
+	write_conf(&p, "");
+	pair_open_central(&p);
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i < 9; i++)
+		assert_true(pair_central_has(&p, i));
+	pair_fini(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(room_closed_at__R12_back_fill_stops_first_and_fresh_images_last),
+		cmocka_unit_test(
+			pair__R12_a_full_central_takes_ledger_and_fresh_images_and_no_back_fill),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
