@@ -697,106 +697,6 @@ sender_step__never_gets_stuck(void **state)
 	}
 }
 
-static void
-say(struct play *p, enum sender_request rq, int status, unsigned retry_after)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = rq,
-				  .status = status,
-				  .ours = true,
-				  .agrees = true,
-				  .retry_after = retry_after};
-
-	step(p, &ev);
-}
-
-/* Central asks for time: no piece of any pack goes before; the ledger does. */
-static void
-sender_step__Retry_After_is_kept_to_by_pieces_and_hellos_within_ten_minutes(void **state)
-{
-	struct play p;
-
-	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 1 << 30, 10);
-	pack(&p, 1, 1 << 30, 10);
-	say(&p, SENDER_PIECE, 503, 120);
-	answer(&p, SENDER_PIECE, 1, 200, 1000);
-	assert_false(did(&p, SENDER_SEND_PIECE));
-	p.head = 11;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 11);
-	p.now += 119000;
-	tick(&p);
-	if (p.s.saying_hello)
-		hello(&p, &epoch_a, 0);
-	assert_false(did(&p, SENDER_SEND_PIECE));
-	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_PIECE));
-	/* hello itself; whatever it says, ten minutes are the most. */
-	sender_hello(&p.s);
-	tick(&p);
-	say(&p, SENDER_HELLO, 503, 1000000);
-	p.now += 599000;
-	tick(&p);
-	assert_false(did(&p, SENDER_SAY_HELLO));
-	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_SAY_HELLO));
-}
-
-static void
-hello_of_full(struct play *p, uint32_t closed)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = SENDER_HELLO,
-				  .status = 200,
-				  .ours = true,
-				  .agrees = true,
-				  .number = p->head,
-				  .closed = closed,
-				  .epoch = epoch_a};
-
-	step(p, &ev);
-}
-
-/* A lane that is closed neither packs nor sends; the others go on, and the ledger always. */
-static void
-sender_step__R12_closed_lanes_rest_until_central_opens_them(void **state)
-{
-	struct play p;
-
-	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	p.lane = LANE_BACKFILL;
-	pack(&p, 0, 1 << 30, 10);
-	answer(&p, SENDER_PIECE, 0, 507, 0);
-	assert_true(did(&p, SENDER_SAY_HELLO)); /* which lanes are they? */
-	hello_of_full(&p, 1u << LANE_BACKFILL);
-	p.now += 31000;
-	p.work = 100000;
-	tick(&p);
-	assert_false(did(&p, SENDER_SEND_PIECE) || did(&p, SENDER_MAKE_PACK));
-	p.head = 11;
-	p.lane = LANE_FRESH;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 11);
-	pack(&p, 1, 5000, 10);
-	assert_true(did(&p, SENDER_SEND_PIECE));
-	hello_of_full(&p,
-		      1u << LANE_BACKFILL | 1u << LANE_RESEND | 1u << LANE_FRESH | 1u << LANE_STAT);
-	p.work = 100000;
-	tick(&p);
-	assert_false(did(&p, SENDER_MAKE_PACK));
-	hello_of_full(&p, 0);
-	assert_true(did(&p, SENDER_ASK_PLACES)); /* the one that was refused: how far is it? */
-}
-
 int
 main(void)
 {
@@ -818,9 +718,6 @@ main(void)
 		cmocka_unit_test(sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries),
 		cmocka_unit_test(sender_step__R22_fresh_images_flow_while_the_ledger_is_compared),
 		cmocka_unit_test(sender_step__R7_what_may_be_packed_now_is_packed_now),
-		cmocka_unit_test(
-			sender_step__Retry_After_is_kept_to_by_pieces_and_hellos_within_ten_minutes),
-		cmocka_unit_test(sender_step__R12_closed_lanes_rest_until_central_opens_them),
 		cmocka_unit_test(sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot),
 	};
 
