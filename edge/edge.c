@@ -260,7 +260,7 @@ read_incarnation(struct edge *e, struct err *err)
 {
 	struct branch branch;
 	struct store_tx *tx;
-	uint64_t wall_ms = 0, drains = 0;
+	uint64_t wall_ms = 0, drains = 0, relist = 0;
 	int rc = store_begin_read(&tx, e->store, err);
 
 	if (rc)
@@ -275,7 +275,10 @@ read_incarnation(struct edge *e, struct err *err)
 		rc = sync_number(tx, "contact_ms", &wall_ms, err);
 	if (!rc)
 		rc = sync_number(tx, "drains", &drains, err);
+	if (!rc)
+		rc = sync_number(tx, SETBACK_RELIST, &relist, err);
 	atomic_store(&e->drains, drains != 0);
+	atomic_store(&e->relist, relist != 0);
 	e->contact.wall_ms = (int64_t)wall_ms;
 	store_end_read(tx);
 	return rc;

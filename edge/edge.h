@@ -90,6 +90,7 @@ struct edge {
 	struct edge_taken taken;
 
 	_Atomic bool drains;	/* R8: another copy is the site's: nothing new is taken in */
+	_Atomic bool relist;	/* R8: what the former life announced is not known here yet */
 	_Atomic unsigned joins; /* counts up when certificates changed: home.h looks */
 
 	/* A way to central; home_link unless a test gives another. */

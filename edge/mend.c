@@ -15,6 +15,7 @@
 #include "edge/edge.h"
 #include "edge/fetch.h"
 #include "edge/outbox.h"
+#include "edge/setback.h"
 #include "proto/link.h"
 #include "proto/message.h"
 
@@ -187,8 +188,10 @@ mend_turn(struct mend *m)
 	if (!c.reachable || clock_mono(m->e->clock) < m->rest_until_ms)
 		return;
 	rc = list_due(m, &d, &err);
-	if (!rc && d.n && !m->link)
+	if (!rc && (d.n || atomic_load(&m->e->relist)) && !m->link)
 		rc = m->e->make_link(&m->link, m->e, &err);
+	if (!rc && m->link)
+		rc = setback_relist(m->e, m->link, &err);
 	for (i = 0; !rc && i < d.n && !atomic_load(&m->e->stopping); i++)
 		rc = mend_one(m, &d.rows[i], &err);
 	if (!rc || atomic_load(&m->e->stopping))

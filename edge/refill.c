@@ -63,6 +63,7 @@ struct refilling {
 	struct wanted *list;
 	size_t n;
 	uint64_t total; /* for the progress bar */
+	int64_t patience_ms;
 };
 
 /* --- asking --- */
@@ -70,7 +71,7 @@ struct refilling {
 static int
 ask(struct refilling *f, struct http_call *call, int want, struct http_done *done, struct err *err)
 {
-	int64_t until = clock_mono(f->e->clock) + (f->e->replicate ? PATIENCE_MS : ALONE_MS);
+	int64_t until = clock_mono(f->e->clock) + f->patience_ms;
 	struct contact c;
 	unsigned tries = 0;
 	bool said = false;
@@ -91,15 +92,16 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 		if (atomic_load(&f->e->stopping) || (done->status == 409 && !f->e->replicate) ||
 		    (done->status >= 400 && done->status < 500 && done->status != 409) ||
 		    (call->ranged && done->status == CANNOT_READ && ++tries == TRIES) ||
-		    clock_mono(f->e->clock) > until || ctl_stopping(f->r))
+		    clock_mono(f->e->clock) >= until || ctl_stopping(f->r))
 			break;
 		if (done->status == 409) /* R22: another epoch */
 			replicate_hello(f->e->replicate);
 		buf_fini(&done->body);
-		if (!said) /* a restart of central, or of the WAN, ends no refill */
+		if (f->patience_ms &&
+		    !said) /* a restart of central, or of the WAN, ends no refill */
 			(void)ctl_progress(f->r, "\ncentral does not answer: waiting\n");
 		said = true;
-		clock_sleep(PAUSE_MS);
+		clock_sleep(f->patience_ms ? PAUSE_MS : 0);
 	}
 	rc = err_set(err, ERR_AGAIN, 0, "central answered %d%s%s", done->status,
 		     done->status ? "" : ": ", done->what);
@@ -638,10 +640,24 @@ pass(struct refilling *f, bool bytes, struct err *err)
 }
 
 int
+refill_list(struct edge *e, struct link *link, struct err *err)
+{
+	static const struct refill_config all;
+	struct refill_result found = {.known = 0};
+	struct refilling f = {.e = e, .c = &all, .out = &found, .link = link};
+
+	return pass(&f, false, err);
+}
+
+int
 refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	   struct refill_result *out, struct err *err)
 {
-	struct refilling f = {.e = e, .c = c, .r = r, .out = out};
+	struct refilling f = {.e = e,
+			      .c = c,
+			      .r = r,
+			      .out = out,
+			      .patience_ms = e->replicate ? PATIENCE_MS : ALONE_MS};
 	int rc;
 
 	memset(out, 0, sizeof(*out));

@@ -272,6 +272,10 @@ resync_text(const struct resync_config *c, const struct resync_result *x, const 
 		buf_puts(out, "central counts this edge as lost or replaced\n");
 	if (x->two_centrals)
 		buf_puts(out, "TWO CENTRALS answer in turn\n");
+	if (x->twins)
+		buf_puts(out, "TWIN: another copy of this edge calls as well: see `status`\n");
+	if (x->drains)
+		buf_puts(out, "another copy of this edge is the site's: this one drains\n");
 	err_text(why, text, sizeof(text));
 	buf_printf(out, "%s%s\n",
 		   !x->compared ? "NOT COMPARED: "

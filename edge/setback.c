@@ -1,6 +1,6 @@
 #include "edge/setback.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -12,6 +12,7 @@
 #include "edge/holdings.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
+#include "edge/refill.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -192,6 +193,8 @@ branch(struct store_tx *tx, void *arg, struct err *err)
 		rc = put_contact(tx, "", 0, err);
 	if (!rc)
 		rc = packing_drop_all(tx, err);
+	if (!rc)
+		rc = sync_set_number(tx, SETBACK_RELIST, 1, err);
 	/* What central lacks of all that is here is owed (R8). */
 	return rc ? rc : sync_set_number(tx, "losses", HOLDINGS_DUE, err);
 }
@@ -208,10 +211,35 @@ setback_branch(struct setback *s, struct edge *e, struct err *err)
 	if (rc)
 		return rc;
 	edge_set_incarnation(e, &b.next);
+	atomic_store(&e->relist, true);
 	hex_of(b.next.b, sizeof(b.next.b), hex);
 	log_line(LOG_ERROR, "incarnation.new",
 		 "incarnation=%s common=%llu what=\"this disk was set back or copied\"", hex,
 		 (unsigned long long)s->low);
 	memset(s, 0, sizeof(*s));
 	return 0;
+}
+
+/* --- what the former life knew --- */
+
+static int
+relisted(struct store_tx *tx, void *arg, struct err *err)
+{
+	(void)arg;
+	return sync_set_number(tx, SETBACK_RELIST, 0, err);
+}
+
+int
+setback_relist(struct edge *e, struct link *link, struct err *err)
+{
+	int rc;
+
+	if (!atomic_exchange(&e->relist, false))
+		return 0;
+	rc = refill_list(e, link, err);
+	if (!rc && !atomic_load(&e->relist)) /* another set-back meanwhile: once more */
+		rc = store_commit(e->store, relisted, NULL, err);
+	if (rc)
+		atomic_store(&e->relist, true);
+	return rc;
 }

@@ -6,8 +6,9 @@
  * is ours (hello brings H of seqs that are asked for), and a new incarnation begins: an entry that
  * names the old one and that seq. Nothing of the ledger changes: what central knows of it counts
  * for the new incarnation as well, receipts included; what lies behind is announced under its
- * name, and owed until central has said that it holds it.
- * Threads: replicate's; a transaction's.
+ * name, and owed until central has said that it holds it. What the former life announced and this one
+ * has not is listed here as well (R20): a study is answered by all that is known of it.
+ * Threads: replicate's, a transaction's; setback_relist: any one.
  */
 #ifndef SALAMANDER_EDGE_SETBACK_H
 #define SALAMANDER_EDGE_SETBACK_H
@@ -26,6 +27,9 @@ struct ledger_head;
 struct store_tx;
 struct Sync__HelloAnswer;
 struct Sync__HelloRequest;
+
+/* Of the sync table: 1 until setback_relist was through. */
+#define SETBACK_RELIST "relist"
 
 struct setback { /* the search for the last common seq */
 	bool going;
@@ -55,5 +59,9 @@ int setback_heard(struct setback *s, struct edge *e, const struct Sync__HelloAns
 		  struct err *err);
 /* The new incarnation, in one commit; packs under way are no more. */
 int setback_branch(struct setback *s, struct edge *e, struct err *err);
+/* R20: what the former life announced and this one has not is known from now on. For a thread that
+ * may wait for central; nothing to do where e->relist is not set. */
+struct link;
+int setback_relist(struct edge *e, struct link *link, struct err *err);
 
 #endif

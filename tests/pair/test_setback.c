@@ -17,12 +17,14 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
+#include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/setback.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/stored.h"
 
 enum { TURNS = 600 };
 
@@ -303,6 +305,46 @@ edge__R8_R18_what_the_former_life_had_alone_is_lost_and_the_rest_is_not(void **s
 	expect(&p, 4, 0, 3);
 	send_all(&p, 4, 1); /* the modality has it still */
 	expect(&p, 5, 0, 2);
+	pair_fini(&p);
+}
+
+/* R20: a study is answered by all that is known of it, also by what the former life took in. */
+static void
+edge__R8_R20_knows_what_its_former_life_announced(void **state)
+{
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, 0, 2);
+	copy_edge(&p);
+	send_all(&p, 2, 4);
+	announce(&p, 6, 1);
+	set_edge_back(&p);
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(stored_counts(p.edge.store).known == 2);
+	p.cut_method = "POST"; /* central does not answer: later */
+	mend_turn(p.edge.mend);
+	assert_true(p.edge.relist);
+	p.cut_method = NULL;
+	pair_close_edge(&p);
+	pair_open_edge(&p);
+	assert_true(p.edge.relist); /* a restart forgets nothing */
+	assert_true(pair_settle(&p, TURNS));
+	mend_turn(p.edge.mend);
+	assert_false(p.edge.relist);
+	assert_true(stored_counts(p.edge.store).known == 7);
+	assert_true(stored_counts(p.edge.store).instances == 2);
+	expect(&p, 6, 0, 1);
+	/* R18: and another central, in the place of one that burnt, hears of all of them. */
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	idle(&p, 3);
+	assert_true(pair_settle(&p, TURNS));
+	for (i = 0; i < 8; i++)
+		pair_turn(&p);
+	expect(&p, 2, 0, 5);
 	pair_fini(&p);
 }
 
@@ -710,6 +752,7 @@ main(void)
 		cmocka_unit_test(edge__R8_set_back_goes_on_as_another_incarnation),
 		cmocka_unit_test(
 			edge__R8_R18_what_the_former_life_had_alone_is_lost_and_the_rest_is_not),
+		cmocka_unit_test(edge__R8_R20_knows_what_its_former_life_announced),
 		cmocka_unit_test(edge__R8_set_back_while_cut_off_and_past_centrals_head),
 		cmocka_unit_test(edge__R8_a_copy_is_known_by_its_token),
 		cmocka_unit_test(edge__R8_finds_the_last_common_seq_by_every_4096th_hash),
