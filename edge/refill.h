@@ -33,8 +33,8 @@ struct refill_result {
 	bool stopped;
 };
 
-/* R8, R20: all that the site announced in any incarnation is known here from now on, with or without
- * bytes; nothing is fetched. Gives up where central does not answer. */
+/* R8, R20: all that the site announced in any incarnation is known here from now on, with or
+ * without bytes; nothing is fetched. Gives up where central does not answer. */
 struct link;
 int refill_list(struct edge *e, struct link *link, struct err *err);
 int refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,

@@ -6,8 +6,8 @@
  * is ours (hello brings H of seqs that are asked for), and a new incarnation begins: an entry that
  * names the old one and that seq. Nothing of the ledger changes: what central knows of it counts
  * for the new incarnation as well, receipts included; what lies behind is announced under its
- * name, and owed until central has said that it holds it. What the former life announced and this one
- * has not is listed here as well (R20): a study is answered by all that is known of it.
+ * name, and owed until central has said that it holds it. What the former life announced and this
+ * one has not is listed here as well (R20): a study is answered by all that is known of it.
  * Threads: replicate's, a transaction's; setback_relist: any one.
  */
 #ifndef SALAMANDER_EDGE_SETBACK_H

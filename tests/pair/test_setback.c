@@ -13,6 +13,7 @@
 
 #include "central/catalogue.h"
 #include "central/record.h"
+#include "central/sites.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -657,6 +658,50 @@ central__R22_set_back_is_known_by_a_token_above_its_count(void **state)
 	pair_fini(&p);
 }
 
+static int
+put_receipt(struct store_tx *tx, void *arg, struct err *e)
+{
+	return sync_put(tx, "receipt", arg, strlen(arg), e);
+}
+
+static bool
+central_needs_a_person(struct pair *p)
+{
+	struct store_tx *tx;
+	struct sites s;
+	bool needs;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(sites_make(&s, tx, NULL), 0);
+	store_end_read(tx);
+	needs = sites_need_a_person(&s);
+	sites_free(&s);
+	return needs;
+}
+
+static void
+hello__R22_a_receipt_that_is_not_ours_is_an_alarm_only(void **state)
+{
+	char bogus[] = "none of ours";
+	struct id128 before;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send_all(&p, 0, 2);
+	before = epoch(&p);
+	assert_false(central_needs_a_person(&p));
+	assert_int_equal(store_commit(p.edge.store, put_receipt, bogus, NULL), 0);
+	idle(&p, 2);
+	assert_true(same_epoch(&p, &before));
+	assert_true(central_needs_a_person(&p));
+	send_all(&p, 2, 1); /* its last one is ours again */
+	idle(&p, 2);
+	assert_false(central_needs_a_person(&p));
+	assert_true(same_epoch(&p, &before));
+	pair_fini(&p);
+}
+
 static void
 both__R8_R22_set_back_at_once_the_edge_further(void **state)
 {
@@ -761,6 +806,7 @@ main(void)
 		cmocka_unit_test(twins__R8_clones_that_begin_with_one_token_are_told_apart),
 		cmocka_unit_test(central__R22_set_back_takes_a_new_epoch_and_gets_all_of_it_again),
 		cmocka_unit_test(central__R22_set_back_is_known_by_a_token_above_its_count),
+		cmocka_unit_test(hello__R22_a_receipt_that_is_not_ours_is_an_alarm_only),
 		cmocka_unit_test(both__R8_R22_set_back_at_once_the_edge_further),
 		cmocka_unit_test(both__R8_R22_set_back_at_once_central_further),
 		cmocka_unit_test(both__R8_R22_central_set_back_behind_the_branch_hears_all_of_it),
