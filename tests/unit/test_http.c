@@ -413,6 +413,43 @@ http_client__large_bodies_arrive_whole_in_memory_that_is_used_again(void **state
 	http_client_close(client);
 }
 
+/* ERR_AGAIN 503, ERR_FULL 507, ERR_ABSENT 404: seconds go over the wire with the first two. */
+static void
+http_client__R12_hears_how_long_a_full_server_wants_to_be_left_alone(void **state)
+{
+	static const struct {
+		const char *path;
+		int status;
+		unsigned seconds;
+	} asked[] = {{"/fail/1", 503, 5}, {"/fail/3", 404, 0}, {"/fail/2", 507, 30}};
+	char url[64];
+	const char *urls[] = {url, NULL};
+	struct http_client_config c = {.urls = urls,
+				       .site = "north",
+				       .cert = "",
+				       .key = "",
+				       .ca = "",
+				       .connect_ms = 5000,
+				       .max_body = LARGE};
+	struct http_client *client;
+	size_t i;
+
+	(void)state;
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
+	assert_int_equal(http_client_open(&client, &c, NULL), 0);
+	for (i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		struct http_call get = {.method = "GET"};
+		struct http_done done;
+
+		(void)snprintf(get.path, sizeof(get.path), "%s", asked[i].path);
+		assert_int_equal(http_client_ask(client, &get, &done, NULL), 0);
+		assert_int_equal(done.status, asked[i].status);
+		assert_int_equal(done.retry_after, asked[i].seconds);
+		buf_fini(&done.body);
+	}
+	http_client_close(client);
+}
+
 static void
 http_start__bounds_connections_per_address_and_in_total(void **state)
 {
@@ -524,6 +561,9 @@ main(void)
 			drop_server),
 		cmocka_unit_test_setup_teardown(
 			http_client__large_bodies_arrive_whole_in_memory_that_is_used_again,
+			make_server, drop_server),
+		cmocka_unit_test_setup_teardown(
+			http_client__R12_hears_how_long_a_full_server_wants_to_be_left_alone,
 			make_server, drop_server),
 		cmocka_unit_test(http_check_settings__wants_tls_whole_and_addresses),
 	};
