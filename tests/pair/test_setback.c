@@ -42,36 +42,32 @@ copy(const struct pair *p, const char *from, const char *to)
 	assert_int_equal(system(command), 0);
 }
 
-/* Copies of the edge's disk are made while nobody has it open. */
+/* A node's disk is copied, and set back, while nobody has it open. */
 static void
-copy_edge(struct pair *p)
+swap_edge(struct pair *p, const char *from, const char *to)
 {
 	pair_close_edge(p);
-	copy(p, "edge", "edge.then");
+	copy(p, from, to);
 	pair_open_edge(p);
 }
 
 static void
-set_edge_back(struct pair *p)
-{
-	pair_close_edge(p);
-	copy(p, "edge.then", "edge");
-	pair_open_edge(p);
-}
-
-static void
-copy_central(struct pair *p)
+swap_central(struct pair *p, const char *from, const char *to)
 {
 	pair_close_central(p);
-	copy(p, "central", "central.then");
+	copy(p, from, to);
 	pair_open_central(p);
 }
 
 static void
-set_central_back(struct pair *p)
+rebuild_central(struct pair *p)
 {
+	struct err e = ERR_INIT;
+
 	pair_close_central(p);
-	copy(p, "central.then", "central");
+	if (central_open(&p->central, p->central_conf, CENTRAL_REBUILD, &e))
+		fail_msg("%s", e.what);
+	central_close(&p->central);
 	pair_open_central(p);
 }
 
@@ -247,12 +243,12 @@ edge__R8_set_back_goes_on_as_another_incarnation(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 4);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	assert_true(pair_settle(&p, TURNS));
 	common = head(&p);
 	before = incarnation(&p);
 	send_all(&p, 4, 4);
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	assert_true(pair_settle(&p, TURNS));
 	b = branch_of(&p);
 	assert_false(id128_same(&b.incarnation, &before));
@@ -279,27 +275,22 @@ edge__R8_set_back_goes_on_as_another_incarnation(void **state)
 static void
 edge__R8_R18_what_the_former_life_had_alone_is_lost_and_the_rest_is_not(void **state)
 {
-	struct err e = ERR_INIT;
 	struct pair p;
 
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
 	announce(&p, 2, 2); /* in both lives */
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	announce(&p, 4, 3); /* in the former life only */
 	expect(&p, 2, 5, 0);
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	p.cut_method = "PATCH";
 	idle(&p, 6);
 	expect(&p, 2, 2, 3);
 	expect_lives(&p, 2, 1);
 	/* R16: log and packs alone say the same. */
-	pair_close_central(&p);
-	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
-		fail_msg("%s", e.what);
-	central_close(&p.central);
-	pair_open_central(&p);
+	rebuild_central(&p);
 	expect(&p, 2, 2, 3);
 	p.cut_method = NULL;
 	assert_true(pair_settle(&p, TURNS));
@@ -319,10 +310,10 @@ edge__R8_R20_knows_what_its_former_life_announced(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	send_all(&p, 2, 4);
 	announce(&p, 6, 1);
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	assert_true(pair_settle(&p, TURNS));
 	assert_true(stored_counts(p.edge.store).known == 2);
 	p.cut_method = "POST"; /* central does not answer: later */
@@ -361,7 +352,7 @@ edge__R8_set_back_while_cut_off_and_past_centrals_head(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 3);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	assert_true(pair_settle(&p, TURNS));
 	common = head(&p);
 	before = incarnation(&p);
@@ -369,7 +360,7 @@ edge__R8_set_back_while_cut_off_and_past_centrals_head(void **state)
 	announce(&p, 5, 2);
 	central = head(&p);
 	p.cut_method = "POST";
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	send(&p, 10, 12);
 	assert_true(head(&p) > central);
 	p.cut_method = NULL;
@@ -393,12 +384,12 @@ edge__R8_a_copy_is_known_by_its_token(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	before = incarnation(&p);
 	assert_true(pair_settle(&p, TURNS));
 	seq = head(&p);
 	idle(&p, 2);
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	assert_true(pair_settle(&p, TURNS));
 	assert_false(same(&p, &before));
 	assert_int_equal(branch_of(&p).common, seq);
@@ -418,13 +409,13 @@ edge__R8_finds_the_last_common_seq_by_every_4096th_hash(void **state)
 	send_all(&p, 0, 1);
 	entries(&p, 9000);
 	assert_true(pair_settle(&p, TURNS));
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	assert_true(pair_settle(&p, TURNS));
 	common = head(&p);
 	entries(&p, 6000);
 	assert_true(pair_settle(&p, TURNS));
 	p.cut_method = "POST";
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	entries(&p, 8000);
 	p.cut_method = NULL;
 	assert_true(pair_settle(&p, TURNS));
@@ -438,7 +429,6 @@ static void
 hello__R8_a_lost_answer_or_a_restart_is_no_set_back(void **state)
 {
 	struct id128 before;
-	struct err e = ERR_INIT;
 	struct pair p;
 	unsigned n;
 
@@ -462,11 +452,7 @@ hello__R8_a_lost_answer_or_a_restart_is_no_set_back(void **state)
 		assert_true(p.messages > p.cut_at);
 	}
 	p.cut_at = 0;
-	pair_close_central(&p); /* the tokens are not in the log */
-	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
-		fail_msg("%s", e.what);
-	central_close(&p.central);
-	pair_open_central(&p);
+	rebuild_central(&p); /* the tokens are not in the log */
 	idle(&p, 3);
 	assert_true(pair_settle(&p, TURNS));
 	assert_true(same(&p, &before));
@@ -486,12 +472,6 @@ twins(struct pair *p)
 	return c.n_twins;
 }
 
-static bool
-drains(struct pair *p)
-{
-	return atomic_load(&p->edge.drains);
-}
-
 static void
 keep_this(struct pair *p)
 {
@@ -505,14 +485,13 @@ keep_this(struct pair *p)
 static void
 twins__R8_both_go_on_each_in_its_own_incarnation(void **state)
 {
-	struct err e = ERR_INIT;
 	struct pair p;
 	unsigned i;
 
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	send_all(&p, 2, 2);
 	turn_to_other(&p);
 	send_all(&p, 10, 2);
@@ -530,21 +509,17 @@ twins__R8_both_go_on_each_in_its_own_incarnation(void **state)
 	expect(&p, 8, 2, 0); /* what a twin has is not lost */
 	expect_lives(&p, 2, 2);
 	/* R16: the log tells it as well. */
-	pair_close_central(&p);
-	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, &e))
-		fail_msg("%s", e.what);
-	central_close(&p.central);
-	pair_open_central(&p);
+	rebuild_central(&p);
 	expect_lives(&p, 2, 2);
 	/* This one stays; the other goes on delivering. */
 	keep_this(&p);
 	assert_true(pair_settle(&p, TURNS));
 	idle(&p, 2);
 	assert_int_equal(twins(&p), 0);
-	assert_false(drains(&p));
+	assert_false(p.edge.drains);
 	turn_to_other(&p);
 	idle(&p, 2);
-	assert_true(drains(&p));
+	assert_true(p.edge.drains);
 	assert_int_equal(twins(&p), 0);
 	assert_true(pair_settle(&p, TURNS));
 	expect(&p, 10, 0, 0);
@@ -571,7 +546,7 @@ twins__R8_clones_that_begin_with_one_token_are_told_apart(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	for (i = 0; i < 4; i++) {
 		idle(&p, 2);
 		turn_to_other(&p);
@@ -613,12 +588,12 @@ central__R22_set_back_takes_a_new_epoch_and_gets_all_of_it_again(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 4);
-	copy_central(&p);
+	swap_central(&p, "central", "central.then");
 	assert_true(pair_settle(&p, TURNS));
 	send_all(&p, 4, 4);
 	before = epoch(&p);
 	own = incarnation(&p);
-	set_central_back(&p);
+	swap_central(&p, "central.then", "central");
 	for (i = 0; i < 8 && same_epoch(&p, &before); i++)
 		idle(&p, 1);
 	assert_false(same_epoch(&p, &before));
@@ -642,11 +617,11 @@ central__R22_set_back_is_known_by_a_token_above_its_count(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_central(&p);
+	swap_central(&p, "central", "central.then");
 	idle(&p, 4);
 	before = epoch(&p);
 	own = incarnation(&p);
-	set_central_back(&p);
+	swap_central(&p, "central.then", "central");
 	idle(&p, 3);
 	assert_false(same_epoch(&p, &before));
 	assert_true(pair_settle(&p, TURNS));
@@ -711,14 +686,14 @@ both__R8_R22_set_back_at_once_the_edge_further(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	send_all(&p, 2, 2);
-	copy_central(&p);
+	swap_central(&p, "central", "central.then");
 	assert_true(pair_settle(&p, TURNS));
 	send_all(&p, 4, 2); /* nobody will know of these */
 	pair_close_edge(&p);
-	set_central_back(&p);
-	set_edge_back(&p);
+	swap_central(&p, "central.then", "central");
+	swap_edge(&p, "edge.then", "edge");
 	send_all(&p, 6, 2);
 	expect(&p, 6, 0, 0);
 	expect_lives(&p, 2, 1);
@@ -737,16 +712,16 @@ both__R8_R22_set_back_at_once_central_further(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_central(&p);
+	swap_central(&p, "central", "central.then");
 	assert_true(pair_settle(&p, TURNS));
 	send_all(&p, 2, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	assert_true(pair_settle(&p, TURNS));
 	send_all(&p, 4, 2);
 	before = epoch(&p);
 	pair_close_edge(&p);
-	set_central_back(&p);
-	set_edge_back(&p);
+	swap_central(&p, "central.then", "central");
+	swap_edge(&p, "edge.then", "edge");
 	send_all(&p, 6, 2);
 	idle(&p, 2);
 	assert_true(pair_settle(&p, TURNS));
@@ -767,15 +742,15 @@ both__R8_R22_central_set_back_behind_the_branch_hears_all_of_it(void **state)
 	(void)state;
 	pair_init(&p, "64MiB");
 	send_all(&p, 0, 2);
-	copy_central(&p);
+	swap_central(&p, "central", "central.then");
 	assert_true(pair_settle(&p, TURNS));
 	send_all(&p, 2, 2);
-	copy_edge(&p);
+	swap_edge(&p, "edge", "edge.then");
 	send_all(&p, 4, 2);
-	set_edge_back(&p);
+	swap_edge(&p, "edge.then", "edge");
 	send_all(&p, 6, 2);
 	expect(&p, 8, 0, 0);
-	set_central_back(&p);
+	swap_central(&p, "central.then", "central");
 	idle(&p, 3);
 	assert_true(pair_settle(&p, TURNS));
 	expect(&p, 6, 0, 0); /* 4 and 5 burnt with central */
