@@ -38,7 +38,8 @@ enum {
 	KEY_BYTES,
 	KEY_VERIFY,
 	KEY_SUBSET,
-	KEY_REASON
+	KEY_REASON,
+	KEY_OFF
 };
 
 const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
@@ -55,6 +56,7 @@ static const struct argp_option options[] = {
 	{"bytes", KEY_BYTES, "SIZE", 0, "refill: stop after so much", 0},
 	{"verify", KEY_VERIFY, NULL, 0, "resync: read and hash the images here first", 0},
 	{"subset", KEY_SUBSET, "N/T", 0, "resync --verify: the N-th of T slices of them", 0},
+	{"off", KEY_OFF, NULL, 0, "stat: no longer", 0},
 	{"reason", KEY_REASON, "TEXT", 0, "conflicts resolve: why", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
@@ -95,7 +97,8 @@ parse(int key, char *arg, struct argp_state *state)
 		     {KEY_STUDY, "--study"},   {KEY_UNTIL, "--until"},
 		     {KEY_GROUP, "--group"},   {KEY_DAYS, "--days"},
 		     {KEY_BYTES, "--bytes"},   {KEY_VERIFY, "--verify"},
-		     {KEY_SUBSET, "--subset"}, {KEY_REASON, "--reason"}};
+		     {KEY_SUBSET, "--subset"}, {KEY_REASON, "--reason"},
+		     {KEY_OFF, "--off"}};
 	struct arguments *a = state->input;
 	size_t i;
 
@@ -146,6 +149,7 @@ static const struct argp argp = {
 	"  retracts accept carry out the retracts of central that wait: too many in a day\n"
 	"  pin STUDY       keep a study here\n"
 	"  unpin STUDY     no longer\n"
+	"  stat STUDY      it goes to central before everything else\n"
 	"  retry           try again what was put off or parked\n"
 	"  reload          read [peer] sections and certificates again\n\n"
 	"All but init and serve speak to a running serve, or work by themselves.\n"
