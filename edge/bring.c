@@ -28,6 +28,7 @@ struct bring {
 	int64_t not_before_ms;
 	/* the one under way; entry NULL: central is asked about it */
 	unsigned char digest[SHA256_SIZE];
+	bool bare; /* no version's bytes are here: only that it is known (R20) */
 	struct id128 epoch;
 	Sync__RefillAnswer *answer;
 	Sync__LedgerEntry *entry;
@@ -84,12 +85,13 @@ bring_again(struct bring *b)
 
 /* --- which one --- */
 
-/* A viewer would get another version's bytes: which is to come? */
+/* A viewer would get another version's bytes, or is told of another one: which is to come? */
 static int
 look(struct bring *b, struct store_tx *tx, bool *found, struct err *err)
 {
 	struct decided_state s;
 	struct decided d;
+	bool here;
 	int rc = decided_get(tx, b->uid, &d, err);
 
 	*found = false;
@@ -98,12 +100,13 @@ look(struct bring *b, struct store_tx *tx, bool *found, struct err *err)
 	rc = decided_state(tx, b->uid, &s, err);
 	if (rc)
 		return rc;
-	if (s.current < s.n && s.versions[s.current].state == VERSION_HERE &&
-	    (!s.known || (s.target != s.current && s.versions[s.target].state != VERSION_HERE))) {
+	here = s.current < s.n && s.versions[s.current].state == VERSION_HERE;
+	b->bare = !here;
+	*found = !s.known ||
+		 (here && s.target != s.current && s.versions[s.target].state != VERSION_HERE);
+	if (*found)
 		memcpy(b->digest, s.known ? s.versions[s.target].digest : d.digests[0],
 		       SHA256_SIZE);
-		*found = true;
-	}
 	decided_state_fini(&s);
 	return 0;
 }
@@ -191,7 +194,7 @@ begin(struct bring *b, const struct http_done *done, struct err *err)
 	if (!b->answer)
 		return ERR_PEER;
 	item = b->answer->n_items == 1 ? b->answer->items[0] : NULL;
-	if (!item || item->pack.len != SHA256_SIZE)
+	if (!item || (!b->bare && item->pack.len != SHA256_SIZE))
 		return 0;
 	b->entry = message_read(&sync__ledger_entry__descriptor, item->entry.data, item->entry.len,
 				NULL);
@@ -203,6 +206,8 @@ begin(struct bring *b, const struct http_done *done, struct err *err)
 	}
 	b->v.first_ms = store_time(b->e->store) - item->age_ms;
 	b->v.arrived_wall_ms = clock_wall(b->e->clock) - item->age_ms;
+	if (b->bare)
+		return 0;
 	rc = store_spool_open(&b->spool, b->e->store, err);
 	if (!rc)
 		rc = sha256_new(&b->sha, err);
@@ -215,16 +220,10 @@ struct entering {
 	bool came;
 };
 
+/* In the list from now on, with or without bytes (R20). */
 static int
-enter(struct store_tx *tx, void *arg, struct err *err)
+announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
 {
-	struct entering *x = arg;
-	struct bring *b = x->b;
-	struct refill_arrival a = {.entry = b->entry,
-				   .origin = VERSION_FETCHED,
-				   .epoch = b->epoch,
-				   .spool = b->spool,
-				   .info = x->info};
 	struct index_sets sets = {
 		.series = {b->entry->series_attributes.data, b->entry->series_attributes.len},
 		.instance = {b->entry->instance_attributes.data,
@@ -251,13 +250,34 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	v.state = VERSION_ELSEWHERE;
 	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
 	rc = store_announce(tx, &v, &sets, &verdict, err);
-	a.oid = verdict.oid;
+	*oid = verdict.oid;
 	if (!rc)
-		rc = withdrawn_settle_new(tx, a.oid, &hidden, err);
-	if (!rc)
-		rc = refill_enter(tx, &a, b->e, &x->came, err);
+		rc = withdrawn_settle_new(tx, *oid, &hidden, err);
 	buf_fini(&study);
 	return rc;
+}
+
+static int
+enter_bare(struct store_tx *tx, void *arg, struct err *err)
+{
+	uint64_t oid;
+
+	return announce(arg, tx, &oid, err);
+}
+
+static int
+enter(struct store_tx *tx, void *arg, struct err *err)
+{
+	struct entering *x = arg;
+	struct bring *b = x->b;
+	struct refill_arrival a = {.entry = b->entry,
+				   .origin = VERSION_FETCHED,
+				   .epoch = b->epoch,
+				   .spool = b->spool,
+				   .info = x->info};
+	int rc = announce(b, tx, &a.oid, err);
+
+	return rc ? rc : refill_enter(tx, &a, b->e, &x->came, err);
 }
 
 static int
@@ -312,7 +332,9 @@ bring_answered(struct bring *b, const struct http_done *done, struct err *err)
 		rc = take(b, done, err);
 	} else if (!b->entry && done->status == 200) {
 		rc = begin(b, done, err);
-		if (!b->entry)
+		if (!rc && b->entry && b->bare)
+			rc = store_commit(b->e->store, enter_bare, b, err);
+		if (!b->entry || b->bare)
 			drop(b);
 	} else { /* not there, or not for this site: the next one */
 		drop(b);

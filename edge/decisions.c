@@ -33,7 +33,7 @@ enum {
 };
 
 static const char place_key[] = "decisions_place", last_key[] = "decisions_last",
-		  reading_key[] = "decisions_reading";
+		  reading_key[] = "decisions_reading", epoch_key[] = "decisions_epoch";
 
 struct decisions {
 	struct edge *e;
@@ -44,6 +44,8 @@ struct decisions {
 	int64_t not_before_ms;
 	enum { IDLE, READING, BRINGING } doing;
 	/* of the call under way */
+	struct id128 epoch;
+	bool other; /* epoch than the one in which the list was read: from its beginning */
 	unsigned char (*back)[KEY];
 	size_t n_back;
 };
@@ -161,6 +163,24 @@ mark_given(struct store_tx *tx, const struct decisions *d, uint64_t reading, str
 }
 
 static int
+is_any(void *arg, const struct version *v, struct err *err)
+{
+	(void)arg;
+	(void)v;
+	(void)err;
+	return ERR_AGAIN;
+}
+
+/* R12: what R3 says of an instance that this site does not know takes no room here; what people
+ * decided is kept by all (R16). */
+static bool
+matters(struct store_tx *tx, const Sync__Decision *m)
+{
+	return m->kind != SYNC__DECIDED_KIND__DECIDED_CURRENT || m->person || m->origin ||
+	       store_versions_of(tx, m->sop_instance, is_any, NULL, NULL) == ERR_AGAIN;
+}
+
+static int
 take_one(struct store_tx *tx, uint64_t reading, const ProtobufCBinaryData *bytes,
 	 struct id128 *last, struct err *err)
 {
@@ -174,9 +194,12 @@ take_one(struct store_tx *tx, uint64_t reading, const ProtobufCBinaryData *bytes
 		return err_set(err, ERR_PEER, 0, "central's list has a decision without an id");
 	}
 	key_of(key, m->number, last->b);
-	rc = keep(tx, key, reading, bytes->data, bytes->len, err);
-	if (!rc)
-		rc = obey(tx, m, err);
+	rc = 0;
+	if (matters(tx, m)) {
+		rc = keep(tx, key, reading, bytes->data, bytes->len, err);
+		if (!rc)
+			rc = obey(tx, m, err);
+	}
 	message_free(m);
 	return rc;
 }
@@ -191,6 +214,11 @@ take(struct store_tx *tx, void *arg, struct err *err)
 	size_t i;
 	int rc = sync_number(tx, reading_key, &reading, err);
 
+	if (!rc && t->d->other) {
+		rc = sync_set_number(tx, reading_key, ++reading, err);
+		if (!rc)
+			rc = sync_put(tx, epoch_key, t->d->epoch.b, sizeof(t->d->epoch.b), err);
+	}
 	if (rc)
 		return rc;
 	if (t->m->restart) {
@@ -233,11 +261,12 @@ add_back(struct decisions *d, struct store_tx *tx, uint64_t reading, Sync__Decis
 }
 
 static int
-ask(struct decisions *d, struct http_call *out, bool *want, struct err *err)
+ask(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool *want,
+    struct err *err)
 {
 	Sync__DecisionsRequest m = SYNC__DECISIONS_REQUEST__INIT;
 	ProtobufCBinaryData list[BACK_MAX];
-	struct id128 last;
+	struct id128 last, before;
 	struct store_tx *tx;
 	uint64_t reading;
 	int rc = store_begin_read(&tx, d->e->store, err);
@@ -249,6 +278,13 @@ ask(struct decisions *d, struct http_call *out, bool *want, struct err *err)
 	rc = sync_number(tx, place_key, &m.after, err);
 	if (!rc)
 		rc = sync_number(tx, reading_key, &reading, err);
+	if (!rc)
+		rc = sync_id(tx, epoch_key, &before, err);
+	d->epoch = *epoch;
+	d->other = !rc && !id128_same(&before, epoch); /* R22: what it lacks is given back */
+	d->due = d->due || d->other;
+	if (d->other)
+		m.after = 0;
 	if (!rc && m.after)
 		rc = sync_id(tx, last_key, &last, err);
 	if (!rc && m.after)
@@ -282,7 +318,7 @@ read_answer(struct decisions *d, const struct http_done *done, struct err *err)
 	rc = store_commit(d->e->store, take, &t, err);
 	if (!rc) {
 		d->due = m->restart || m->next < m->total;
-		d->back_due = d->back_due || m->restart;
+		d->back_due = d->back_due || m->restart || d->other;
 		if (m->restart)
 			log_line(LOG_WARN, "decisions.restart", "total=%llu",
 				 (unsigned long long)m->total);
@@ -293,18 +329,27 @@ read_answer(struct decisions *d, const struct http_done *done, struct err *err)
 	return rc;
 }
 
+int
+decisions_read_again(struct store_tx *tx, struct err *err)
+{
+	return sync_set_number(tx, place_key, 0, err);
+}
+
 /* --- the duty --- */
 
 void
 decisions_heard(struct decisions *d, uint32_t version, uint64_t total)
 {
 	struct store_tx *tx;
+	struct id128 now, read;
 	uint64_t place = 0;
 
 	d->version = version;
 	if (version < PROTOCOL_DECISIONS || store_begin_read(&tx, d->e->store, NULL))
 		return;
-	if (sync_number(tx, place_key, &place, NULL) || place != total)
+	if (sync_number(tx, place_key, &place, NULL) || place != total ||
+	    sync_id(tx, "epoch", &now, NULL) || sync_id(tx, epoch_key, &read, NULL) ||
+	    !id128_same(&now, &read))
 		decisions_ask(d);
 	store_end_read(tx);
 }
@@ -329,7 +374,7 @@ next(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool
 	memset(out, 0, sizeof(*out));
 	hex_of(epoch->b, sizeof(epoch->b), out->epoch);
 	if ((d->due || d->back_due) && now >= d->not_before_ms) {
-		rc = ask(d, out, want, err);
+		rc = ask(d, epoch, out, want, err);
 		d->doing = *want ? READING : IDLE;
 	}
 	if (!rc && !*want) {

@@ -1,8 +1,8 @@
 /*
  * decisions.h - what central decided, heard, kept and obeyed: which version viewers get (R3).
  *
- * Central's list is read on from where it was read to. Each decision is kept byte for byte, in
- * the commit in which it begins to count; when another central's list lacks it, or this one's
+ * Central's list is read on from where it was read to. Each decision of a person, and of an
+ * instance that is known here, is kept byte for byte, in the commit in which it begins to count; when another central's list lacks it, or this one's
  * since it was set back, it is given back (R16). A version that was chosen and is not here is
  * fetched; until it is, and wherever nothing was decided, viewers get what this site's
  * own order says, and `conflicts` and `status` say `unconfirmed`.
@@ -42,6 +42,8 @@ void decisions_turn(struct decisions *d, struct link *link, uint64_t id, const s
 /* Its answer, whatever it says; the body is freed. */
 void decisions_answered(struct decisions *d, struct http_done *done);
 
+/* In a closure: instances became known here that central decided about before. */
+int decisions_read_again(struct store_tx *tx, struct err *err);
 /* In a closure, after versions of this UID came or their bytes did. */
 int decisions_settle(struct store_tx *tx, const char *uid, struct err *err);
 

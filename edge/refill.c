@@ -229,7 +229,7 @@ announce_page(struct store_tx *tx, void *arg, struct err *err)
 
 	for (i = 0; !rc && i < f->n; i++)
 		rc = announce_one(f, tx, &f->list[i], err);
-	return rc;
+	return rc ? rc : decisions_read_again(tx, err);
 }
 
 static int
@@ -672,6 +672,6 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 		rc = pass(&f, true, err);
 	(void)ctl_progress(r, "\n");
 	link_close(f.link);
-	replicate_wake(e->replicate);
+	replicate_hello(e->replicate); /* and reads central's decisions about what came (R3) */
 	return rc;
 }
