@@ -165,7 +165,7 @@ status__R13_a_damaged_journal_needs_a_person_until_a_rebuild(void **state)
 	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
 	assert_int_equal(rebuild_store(&edge, &result, &e), 0);
 	assert_int_equal(result.objects, 1);
-	assert_false(result.kept);
+	assert_true(result.kept); /* what the journal held may be lacking */
 	edge_close(&edge);
 	pair_open_edge(&p);
 	assert_status("THE JOURNAL WAS DAMAGED", false, false);
