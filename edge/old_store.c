@@ -137,6 +137,8 @@ tell_all(struct telling *t, struct store *s)
 	}
 	if (!rc && hold)
 		rc = tell(t, FRAME_HOLD, NULL, 0);
+	if (!rc && t->live && store_journal_torn(s)) /* what it alone held is not told here */
+		return ERR_CORRUPT;
 	return rc ? rc : tell(t, FRAME_END, NULL, 0);
 }
 

@@ -238,9 +238,9 @@ committer_look(struct store *s, struct err *e)
 	if (rc)
 		return rc;
 	/* What cannot be read may hold something: whoever opens to write says why it cannot. */
-	atomic_store(&s->unsettled,
-		     journal_replay(s->journal, generation, 1, NULL, NULL, &found, NULL) ||
-			     found.records > 0 || found.behind > 0);
+	rc = journal_replay(s->journal, generation, UINT_MAX, NULL, NULL, &found, NULL);
+	s->journal_torn = rc || found.behind > 0;
+	atomic_store(&s->unsettled, s->journal_torn || found.records > 0);
 	return 0;
 }
 

@@ -66,6 +66,7 @@ struct store {
 	struct journal *journal; /* NULL: none                             */
 	uint64_t generation;	 /* of the first record that is to be written */
 	_Atomic bool unsettled;	 /* something was answered that readers do not see yet */
+	bool journal_torn;	 /* set once, by an opening to read                     */
 	pthread_mutex_t mu;
 	/* guarded by mu */
 	struct viewed *viewed;

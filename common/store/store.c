@@ -186,6 +186,12 @@ store_journal_damaged(const struct store *s)
 	return journal_is_aside(s->c.dir);
 }
 
+bool
+store_journal_torn(const struct store *s)
+{
+	return s->journal_torn;
+}
+
 int
 store_open(struct store **out, const struct store_config *c, struct err *e)
 {

@@ -118,6 +118,8 @@ bool store_unsettled(const struct store *s);
 /* A start found records behind a damaged one: they lie in journal.damaged, and a rebuild looks
  * there for images that were acknowledged and are not in the store. */
 bool store_journal_damaged(const struct store *s);
+/* Of a store that was opened to be read, and that nobody writes: the next start would find that. */
+bool store_journal_torn(const struct store *s);
 /* fn is called by the committer after each commit that made such closures visible; it does not
  * block. After the next call of this (fn NULL: none) it is not called any more. */
 void store_on_settled(struct store *s, void (*fn)(void *arg), void *arg);

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/base/buf.h"
+#include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
@@ -340,6 +341,74 @@ rebuild__R13_an_image_of_one_damaged_chunk_is_missed_and_its_file_stays(void **s
 	pair_fini(&p);
 }
 
+/* A record of one small image: its pixels are hit, and a whole record stands behind it. */
+static void
+damage_journal(struct pair *p)
+{
+	enum { HEAD = 40, NUMBER_AT = 24, LENGTH_AT = 28, CHECKSUM_AT = 32, PAGE = 4096 };
+	struct buf b = BUF_INIT;
+	unsigned char want[64], *at, *next;
+	char dir[PATH_MAX - 32], path[PATH_MAX];
+	size_t n, pages;
+
+	memset(want, 7, sizeof(want));
+	(void)snprintf(dir, sizeof(dir), "%s/edge/store", p->dir);
+	(void)snprintf(path, sizeof(path), "%s/journal", dir);
+	assert_int_equal(file_slurp(path, SIZE_MAX / 2, &b, NULL), 0);
+	n = HEAD + buf_get_u32(b.data + LENGTH_AT);
+	pages = (n + PAGE - 1) / PAGE * PAGE;
+	at = memmem(b.data, n, want, sizeof(want));
+	assert_true(at && b.len >= 2 * pages);
+	*at = 0;
+	next = b.data + pages;
+	memcpy(next, b.data, pages);
+	buf_set_u32(next + NUMBER_AT, 1);
+	buf_set_u64(next + CHECKSUM_AT, 0);
+	buf_set_u64(next + CHECKSUM_AT, xxh64_of(next, n));
+	assert_int_equal(file_replace(dir, "journal", b.data, b.len, NULL), 0);
+	buf_fini(&b);
+}
+
+/* Answered, and dead before LMDB committed it. */
+static void
+take_one_and_die(struct pair *p, unsigned n)
+{
+	static const struct recipe small = {"1.2.3", "1.2.3.4", NULL, NULL, 7, 20000};
+	struct made m;
+
+	(void)n;
+	pair_open_edge(p);
+	made_init(&m, &small);
+	fault_arm_named("kv.commit", 1, FAULT_ERRNO_FOR_EVER, EIO);
+	_exit(stored_put(p->edge.store, &m, "a", NULL, NULL) ? 2 : 0);
+}
+
+/* Without a start between, which would have said so: nobody knows what that record held. */
+static void
+rebuild__R13_what_a_damaged_journal_alone_held_is_not_thrown_away(void **state)
+{
+	struct rebuild_result result;
+	struct err e = ERR_INIT;
+	char path[PATH_MAX];
+	struct edge edge;
+	struct pair p;
+
+	(void)state;
+	prepare(&p);
+	pair_close_edge(&p);
+	assert_int_equal(child_ends_with(take_one_and_die, &p, 0), 0);
+	damage_journal(&p);
+	assert_int_equal(edge_open(&edge, p.edge_conf, EDGE_SALVAGE, &e), 0);
+	assert_int_equal(rebuild_store(&edge, &result, &e), 0);
+	edge_close(&edge);
+	assert_int_equal(result.objects, IMAGES);
+	assert_true(result.untold);
+	assert_true(result.kept);
+	(void)snprintf(path, sizeof(path), "%s/edge/store.old/journal", p.dir);
+	assert_true(file_exists(path));
+	pair_fini(&p);
+}
+
 /* By SIGTERM, which `serve` hears between two duties only. */
 static void
 rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was(void **state)
@@ -371,6 +440,7 @@ main(void)
 		cmocka_unit_test(rebuild__R13_each_failed_step_loses_no_image),
 		cmocka_unit_test(
 			rebuild__R13_an_image_of_one_damaged_chunk_is_missed_and_its_file_stays),
+		cmocka_unit_test(rebuild__R13_what_a_damaged_journal_alone_held_is_not_thrown_away),
 		cmocka_unit_test(rebuild__R13_that_is_told_to_stop_leaves_the_store_as_it_was),
 	};
 
