@@ -374,8 +374,7 @@ answer_of_piece(struct sender_event *ev, const struct http_done *done)
 		ev->number = m->offset;
 		ev->receipted = m->receipt.len > 0;
 		ev->bad = m->n_bad > 0;
-		/* Central's disks are not the link: small pieces only cost more flushes. */
-		ev->ms -= m->busy_ms < ev->ms ? m->busy_ms : ev->ms;
+		ev->theirs_ms = m->busy_ms < ev->ms ? m->busy_ms : ev->ms;
 	} else {
 		ev->status = 500;
 	}
@@ -389,6 +388,8 @@ calls_answer(struct sender_event *ev, const struct http_done *done, struct edge 
 	ev->sent = done->sent;
 	ev->retry_after = done->retry_after;
 	ev->ms = done->ms > 0 ? (uint64_t)done->ms : 0;
+	ev->rtt_ms = done->rtt_ms;
+	ev->steady = done->steady;
 	/* R22: 409 without a body is "another epoch"; every other answer is of ours. */
 	ev->ours = (done->status != 409 || done->body.len > 0) &&
 		   (!done->asked[0] || !done->epoch[0] || strcmp(done->asked, done->epoch) == 0);

@@ -11,7 +11,7 @@
 #include "proto/frame.h"
 #include "proto/sender.h"
 
-enum { STEP_MIN = 65536, STEP_MAX = 1 << 20, NEARLY = 32 };
+enum { STEP_MIN = 16384, STEP_MAX = 1 << 20, STEPS = 4, NEARLY = 32 };
 
 struct writing {
 	struct buf *out;
@@ -88,13 +88,14 @@ piece_write(struct buf *out, struct packing *p, struct edge *e, const struct sen
 	size_t before;
 	int rc = 0;
 
-	if (w.coding) { /* else one frame: nothing is to be gained by more */
-		step /= 2;
-		step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
-	}
+	/* What a cut tears of a frame is sent again; a fast link has no use for many. */
+	step /= STEPS;
+	step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
 	/* As many as are `count` on the wire: that is how long others wait for this one. */
 	while (!rc && done < most && (n = next_frame(a->count, step, done, wire)) > 0) {
-		n = n < most - done ? n : most - done;
+		/* What would be left for a request of its own goes along. */
+		n = n + step / 2 < most - done ? n : most - done;
+		n = n < FRAME_PLAIN_MAX ? n : FRAME_PLAIN_MAX;
 		before = out->len;
 		rc = put_frame(&w, a->number + done, (size_t)n, err);
 		wire += out->len - before - FRAME_HEAD;

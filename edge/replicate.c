@@ -70,7 +70,6 @@ struct replicate {
 	struct waiting waiting;
 	struct coding coding; /* of frames, as the last hello settled */
 	bool compress;	      /* set once */
-	unsigned pieces;      /* on the link */
 	unsigned out;	      /* errands that have not ended */
 	struct setback back;
 	bool branch_due;      /* R8: a new incarnation, when no errand is out */
@@ -181,7 +180,6 @@ submit_as(struct replicate *r, enum sender_request kind, unsigned slot, struct h
 	if (kind != SENDER_HELLO)
 		hex_of(epoch->b, sizeof(epoch->b), call->epoch);
 	rc = link_submit(r->link, call, err);
-	r->pieces += !rc && kind == SENDER_PIECE;
 	return rc;
 }
 
@@ -293,7 +291,7 @@ run_errand(struct replicate *r, const struct sender_action *a, struct err *err)
 	x->slot = &r->slots[a->slot];
 	x->announced = r->sender.announced;
 	x->epoch = r->sender.epoch;
-	r->coding.link = r->sender.link;
+	r->coding.link = r->sender.steer.link;
 	x->coding = r->coding;
 	if (a->kind == SENDER_TAKE_RECEIPT || a->kind == SENDER_UNPACK) {
 		x->answer = r->answer->body; /* nobody else reads it */
@@ -487,13 +485,11 @@ on_answer(struct replicate *r, struct http_done *done)
 	ev.request = (enum sender_request)(done->id >> KIND_SHIFT & KIND_MASK);
 	ev.slot = (unsigned)(done->id & UINT32_MAX);
 	if (done->id >> LIFE_SHIFT != r->life) {
-		r->pieces -= ev.request == SENDER_PIECE;
 		buf_fini(&done->body);
 		buf_fini(&done->spent);
 		return;
 	}
 	if (ev.request == SENDER_PIECE) { /* before the next one is begun */
-		ev.abreast = r->pieces--;
 		packing_free_memory(&r->slots[ev.slot]);
 		r->slots[ev.slot].piece = done->spent;
 		buf_init(&done->spent);

@@ -24,13 +24,13 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 	s->losses = losses;
 	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
 	s->ask_next = 1;
-	s->connections = SENDER_CONNECTIONS;
+	steer_init(&s->steer);
 }
 
 void
 sender_connections(struct sender *s, unsigned n)
 {
-	s->connections = n < 1 ? 1 : n > SENDER_SLOTS ? SENDER_SLOTS : n;
+	s->steer.connections = n < 1 ? 1 : n > SENDER_SLOTS ? SENDER_SLOTS : n;
 }
 
 bool
@@ -277,17 +277,28 @@ on_applied(struct sender *s, const struct sender_event *ev)
 	}
 }
 
+/* A piece is over, whatever came of it. */
 static void
 measure(struct sender *s, const struct sender_event *ev)
 {
-	uint64_t rate, link;
+	struct steer_piece p = {.sent = ev->status == 200 ? ev->sent : 0,
+				.ms = ev->ms,
+				.theirs_ms = ev->theirs_ms,
+				.full = ev->sent >= s->slots[ev->slot].budget / 2,
+				.steady = ev->steady,
+				.rtt_ms = ev->rtt_ms};
 
-	if (ev->sent < SENDER_PIECE_MIN / 2)
-		return;
-	rate = ev->sent * 1000 / (ev->ms ? ev->ms : 1);
-	link = rate * (ev->abreast ? ev->abreast : 1);
-	s->rate = s->rate ? (s->rate * 3 + rate) / 4 : rate;
-	s->link = s->link ? (s->link * 3 + link) / 4 : link;
+	steer_end(&s->steer, ev->now_ms, &p);
+}
+
+/* Its request never left. */
+static void
+forget_piece(struct sender *s, const struct sender_event *ev)
+{
+	struct steer_piece none = {.sent = 0};
+
+	if (s->slots[ev->slot].state == SLOT_SENDING)
+		steer_end(&s->steer, ev->now_ms, &none);
 }
 
 /* No room, not announced, suspended, starting: nothing that this pack could help. */
@@ -346,7 +357,6 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	if (ev->status == 200 && ev->receipted) {
 		slot->state = SLOT_CLOSING;
 		turn_act(out, SENDER_TAKE_RECEIPT)->slot = ev->slot;
-		measure(s, ev);
 		return;
 	}
 	if (ev->status == 422 && ev->bad) {
@@ -366,7 +376,6 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 			return;
 		}
 		slot->failures = slot->refusals = 0;
-		measure(s, ev);
 		return;
 	}
 	put_back(s, ev, out);
@@ -428,6 +437,7 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 		on_places(s, ev);
 		break;
 	case SENDER_PIECE:
+		measure(s, ev);
 		if (ev->status && ev->ours) {
 			on_piece(s, ev, out);
 			break;
@@ -471,6 +481,7 @@ on_failed(struct sender *s, const struct sender_event *ev)
 {
 	struct sender_slot *slot = &s->slots[ev->slot];
 
+	forget_piece(s, ev);
 	if (slot->state == SLOT_PACKING) {
 		struct sender_lane *lane = &s->of[slot->lane];
 
@@ -578,6 +589,7 @@ sender_step(struct sender *s, const struct sender_event *ev, struct sender_actio
 		on_applied(s, ev);
 		break;
 	case SENDER_UNPACKED:
+		forget_piece(s, ev);
 		memset(&s->slots[ev->slot], 0, sizeof(s->slots[ev->slot]));
 		break;
 	case SENDER_TRIED:

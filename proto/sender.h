@@ -17,18 +17,15 @@
 
 #include "common/base/rng.h"
 #include "proto/lanes.h"
+#include "proto/steer.h"
 
 enum {
-	SENDER_SLOTS = 32,	/* packs under way at once           */
-	SENDER_CONNECTIONS = 4, /* pieces on the link, until told otherwise */
+	SENDER_SLOTS = 32, /* packs under way at once           */
 	SENDER_ACTIONS = SENDER_SLOTS + 12,
 	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
 	SENDER_HELLO_MAX_MS = 60000, /* hello, however busy                */
 	SENDER_ROUNDS = 256,
-	SENDER_QUIET_MS = 1000, /* a pack closes (DESIGN 6)          */
-	SENDER_PIECE_MIN = 65536,
-	SENDER_PIECE_MAX = 8 << 20,
-	SENDER_PIECE_MS = 250,
+	SENDER_QUIET_MS = 1000,	 /* a pack closes (DESIGN 6)          */
 	SENDER_LARGE = 16 << 20, /* a pack of more is one object     */
 	SENDER_HOLDINGS = 262144 /* seqs asked for at once            */
 };
@@ -84,7 +81,9 @@ struct sender_event {
 	unsigned retry_after;	       /* seconds that central asks for; 0: none */
 	bool receipted, bad;	       /* piece: a receipt came; members were bad */
 	uint64_t sent, ms;	       /* bytes on the wire and how long the link took */
-	unsigned abreast;	       /* piece: so many were on the link, this one among them */
+	uint64_t theirs_ms;	       /* piece: of these, for central's disks         */
+	unsigned rtt_ms;	       /* of its connection; 0: not known              */
+	bool steady;		       /* its connection does not shy from loss        */
 	uint64_t places[SENDER_SLOTS]; /* SENDER_PLACE: by slot          */
 	/* SENDER_PACKED */
 	uint64_t size, last; /* bytes, and the highest seq in it */
@@ -170,17 +169,16 @@ struct sender {
 		bool begun;	 /* central has the manifest           */
 		int64_t not_before_ms;
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
+		uint64_t budget;	     /* bytes on the wire of the piece under way */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
 	uint32_t closed;	 /* lanes, as the last hello said */
 	int64_t pieces_after_ms; /* central asked all to wait (Retry-After) */
-	unsigned connections;	 /* so many pieces may be on the link at once */
 	struct lanes lanes;	 /* whose turn it is                          */
 	uint64_t served;	 /* pieces                                    */
 	uint64_t made;		 /* packs                                   */
 	uint64_t good;		 /* pieces that brought any pack further */
-	uint64_t rate; /* bytes per second on the wire of one piece, smoothed; 0: unknown */
-	uint64_t link; /* the same of all pieces together         */
+	struct steer steer;	 /* how large pieces are, and how many at once */
 	struct sender_lane {
 		uint64_t made;	 /* packs: each eighth from the oldest end, so that none starves */
 		int64_t made_ms; /* when the last one was begun             */
@@ -195,7 +193,7 @@ struct sender {
 void sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses);
 /* A pack from before a restart: its place at central is asked for. false: no slot free. */
 bool sender_resume(struct sender *s, unsigned *slot, uint64_t size, uint64_t last, enum lane lane);
-/* How many pieces may be on the link at once, from the next step on: 1 to SENDER_SLOTS. */
+/* How many pieces may be on the link at once, until it is steered otherwise: 1 to SENDER_SLOTS. */
 void sender_connections(struct sender *s, unsigned n);
 /* The driver could not commit a new epoch: the next hello finds it new again. */
 void sender_forget(struct sender *s);

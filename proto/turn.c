@@ -5,7 +5,6 @@
 enum {
 	PACK_BYTES = 8 << 20,
 	PACK_COUNT = 1000,
-	FIRST_PIECE = 1 << 20,
 	OLDEST_EVERY = 8,
 	EARLIER_EVERY = 4, /* pieces: one of the earliest pack of the lane, so that none starves */
 	SPARE_SLOTS = 2	   /* that each lane finds, whatever the others have open */
@@ -28,32 +27,6 @@ turn_wake_at(struct sender_actions *out, int64_t ms)
 		out->wake_ms = ms;
 }
 
-static uint64_t
-piece_size(const struct sender *s)
-{
-	uint64_t n = s->rate ? s->rate * SENDER_PIECE_MS / 1000 : FIRST_PIECE;
-
-	return n < SENDER_PIECE_MIN   ? SENDER_PIECE_MIN
-	       : n > SENDER_PIECE_MAX ? SENDER_PIECE_MAX
-				      : n;
-}
-
-static void
-send_piece(struct sender *s, unsigned i, struct sender_actions *out)
-{
-	struct sender_slot *slot = &s->slots[i];
-	struct sender_action *a;
-	uint64_t n = piece_size(s), left = slot->size - slot->offset;
-
-	a = turn_act(out, SENDER_SEND_PIECE);
-	a->slot = i;
-	a->number = slot->offset;
-	a->count = n < left ? n : left;
-	a->most = left < SENDER_PIECE_MAX ? left : SENDER_PIECE_MAX;
-	a->first = !slot->begun;
-	slot->state = SLOT_SENDING;
-}
-
 static unsigned
 slots_in(const struct sender *s, enum sender_slot_state state)
 {
@@ -62,6 +35,35 @@ slots_in(const struct sender *s, enum sender_slot_state state)
 	for (i = 0; i < SENDER_SLOTS; i++)
 		n += s->slots[i].state == state;
 	return n;
+}
+
+/* With those that will be made of what waits. */
+static unsigned
+packs_to_send(const struct sender *s, const struct sender_event *ev)
+{
+	unsigned n = slots_in(s, SLOT_READY) + slots_in(s, SLOT_SENDING), lane;
+
+	for (lane = 0; lane < LANES; lane++)
+		if (ev->work[lane].bytes >= PACK_BYTES)
+			return SENDER_SLOTS;
+	return n;
+}
+
+static void
+send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct sender_actions *out)
+{
+	struct sender_slot *slot = &s->slots[i];
+	uint64_t n = steer_begin(&s->steer, ev->now_ms, packs_to_send(s, ev));
+	uint64_t left = slot->size - slot->offset;
+	struct sender_action *a = turn_act(out, SENDER_SEND_PIECE);
+
+	a->slot = i;
+	a->number = slot->offset;
+	a->count = n < left ? n : left;
+	a->most = left < STEER_PIECE_MAX ? left : STEER_PIECE_MAX;
+	a->first = !slot->begun;
+	slot->budget = n;
+	slot->state = SLOT_SENDING;
 }
 
 static bool
@@ -160,7 +162,7 @@ flows_of(const struct sender *s, uint32_t ready)
 		if (ready & 1u << i)
 			*(is_below ? &low : &flows) |= 1u << flow;
 	}
-	return below < (s->connections + 3) / 4 ? flows | low : flows;
+	return below < (s->steer.connections + 3) / 4 ? flows | low : flows;
 }
 
 /* There may be more packs than connections: each piece is the next one's of the lane whose turn it
@@ -171,11 +173,11 @@ turn_send(struct sender *s, const struct sender_event *ev, struct sender_actions
 	uint32_t ready = sendable(s, ev, out), flows;
 	unsigned sending = slots_in(s, SLOT_SENDING), flow, slot;
 
-	for (; sending < s->connections && (flows = flows_of(s, ready)) != 0; sending++) {
+	for (; sending < s->steer.connections && (flows = flows_of(s, ready)) != 0; sending++) {
 		flow = lanes_next(&s->lanes, flows);
 		slot = next_of(s, ready, flow);
 		s->slots[slot].served = ++s->served;
-		send_piece(s, slot, out);
+		send_piece(s, slot, ev, out);
 		lanes_sent(&s->lanes, flow, out->a[out->n - 1].count);
 		ready &= ~(1u << slot);
 	}
@@ -249,9 +251,9 @@ has_room(const struct sender *s, const struct sender_event *ev, enum lane lane,
 {
 	int64_t again = s->of[lane].made_ms + SENDER_QUIET_MS;
 
-	if (!has_slot(s, lane, o) || o->waiting >= SENDER_CONNECTIONS)
+	if (!has_slot(s, lane, o) || o->waiting >= STEER_FEW)
 		return false;
-	if (o->small < s->connections)
+	if (o->small < s->steer.connections)
 		return true;
 	if (ev->work[lane].newest <= o->last)
 		return false;
@@ -269,12 +271,12 @@ make_pack(struct sender *s, const struct sender_event *ev, unsigned slot, enum l
 	a->slot = slot;
 	a->lane = lane;
 	a->oldest = ++s->of[lane].made % OLDEST_EVERY == 0;
-	a->small = o->large >= s->connections;
+	a->small = o->large >= s->steer.connections;
 	/* Fresh images go optimistically. What was at a central once waits for its answer, if it is
 	 * being asked: it may hold it. */
 	if (lane == LANE_BACKFILL && s->ask_next <= s->ask_until && !s->owed_known)
 		a->number = s->ask_until;
-	if (o->small >= s->connections) {
+	if (o->small >= s->steer.connections) {
 		a->number = o->last > a->number ? o->last : a->number;
 		a->oldest = false;
 	}

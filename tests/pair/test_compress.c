@@ -67,10 +67,13 @@ look_at_hello(struct http_call *call)
 static void
 look(struct pair *p, struct http_call *call)
 {
-	(void)p;
-	if (strcmp(call->method, "PATCH") == 0)
+	if (strcmp(call->method, "PATCH") == 0) {
 		look_at_piece(call);
-	else if (strcmp(call->path, "/sync/v1/hello") == 0)
+		if (p->link_rate) /* one after the other */
+			clock_manual_advance(&p->clock,
+					     (int64_t)(call->body.len * 1000 / p->link_rate));
+	}
+	if (strcmp(call->path, "/sync/v1/hello") == 0)
 		look_at_hello(call);
 }
 
@@ -116,8 +119,8 @@ compress__R14_a_slow_link_carries_more_image_than_its_rate(void **state)
 	assert_int_equal(pair_send(&p, IMAGES), 0);
 	assert_true(pair_settle(&p, TURNS));
 	assert_true(pair_central_has(&p, IMAGES));
-	/* 250 ms of wire: neither less because they are compressed, nor more. */
-	assert_in_range(seen.most_wire, SLOW / 5, SLOW / 3);
+	/* Alone on the link: two seconds of wire, and not fewer because they are compressed. */
+	assert_in_range(seen.most_wire, SLOW / 2, SLOW * 2);
 	pair_fini(&p);
 }
 
@@ -132,7 +135,7 @@ compress__a_fast_link_gets_stored_frames(void **state)
 	memset(&seen, 0, sizeof(seen));
 	assert_int_equal(pair_send(&p, IMAGES), 0);
 	assert_true(pair_settle(&p, TURNS));
-	assert_true(seen.frames[FRAME_STORED] == 1 && !seen.frames[FRAME_ZSTD]);
+	assert_true(seen.frames[FRAME_STORED] > 0 && !seen.frames[FRAME_ZSTD]);
 	assert_true(pair_central_has(&p, IMAGES));
 	pair_fini(&p);
 }

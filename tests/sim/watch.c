@@ -20,7 +20,7 @@ enum {
 	NODE_MEMORY = 4 << 20 /* what a node may hold when its queues are full */
 };
 
-#define BYTES_MAX ((uint64_t)(SENDER_SLOTS + 1) * (SENDER_PIECE_MAX + (1 << 20)))
+#define BYTES_MAX ((uint64_t)(SENDER_SLOTS + 1) * (STEER_PIECE_MAX + (1 << 20)))
 
 /* --- packs under way --- */
 

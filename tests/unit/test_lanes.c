@@ -231,15 +231,13 @@ answer_piece(struct world *w, unsigned slot)
 				  .slot = slot,
 				  .status = 200,
 				  .ours = true,
+				  .steady = true,
+				  .rtt_ms = (unsigned)w->rtt,
 				  .number = f->number + f->count,
 				  .receipted = f->number + f->count == f->size,
 				  .sent = f->count,
-				  .abreast = 1,
 				  .ms = (uint64_t)(w->now - f->begun)};
-	unsigned i;
 
-	for (i = 0; i < SENDER_SLOTS; i++)
-		ev.abreast += i != slot && w->f[i].on;
 	f->on = false;
 	w->went[w->s.slots[slot].lane] += f->count;
 	step(w, &ev);
@@ -336,7 +334,7 @@ sender_step__a_2_GB_object_delays_a_5_KB_one_by_a_frame_at_most(void **state)
 				small = comes(w, LANE_FRESH, 5000);
 				went = w->went[LANE_FRESH];
 				run(w, 1000 + 300);
-				assert_true(waited(w, small) <= SENDER_PIECE_MS + 5);
+				assert_true(waited(w, small) <= STEER_PIECE_MS + 5);
 				run(w, 300);
 				assert_true(w->o[small].done);
 				assert_true(w->o[large].done ||
@@ -365,7 +363,7 @@ sender_step__fresh_images_never_wait_behind_back_fill(void **state)
 			fresh = comes(w, LANE_FRESH, 500000);
 			run(w, 4000);
 			/* A piece is 250 ms and the way there and back long; shared by all. */
-			assert_true(waited(w, fresh) <= 2 * (SENDER_PIECE_MS + 200));
+			assert_true(waited(w, fresh) <= 2 * (STEER_PIECE_MS + 200));
 			assert_true(w->o[fresh].done);
 			assert_true(w->went[LANE_BACKFILL] > before);
 		}
@@ -414,7 +412,7 @@ sender_step__stat_goes_before_fresh_images(void **state)
 		stat = comes(w, LANE_STAT, 500000);
 		comes(w, LANE_FRESH, 1 << 20);
 		run(w, 3000);
-		assert_true(waited(w, stat) <= SENDER_PIECE_MS + 100);
+		assert_true(waited(w, stat) <= STEER_PIECE_MS + 100);
 		assert_true(w->o[stat].done);
 	}
 	free(w);

@@ -152,7 +152,7 @@ sender_step__R7_the_ledger_waits_for_nothing_that_is_queued(void **state)
 	(void)state;
 	begin(&p);
 	settle(&p, 10);
-	for (i = 0; i < SENDER_CONNECTIONS; i++)
+	for (i = 0; i < STEER_FEW; i++)
 		pack(&p, i, 1 << 30, 10);
 	answer(&p, SENDER_PIECE, 1, 507, 0); /* one waits for room, one for a faulty central */
 	answer(&p, SENDER_PIECE, 2, 500, 0);
@@ -228,7 +228,7 @@ sender_step__R14_packs_under_way_are_asked_about_in_one_request(void **state)
 	assert_true(p.out.a[0].first); /* it alone gives the receipt */
 }
 
-/* Both count what was on the wire, whatever it was before it was compressed. */
+/* What counts is what was on the wire, whatever it was before it was compressed. */
 static void
 sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 {
@@ -236,31 +236,38 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 				  .request = SENDER_PIECE,
 				  .status = 200,
 				  .ours = true,
-				  .number = 8 << 20,
-				  .sent = 400000,
-				  .ms = 200,
-				  .abreast = 3};
+				  .steady = true,
+				  .rtt_ms = 200,
+				  .sent = STEER_FIRST,
+				  .ms = 1000};
 	struct play p;
+	unsigned i, slot;
 
 	(void)state;
 	begin(&p);
 	settle(&p, 10);
-	pack(&p, 0, 1 << 30, 10);
-	assert_int_equal(p.s.link, 0); /* nothing is known yet */
-	step(&p, &ev);
-	assert_int_equal(p.s.rate, 2000000);
-	assert_int_equal(p.s.link, 6000000); /* the others had the same link */
-	assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
-	assert_int_equal(p.out.a[0].number, 8 << 20);
-	assert_int_equal(p.out.a[0].count, 500000);
-	assert_int_equal(p.out.a[0].most, SENDER_PIECE_MAX);
+	for (i = 0; i < STEER_FEW; i++)
+		pack(&p, i, UINT64_C(1) << 30, 10);
+	assert_int_equal(p.s.steer.link, 0); /* nothing is known yet */
+	for (i = 0; i < 200; i++) { /* each piece has crossed 250 ms after the one before it */
+		p.now += 250;
+		ev.slot = slot = i % STEER_FEW;
+		ev.number = p.s.slots[slot].offset + 300000;
+		ev.sent = 300000;
+		step(&p, &ev);
+		assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
+		assert_int_equal(p.out.a[0].number, ev.number);
+		assert_int_equal(p.out.a[0].most, STEER_PIECE_MAX);
+	}
+	assert_int_equal(p.s.steer.link / 100000, 12);
+	assert_in_range(p.out.a[0].count, 300000 * 9 / 16 - 3000, 303000);
 	ev.number = (1 << 30) - 600000;
 	step(&p, &ev);
-	assert_int_equal(p.out.a[0].count, 500000);
 	assert_int_equal(p.out.a[0].most, 600000);
-	ev.sent = 4000; /* too little to tell */
+	assert_int_equal(p.s.steer.under_way, STEER_FEW);
+	ev.status = 0; /* nothing of it is under way any more */
 	step(&p, &ev);
-	assert_int_equal(p.s.rate, 2000000);
+	assert_int_equal(p.s.steer.under_way, STEER_FEW - 1);
 }
 
 /* A fast link takes 32 at once, a slow one fewer; what is under way is not cut. */
@@ -280,10 +287,10 @@ sender_connections__bounds_the_pieces_on_the_link_in_turn(void **state)
 	settle(&p, 10);
 	ev.slot = UINT32_MAX;
 	step(&p, &ev);
-	assert_int_equal(p.out.n, SENDER_CONNECTIONS);
+	assert_int_equal(p.out.n, STEER_FEW);
 	sender_connections(&p.s, 99);
 	tick(&p);
-	assert_int_equal(p.out.n, SENDER_SLOTS - SENDER_CONNECTIONS);
+	assert_int_equal(p.out.n, SENDER_SLOTS - STEER_FEW);
 	p.work = 100000;
 	p.now += 2000;
 	tick(&p);

@@ -1,0 +1,64 @@
+/*
+ * steer.h - how many pieces at once, and how large each, from what came across.
+ *
+ * Pure. Time is cut into turns, each long enough for every connection to bring some pieces. The
+ * link's rate is what all of them brought in a turn while any was under way, less central's own
+ * time. A turn in which there was too little to send says only what the link can at least.
+ * Where congestion control does not shy from loss (BBR), a few connections fill a link. Else
+ * their number is tried upwards, later downwards too, and what brings nothing is taken back.
+ * Threads: none of its own.
+ */
+#ifndef SALAMANDER_PROTO_STEER_H
+#define SALAMANDER_PROTO_STEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	STEER_FEW = 4, /* connections at the start, and where they need no steering */
+	STEER_MOST = 32,
+	STEER_PIECE_MS = 250,	 /* of the link: at most so long do others wait for a piece */
+	STEER_ALONE_MS = 1000,	 /* where nobody waits for it */
+	STEER_FLIGHT_MS = 2000,	 /* of the link: all pieces together */
+	STEER_PIECE_MIN = 65536, /* bytes on the wire */
+	STEER_PIECE_MAX = 8 << 20,
+	STEER_FIRST = 512 << 10, /* while nothing is known */
+	STEER_ALL_MAX = 32 << 20 /* all pieces together: memory */
+};
+
+struct steer {
+	unsigned connections; /* so many pieces may be on the link */
+	uint64_t link;	      /* bytes per second on the wire, all together; 0: not known */
+	/* the turn at hand */
+	unsigned under_way, begun;
+	int64_t seen_ms; /* the last look at the clock */
+	int64_t busy_ms; /* some piece was under way   */
+	uint64_t bytes, took_ms, theirs_ms;
+	unsigned pieces, full;
+	unsigned rtt_ms;
+	bool steady;
+	/* the experiment */
+	uint64_t base; /* what `base_connections` brought */
+	unsigned base_connections;
+	unsigned rest, next_rest; /* turns until the next one */
+	bool trying, downwards;
+};
+
+struct steer_piece {
+	uint64_t sent;	    /* on the wire; 0: it failed                      */
+	uint64_t ms;	    /* from its first byte to its answer              */
+	uint64_t theirs_ms; /* of these, for what central's disks did         */
+	bool full;	    /* there was enough to fill it                    */
+	bool steady;	    /* its connection does not shy from loss          */
+	unsigned rtt_ms;    /* 0: not known                                   */
+};
+
+void steer_init(struct steer *s);
+/* A piece sets out: how large, on the wire. packs: so many have something to send, this one and
+ * those that are on their way among them. */
+uint64_t steer_begin(struct steer *s, int64_t now_ms, unsigned packs);
+void steer_end(struct steer *s, int64_t now_ms, const struct steer_piece *p);
+/* Bytes on the wire of a piece while so many packs have something to send. */
+uint64_t steer_size(const struct steer *s, unsigned packs);
+
+#endif
