@@ -19,6 +19,7 @@ struct call { /* one easy handle, used again */
 	CURL *easy;
 	struct curl_slist *headers;
 	struct buf send, got;
+	size_t read; /* of `send`, by curl */
 	bool give_back;
 	bool head; /* the method: its answer is in a header */
 	uint64_t id, max;
@@ -106,6 +107,23 @@ receive(char *p, size_t one, size_t n, void *arg)
 		return 0;
 	buf_put(&k->got, p, n);
 	return buf_failed(&k->got) ? 0 : n;
+}
+
+/*
+ * The body of a PATCH. It cannot be rewound: curl would send all of it again, by itself, when a
+ * connection that it kept breaks; the caller asks first how far it came (R14).
+ */
+static size_t
+give_body(char *p, size_t one, size_t n, void *arg)
+{
+	struct call *k = arg;
+	size_t left = k->send.len - k->read;
+
+	n = n * one < left ? n * one : left;
+	if (n)
+		memcpy(p, k->send.data + k->read, n);
+	k->read += n;
+	return n;
 }
 
 /* The value of a header line of this name; NULL: another one. */
@@ -258,7 +276,13 @@ set_call(struct http_client *h, struct call *k, const struct http_call *call)
 	k->moved = -1;
 	k->moved_at = clock_mono(clock_real());
 	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, k->headers);
-	if (k->send.len || strcmp(call->method, "POST") == 0) {
+	k->read = 0;
+	if (strcmp(call->method, "PATCH") == 0) {
+		(void)curl_easy_setopt(c, CURLOPT_POST, 1L);
+		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)k->send.len);
+		(void)curl_easy_setopt(c, CURLOPT_READFUNCTION, give_body);
+		(void)curl_easy_setopt(c, CURLOPT_READDATA, k);
+	} else if (k->send.len || strcmp(call->method, "POST") == 0) {
 		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)k->send.len);
 		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS,
 				       k->send.data ? (const char *)k->send.data : "");

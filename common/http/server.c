@@ -34,7 +34,7 @@ enum {
 static const struct conf_row rows[] = {
 	{"http", "listen", CONF_LIST, "", 0, 0, NULL,
 	 "Addresses and ports of the HTTP server, address:port; loopback only without [tls]."},
-	{"http", "max_connections", CONF_NUMBER, "256", 1, 10000, NULL,
+	{"http", "max_connections", CONF_NUMBER, "1024", 1, 10000, NULL,
 	 "HTTP connections at once, on each address that is listened on."},
 	{"http", "max_per_address", CONF_NUMBER, "64", 1, 10000, NULL,
 	 "HTTP connections at once from one caller's address."},

@@ -1,21 +1,24 @@
 #!/usr/bin/python3
 """Edge to central over long, slow, lossy lines, beside what else could have carried the files.
 
-  wan.py [--cells 100,20,10] [--control bbr,cubic] [--loads ct,packed,small] [--peers] [--seconds N]
+  wan.py [--cells 100,20,10] [--control bbr,cubic] [--loads ct,packed,small] [--peers] [--seconds N] [--cuts]
 
 Everything is taken in while the line is cut; the clock runs from the first answered hello after it was mended until
-nothing is owed. Goodput: bytes of the files (of CT: not compressed) as a share of the line's rate. ct: 512 x 512, zstd
-level 1 makes 1.47 of 1 of them; packed: objects that do not shrink; small: 8 KB each. A load is what the line carries in about N
+nothing is owed. Goodput: bytes of the files (of CT: not compressed) as a share of the line's rate. ct: 512 x 512, three
+slices of a real series over and over where DICOM_CORPUS is set, else made up (less of them is saved); packed: objects that do not shrink; small: 8 KB each. A load is what the line carries in about N
 seconds (20). --peers: iperf3, curl -T and rsync over the same line, and for small Orthanc's C-STORE to another Orthanc; they get
-the same congestion control as the system's. bbr: the system's is then Reno, Salamander's sockets choose for
+the same congestion control as the system's. --cuts: the line is cut for 30 s every 2 minutes, and what that costs beyond the
+time cut is told. bbr: the system's is then Reno, Salamander's sockets choose for
 themselves. cubic: they may not. No threshold; exit 77 where namespaces are not allowed.
 """
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,23 +39,75 @@ def say(text):
     print(text, flush=True)
 
 
+SLICES = ("valid/dcmqi/01.dcm", "valid/dcmqi/02.dcm", "valid/dcmqi/03.dcm")
+
+
+def real_slices(top, count):
+    """Real CT, each with a SOP Instance UID of its own."""
+    folder = os.path.join(top, "ct")
+    os.makedirs(folder)
+    slices = []
+    for name in SLICES:
+        with open(os.path.join(os.environ["DICOM_CORPUS"], name), "rb") as f:
+            data = f.read()
+        slices.append((data, re.search(rb"\x08\x00\x18\x00(?:UI)?..(?:\x00\x00)?([0-9.]+)", data, re.S).group(1)))
+    for i in range(count):
+        data, uid = slices[i % len(slices)]
+        with open(os.path.join(folder, f"{i:06}.dcm"), "wb") as f:
+            f.write(data.replace(uid, uid[:-6] + b"%d" % (100000 + i)))
+    return folder
+
+
 def files(top, load, bits, seconds):
     options, size, _, _ = LOADS[load]
     count = max(20, int(bits / 8 * seconds / size))
     count = min(count * 5 // 4 if load == "ct" else count, OBJECTS_MAX)
+    if load == "ct" and os.environ.get("DICOM_CORPUS"):
+        return real_slices(top, count)
     return peers.files(top, load, "--count", count, "--seed", list(LOADS).index(load) + 1, *options)
 
 
-def ours(pair, folder):
-    """Seconds that it took, and bytes towards central meanwhile."""
+UP_SECONDS, CUT_SECONDS = 90, 30
+
+
+class Cuts:
+    """The line is cut now and then while the block runs; `seconds`: how long in all."""
+
+    def __init__(self, line, wanted):
+        self.line, self.wanted, self.seconds, self.n = line, wanted, 0, 0
+        self.over, self.thread = threading.Event(), threading.Thread(target=self.play)
+
+    def play(self):
+        while not self.over.wait(UP_SECONDS):
+            start, self.n = time.monotonic(), self.n + 1
+            self.line.cut()
+            self.over.wait(CUT_SECONDS)
+            self.line.mend()
+            self.seconds += time.monotonic() - start
+
+    def __enter__(self):
+        if self.wanted:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        if self.wanted:
+            self.thread.join()
+
+
+def ours(pair, folder, cuts):
+    """Seconds that it took, bytes towards central meanwhile, and the cuts."""
     pair.line.cut()
     pair.take_in(folder)
     nodes.wait_for("the cut is seen", lambda: not pair.edge.status()["central"]["reachable"], 60)
     pair.line.mend()
     nodes.wait_for("hello", lambda: pair.edge.status()["central"]["reachable"], 60)
     start, before = time.monotonic(), pair.line.show()[0]
-    nodes.wait_for("nothing is owed", pair.is_done, 900)
-    return time.monotonic() - start, pair.line.show()[0] - before
+    with Cuts(pair.line, cuts) as c:
+        nodes.wait_for("nothing is owed", pair.is_done, 1800)
+        seconds = time.monotonic() - start
+    return seconds, pair.line.show()[0] - before, c
 
 
 # --- peers ---
@@ -99,7 +154,7 @@ def iperf(line):
     return json.loads(out)["end"]["sum_received"]["bits_per_second"] / line.bits
 
 
-def curl(line, top, folder, part):
+def curl(line, top, folder, part, zstd=False):
     port, path, left = nodes.port(), os.path.join(top, "body"), part
     with open(path, "wb") as out:
         for name in sorted(os.listdir(folder)):
@@ -107,9 +162,12 @@ def curl(line, top, folder, part):
                 left -= out.write(f.read())
             if left <= 0:
                 break
+    size = os.path.getsize(path)
+    if zstd:
+        nodes.run("zstd", "-q", "-1", "-f", "--rm", path)
     with Far(line, sys.executable, "-c", SINK, port):
-        seconds = timed(line, "curl", "-s", "-T", path, f"http://{lines.FAR}:{port}/")
-    return os.path.getsize(path) * 8 / seconds / line.bits
+        seconds = timed(line, "curl", "-s", "-T", path + ".zst" * zstd, f"http://{lines.FAR}:{port}/")
+    return size * 8 / seconds / line.bits
 
 
 def rsync(line, top, folder, part, *options):
@@ -178,7 +236,8 @@ def percent(share):
 def beside(line, top, load, folder, part):
     out = [f"curl -T {percent(curl(line, top, folder, part))}", f"rsync {percent(rsync(line, top, folder, part))}"]
     if load == "ct":
-        out.append(f"rsync -z {percent(rsync(line, top, folder, part, '-z'))}")
+        out += [f"rsync -z {percent(rsync(line, top, folder, part, '-z'))}",
+                f"zstd -1 in one curl body {percent(curl(line, top, folder, part, zstd=True))}"]
     return out
 
 
@@ -187,11 +246,15 @@ def one(line, pair, top, load, control, args):
     folder = files(top, load, line.bits, args.seconds)
     size, count = peers.size_of(folder), len(os.listdir(folder))
     line.use("reno" if control == "bbr" else control)
-    seconds, crossed = ours(pair, folder)
+    seconds, crossed, cuts = ours(pair, folder, args.cuts)
+    seconds -= cuts.seconds
     share, wanted = size * 8 / seconds / line.bits, options[2 if control == "bbr" else 3]
     short = f" (wanted: {wanted})" if wanted and 100 * share < wanted else ""
     say(f"  {load:6} {percent(share)} of the line{short}, {count / seconds:.1f} objects/s, {seconds:.1f} s; "
         f"{crossed * 8 / seconds / line.bits * 100:.0f} % of it in use, {size / crossed:.2f} of image in a byte")
+    if args.cuts:
+        say(f"         {cuts.n} cuts, {cuts.seconds:.0f} s in all, not counted")
+    say(f"         sent although central had it: {pair.central.status()['repeated_bytes']} bytes")
     if not args.peers:
         return
     line.use(control)
@@ -223,7 +286,8 @@ def main():
     p.add_argument("--control", default="bbr,cubic")
     p.add_argument("--loads", default="ct,packed,small")
     p.add_argument("--peers", action="store_true")
-    p.add_argument("--seconds", type=float, default=20)
+    p.add_argument("--cuts", action="store_true")
+    p.add_argument("--seconds", type=float, default=30)
     args = p.parse_args()
     try:
         for name in args.cells.split(","):
