@@ -17,6 +17,7 @@
 #include "tests/gen/gen.h"
 #include "tests/lib/send.h"
 #include "tests/sim/count.h"
+#include "tests/sim/current.h"
 #include "tests/sim/watch.h"
 
 enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30, OTHER = 30 /* of 1000 */ };
@@ -592,4 +593,6 @@ truth_final(struct world *w)
 		}
 	}
 	count_final(w);
+	if (!w->wrong)
+		current_final(w);
 }
