@@ -2,7 +2,8 @@
  * decisions.h - what central decided, heard, kept and obeyed: which version viewers get (R3).
  *
  * Central's list is read on from where it was read to. Each decision of a person, and of an
- * instance that is known here, is kept byte for byte, in the commit in which it begins to count; when another central's list lacks it, or this one's
+ * instance that is known here, is kept byte for byte, in the commit in which it begins to
+ * count; when another central's list lacks it, or this one's
  * since it was set back, it is given back (R16). A version that was chosen and is not here is
  * fetched; until it is, and wherever nothing was decided, viewers get what this site's
  * own order says, and `conflicts` and `status` say `unconfirmed`.

@@ -76,7 +76,8 @@ memory_alone(struct world *w, const struct version *v)
 }
 
 /* The first that shows another one than central does; NULL: none. What central chose and has lost
- * nobody can show; what it hides it gives to nobody (R15). An end of the version before hears no decisions. */
+ * nobody can show; what it hides it gives to nobody (R15). An end of the version before hears no
+ * decisions. */
 static struct sim_edge *
 differs(struct world *w, const char *uid)
 {
