@@ -20,10 +20,10 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {
-		"state",	  "site",	  "announced",	  "claim",
-		"holdings",	  "pack",	  "upload",	  "decision",
-		"member",	  RETURNED_TABLE, DISPATCH_TABLE, DECIDED_AT_TABLE,
-		DECIDED_ID_TABLE, FIGURE_TABLE,	  EXPOSED_TABLE,  WITHDRAWN_TABLE};
+		"state",	"site",		  "announced",	    "claim",	  "holdings",
+		"pack",		"upload",	  "decision",	    "member",	  RETURNED_TABLE,
+		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE, FIGURE_TABLE, EXPOSED_TABLE,
+		OWING_TABLE,	WITHDRAWN_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

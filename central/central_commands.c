@@ -244,7 +244,7 @@ static bool
 was_wrong(const struct verify_result *v)
 {
 	return v->wrong_bits || v->wrong_claims || v->torn || v->figures.figures ||
-	       v->figures.exposed;
+	       v->figures.listed;
 }
 
 static void
@@ -252,10 +252,10 @@ text_counted(struct buf *out, const struct verify_result *v)
 {
 	buf_printf(out,
 		   "%llu images counted from the ledgers: %llu holdings bits, %llu claims, %llu "
-		   "figures and %llu rows of exposure were wrong%s\n",
+		   "figures and %llu rows of lag and exposure were wrong%s\n",
 		   (unsigned long long)v->figures.images, (unsigned long long)v->wrong_bits,
 		   (unsigned long long)v->wrong_claims, (unsigned long long)v->figures.figures,
-		   (unsigned long long)v->figures.exposed,
+		   (unsigned long long)v->figures.listed,
 		   was_wrong(v) ? ", and are corrected" : "");
 	if (v->torn)
 		buf_printf(out, "%llu ledger entries are TORN: `rebuild` reads the log\n",

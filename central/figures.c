@@ -13,7 +13,7 @@
 #include "proto/sync.pb-c.h"
 
 enum {
-	FIELDS = 8,
+	FIELDS = 9,
 	FIGURE_SIZE = 8 * FIELDS,
 	FIGURE_KEY = 1 + SITE_SIZE,
 	WORD = 8,
@@ -45,6 +45,7 @@ decode(struct figure *f, const unsigned char *p)
 	f->exposed = buf_get_u64(p + WORD * 5);
 	f->exposed_bytes = buf_get_u64(p + WORD * 6);
 	f->damaged = buf_get_u64(p + WORD * 7);
+	f->owed_bytes = buf_get_u64(p + WORD * 8);
 }
 
 static void
@@ -58,6 +59,7 @@ encode(unsigned char *p, const struct figure *f)
 	buf_set_u64(p + WORD * 5, f->exposed);
 	buf_set_u64(p + WORD * 6, f->exposed_bytes);
 	buf_set_u64(p + WORD * 7, f->damaged);
+	buf_set_u64(p + WORD * 8, f->owed_bytes);
 }
 
 static int
@@ -284,6 +286,8 @@ add_to(struct store_tx *tx, const unsigned char *key, size_t n, const struct sha
 		return rc;
 	f.known += one;
 	f.of[s->state] += one;
+	if (s->state == TALLY_OWED)
+		f.owed_bytes += one * s->v.size;
 	if (all && s->v.state == VERSION_DAMAGED)
 		f.damaged += one;
 	if (site && s->exposed && strlen(s->exposed) == n - 1 &&
@@ -305,29 +309,56 @@ said_before(const struct share *s, size_t i)
 	return false;
 }
 
-size_t
-exposed_key(unsigned char key[EXPOSED_KEY_MAX], const struct share *s)
+static void
+listed_key(struct listed *out, const char *table_name, const char *site, const struct share *s)
 {
-	size_t n = strlen(s->exposed) + 1;
+	size_t n = strlen(site) + 1;
 
-	memcpy(key, s->exposed, n);
-	buf_set_be64(key + n, (uint64_t)s->v.first_ms ^ UINT64_C(1) << 63);
-	memcpy(key + n + 8, s->v.digest, SHA256_SIZE);
-	return n + 8 + SHA256_SIZE;
+	out->table = table_name;
+	memcpy(out->key, site, n);
+	buf_set_be64(out->key + n, (uint64_t)s->v.first_ms ^ UINT64_C(1) << 63);
+	memcpy(out->key + n + 8, s->v.digest, SHA256_SIZE);
+	out->n = n + 8 + SHA256_SIZE;
 }
 
-static int
-list_exposed(struct store_tx *tx, const struct share *s, int sign, struct err *e)
+int
+figures_listed(const struct share *s, int (*fn)(void *arg, const struct listed *row, struct err *e),
+	       void *arg, struct err *e)
 {
-	unsigned char key[EXPOSED_KEY_MAX], value[8];
-	size_t n = exposed_key(key, s);
+	struct listed row;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && s->state == TALLY_OWED && i < s->n; i++) {
+		if (said_before(s, i))
+			continue;
+		listed_key(&row, OWING_TABLE, s->words[i].site, s);
+		rc = fn(arg, &row, e);
+	}
+	if (rc || !s->exposed)
+		return rc;
+	listed_key(&row, EXPOSED_TABLE, s->exposed, s);
+	return fn(arg, &row, e);
+}
+
+struct putting {
+	struct store_tx *tx;
+	const struct share *s;
+	int sign;
+};
+
+static int
+put_listed(void *arg, const struct listed *row, struct err *e)
+{
+	const struct putting *p = arg;
+	unsigned char value[WORD];
 	int rc;
 
-	buf_set_u64(value, s->v.size);
-	if (sign > 0)
-		return kv_put(store_tx_kv(tx), table(tx, EXPOSED_TABLE), kv_slice(key, n),
-			      kv_slice(value, sizeof(value)), e);
-	rc = kv_del(store_tx_kv(tx), table(tx, EXPOSED_TABLE), kv_slice(key, n), e);
+	buf_set_u64(value, p->s->v.size);
+	if (p->sign > 0)
+		return kv_put(store_tx_kv(p->tx), table(p->tx, row->table),
+			      kv_slice(row->key, row->n), kv_slice(value, sizeof(value)), e);
+	rc = kv_del(store_tx_kv(p->tx), table(p->tx, row->table), kv_slice(row->key, row->n), e);
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
@@ -335,6 +366,7 @@ int
 figures_add(struct store_tx *tx, enum figure_set set, const struct share *s, int sign,
 	    struct err *e)
 {
+	struct putting p = {tx, s, sign};
 	unsigned char key[FIGURE_KEY];
 	size_t i, n;
 	int rc = 0;
@@ -347,7 +379,7 @@ figures_add(struct store_tx *tx, enum figure_set set, const struct share *s, int
 	}
 	if (!rc && s->n)
 		rc = add_to(tx, key, key_of(key, set, OF_ALL, ""), s, sign, e);
-	return rc || set != FIGURE_RUNNING || !s->exposed ? rc : list_exposed(tx, s, sign, e);
+	return rc || set != FIGURE_RUNNING ? rc : figures_listed(s, put_listed, &p, e);
 }
 
 static int
@@ -479,13 +511,13 @@ figures_of_site(struct store_tx *tx, const char *site, struct figure *out, struc
 
 /* The oldest comes first. */
 static int
-oldest(struct store_tx *tx, const char *site, uint64_t *seconds, struct err *e)
+oldest(struct store_tx *tx, const char *of, const char *site, uint64_t *seconds, struct err *e)
 {
 	size_t n = strlen(site) + 1;
 	struct kv_cursor *c;
 	struct kv_slice k, v;
 	int64_t age;
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, EXPOSED_TABLE), e);
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, of), e);
 
 	*seconds = 0;
 	if (rc)
@@ -512,7 +544,11 @@ fill_site(struct tally_row *row, struct store_tx *tx, struct err *e)
 	memcpy(row->site_of, f.of, sizeof(f.of));
 	row->site_exposure.instances = f.exposed;
 	row->site_exposure.bytes = f.exposed_bytes;
-	return oldest(tx, row->site.site, &row->site_exposure.oldest_seconds, e);
+	row->site_owed_bytes = f.owed_bytes;
+	rc = oldest(tx, OWING_TABLE, row->site.site, &row->site_owed_seconds, e);
+	return rc ? rc
+		  : oldest(tx, EXPOSED_TABLE, row->site.site, &row->site_exposure.oldest_seconds,
+			   e);
 }
 
 int

@@ -8,9 +8,11 @@
  *
  * Tables of the catalogue:
  *	figure   "s" | site, or "a"   known, held, owed, lost, withdrawn, exposed, bytes of
- *	         these, damaged (u64 LE each); no row: all zero. "S", "A": of a count under way
+ *	         these, damaged, bytes of what is owed (u64 LE each); no row: all zero. "S", "A": of
+ *	         a count under way
  *	         "b" | incarnation | one that branched off it (R8)   up to which seq (u64 LE)
- *	exposed  site | 0 | first arrival (be64) | digest   bytes (u64 LE): the oldest first
+ *	exposed, owing  site | 0 | first arrival (be64) | digest   bytes (u64 LE): what of it is
+ *	         exposed, what of it is owed; the oldest first
  *
  * Whoever changes what is known of a digest (its bytes, what hides it) calls figures_leave before
  * and figures_enter after, in one closure; claim_put and site_put do so themselves.
@@ -28,6 +30,7 @@
 
 #define FIGURE_TABLE "figure"
 #define EXPOSED_TABLE "exposed"
+#define OWING_TABLE "owing"
 
 struct err;
 struct store_tx;
@@ -51,6 +54,7 @@ struct figure {
 	uint64_t known, of[TALLY_STATES];
 	uint64_t exposed, exposed_bytes; /* of a site */
 	uint64_t damaged;		 /* of all: copies here, not healed */
+	uint64_t owed_bytes;
 };
 /* Of one site ("": of all together), each image once. */
 int figures_of_site(struct store_tx *tx, const char *site, struct figure *out, struct err *e);
@@ -95,8 +99,15 @@ int figures_set(struct store_tx *tx, const void *key, size_t n, const struct fig
 		struct err *e);
 /* What was counted, and how far, is forgotten. */
 int figures_count_ends(struct store_tx *tx, struct err *e);
-/* What a row of `exposed` should be for this share. */
-enum { EXPOSED_KEY_MAX = SITE_SIZE + 8 + SHA256_SIZE };
-size_t exposed_key(unsigned char key[EXPOSED_KEY_MAX], const struct share *s);
+/* Each row of `exposed` and `owing` that there should be for this share. */
+enum { LISTED_KEY_MAX = SITE_SIZE + 8 + SHA256_SIZE };
+struct listed {
+	const char *table;
+	unsigned char key[LISTED_KEY_MAX];
+	size_t n;
+};
+int figures_listed(const struct share *s,
+		   int (*fn)(void *arg, const struct listed *row, struct err *e), void *arg,
+		   struct err *e);
 
 #endif

@@ -64,6 +64,8 @@ enum of_site {
 	SITE_WITHDRAWN,
 	SITE_SEQ,
 	SITE_CONTACT,
+	SITE_OWED_BYTES,
+	SITE_OWED_OLDEST,
 	SITE_EXPOSED,
 	SITE_EXPOSED_BYTES,
 	SITE_EXPOSED_OLDEST,
@@ -91,6 +93,10 @@ figure(const struct sites *s, size_t i, enum of_site of, int64_t wall_ms)
 		return ledger_seq(&s->tally, i);
 	case SITE_CONTACT:
 		return contact_age(s, r, wall_ms);
+	case SITE_OWED_BYTES:
+		return r->site_owed_bytes;
+	case SITE_OWED_OLDEST:
+		return r->site_owed_seconds;
 	case SITE_EXPOSED:
 		return r->site_exposure.instances;
 	case SITE_EXPOSED_BYTES:
@@ -121,6 +127,9 @@ put_sites(struct prom *p, const struct sites *s, int64_t wall_ms)
 		[SITE_WITHDRAWN] = {"site_withdrawn_images", "Under a retract decision."},
 		[SITE_SEQ] = {"site_ledger_seq", "Last entry of the latest incarnation's ledger."},
 		[SITE_CONTACT] = {"site_contact_age_seconds", "Since the site last called."},
+		[SITE_OWED_BYTES] = {"site_owed_bytes", "Bytes of the images that are owed."},
+		[SITE_OWED_OLDEST] = {"site_owed_oldest_seconds",
+				      "Age of the oldest image that is owed."},
 		[SITE_EXPOSED] = {"site_exposed_images", "Lost if this building burnt now."},
 		[SITE_EXPOSED_BYTES] = {"site_exposed_bytes", "Bytes of these."},
 		[SITE_EXPOSED_OLDEST] = {"site_exposed_oldest_seconds", "Age of the oldest."},

@@ -23,7 +23,7 @@ struct counting {
 	unsigned page;
 	unsigned char from[SHA256_SIZE]; /* where the next page begins */
 	bool last;
-	uint64_t images, exposed; /* of this page, from scratch in each run of the closure */
+	uint64_t images, listed; /* of this page, from scratch in each run of the closure */
 };
 
 static int
@@ -47,35 +47,43 @@ next_digest(unsigned char digest[SHA256_SIZE])
 	return false;
 }
 
-static int
-check_exposed(struct counting *c, struct store_tx *tx, const struct share *s, struct err *e)
-{
-	unsigned char key[EXPOSED_KEY_MAX], value[8];
-	unsigned table = store_table(store_tx_store(tx), EXPOSED_TABLE);
-	struct kv_slice v;
-	size_t n = exposed_key(key, s);
-	int rc = kv_get(store_tx_kv(tx), table, kv_slice(key, n), &v, e);
+struct checking {
+	struct counting *c;
+	struct store_tx *tx;
+	const struct share *s;
+};
 
-	buf_set_u64(value, s->v.size);
+static int
+check_listed(void *arg, const struct listed *row, struct err *e)
+{
+	struct checking *k = arg;
+	unsigned char value[8];
+	unsigned table = store_table(store_tx_store(k->tx), row->table);
+	struct kv_slice v;
+	int rc = kv_get(store_tx_kv(k->tx), table, kv_slice(row->key, row->n), &v, e);
+
+	buf_set_u64(value, k->s->v.size);
 	if (!rc && v.n == sizeof(value) && memcmp(v.p, value, sizeof(value)) == 0)
 		return 0;
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	c->exposed++;
-	return kv_put(store_tx_kv(tx), table, kv_slice(key, n), kv_slice(value, sizeof(value)), e);
+	k->c->listed++;
+	return kv_put(store_tx_kv(k->tx), table, kv_slice(row->key, row->n),
+		      kv_slice(value, sizeof(value)), e);
 }
 
 static int
 count_one(struct counting *c, struct store_tx *tx, const unsigned char *digest, struct err *e)
 {
 	struct share s = {.words = NULL};
+	struct checking k = {c, tx, &s};
 	int rc = share_of(&s, tx, digest, e);
 
 	if (!rc && s.n) {
 		c->images++;
 		rc = figures_add(tx, FIGURE_COUNTED, &s, 1, e);
-		if (!rc && s.exposed)
-			rc = check_exposed(c, tx, &s, e);
+		if (!rc)
+			rc = figures_listed(&s, check_listed, &k, e);
 	}
 	share_fini(&s);
 	return rc;
@@ -91,7 +99,7 @@ count_page(struct store_tx *tx, void *arg, struct err *e)
 	/* Where this page begins is where the last one that was committed ended. */
 	int rc = figures_counting(tx, c->from, &all, e);
 
-	c->images = c->exposed = 0;
+	c->images = c->listed = 0;
 	c->last = false;
 	for (i = 0; !rc && !c->last && i < c->page; i++) {
 		rc = claim_next(tx, c->from, digest, e);
@@ -221,20 +229,39 @@ compare(struct store_tx *tx, void *arg, struct err *e)
 	return rc ? rc : figures_count_ends(tx, e);
 }
 
-/* --- rows of `exposed` that should not be --- */
+/* --- rows of `exposed` and `owing` that should not be --- */
 
 struct sweeping {
 	unsigned page;
-	unsigned char from[EXPOSED_KEY_MAX], next[EXPOSED_KEY_MAX]; /* this page; the one behind */
+	const char *table;
+	unsigned char from[LISTED_KEY_MAX], next[LISTED_KEY_MAX]; /* this page; the one behind */
 	size_t from_n, next_n;
 	bool last;
 	uint64_t wrong; /* of this page, from scratch in each run of the closure */
 };
 
+struct seeking {
+	const char *table;
+	struct kv_slice k;
+	bool found;
+};
+
 static int
-is_right(struct store_tx *tx, struct kv_slice k, bool *right, struct err *e)
+is_it(void *arg, const struct listed *row, struct err *e)
 {
-	unsigned char key[EXPOSED_KEY_MAX], digest[SHA256_SIZE];
+	struct seeking *x = arg;
+
+	(void)e;
+	x->found = x->found || (strcmp(row->table, x->table) == 0 && row->n == x->k.n &&
+				memcmp(row->key, x->k.p, row->n) == 0);
+	return 0;
+}
+
+static int
+is_right(struct store_tx *tx, const char *table, struct kv_slice k, bool *right, struct err *e)
+{
+	struct seeking x = {table, k, false};
+	unsigned char digest[SHA256_SIZE];
 	struct share s = {.words = NULL};
 	int rc;
 
@@ -243,8 +270,9 @@ is_right(struct store_tx *tx, struct kv_slice k, bool *right, struct err *e)
 		return 0;
 	memcpy(digest, (const unsigned char *)k.p + k.n - sizeof(digest), sizeof(digest));
 	rc = share_of(&s, tx, digest, e);
-	*right = !rc && s.n && s.exposed && exposed_key(key, &s) == k.n &&
-		 memcmp(key, k.p, k.n) == 0;
+	if (!rc && s.n)
+		rc = figures_listed(&s, is_it, &x, e);
+	*right = x.found;
 	share_fini(&s);
 	return rc;
 }
@@ -257,15 +285,14 @@ sweep_page(struct store_tx *tx, void *arg, struct err *e)
 	struct kv_slice k, v;
 	unsigned i;
 	bool right;
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), store_table(store_tx_store(tx), EXPOSED_TABLE),
-				e);
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), store_table(store_tx_store(tx), s->table), e);
 
 	if (rc)
 		return rc;
 	s->wrong = 0;
 	rc = kv_cursor_seek(c, kv_slice(s->from, s->from_n), &k, &v, e);
 	for (i = 0; !rc && i < s->page; i++) {
-		rc = is_right(tx, k, &right, e);
+		rc = is_right(tx, s->table, k, &right, e);
 		if (!rc && !right) {
 			s->wrong++;
 			rc = kv_cursor_del(c, e);
@@ -301,7 +328,7 @@ count_all(struct central *c, struct ctl_reply *r, unsigned page, struct recount 
 		if (!rc)
 			rc = store_commit(c->store, count_page, &k, e);
 		out->images += rc ? 0 : k.images;
-		out->exposed += rc ? 0 : k.exposed;
+		out->listed += rc ? 0 : k.listed;
 	}
 	return rc;
 }
@@ -323,16 +350,17 @@ compare_all(struct central *c, struct ctl_reply *r, struct recount *out, struct 
 }
 
 static int
-sweep_all(struct central *c, struct ctl_reply *r, unsigned page, struct recount *out, struct err *e)
+sweep_all(struct central *c, struct ctl_reply *r, unsigned page, const char *table,
+	  struct recount *out, struct err *e)
 {
-	struct sweeping s = {.page = page};
+	struct sweeping s = {.page = page, .table = table};
 	int rc = 0;
 
 	while (!rc && !s.last) {
 		rc = stopped(r, e);
 		if (!rc)
 			rc = store_commit(c->store, sweep_page, &s, e);
-		out->exposed += rc ? 0 : s.wrong;
+		out->listed += rc ? 0 : s.wrong;
 		memcpy(s.from, s.next, s.next_n);
 		s.from_n = s.next_n;
 	}
@@ -352,10 +380,12 @@ recount_figures(struct central *c, struct ctl_reply *r, unsigned page, struct re
 	if (!rc)
 		rc = compare_all(c, r, out, e);
 	if (!rc)
-		rc = sweep_all(c, r, page, out, e);
+		rc = sweep_all(c, r, page, EXPOSED_TABLE, out, e);
+	if (!rc)
+		rc = sweep_all(c, r, page, OWING_TABLE, out, e);
 	atomic_store(&c->recounting, false);
-	if (out->figures || out->exposed)
-		log_line(LOG_ERROR, "figures.wrong", "figures=%llu exposed=%llu",
-			 (unsigned long long)out->figures, (unsigned long long)out->exposed);
+	if (out->figures || out->listed)
+		log_line(LOG_ERROR, "figures.wrong", "figures=%llu listed=%llu",
+			 (unsigned long long)out->figures, (unsigned long long)out->listed);
 	return rc;
 }

@@ -18,7 +18,7 @@ struct err;
 struct recount {
 	uint64_t images;  /* counted                                                */
 	uint64_t figures; /* that were not what was counted, and are now            */
-	uint64_t exposed; /* rows of `exposed` that were missing, too many or wrong */
+	uint64_t listed;  /* rows of `exposed` and `owing` that were missing, too many or wrong */
 };
 
 enum { RECOUNT_PAGE = 2000 };

@@ -165,6 +165,11 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	json_count(j, "bytes", leader->site_exposure.bytes);
 	json_count(j, "oldest_seconds", leader->site_exposure.oldest_seconds);
 	json_close(j, '}');
+	json_open(j, "lag", '{');
+	json_count(j, "instances", leader->site_of[TALLY_OWED]);
+	json_count(j, "bytes", leader->site_owed_bytes);
+	json_count(j, "oldest_seconds", leader->site_owed_seconds);
+	json_close(j, '}');
 	json_count(j, "ledger_seq", r->site.head.seq);
 	json_time(j, "last_contact", r->site.contact_ms);
 	json_count(j, "protocol", r->site.version);
@@ -297,6 +302,33 @@ text_numbers(struct buf *out, uint64_t known, const uint64_t of[TALLY_STATES])
 		   (unsigned long long)of[TALLY_LOST], (unsigned long long)of[TALLY_WITHDRAWN]);
 }
 
+static void
+put_oldest(struct buf *out, uint64_t seconds)
+{
+	unsigned long long s = seconds;
+
+	buf_printf(out, ", oldest %02llu:%02llu:%02llu", s / 3600, s / 60 % 60, s % 60);
+}
+
+/* How far behind central is: announced, not here, and somebody has it. */
+static void
+text_lag(struct buf *out, const struct tally *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct tally_row *r = &t->rows[i];
+
+		if (r->leader != i || !r->site_of[TALLY_OWED])
+			continue;
+		buf_printf(out, "%s: lags by %llu images, ", r->site.site,
+			   (unsigned long long)r->site_of[TALLY_OWED]);
+		buf_put_size(out, r->site_owed_bytes);
+		put_oldest(out, r->site_owed_seconds);
+		buf_puts(out, "\n");
+	}
+}
+
 /* What a fire would take now: what nobody else has. */
 static void
 text_exposure(struct buf *out, const struct tally *t)
@@ -305,7 +337,6 @@ text_exposure(struct buf *out, const struct tally *t)
 
 	for (i = 0; i < t->n; i++) {
 		const struct exposure *x = &t->rows[i].site_exposure;
-		unsigned long long oldest = x->oldest_seconds;
 
 		if (t->rows[i].leader != i)
 			continue;
@@ -313,8 +344,7 @@ text_exposure(struct buf *out, const struct tally *t)
 			   t->rows[i].site.site, (unsigned long long)x->instances);
 		buf_put_size(out, x->bytes);
 		if (x->instances)
-			buf_printf(out, ", oldest %02llu:%02llu:%02llu", oldest / 3600,
-				   oldest / 60 % 60, oldest % 60);
+			put_oldest(out, x->oldest_seconds);
 		buf_puts(out, "\n");
 	}
 }
@@ -343,6 +373,7 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 			buf_printf(out, "%49s", "");
 		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
 	}
+	text_lag(out, &s->tally);
 	text_exposure(out, &s->tally);
 }
 

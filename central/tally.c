@@ -310,6 +310,16 @@ expose(struct walking *w, const struct version *v)
 		row->site_exposure.oldest_seconds = (uint64_t)age_ms / 1000;
 }
 
+static void
+owe(const struct walking *w, struct tally_row *row, const struct version *v)
+{
+	int64_t age_ms = w->now_ms - v->first_ms;
+
+	row->site_owed_bytes += v->size;
+	if (age_ms / 1000 > (int64_t)row->site_owed_seconds)
+		row->site_owed_seconds = (uint64_t)age_ms / 1000;
+}
+
 static int
 count(struct walking *w, const struct version *v, enum tally_state s, const char *holder,
       struct err *e)
@@ -332,6 +342,8 @@ count(struct walking *w, const struct version *v, enum tally_state s, const char
 			continue;
 		w->t.rows[row->leader].site_known++;
 		w->t.rows[row->leader].site_of[s]++;
+		if (s == TALLY_OWED)
+			owe(w, &w->t.rows[row->leader], v);
 	}
 	return 0;
 }

@@ -34,6 +34,8 @@ struct tally_row { /* of one incarnation: what it announced */
 	size_t leader; /* the first row of the same site, which tells of the site: */
 	uint64_t site_known, site_of[TALLY_STATES];
 	struct exposure site_exposure;
+	/* of what is owed: how far behind central is, and for how long */
+	uint64_t site_owed_bytes, site_owed_seconds;
 	unsigned site_copies; /* of the leader: incarnations that are open and do not drain (R8) */
 };
 

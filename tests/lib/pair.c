@@ -207,8 +207,10 @@ same_row(const struct tally_row *a, const struct tally_row *b)
 	assert_memory_equal(a->site_of, b->site_of, sizeof(a->site_of));
 	assert_int_equal(a->site_exposure.instances, b->site_exposure.instances);
 	assert_int_equal(a->site_exposure.bytes, b->site_exposure.bytes);
+	assert_int_equal(a->site_owed_bytes, b->site_owed_bytes);
 	/* One is counted a moment after the other. */
 	assert_true(b->site_exposure.oldest_seconds - a->site_exposure.oldest_seconds <= 1);
+	assert_true(b->site_owed_seconds - a->site_owed_seconds <= 1);
 }
 
 void

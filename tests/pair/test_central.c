@@ -104,9 +104,9 @@ dump_version(void *arg, const struct version *v, struct err *e)
 static void
 dump(struct buf *out, struct pair *p)
 {
-	static const char *const tables[] = {"announced", "claim",	"holdings",
-					     "study",	  "series",	"instance",
-					     "lookup",	  FIGURE_TABLE, EXPOSED_TABLE};
+	static const char *const tables[] = {"announced",   "claim",	"holdings", "study",
+					     "series",	    "instance", "lookup",   FIGURE_TABLE,
+					     EXPOSED_TABLE, OWING_TABLE};
 	struct pack_row row;
 	unsigned char after[SHA256_SIZE] = {0};
 	struct store_counts counts;

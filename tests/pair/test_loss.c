@@ -500,6 +500,7 @@ sites__R18_exposure_is_what_exists_in_one_building_only(void **state)
 	send(&p, 2, 3, false); /* 2, 3, 4: announced, not sent */
 	store_time_reach(p.central.store, store_time(p.central.store) + 90000);
 	expect_exposed(&p, "north", 3, size + size_of(&p, 3) + size_of(&p, 4), 90);
+	assert_true(sites_say(&p, "north: lags by 3 images, "));
 	assert_true(sites_say(&p, "north: if this building burnt now: 3 images, "));
 	assert_true(sites_say(&p, ", oldest 00:01:"));
 	/* A new edge of north, in the same building, has one of them as well. */

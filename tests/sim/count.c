@@ -110,6 +110,8 @@ compare_figures(struct world *w, const struct tally *counted, const struct tally
 
 		if (a->site_known != b->site_known ||
 		    memcmp(a->site_of, b->site_of, sizeof(a->site_of)) != 0 ||
+		    a->site_owed_bytes != b->site_owed_bytes ||
+		    a->site_owed_seconds != b->site_owed_seconds ||
 		    memcmp(&a->site_exposure, &b->site_exposure, sizeof(a->site_exposure)) != 0)
 			world_wrong(w, "the figures of %s are not what a count says", a->site.site);
 	}

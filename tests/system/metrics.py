@@ -88,7 +88,7 @@ CENTRAL_METRICS = {
 SITE_METRICS = {
     "known_images": "of_site.known", "held_images": "of_site.held", "owed_images": "of_site.owed",
     "lost_images": "of_site.lost", "withdrawn_images": "of_site.withdrawn", "ledger_seq": "ledger_seq",
-    "exposed_images": "exposure.instances", "exposed_bytes": "exposure.bytes"}
+    "owed_bytes": "lag.bytes", "exposed_images": "exposure.instances", "exposed_bytes": "exposure.bytes"}
 
 
 def scrape(port):
