@@ -5,8 +5,10 @@
  *   record.c      the log, and what each record makes of the catalogue
  *   gate.c        who may call; members.c the site table; join.c how a site gets in
  *   upload.c      packs on their way in; adopt.c: they become part of the archive
- *   reconcile.c   catalogue and vault compared at the start
- *   loss.c        what burnt, and whom to call
+ *   reconcile.c   catalogue and vault compared at the start; verify.c: on demand
+ *   figures.c     the numbers of each site; loss.c: what burnt, and whom to call
+ *   dispatch.c    orders to edges; decisions.c, withdraw.c: what viewers get, and do not
+ *   birth.c       the identity of the archive; certificates.c, kit.c: its CA, made again
  */
 #include <argp.h>
 #include <limits.h>
@@ -38,6 +40,7 @@ enum {
 	KEY_REJOIN,
 	KEY_ABANDON,
 	KEY_KEEP,
+	KEY_LEDGER,
 	KEY_KIT,
 	KEY_PASSPHRASE,
 	KEY_RECOVER,
@@ -61,6 +64,7 @@ static const struct argp_option options[] = {
 	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
 	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
+	{"ledger", KEY_LEDGER, NULL, 0, "verify: the numbers, counted from the ledgers", 0},
 	{"reason", KEY_REASON, "TEXT", 0, "retract, restore, conflicts resolve: why", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
@@ -150,6 +154,9 @@ parse(int key, char *arg, struct argp_state *state)
 	case KEY_ABANDON:
 		add_word(a, "--abandon", state);
 		return 0;
+	case KEY_LEDGER:
+		add_word(a, "--ledger", state);
+		return 0;
 	case KEY_REASON:
 		add_word(a, "--reason", state);
 		add_word(a, arg, state);
@@ -193,15 +200,17 @@ static const struct argp argp = {
 	"  init            make the data folder of a new archive, and its recovery kit;\n"
 	"                  --recover KIT: of the archive that burnt\n"
 	"  serve           run in the foreground\n"
-	"  status          what is here, per incarnation of each site (not to be added up: an\n"
-	"                  image counts for each that announced it)\n"
+	"  status          what is here, per site; an image counts for each that\n"
+	"                  announced it\n"
 	"  sites           who may call, with which key, until when; then the same\n"
 	"  loss            what is lost or owed, with the names to call\n"
 	"  conflicts       other versions under one UID\n"
 	"  conflicts resolve UID SHA256\n"
 	"                  this version is what viewers get, here and at every edge\n"
-	"  site add NAME   print a join code (--rejoin: for a site that is here already)\n"
+	"  site add NAME   print a join code; --rejoin: a site that is here already\n"
 	"  site suspend | readmit NAME\n"
+	"  site twin NAME --keep ADDRESS\n"
+	"                  of two copies of an edge this one stays, the others drain\n"
 	"  site policy NAME own | all\n"
 	"                  whether it reads only what it delivered\n"
 	"  site remove NAME\n"
@@ -209,13 +218,14 @@ static const struct argp argp = {
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
 	"  ca renew        a new CA and --kit FILE; sites take it by themselves\n"
 	"  retract UID --reason TEXT\n"
-	"                  hide a study, series or image, here and at every edge: what is there\n"
-	"                  and what comes; nothing is deleted here\n"
+	"                  hide a study, series or image, here and at every edge: what\n"
+	"                  is there and what comes; nothing is deleted here\n"
 	"  restore UID --reason TEXT\n"
 	"                  show it again\n"
 	"  retracted       what is hidden so, since when and why\n"
 	"  hold on | off   no edge evicts anything, or may again\n"
-	"  verify          re-read every pack\n"
+	"  verify          re-read every pack, count everything again; --ledger: count\n"
+	"                  alone\n"
 	"  rebuild         make the catalogue anew from packs and log\n"
 	"  reload          read [peer] sections and certificates again\n\n"
 	"All but init and serve speak to a running serve, or work by themselves.\n"

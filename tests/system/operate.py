@@ -124,7 +124,7 @@ ACTS = {"edge": (["hold", "on"], ["hold", "off"], ["pin", "STUDY", "--until", "2
                  ["pin", "STUDY"], ["unpin", "STUDY"], ["retry"], ["resync"], ["resync", "--verify", "--subset", "1/3"], ["evict", "--study", "STUDY"],
                  ["refill", "--group", "--days", "30", "--bytes", "1GiB"], ["refill"], ["evict"], ["refill"],
                  ["reload"], ["rebuild"]),
-        "central": (["verify"], ["reload"], ["rebuild"], ["site", "lost", "gone"])}
+        "central": (["verify"], ["verify", "--ledger"], ["reload"], ["rebuild"], ["site", "lost", "gone"])}
 READS = {"edge": (["status"], ["conflicts"], ["conflicts", "--instances"]),
          "central": (["status"], ["sites"], ["loss"], ["loss", "--site", "north"], ["loss", "--instances"],
                      ["conflicts"], ["conflicts", "--instances"])}
