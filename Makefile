@@ -140,7 +140,7 @@ check-asan:
 		SIM_SEEDS=10 $(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%) $(SIM:$(B)/%=$(B)-asan/%)
 
 check-tsan:
-	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%)
+	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%) $(B)-tsan/salamander-worker
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
 
 SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h' -o -name '*.cc')

@@ -2,6 +2,7 @@
  * Which version of an instance viewers get, at central and at each site (R3): decided by central,
  * numbered, heard by all; kept through fires and set-backs (R16).
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -396,15 +398,23 @@ decisions__R3_an_edge_of_version_1_goes_by_its_own_order(void **state)
 
 /* --- commands --- */
 
-static struct pair *ticking;
-static int64_t (*still)(struct clock *c);
+/* Time passes while a command waits for somebody. */
+struct ticking {
+	struct clock_manual *clock;
+	_Atomic bool stop;
+};
 
-/* Whoever looks at the clock finds it further on: a command waits for nobody. */
-static int64_t
-tick(struct clock *c)
+static void *
+tick(void *arg)
 {
-	clock_manual_advance(&ticking->clock, 50);
-	return still(c);
+	static const struct timespec moment = {0, 1000000};
+	struct ticking *t = arg;
+
+	while (!t->stop) {
+		clock_manual_advance(t->clock, 50);
+		(void)nanosleep(&moment, NULL);
+	}
+	return NULL;
 }
 
 /* `conflicts resolve` of the image, by the digest of what `change` makes, or its beginning. */
@@ -414,18 +424,19 @@ command(struct pair *p, bool at_edge, void (*change)(struct gen *g), size_t digi
 	unsigned char digest[SHA256_SIZE];
 	char uid[65], hex[2 * SHA256_SIZE + 1];
 	const char *words[] = {"conflicts", "resolve", uid, hex, "--reason", "a test"};
+	struct ticking t = {&p->clock, false};
+	pthread_t thread;
 	int code;
 
 	digest_of(p, change, digest);
 	hex_of(digest, sizeof(digest), hex);
 	hex[digits] = '\0';
 	uid_of_image(uid);
-	ticking = p;
-	still = p->clock.c.mono_ms;
-	p->clock.c.mono_ms = tick;
+	assert_int_equal(pthread_create(&thread, NULL, tick, &t), 0);
 	code = at_edge ? ctl_local(edge_commands_run, &p->edge, 6, words)
 		       : ctl_local(central_commands_run, &p->central, 6, words);
-	p->clock.c.mono_ms = still;
+	t.stop = true;
+	(void)pthread_join(thread, NULL);
 	return code;
 }
 
