@@ -6,7 +6,9 @@
  *   replicate.c  the duty that sends them; holdings.c: what central says it has
  *   keep.c       what may go when the cache fills; evict.c: how it goes
  *   resync.c     is all that is here at central, or owed to it?
- *   refill.c     a new edge gets back what its site had
+ *   refill.c     a new edge gets back what its site had; mend.c: what is damaged comes again
+ *   setback.c    this disk was restored or copied: how it goes on
+ *   orders.c     what central wants of it; decisions.c: which version viewers get
  *   join.c       how it becomes a site; joined.c: what it has of that; home.c: the way to central
  *   status.c     what an operator sees; edge_commands.c: what he may ask
  */
