@@ -288,7 +288,7 @@ patch_begin(void *node, const struct http_request *rq)
 	if (!p->other && !hex_to(rq->rest, id, sizeof(id)))
 		p->rc = err_set(&p->err, ERR_PEER, 0, "no pack id");
 	else if (!p->other)
-		p->rc = upload_begin(&p->s, p->c, rq->site, id, &p->err);
+		p->rc = upload_begin(&p->s, p->c, rq->site, id, rq->lane, &p->err);
 	return p;
 }
 

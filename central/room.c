@@ -1,5 +1,7 @@
 #include "central/room.h"
 
+#include <stdbool.h>
+
 #include "central/central.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
@@ -58,15 +60,20 @@ room_closed(const struct central *c)
 }
 
 int
-room_check(const struct central *c, struct err *e)
+room_check(const struct central *c, unsigned lane, struct err *e)
 {
 	unsigned disk, catalogue, full = (unsigned)conf_number(c->conf, "data", NULL, "full");
+	bool known = lane > LANE_LEDGER && lane < LANES;
 	int rc = used(c, &disk, &catalogue, e);
 
 	if (!rc && disk >= full)
 		rc = err_set(e, ERR_FULL, 0, "central's disk is full");
 	if (!rc && catalogue >= full)
 		rc = err_set(e, ERR_FULL, 0, "the catalogue is full: raise [data] catalogue");
+	if (!rc && known &&
+	    room_closed_at(c->conf, disk > catalogue ? disk : catalogue) & 1u << lane)
+		rc = err_set(e, ERR_FULL, 0, "central takes no more of lane %s",
+			     lanes_name((enum lane)lane));
 	return rc;
 }
 

@@ -298,7 +298,7 @@ carry_out(struct taking *t, const struct receiver_action *a, struct receiver_eve
 	ev->kind = RECEIVER_DONE;
 	switch (a->what) {
 	case RECEIVER_WRITE:
-		rc = room_check(t->c, e); /* R12: before any of it is acknowledged */
+		rc = room_check(t->c, t->lane, e); /* R12: before any of it is acknowledged */
 		if (!rc)
 			rc = write_frame(t->o, t->f, t->payload, a->skip, e);
 		if (rc != ERR_CORRUPT)

@@ -39,17 +39,17 @@ void upload_result_fini(struct upload_result *r);
 /*
  * A request as its bytes come: u32 LE length of a manifest (0: none), the manifest, then frames
  * (PROTOCOL.md). Each frame is written when it is whole, whatever becomes of the request; no lock
- * is held between two calls. What fails, or is decided early, is said at the end.
+ * is held between two calls. lane: of its bytes, 0: not said (R12). What fails, or is decided early, is said at the end.
  */
 struct upload_stream; /* opaque */
 int upload_begin(struct upload_stream **out, struct central *c, const char *site,
-		 const unsigned char id[SHA256_SIZE], struct err *e);
+		 const unsigned char id[SHA256_SIZE], unsigned lane, struct err *e);
 void upload_more(struct upload_stream *s, const void *data, size_t n);
 /* ERR_CONFLICT: members that were not announced; ERR_FULL; ERR_PEER. */
 int upload_end(struct upload_stream *s, struct upload_result *out, struct err *e);
 /* Without an end: it broke off, and what came of it is made durable. NULL is fine. */
 void upload_close(struct upload_stream *s);
-/* All of it in one call. */
+/* All of it in one call, of no lane that is named. */
 int upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_SIZE],
 		 const void *body, size_t n, struct upload_result *out, struct err *e);
 /* What central has of a pack; the site that made it alone is told (R14). */

@@ -17,6 +17,7 @@ struct upload_stream {
 	struct central *c;
 	char site[HTTP_SITE_SIZE];
 	unsigned char id[SHA256_SIZE];
+	unsigned lane; /* 0: not said */
 	uint64_t request;
 	struct open_upload *o; /* NULL: the manifest is not whole yet */
 	struct buf part;       /* the manifest or the frame that is not whole yet */
@@ -28,13 +29,14 @@ struct upload_stream {
 
 int
 upload_begin(struct upload_stream **out, struct central *c, const char *site,
-	     const unsigned char id[SHA256_SIZE], struct err *e)
+	     const unsigned char id[SHA256_SIZE], unsigned lane, struct err *e)
 {
 	struct upload_stream *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return err_set(e, ERR_LOCAL, 0, "no memory for an upload");
 	s->c = c;
+	s->lane = lane;
 	(void)snprintf(s->site, sizeof(s->site), "%s", site);
 	memcpy(s->id, id, SHA256_SIZE);
 	*out = s;
@@ -94,7 +96,8 @@ static int
 take_frame(struct upload_stream *s, const struct frame *f, const void *payload)
 {
 	struct receiver_event ev = {.kind = RECEIVER_FRAME, .offset = f->offset, .n = f->plain};
-	struct taking t = {.c = s->c, .o = s->o, .out = &s->out, .f = f, .payload = payload};
+	struct taking t = {
+		.c = s->c, .o = s->o, .out = &s->out, .lane = s->lane, .f = f, .payload = payload};
 	uint64_t here;
 	int rc;
 
@@ -224,7 +227,7 @@ upload_patch(struct central *c, const char *site, const unsigned char id[SHA256_
 	     const void *body, size_t n, struct upload_result *out, struct err *e)
 {
 	struct upload_stream *s;
-	int rc = upload_begin(&s, c, site, id, e);
+	int rc = upload_begin(&s, c, site, id, 0, e);
 
 	memset(out, 0, sizeof(*out));
 	if (rc)

@@ -66,6 +66,7 @@ struct taking { /* lock held */
 	struct central *c;
 	struct open_upload *o;
 	struct upload_result *out;
+	unsigned lane;	       /* of the bytes; 0: not said */
 	const struct frame *f; /* the one at hand, and its payload */
 	const void *payload;
 	bool answered; /* `out` is what is said */

@@ -248,6 +248,7 @@ calls_piece(struct http_call *out, struct packing *p, struct edge *e, const stru
 	pack_path(out, "PATCH", p, PIECE_SECONDS); /* a stall drops it much sooner */
 	out->body = p->piece;			   /* it comes back with the answer */
 	out->give_back = true;
+	out->lane = a->lane; /* R12: central enforces what it said in hello */
 	buf_init(&p->piece);
 	buf_clear(&out->body);
 	buf_put_u32(&out->body, a->first ? (uint32_t)p->manifest.len : 0);

@@ -83,6 +83,7 @@ submit(struct link *l, struct http_call *call, struct err *e)
 	m.method = message_text(call->method);
 	m.path = message_text(call->path);
 	m.epoch = message_text(call->epoch);
+	m.lane = call->lane;
 	m.ranged = call->ranged;
 	m.range_first = call->range_first;
 	m.range_count = call->range_n;
@@ -287,6 +288,7 @@ serve_one(const struct link_served *s, const char *dir, const char *name, struct
 		call.method = m->method;
 		(void)snprintf(call.path, sizeof(call.path), "%s", m->path);
 		(void)snprintf(call.epoch, sizeof(call.epoch), "%s", m->epoch);
+		call.lane = m->lane;
 		call.ranged = m->ranged;
 		call.range_first = m->range_first;
 		call.range_n = m->range_count;

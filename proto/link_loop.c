@@ -68,6 +68,7 @@ link_serve(const struct link_served *s, const struct http_call *call, struct htt
 	(void)snprintf(rq.site, sizeof(rq.site), "%s", s->site);
 	(void)snprintf(rq.address, sizeof(rq.address), "loop");
 	(void)snprintf(rq.epoch, sizeof(rq.epoch), "%s", call->epoch);
+	rq.lane = call->lane;
 	rq.ranged = call->ranged;
 	rq.range_first = call->range_first;
 	rq.range_n = call->range_n;

@@ -58,6 +58,7 @@ send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct s
 	struct sender_action *a = turn_act(out, SENDER_SEND_PIECE);
 
 	a->slot = i;
+	a->lane = slot->lane;
 	a->number = slot->offset;
 	a->count = n < left ? n : left;
 	a->most = left < STEER_PIECE_MAX ? left : STEER_PIECE_MAX;

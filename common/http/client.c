@@ -245,7 +245,7 @@ static void
 set_call(struct http_client *h, struct call *k, const struct http_call *call)
 {
 	CURL *c = k->easy;
-	char range[64];
+	char range[64], lane[16];
 
 	k->url_at = h->url;
 	(void)snprintf(k->url, sizeof(k->url), "%s%s", h->c.urls[h->url], call->path);
@@ -254,6 +254,10 @@ set_call(struct http_client *h, struct call *k, const struct http_call *call)
 	add_header(k, "Salamander-Site", h->c.site);
 	if (call->epoch[0])
 		add_header(k, "Salamander-Epoch", call->epoch);
+	if (call->lane) {
+		(void)snprintf(lane, sizeof(lane), "%u", call->lane);
+		add_header(k, "Salamander-Lane", lane);
+	}
 	(void)curl_easy_setopt(c, CURLOPT_URL, k->url);
 	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(c, CURLOPT_PROXY, "");

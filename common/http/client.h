@@ -30,6 +30,7 @@ struct http_call {
 	bool give_back;	 /* may: in the answer, as `spent`               */
 	bool ranged;
 	uint64_t range_first, range_n;
+	unsigned lane;	  /* Salamander-Lane: of these bytes; 0: none is named  */
 	unsigned seconds; /* the whole call at most; 0: no such limit     */
 };
 

@@ -390,6 +390,15 @@ refuse_behind_body(struct MHD_Connection *c, struct exchange *x, int status, con
 	return MHD_YES;
 }
 
+/* A digit or two; anything else is no lane. */
+static unsigned
+lane_of(const char *s)
+{
+	size_t n = s ? strspn(s, "0123456789") : 0;
+
+	return n && n <= 2 && !s[n] ? (unsigned)strtoul(s, NULL, 10) : 0;
+}
+
 static enum MHD_Result
 begin(struct http_server *s, struct MHD_Connection *c, const char *path, const char *method,
       void **slot)
@@ -413,6 +422,7 @@ begin(struct http_server *s, struct MHD_Connection *c, const char *path, const c
 	epoch = header(c, "Salamander-Epoch");
 	if (epoch && strlen(epoch) < sizeof(x->rq.epoch))
 		strcpy(x->rq.epoch, epoch);
+	x->rq.lane = lane_of(header(c, "Salamander-Lane"));
 	numeric_address(c, x->rq.address);
 	x->watched = watch_request(c);
 	status = gate(s, c, &x->rq, route, &why);

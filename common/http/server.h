@@ -51,6 +51,7 @@ struct http_request {
 	char site[HTTP_SITE_SIZE];	  /* its name; plain: what          */
 	char address[HTTP_ADDRESS_SIZE];  /*   Salamander-Site says         */
 	char epoch[HTTP_EPOCH_SIZE];	  /* Salamander-Epoch, "" if absent */
+	unsigned lane;			  /* Salamander-Lane, 0 if absent   */
 	bool ranged;			  /* Range: bytes=first-last        */
 	uint64_t range_first, range_n;
 	const unsigned char *body;

@@ -40,7 +40,7 @@ upload_close__R14_whole_frames_of_a_request_that_broke_off_are_kept(void **state
 	for (cut = 1; offset < pack_size(o.pack); cut += 257) {
 		buf_clear(&body);
 		other_body(&body, &o, offset == 0, offset, pack_size(o.pack), STEP);
-		assert_int_equal(upload_begin(&s, &p.central, "north", o.id, NULL), 0);
+		assert_int_equal(upload_begin(&s, &p.central, "north", o.id, 0, NULL), 0);
 		for (at = 0; at < body.len && at < cut; at += n) {
 			part = part % 97 + 1; /* in whatever parts they come */
 			n = part < body.len - at ? part : body.len - at;
@@ -84,7 +84,7 @@ upload_more__R14_a_later_request_ends_the_earlier_and_keeps_what_came(void **sta
 	other_announce(&p, 0, 2);
 	other_make(&o, &p, 0, 2, NULL, "other");
 	other_body(&body, &o, true, 0, 1500, 500);
-	assert_int_equal(upload_begin(&s, &p.central, "north", o.id, NULL), 0);
+	assert_int_equal(upload_begin(&s, &p.central, "north", o.id, 0, NULL), 0);
 	upload_more(s, body.data, body.len - 1); /* two frames, and most of a third */
 	assert_int_equal(durable_at(&p, &o), 1000);
 	assert_int_equal(other_send(&o, false, 1000, 1200, 100, &r), 0);

@@ -107,8 +107,18 @@ flow_close(void *state)
 
 static const struct http_stream flowing = {flow_begin, flow_more, flow_end, flow_close};
 
+static int
+say_lane(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	(void)node;
+	(void)e;
+	buf_printf(&out->body, "%u", rq->lane);
+	return 0;
+}
+
 static const struct http_route routes[] = {{"POST", "/echo", RIGHT_OPEN, 100000, echo, NULL},
 					   {"POST", "/large", RIGHT_OPEN, LARGE, echo, NULL},
+					   {"POST", "/lane", RIGHT_OPEN, 0, say_lane, NULL},
 					   {"GET", "/much", RIGHT_OPEN, 0, give_much, NULL},
 					   {"GET", "/fail/", RIGHT_OPEN, 0, fail_as_told, NULL},
 					   {"POST", "/flow", RIGHT_OPEN, LARGE, NULL, &flowing},
@@ -510,6 +520,51 @@ http_check_settings__wants_tls_whole_and_addresses(void **state)
 	}
 }
 
+/* R12: whose bytes these are stands in a header; what is no lane is none. */
+static void
+http_client__R12_names_the_lane_of_what_it_sends(void **state)
+{
+	static const char *const none[] = {"x", "-1", "4x", "444", "", NULL};
+	char url[40], request[200], answer[400];
+	const char *urls[] = {url, NULL};
+	struct http_client_config c = {
+		.urls = urls, .site = "north", .cert = "", .key = "", .ca = "", .archive = ""};
+	struct http_client *client;
+	struct http_done done;
+	unsigned lane, i;
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	c.connect_ms = 5000;
+	c.max_body = ANSWER;
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
+	assert_int_equal(http_client_open(&client, &c, NULL), 0);
+	for (lane = 0; lane < 5; lane++) {
+		struct http_call post = {
+			.method = "POST", .path = "/lane", .body = BUF_INIT, .lane = lane};
+
+		assert_int_equal(http_client_ask(client, &post, &done, NULL), 0);
+		assert_int_equal(done.status, 200);
+		assert_int_equal(done.body.len, 1);
+		assert_int_equal(done.body.data[0], '0' + lane);
+		buf_fini(&done.body);
+	}
+	http_client_close(client);
+	for (i = 0; none[i]; i++) {
+		(void)snprintf(request, sizeof(request),
+			       "POST /lane HTTP/1.1\r\n" NORTH "Salamander-Lane: %s\r\n"
+			       "Connection: close\r\nContent-Length: 0\r\n\r\n",
+			       none[i]);
+		fd = call(0);
+		say(fd, request);
+		n = recv(fd, answer, sizeof(answer), MSG_WAITALL);
+		assert_true(n > 0 && n < (ssize_t)sizeof(answer));
+		assert_int_equal(answer[n - 1], '0');
+		(void)close(fd);
+	}
+}
+
 static void
 http_start__R24_plain_http_stays_at_home(void **state)
 {
@@ -565,6 +620,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			http_client__R12_hears_how_long_a_full_server_wants_to_be_left_alone,
 			make_server, drop_server),
+		cmocka_unit_test_setup_teardown(http_client__R12_names_the_lane_of_what_it_sends,
+						make_server, drop_server),
 		cmocka_unit_test(http_check_settings__wants_tls_whole_and_addresses),
 	};
 
