@@ -55,8 +55,10 @@ TESTLIB_C := $(wildcard tests/lib/*.c tests/gen/*.c)
 TESTLIB_OBJ := $(TESTLIB_C:%.c=$(B)/%.o)
 TEST_C := $(wildcard tests/unit/test_*.c tests/pair/test_*.c tests/crash/test_*.c)
 TESTS := $(TEST_C:%.c=$(B)/%)
-TOOL_C := $(filter-out tests/bench/slow_flush.c,$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
-TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(B)/tests/bench/slow_flush.so
+# Loaded into others with LD_PRELOAD: a disk whose flushes take longer, a clock that is wrong.
+PRELOADED := tests/bench/slow_flush tests/tools/wrong_clock
+TOOL_C := $(filter-out $(PRELOADED:%=%.c),$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
+TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(PRELOADED:%=$(B)/%.so)
 
 .PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench wan soak demo install clean
 .SECONDARY:
@@ -110,8 +112,7 @@ $(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared -pthread $< -o $@ -ldl
 
-# Loaded into both sides of a bench: a disk whose flushes take longer.
-$(B)/tests/bench/slow_flush.so: tests/bench/slow_flush.c
+$(PRELOADED:%=$(B)/%.so): $(B)/%.so: %.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CWARN) -O2 -g -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
 

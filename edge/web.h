@@ -3,6 +3,7 @@
  *
  * On [http] listen. With [tls], or once the edge has joined, by certificate and only to
  * whoever has one of this archive; an edge with an identity does not listen before (R24).
+ * Whether one has run out is judged by central's clock, never by this machine's (R28).
  * Threads: main's; handlers run in the server's.
  */
 #ifndef SALAMANDER_EDGE_WEB_H

@@ -250,7 +250,8 @@ judge(struct http_server *s, struct MHD_Connection *c, struct http_request *rq)
 	if (!info || !info->tls_session)
 		return;
 	t = trust_now(s);
-	trust_judge(t, info->tls_session, clock_wall(s->c.clock), rq);
+	trust_judge(t, info->tls_session,
+		    s->c.wall_ms ? s->c.wall_ms(s->c.node) : clock_wall(s->c.clock), rq);
 	trust_unref(t);
 }
 

@@ -104,6 +104,8 @@ struct http_config {
 	bool own_control;	 /* BBR, where the kernel lets us choose               */
 	unsigned min_rate;	 /* bytes per second of a body, after its first 10 s */
 	struct clock *clock;
+	/* By what time certificates are judged; NULL: by the clock's (R28). */
+	int64_t (*wall_ms)(void *node);
 };
 
 /* [http] and [tls], for both nodes. */

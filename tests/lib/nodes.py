@@ -65,9 +65,9 @@ def wait_for(what, ask, seconds=30.0):
         time.sleep(0.05)
 
 
-def run(*command, seconds=120, ok=(0,), quiet=True):
+def run(*command, seconds=120, ok=(0,), quiet=True, env=None):
     """Runs a command to its end; returns (exit code, stdout)."""
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, env={**os.environ, **(env or {})},
                           stderr=subprocess.PIPE if quiet else None, timeout=seconds, check=False)
     out = done.stdout.decode("utf-8", "replace")
     if ok is not None and done.returncode not in ok:
@@ -148,7 +148,8 @@ class Node:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def command(self, *words, ok=(0,), seconds=120, quiet=True):
-        return run(*self.within, self.binary, "--config", self.conf, *words, ok=ok, seconds=seconds, quiet=quiet)
+        return run(*self.within, self.binary, "--config", self.conf, *words, ok=ok, seconds=seconds, quiet=quiet,
+                   env=self.env)
 
     def status(self):
         return json.loads(self.command("status", "--json", ok=(0, 3))[1])

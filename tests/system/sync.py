@@ -481,10 +481,14 @@ class Certificates:
 
 
 def routes(path):
-    """The rows of a node's one table of routes, as its source has them."""
-    with open(os.path.join(nodes.TOP, path), encoding="utf-8") as f:
-        found = re.findall(r'\{"([A-Z]+)", "(/[^"]+)", RIGHT_', f.read())
-    return [(method, p + "0" * 64 if p.endswith("/") else p) for method, p in found]
+    """The rows of a node's one table of routes, as its source has them; paths may have names in proto/."""
+    def source(*names):
+        return "".join(open(os.path.join(nodes.TOP, n), encoding="utf-8").read() for n in names)
+    named = dict(re.findall(r'#define ([A-Z_]+_PATH) "(/[^"]+)"', source("proto/orders.h")))
+    found = re.findall(r'\{"([A-Z]+)", (?:"(/[^"]+)"|([A-Z_]+)), RIGHT_', source(path))
+    expect(f"rows of {path}", len(found), source(path).count(", RIGHT_"))
+    paths = [(method, p or named[name]) for method, p, name in found]
+    return [(m, p + "0" * (1 if "orders" in p else 64) if p.endswith("/") else p) for m, p in paths]
 
 
 ROUTES = routes("central/intake.c")
@@ -534,7 +538,7 @@ def gate__R24_only_certificates_of_this_archive_get_in():
         nodes.run(nodes.tool("dicom_send"), "127.0.0.1", edge.dicom, "-c", edge.aet, files)
         nodes.wait_for("all has arrived over TLS", lambda: central.status()["instances"] == 5, 30)
         own, foreign = certs.node("north"), certs.node("north", "foreign")
-        expect("the table of routes is found", len(ROUTES) >= 10, True)
+        expect("the table of routes is found", len(ROUTES) >= 17, True)
         for method, path in ROUTES:
             for who, tls in (("nobody", {}), ("a foreign certificate", foreign)):
                 got = ask(central.http, raw(method, path), tls)
