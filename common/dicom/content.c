@@ -77,7 +77,7 @@ nested_key(const struct content *c, const struct scan_element *el)
 	if (c->top_tag == TAG_OTHER_IDS)
 		return el->tag == TAG_PATIENT_ID || el->tag == TAG_PATIENT_ISSUER;
 	if (c->top_tag == TAG_ACCESSION_ISSUER)
-		return el->tag == 0x00400031u || el->tag == 0x00400032u;
+		return el->tag == TAG_ENTITY_LOCAL || el->tag == TAG_ENTITY_UNIVERSAL;
 	return key_item(c->top_tag, el->tag) != NULL;
 }
 

@@ -12,8 +12,11 @@
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
+#include "common/store/datetime.h"
+#include "common/store/match.h"
 #include "common/store/query.h"
 #include "common/store/query_keys.h"
+#include "common/store/zone.h"
 
 enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000 };
 
@@ -55,7 +58,7 @@ supported(const struct finding *f, uint32_t tag)
 	static const enum key_level lowest[] = {KEY_PATIENT, KEY_STUDY, KEY_SERIES, KEY_INSTANCE};
 	const struct key *k = key_find(tag);
 
-	if (strcmp(identifier_vr(tag), "UN") == 0 || (k && k->kind == KEY_ISSUER))
+	if (strcmp(identifier_vr(tag), "UN") == 0)
 		return false;
 	if (f->q.level == QUERY_PATIENT && (tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
 					    tag == TAG_MODALITIES || tag == TAG_CLASSES))
@@ -75,7 +78,7 @@ matched(const struct finding *f, uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return supported(f, tag) || (f->q.relational && k && k->kind != KEY_ISSUER) ||
+	return tag == TAG_TIMEZONE || supported(f, tag) || (f->q.relational && k) ||
 	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
 }
 
@@ -130,44 +133,130 @@ put_computed(const struct finding *f, struct buf *out, uint32_t tag, const struc
 	return true;
 }
 
-/* A key that was asked for, from the row of the level it belongs to. */
-static void
-put_answer(const struct finding *f, const struct query_match *m, uint32_t tag, struct buf *out)
+/* The row of the level that this key belongs to. */
+static struct attrs
+row_of(const struct query_match *m, uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 	enum key_level level = k ? k->level : KEY_STUDY;
-	struct attr value = {tag, "", 0};
 
-	if (tag == TAG_CHARSET || put_computed(f, out, tag, m))
-		return;
 	if (tag == TAG_SERIES_INSTANCES)
 		level = KEY_SERIES;
 	if (tag == TAG_AVAILABLE_SYNTAX)
 		level = KEY_INSTANCE;
-	if (supported(f, tag))
-		(void)attrs_get(level == KEY_INSTANCE ? m->instance
-				: level == KEY_SERIES ? m->series
-						      : m->study,
-				tag, &value);
-	attrs_put(out, tag, value.value, value.n);
+	return level == KEY_INSTANCE ? m->instance : level == KEY_SERIES ? m->series : m->study;
+}
+
+/* PS3.4 C.2.2.2.1.3: in the zone that was asked for, where that of the row is known. */
+static void
+put_moved(const struct query_match *m, struct attr value, struct buf *out)
+{
+	const struct zone_pair *p = zone_pair_of(value.tag);
+	const struct key *k = key_find(value.tag);
+	struct attr date, time;
+	struct zone_room room;
+	char zone[ZONE_TEXT_SIZE];
+	struct attr theirs;
+
+	if (m->moves && p && p->moves) {
+		date = (struct attr){p->date, "", 0};
+		time = (struct attr){p->time, "", 0};
+		(void)attrs_get(row_of(m, p->date), p->date, &date);
+		(void)attrs_get(row_of(m, p->time), p->time, &time);
+		if (zone_move(&date, &time, m->minutes, &room))
+			value = p->date == value.tag ? date : time;
+	} else if (m->moves && k && strcmp(k->vr, "DT") == 0 && value.n > 0 &&
+		   !datetime_zoned(value.value, value.n) &&
+		   attrs_get(m->study, TAG_TIMEZONE, &theirs) && theirs.n + 1 == sizeof(zone)) {
+		struct buf with = BUF_INIT; /* what says no zone says its own */
+
+		buf_put(&with, value.value, value.n);
+		buf_put(&with, theirs.value, theirs.n);
+		attrs_put(out, value.tag, (const char *)with.data, with.len);
+		out->failed = out->failed || buf_failed(&with);
+		buf_fini(&with);
+		return;
+	}
+	attrs_put(out, value.tag, value.value, value.n);
+}
+
+/* The zone that dates and times of the answer are in; else nothing (PS3.4 C.4.1.1.3.2). */
+static void
+put_zone(const struct finding *f, const struct query_match *m, struct buf *out)
+{
+	struct attr a = {TAG_TIMEZONE, "", 0};
+
+	if (f->q.level != QUERY_PATIENT)
+		(void)attrs_get(m->moves ? attrs_of(&f->id.keys) : m->study, TAG_TIMEZONE, &a);
+	if (a.n > 0)
+		attrs_put(out, TAG_TIMEZONE, a.value, a.n);
+}
+
+/* A key that was asked for. */
+static void
+put_answer(const struct finding *f, const struct query_match *m, const struct attr *key,
+	   struct buf *out)
+{
+	struct attr value = {key->tag, "", 0};
+	const struct key *k = key_find(key->tag);
+	struct buf items = BUF_INIT;
+
+	if (key->tag == TAG_TIMEZONE)
+		put_zone(f, m, out);
+	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
+	    put_computed(f, out, key->tag, m))
+		return;
+	if (supported(f, key->tag))
+		(void)attrs_get(row_of(m, key->tag), key->tag, &value);
+	if (k && k->kind == KEY_ITEMS) {
+		match_items_answer(key->value, key->n, value, &items);
+		attrs_put(out, key->tag, (const char *)items.data, items.len);
+		out->failed = out->failed || buf_failed(&items);
+		buf_fini(&items);
+	} else {
+		put_moved(m, value, out);
+	}
+}
+
+/* Does the answer hold dates or times that are in a zone? */
+static bool
+tells_times(const struct finding *f)
+{
+	const struct zone_pair *p;
+	const struct key *k;
+	struct attr a;
+	size_t pos = 0;
+
+	while (attrs_next(attrs_of(&f->id.keys), &pos, &a)) {
+		p = zone_pair_of(a.tag);
+		k = key_find(a.tag);
+		if (supported(f, a.tag) && ((p && p->moves) || (k && strcmp(k->vr, "DT") == 0)))
+			return true;
+	}
+	return false;
 }
 
 /* Every key that was asked for; level and title always (PS3.4 C.4.1.1.3.2). */
 static void
 build_answer(const struct finding *f, const struct query_match *m, struct buf *out)
 {
-	static const uint32_t always[] = {TAG_QUERY_LEVEL, TAG_RETRIEVE_AET, UINT32_MAX};
+	struct attr always[] = {{TAG_QUERY_LEVEL, "", 0},
+				{TAG_RETRIEVE_AET, "", 0},
+				{TAG_TIMEZONE, "", 0},
+				{UINT32_MAX, "", 0}};
 	struct attr key;
 	size_t pos = 0, i = 0;
 	bool more;
 
+	if (!tells_times(f))
+		always[2].tag = UINT32_MAX;
 	do {
 		more = attrs_next(attrs_of(&f->id.keys), &pos, &key);
-		for (; always[i] != UINT32_MAX && (!more || always[i] <= key.tag); i++)
-			if (!more || always[i] != key.tag)
-				put_answer(f, m, always[i], out);
+		for (; always[i].tag != UINT32_MAX && (!more || always[i].tag <= key.tag); i++)
+			if (!more || always[i].tag != key.tag)
+				put_answer(f, m, &always[i], out);
 		if (more)
-			put_answer(f, m, key.tag, out);
+			put_answer(f, m, &key, out);
 	} while (more);
 }
 
@@ -350,6 +439,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	f.patient_only = service_is_patient_only(service);
 	f.q.relational = negotiated(who->assoc, class, NEGOTIATED_RELATIONAL);
 	f.q.moments = negotiated(who->assoc, class, NEGOTIATED_MOMENTS);
+	f.q.zoned = negotiated(who->assoc, class, NEGOTIATED_ZONE);
 	f.q.names =
 		(struct name_rules){negotiated(who->assoc, class, NEGOTIATED_FUZZY), c->umlauts};
 	rc = message_receive_identifier(who->assoc, rq, IDENTIFIER_SECONDS, &bytes, e);

@@ -76,6 +76,16 @@ other_id(struct reading *r, const struct scan_element *el)
 	return true;
 }
 
+/* (0008,0051) is a key as the entity ID of its item, local or universal (R33). */
+static bool
+issuer(const struct reading *r, const struct scan_element *el)
+{
+	const struct value *v = r->n ? &r->values[r->n - 1] : NULL;
+
+	return v && v->tag == TAG_ACCESSION_ISSUER && v->n == 0 && el->depth == 1 &&
+	       (el->tag == TAG_ENTITY_LOCAL || el->tag == TAG_ENTITY_UNIVERSAL);
+}
+
 static bool
 has_items(uint32_t tag)
 {
@@ -95,7 +105,7 @@ item_key(struct reading *r, const struct scan_element *el)
 		return false;
 	if (!key_item(v->tag, el->tag))
 		r->unknown = r->unknown || (el->tag & 0xffff) != 0;
-	if (el->length == 0 || !key_item(v->tag, el->tag))
+	if (!key_item(v->tag, el->tag))
 		return false;
 	if (v->n == 0)
 		items_begin(&r->bytes);
@@ -115,7 +125,7 @@ on_element(void *arg, const struct scan_element *el)
 	r->item = false;
 	if (el->depth > 0) {
 		r->item = item_key(r, el);
-		r->capture = r->item || other_id(r, el);
+		r->capture = r->item || other_id(r, el) || issuer(r, el);
 		return;
 	}
 	r->capture = (el->tag & 0xffff) != 0;
@@ -316,10 +326,11 @@ static void
 put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const char *value,
 	    size_t n)
 {
-	bool is_long = strcmp(vr, "UN") == 0 || strcmp(vr, "SQ") == 0;
+	bool empty = strcmp(vr, "UN") == 0 || strcmp(vr, "SQ") == 0;
+	bool is_long = empty || strcmp(vr, "UT") == 0;
 	char pad = strcmp(vr, "UI") == 0 ? '\0' : ' ';
 
-	if (is_long) /* answered empty: what it holds is not kept in its own form */
+	if (empty) /* answered empty: what it holds is not kept in its own form */
 		n = 0;
 	if (n + n % 2 > VALUE_SHORT_MAX)
 		n = VALUE_SHORT_MAX;
@@ -383,6 +394,31 @@ put_ids(struct buf *out, bool implicit, struct attr a)
 		a.n -= bar ? n + 1 : n;
 	}
 	put_sequence(out, implicit, TAG_OTHER_IDS, &items);
+	buf_fini(&items);
+}
+
+/* (0008,0051): one item; what is a UID is the universal ID, the rest the local one. */
+static void
+put_issuer(struct buf *out, bool implicit, struct attr a)
+{
+	struct buf items = BUF_INIT, item = BUF_INIT;
+	const char *bar = memchr(a.value, '\\', a.n);
+	size_t n = bar ? (size_t)(bar - a.value) : a.n, used = 0;
+
+	if (n > 0 && !uid_valid(a.value, n)) {
+		put_element(&item, implicit, TAG_ENTITY_LOCAL, "UT", a.value, n);
+		used = bar ? n + 1 : n;
+	}
+	a.value += used;
+	a.n -= used;
+	if (a.n > 0 && uid_valid(a.value, a.n)) {
+		put_element(&item, implicit, TAG_ENTITY_UNIVERSAL, "UT", a.value, a.n);
+		put_element(&item, implicit, TAG_ENTITY_TYPE, "CS", "ISO", 3);
+	}
+	if (item.len > 0)
+		put_item(&items, &item);
+	put_sequence(out, implicit, TAG_ACCESSION_ISSUER, &items);
+	buf_fini(&item);
 	buf_fini(&items);
 }
 
@@ -460,6 +496,8 @@ identifier_build(struct buf *out, const char *syntax, struct attrs set)
 			put_us(out, implicit, a.tag, a);
 		else if (a.tag == TAG_OTHER_IDS)
 			put_ids(out, implicit, a);
+		else if (a.tag == TAG_ACCESSION_ISSUER)
+			put_issuer(out, implicit, a);
 		else if (has_items(a.tag))
 			put_items(out, implicit, a);
 		else

@@ -101,7 +101,7 @@ service_is_patient_root(enum service_class s)
 static size_t
 offers(enum service_class service, unsigned char out[ASSOC_EXTENDED_MAX])
 {
-	static const unsigned char find[] = {1, 1, 1, 0, 0}, retrieve[] = {1, 0};
+	static const unsigned char find[] = {1, 1, 1, 1, 0}, retrieve[] = {1, 0};
 	bool finds = service == SERVICE_FIND_PATIENT || service == SERVICE_FIND_STUDY ||
 		     service == SERVICE_FIND_PATIENT_ONLY;
 	size_t n = finds ? sizeof(find) : sizeof(retrieve);

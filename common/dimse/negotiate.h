@@ -32,7 +32,7 @@ enum service_class {
 };
 
 /* Extended negotiation of query and retrieve (PS3.4 C.5.1.1, C.5.2.1): a byte each. */
-enum { NEGOTIATED_RELATIONAL, NEGOTIATED_MOMENTS, NEGOTIATED_FUZZY };
+enum { NEGOTIATED_RELATIONAL, NEGOTIATED_MOMENTS, NEGOTIATED_FUZZY, NEGOTIATED_ZONE };
 
 enum service_class service_of(const char *abstract_syntax);
 /* The classes that begin at PATIENT level. */
@@ -46,7 +46,7 @@ int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer 
 		     bool storage);
 /*
  * Answers every context of a, and what query and retrieve were asked to do beyond their
- * baseline: relational, combined dates and times, fuzzy names. A node that takes nothing in
+ * baseline: relational, combined dates and times, fuzzy names, time zones. A node that takes nothing in
  * (stores: false) refuses storage but where the caller is to receive (C-GET).
  */
 int negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e);

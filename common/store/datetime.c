@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { OFFSET_SIZE = 5, WEST_MAX = 1200, EAST_MAX = 1400, FRACTION_DIGITS = 6 };
+enum { OFFSET_SIZE = DATETIME_OFFSET_SIZE, WEST_MAX = 1200, EAST_MAX = 1400, FRACTION_DIGITS = 6 };
 
 struct moment {
 	int64_t us; /* by the clock on the wall */
@@ -25,9 +25,8 @@ number(const char *s, size_t n, int64_t *out)
 	return true;
 }
 
-/* "+0100" or "-0500" at the start of s? */
-static bool
-offset(const char *s, size_t n, int64_t *us)
+bool
+datetime_offset(const char *s, size_t n, int64_t *us)
 {
 	int64_t v, sign = n && *s == '-' ? -1 : 1;
 
@@ -87,7 +86,7 @@ parse(const char *s, size_t n, bool latest, struct moment *out)
 	memset(out, 0, sizeof(*out));
 	while (n > 0 && s[n - 1] == ' ')
 		n--;
-	if (n >= OFFSET_SIZE && offset(s + n - OFFSET_SIZE, OFFSET_SIZE, &out->offset_us)) {
+	if (n >= OFFSET_SIZE && datetime_offset(s + n - OFFSET_SIZE, OFFSET_SIZE, &out->offset_us)) {
 		out->zoned = true;
 		n -= OFFSET_SIZE;
 	}
@@ -130,24 +129,55 @@ hyphen(const char *s, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if (s[i] == '-' && !(i > 0 && offset(s + i, n - i, &us) &&
+		if (s[i] == '-' && !(i > 0 && datetime_offset(s + i, n - i, &us) &&
 				     (i + OFFSET_SIZE == n || s[i + OFFSET_SIZE] == '-' ||
 				      s[i + OFFSET_SIZE] == ' ')))
 			return i;
 	return n;
 }
 
+/* What says no offset of its own is in its zone. */
+static bool
+parse_in(const struct datetime_zones *zones, int minutes, const char *s, size_t n, bool latest,
+	 struct moment *out)
+{
+	if (!parse(s, n, latest, out))
+		return false;
+	if (!out->zoned && zones && zones->known) {
+		out->zoned = true;
+		out->offset_us = minutes * INT64_C(60000000);
+	}
+	return true;
+}
+
 bool
-datetime_matches(const char *key, size_t kn, const char *v, size_t vn)
+datetime_zoned(const char *s, size_t n)
+{
+	struct moment m;
+
+	return parse(s, n, false, &m) && m.zoned;
+}
+
+bool
+datetime_matches_in(const struct datetime_zones *zones, const char *key, size_t kn, const char *v,
+		    size_t vn)
 {
 	size_t left = hyphen(key, kn), skip = left < kn ? left + 1 : 0;
+	int of_key = zones ? zones->key : 0, of_value = zones ? zones->value : 0;
 	struct moment from, to, value;
 
-	if (!parse(v, vn, false, &value))
+	if (!parse_in(zones, of_value, v, vn, false, &value))
 		return false;
-	if (left > 0 && (!parse(key, left, false, &from) || !not_after(&from, &value)))
+	if (left > 0 &&
+	    (!parse_in(zones, of_key, key, left, false, &from) || !not_after(&from, &value)))
 		return false;
 	if (skip == kn) /* "2026-": no end; "-": whatever has a moment */
 		return true;
-	return parse(key + skip, kn - skip, true, &to) && not_after(&value, &to);
+	return parse_in(zones, of_key, key + skip, kn - skip, true, &to) && not_after(&value, &to);
+}
+
+bool
+datetime_matches(const char *key, size_t kn, const char *v, size_t vn)
+{
+	return datetime_matches_in(NULL, key, kn, v, vn);
 }

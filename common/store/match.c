@@ -260,28 +260,60 @@ item_matches(struct attr key, struct attr item)
 	return true;
 }
 
+/* The one item of a key; false: none, or an empty one. */
 static bool
-asks_nothing(struct attr key)
+asked_item(const char *key, size_t n, struct attr *out)
 {
-	struct attr asked;
+	struct attr whole = {0, key, n};
 	size_t pos = 0;
 
-	while (items_attr(key, &pos, &asked))
-		if (!match_universal(asked.value, asked.n))
-			return false;
+	return items_next(whole, &pos, out) && out->n > 0;
+}
+
+bool
+match_items_universal(const char *key, size_t n)
+{
+	struct attr asked, of;
+	size_t pos = 0;
+
+	if (asked_item(key, n, &asked))
+		while (items_attr(asked, &pos, &of))
+			if (!match_universal(of.value, of.n))
+				return false;
 	return true;
 }
 
 bool
 match_items(const char *key, size_t key_n, struct attr value)
 {
-	struct attr whole = {value.tag, key, key_n}, asked, item;
+	struct attr asked, item;
 	size_t pos = 0;
 
-	if (!items_next(whole, &pos, &asked) || asks_nothing(asked))
+	if (match_items_universal(key, key_n) || !asked_item(key, key_n, &asked))
 		return true;
-	for (pos = 0; items_next(value, &pos, &item);)
+	while (items_next(value, &pos, &item))
 		if (item_matches(asked, item))
 			return true;
 	return false;
+}
+
+void
+match_items_answer(const char *key, size_t key_n, struct attr value, struct buf *out)
+{
+	struct attr asked, item, of, has;
+	size_t pos = 0, k, at;
+
+	if (!asked_item(key, key_n, &asked)) {
+		buf_put(out, value.value, value.n);
+		return;
+	}
+	while (items_next(value, &pos, &item)) {
+		if (!item_matches(asked, item))
+			continue;
+		items_begin(out);
+		for (k = 0; items_attr(asked, &k, &of);)
+			for (at = 0; items_attr(item, &at, &has);)
+				if (has.tag == of.tag)
+					items_put(out, has.tag, has.value, has.n);
+	}
 }

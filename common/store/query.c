@@ -10,6 +10,7 @@
 #include "common/store/match.h"
 #include "common/store/query_keys.h"
 #include "common/store/store.h"
+#include "common/store/zone.h"
 
 static int collect(struct query *q, struct err *e);
 
@@ -27,6 +28,8 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	q->c = *c;
 	buf_put(&q->keys, c->keys.p, c->keys.n);
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
+	q->zoned = c->zoned && attrs_get(c->keys, TAG_TIMEZONE, &a) &&
+		   zone_parse(a.value, a.n, &q->zone);
 	q->page_most = FIRST_PAGE;
 	query_choose(q);
 	rc = query_keys_check(c, NULL, e);
@@ -83,6 +86,8 @@ add_match(struct query *q, struct attrs study, struct attrs series, struct attrs
 	m->study = keep(q, study);
 	m->series_n = series.n;
 	m->series = keep(q, series);
+	m->moves = q->moves;
+	m->minutes = q->moves ? q->zone - q->row_zone : 0;
 	m->instance_n = instance.n;
 	m->instance = keep(q, instance);
 	return m;
@@ -161,6 +166,7 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
+	query_enter(q, row);
 	one = persons_join(&q->persons, study, row);
 	if (!one)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
@@ -238,6 +244,7 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 
 	if (rc || number(row, TAG_STUDY_INSTANCES) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
+	query_enter(q, row);
 	if (!query_row_matches(q, row, KEY_PATIENT, KEY_STUDY))
 		return 0;
 	if (q->c.level == QUERY_STUDY) {
@@ -268,6 +275,7 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 
 	if (rc || n >= UID_SIZE)
 		return rc;
+	query_enter(q, study);
 	memcpy(uid, from, n);
 	uid[n] = '\0';
 	if (q->c.level == QUERY_SERIES) {
@@ -540,6 +548,8 @@ query_next(struct query *q, struct query_match *out, struct err *e)
 	out->studies = m->studies;
 	out->series_count = m->series_count;
 	out->instances = m->instances;
+	out->moves = m->moves;
+	out->minutes = m->minutes;
 	return 0;
 }
 

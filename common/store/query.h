@@ -38,6 +38,9 @@ struct query_config {
 	struct attrs keys; /* ascending tags; empty values are universal        */
 	/* What was negotiated (PS3.4 C.5.1.1): any keys at any level; dates and times together. */
 	bool relational, moments;
+	/* Dates and times of the keys are in the zone that (0008,0201) among them says, and those
+	 * of the rows in theirs: one is made of the other (PS3.4 C.2.2.2.1.3). */
+	bool zoned;
 	struct name_rules names;
 	/* R21: of the central that answers now; all zero: none does. */
 	struct id128 epoch;
@@ -53,6 +56,9 @@ struct query_match {
 	enum query_availability availability;
 	/* PATIENT: counts over the patient's studies */
 	uint64_t studies, series_count, instances;
+	/* Its dates and times are in a known zone, so many minutes behind the one asked for. */
+	bool moves;
+	int minutes;
 };
 
 /* keys are copied. */

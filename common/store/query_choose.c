@@ -10,8 +10,9 @@
 #include "common/store/match_name.h"
 #include "common/store/query_private.h"
 #include "common/store/store.h"
+#include "common/store/zone.h"
 
-enum { NAME_PREFIX_MAX = 100 };
+enum { NAME_PREFIX_MAX = 100, ZONE_DAYS = 2 };
 
 bool
 query_key(const struct query *q, uint32_t tag, struct attr *out)
@@ -42,6 +43,13 @@ exactly(struct query *q, enum index_letter letter, const struct attr *a)
 	buf_put_u8(&q->high, 1);
 }
 
+/* The ends of the scale are as wide as they can be. */
+static bool
+widen(char date[9], int days)
+{
+	return strcmp(date, days < 0 ? "00000000" : "99999999") == 0 || zone_day(date, days);
+}
+
 static void
 by_dates(struct query *q, const struct attr *date, const struct attr *modality)
 {
@@ -50,6 +58,9 @@ by_dates(struct query *q, const struct attr *date, const struct attr *modality)
 	enum index_letter letter = modality ? INDEX_MODALITY : INDEX_DATE;
 
 	if (!match_date_range(date->value, date->n, from, to))
+		return;
+	/* Rows are in zones of their own: a day and two hours apart at most. */
+	if (q->zoned && (!widen(from, -ZONE_DAYS) || !widen(to, ZONE_DAYS)))
 		return;
 	if (modality) {
 		buf_put(&a, modality->value, modality->n < 120 ? modality->n : 120);

@@ -6,6 +6,7 @@
 #include "common/dicom/keys.h"
 #include "common/store/match.h"
 #include "common/store/query.h"
+#include "common/store/zone.h"
 
 static bool
 single(const struct query_config *c, uint32_t tag)
@@ -24,8 +25,9 @@ is_list_of_uids(uint32_t tag)
 }
 
 static const char *
-wrong_with(const struct attr *a)
+wrong_with(const struct query_config *c, const struct attr *a)
 {
+	int minutes;
 	bool unique =
 		a->tag == TAG_SOP_INSTANCE || a->tag == TAG_STUDY_UID || a->tag == TAG_SERIES_UID;
 
@@ -33,6 +35,8 @@ wrong_with(const struct attr *a)
 		return "a wildcard in a UID";
 	if (a->n > ATTRS_VALUE_MAX && !is_list_of_uids(a->tag))
 		return "too long a key";
+	if (c->zoned && a->tag == TAG_TIMEZONE && a->n > 0 && !zone_parse(a->value, a->n, &minutes))
+		return "no offset from UTC";
 	return NULL;
 }
 
@@ -57,7 +61,7 @@ query_keys_check(const struct query_config *c, uint32_t *tag, struct err *e)
 		what = "a unique key above the level is missing";
 	}
 	while (!what && attrs_next(c->keys, &pos, &a))
-		what = wrong_with(&a);
+		what = wrong_with(c, &a);
 	if (!what)
 		return 0;
 	if (tag)

@@ -28,6 +28,8 @@ struct match { /* offsets into q->bytes */
 	size_t study, study_n, series, series_n, instance, instance_n;
 	uint64_t oid, studies, series_count, instances;
 	enum query_availability availability;
+	bool moves;
+	int minutes;
 };
 
 struct query {
@@ -36,6 +38,10 @@ struct query {
 	struct buf keys;
 	enum source source;
 	bool exhausted, wants_availability, collecting;
+	bool zoned;	 /* the keys name their zone: minutes east of Greenwich, */
+	int zone;
+	bool moves;	 /* the study that is looked at is in a known one,       */
+	int row_zone;	 /* this                                                 */
 	struct order order;	    /* FROM_ORDER */
 	struct name_filter filter;  /* collecting names */
 	struct buf low, high;	    /* of the lookup range: low <= key < high */
@@ -55,6 +61,8 @@ struct query {
 
 /* A key that is asked for and not universal. */
 bool query_key(const struct query *q, uint32_t tag, struct attr *out);
+/* This study's rows are looked at from now on: in which zone are they? */
+void query_enter(struct query *q, struct attrs study);
 /* Sets the source; before the first page. */
 void query_choose(struct query *q);
 /* Relational: the studies of the series or instances that are named; after query_choose. */

@@ -5,30 +5,30 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
+#include "common/store/datetime.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
 #include "common/store/query_private.h"
 #include "common/store/store.h"
-
-/* PS3.4 C.2.2.2.5.3: dates and times that are one moment together. */
-static const struct moment {
-	uint32_t date, time;
-} moments[] = {{0x00080012u, 0x00080013u}, {0x00080020u, 0x00080030u}, {0x00080021u, 0x00080031u},
-	       {0x00080022u, 0x00080032u}, {0x00080023u, 0x00080033u}, {0x00100030u, 0x00100032u},
-	       {0x00400244u, 0x00400245u}};
+#include "common/store/zone.h"
 
 /* The moment that this key is half of, where both halves are asked for together; NULL: none. */
-static const struct moment *
+static const struct zone_pair *
 moment_of(const struct query *q, uint32_t tag)
 {
+	const struct zone_pair *p = q->c.moments ? zone_pair_of(tag) : NULL;
 	struct attr a;
-	size_t i;
 
-	for (i = 0; q->c.moments && i < sizeof(moments) / sizeof(moments[0]); i++)
-		if ((moments[i].date == tag || moments[i].time == tag) &&
-		    query_key(q, moments[i].date, &a) && query_key(q, moments[i].time, &a))
-			return &moments[i];
-	return NULL;
+	return p && query_key(q, p->date, &a) && query_key(q, p->time, &a) ? p : NULL;
+}
+
+void
+query_enter(struct query *q, struct attrs study)
+{
+	struct attr a;
+
+	q->moves = q->zoned && attrs_get(study, TAG_TIMEZONE, &a) &&
+		   zone_parse(a.value, a.n, &q->row_zone);
 }
 
 static struct attr
@@ -46,26 +46,45 @@ level_of(const struct attr *key, enum key_level *out)
 	const struct key *k = key_find(key->tag);
 
 	*out = k ? k->level : KEY_STUDY;
-	if (match_universal(key->value, key->n))
+	if (match_universal(key->value, key->n) ||
+	    (k && k->kind == KEY_ITEMS && match_items_universal(key->value, key->n)))
 		return false;
 	/* The time zone speaks of the query itself (PS3.4 C.4.1.1.3). */
-	if (key->tag == TAG_TIMEZONE || (k && k->kind == KEY_ISSUER))
+	if (key->tag == TAG_TIMEZONE)
 		return false;
 	return k || key->tag == TAG_MODALITIES || key->tag == TAG_CLASSES;
+}
+
+/* A row's date and time in the zone of the keys. */
+static void
+moved(const struct query *q, struct attrs row, const struct zone_pair *p, struct attr *date,
+      struct attr *time, struct zone_room *room)
+{
+	*date = value_of(row, p->date);
+	*time = value_of(row, p->time);
+	if (q->moves && p->moves)
+		(void)zone_move(date, time, q->zone - q->row_zone, room);
 }
 
 static bool
 key_matches(const struct query *q, struct attrs row, const struct attr *key)
 {
 	const struct key *k = key_find(key->tag);
-	const struct moment *m = moment_of(q, key->tag);
-	struct attr value = value_of(row, key->tag);
+	const struct zone_pair *m = moment_of(q, key->tag), *p = zone_pair_of(key->tag);
+	struct attr value = value_of(row, key->tag), date, time;
 	const char *vr = k ? k->vr : key->tag == TAG_CLASSES ? "UI" : "CS";
+	struct datetime_zones zones = {q->moves, q->zone, q->row_zone};
+	struct zone_room room;
 
+	if (p)
+		moved(q, row, p, &date, &time, &room);
 	if (m)
 		return m->time == key->tag ||
-		       match_moment(*key, value_of(attrs_of(&q->keys), m->time), value,
-				    value_of(row, m->time));
+		       match_moment(*key, value_of(attrs_of(&q->keys), m->time), date, time);
+	if (p)
+		value = p->date == key->tag ? date : time;
+	if (strcmp(vr, "DT") == 0)
+		return datetime_matches_in(&zones, key->value, key->n, value.value, value.n);
 	if (k && k->kind == KEY_IDS)
 		return match_ids(key->value, key->n, value);
 	if (k && k->kind == KEY_ITEMS)

@@ -370,6 +370,20 @@ viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size)
 	identifier_fini(&id);
 }
 
+bool
+viewer_has(struct viewer *v, uint32_t tag)
+{
+	struct identifier id;
+	struct attr a;
+	bool has;
+
+	assert_int_equal(
+		identifier_parse(&id, EXPLICIT, v->identifier.data, v->identifier.len, NULL), 0);
+	has = attrs_get(attrs_of(&id.keys), tag, &a);
+	identifier_fini(&id);
+	return has;
+}
+
 unsigned
 viewer_failed_uids(struct viewer *v)
 {

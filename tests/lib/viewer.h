@@ -94,6 +94,7 @@ void viewer_cancel(struct viewer *v);
 void viewer_listen(struct viewer *v);
 /* A value of the last identifier. */
 void viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size);
+bool viewer_has(struct viewer *v, uint32_t tag);
 unsigned viewer_failed_uids(struct viewer *v);
 
 /* A node, a viewer (the test opens it) and the keys that it asks by: *state of each visit_test. */

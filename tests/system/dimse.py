@@ -202,6 +202,18 @@ def find_by_items(g, node):
         found = g.find(node, *series, f"{request}ScheduledProcedureStepID={keys[0]}",
                        f"{request}RequestedProcedureID={keys[1]}", level="SERIES")
         expect(f"{node.name}: {keys}", (len(found), g.final, g.pending <= {"0xff00"}), (want, "0x0000", True))
+    found = g.find(node, *series, f"{request}ScheduledProcedureStepID=STEP2?", f"{request}RequestedProcedureID",
+                   level="SERIES")  # of three items two match, in another series each
+    expect(f"{node.name}: what matches alone is answered", sorted((a["00400009"], a["00401001"]) for a in found),
+           [("STEP21", "RQ1"), ("STEP22", "RQ1")])
+    found = g.find(node, *series, f"{request}ScheduledProcedureStepID=STEP21", level="SERIES")
+    expect(f"{node.name}: what was asked for alone is answered", ["00401001" in a for a in found], [False])
+    issuer = "IssuerOfAccessionNumberSequence[0].LocalNamespaceEntityID"
+    for value, want in (("HOSP", 1), ("NORTH", 2), ("OTHER", 0)):
+        found = g.find(node, "StudyInstanceUID", f"{issuer}={value}")
+        expect(f"{node.name}: R33 accessions of {value}", (len(found), g.pending <= {"0xff00"},
+                                                           {a["00400031"] for a in found}),
+               (want, True, {value} if want else set()))
     found = g.find(node, "StudyInstanceUID", f"{code}CodeValue=P?", f"{code}CodingSchemeDesignator=99S")
     expect(f"{node.name}: codes", sorted(a["00080100"] for a in found), ["P1", "P2", "P3"])
     g.find(node, "StudyInstanceUID", f"{code}ContextUID=1.2")
@@ -219,6 +231,7 @@ def find__both_nodes_answer_every_level_to_a_foreign_client():
                 for number in (1, 2):
                     write(os.path.join(files, f"{series}{number}.dcm"), instance(
                         number, kind, study, series, x00081032=procedure(f"P{study}"),
+                        **({"x00080051": ("SQ", item(element(0x00400031, "UT", "HOSP")))} if study == 3 else {}),
                         x00400275=requested((f"STEP{study}{series}", "RQ1"), ("STEP", f"RQ{series}"))))
             g.send(files)
         g.drained()
@@ -235,7 +248,8 @@ def find__both_nodes_answer_every_level_to_a_foreign_client():
             expect(f"{who}: R30", {a["00080054"] for a in found}, {node.aet})
             expect(f"{who}: character set", {(a["00080005"], a["00100010"]) for a in found},
                    {("ISO_IR 192", f"Müller^Jörg{n}") for n in (1, 2, 3)})
-            for keys, want in ((("ModalitiesInStudy=SR",), 3), (("ModalitiesInStudy=MR",), 0),
+            for keys, want in ((("IssuerOfPatientID=NORTH",), 3), (("IssuerOfPatientID=SOUTH",), 0),
+                               (("ModalitiesInStudy=SR",), 3), (("ModalitiesInStudy=MR",), 0),
                                (("PatientName=MULLER*",), 3), (("PatientName=m?ller^JORG2",), 1),
                                (("PatientID=PID2",), 1), (("PatientID=pid2",), 0), (("PatientID=PID?",), 3),
                                (("AccessionNumber=ACC3",), 1), (("StudyDate=20260101-20260105",), 3),

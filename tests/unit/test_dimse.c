@@ -465,6 +465,32 @@ identifier_parse__R33_other_ids_are_a_key_and_an_answer(void **state)
 }
 
 static void
+identifier_parse__R33_the_issuer_of_an_accession_is_a_key_and_an_answer(void **state)
+{
+	/* What the index keeps, and the key that its answer would be. */
+	static const char *const rows[][2] = {
+		{"HOSP", "HOSP"}, {"1.2.3", "1.2.3"}, {"HOSP\\1.2.3", "HOSP"}, {"", ""}};
+	static const char *const syntaxes[] = {IMPLICIT, EXPLICIT};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 8; i++) {
+		struct buf set = BUF_INIT, b = BUF_INIT;
+		struct identifier id;
+		char got[64];
+
+		attrs_put(&set, TAG_ACCESSION_ISSUER, rows[i / 2][0], strlen(rows[i / 2][0]));
+		identifier_build(&b, syntaxes[i % 2], attrs_of(&set));
+		assert_int_equal(identifier_parse(&id, syntaxes[i % 2], b.data, b.len, NULL), 0);
+		(void)attrs_copy(attrs_of(&id.keys), TAG_ACCESSION_ISSUER, got, sizeof(got));
+		assert_string_equal(got, rows[i / 2][1]);
+		identifier_fini(&id);
+		buf_fini(&set);
+		buf_fini(&b);
+	}
+}
+
+static void
 identifier_parse__a_sequence_is_a_key_and_an_answer(void **state)
 {
 	static const char *const syntaxes[] = {IMPLICIT, EXPLICIT};
@@ -633,6 +659,8 @@ main(void)
 		cmocka_unit_test(audit_line__R36_what_could_not_be_written_is_counted_and_told),
 		cmocka_unit_test(identifier_build__is_read_back_in_both_encodings),
 		cmocka_unit_test(identifier_parse__R33_other_ids_are_a_key_and_an_answer),
+		cmocka_unit_test(
+			identifier_parse__R33_the_issuer_of_an_accession_is_a_key_and_an_answer),
 		cmocka_unit_test(identifier_parse__a_sequence_is_a_key_and_an_answer),
 		cmocka_unit_test(identifier_build_list__R20_no_uid_of_a_long_list_is_left_out),
 		cmocka_unit_test(identifier_parse__keys_are_in_the_character_set_of_the_identifier),

@@ -19,19 +19,30 @@
 #include "common/store/store.h"
 #include "tests/lib/viewer.h"
 
+#define ACQUIRED 0x0008002au
+
 struct one { /* an instance, and what its study says */
 	const char *study, *series, *instance, *name, *id, *accession, *date, *time, *modality;
-	const char *number;
+	const char *number, *zone;
 };
 
 static const struct one all[] = {
-	{"1.1", "1.1.1", "1.1.1.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "1"},
-	{"1.1", "1.1.1", "1.1.1.2", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "7"},
-	{"1.1", "1.1.2", "1.1.2.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "SR", "1"},
+	{"1.1", "1.1.1", "1.1.1.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "1", NULL},
+	{"1.1", "1.1.1", "1.1.1.2", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "7", NULL},
+	{"1.1", "1.1.2", "1.1.2.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "SR", "1", NULL},
 	{"1.2", "1.2.1", "1.2.1.1", "M\xc3\xbcller^J\xc3\xb6rg", "P2", "A2", "20260106", "2300",
-	 "CT", "1"},
-	{"1.3", "1.3.1", "1.3.1.1", "Mueller^Anna", "P3", "A3", "20260107", "0100", "MR", "7"},
-	{"1.4", "1.4.1", "1.4.1.1", "VAN DER BERG^Jan", "P1", "A4", "20260107", "", "US", "1"},
+	 "CT", "1", NULL},
+	{"1.3", "1.3.1", "1.3.1.1", "Mueller^Anna", "P3", "A3", "20260107", "0100", "MR", "7", NULL},
+	{"1.4", "1.4.1", "1.4.1.1", "VAN DER BERG^Jan", "P1", "A4", "20260107", "", "US", "1", NULL},
+};
+
+/* Half past midnight in Berlin, the same hour in New York, and somewhere. */
+static const struct one zoned[] = {
+	{"2.1", "2.1.1", "2.1.1.1", "EAST^A", "P5", "A5", "20260301", "003012.5", "CT", "1",
+	 "+0100"},
+	{"2.2", "2.2.1", "2.2.1.1", "WEST^B", "P6", "A6", "20260301", "0030", "CT", "1", "-0500"},
+	{"2.3", "2.3.1", "2.3.1.1", "NO^WHERE", "P7", "A7", "20260301", "0030", "CT", "1", NULL},
+	{"2.4", "2.4.1", "2.4.1.1", "NO^TIME", "P8", "A8", "20260301", "", "CT", "1", "+0100"},
 };
 
 static void
@@ -48,8 +59,10 @@ announce(struct store_tx *tx, void *arg, struct err *e)
 	struct store_verdict verdict;
 	struct index_sets sets;
 	struct version v;
+	static int first;
 	int rc;
 
+	first++;
 	memset(&v, 0, sizeof(v));
 	v.state = VERSION_ELSEWHERE;
 	v.origin = VERSION_REFILLED;
@@ -58,16 +71,19 @@ announce(struct store_tx *tx, void *arg, struct err *e)
 	strcpy(v.series, o->series);
 	strcpy(v.sop_instance, o->instance);
 	sha256_of(o->instance, strlen(o->instance), v.digest);
-	v.first_ms = 1000 + (o - all);
+	v.first_ms = 1000 + first;
 	put(&study, TAG_STUDY_DATE, o->date);
 	put(&study, TAG_STUDY_TIME, o->time);
 	put(&study, TAG_ACCESSION, o->accession);
+	if (o->zone)
+		put(&study, TAG_TIMEZONE, o->zone);
 	put(&study, TAG_PATIENT_NAME, o->name);
 	put(&study, TAG_PATIENT_ID, o->id);
 	put(&study, TAG_STUDY_UID, o->study);
 	put(&series, TAG_MODALITY, o->modality);
 	put(&series, TAG_SERIES_UID, o->series);
 	put(&instance, TAG_SOP_INSTANCE, o->instance);
+	put(&instance, ACQUIRED, "20260301003012");
 	put(&instance, TAG_INSTANCE_NUMBER, o->number);
 	sets = (struct index_sets){attrs_of(&study), attrs_of(&series), attrs_of(&instance), NULL};
 	rc = store_announce(tx, &v, &sets, &verdict, e);
@@ -78,13 +94,19 @@ announce(struct store_tx *tx, void *arg, struct err *e)
 }
 
 static void
-put_all(struct node *n)
+put_these(struct node *n, const struct one *these, size_t count)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+	for (i = 0; i < count; i++)
 		assert_int_equal(
-			store_commit(n->stored.s, announce, (void *)(uintptr_t)&all[i], NULL), 0);
+			store_commit(n->stored.s, announce, (void *)(uintptr_t)&these[i], NULL), 0);
+}
+
+static void
+put_all(struct node *n)
+{
+	put_these(n, all, sizeof(all) / sizeof(all[0]));
 }
 
 /* Proposes these bytes for C-FIND, Study and Patient Root, and the first for C-GET. */
@@ -148,8 +170,8 @@ extended__what_is_asked_for_and_known_is_granted_and_no_more(void **state)
 	static const struct {
 		const char *asked, *granted;
 		size_t n;
-	} rows[] = {{"\1\1\1\1\1\1", "\1\1\1\0\0\0", 6}, {"\1", "\1", 1},     {"\0\1", "\0\1", 2},
-		    {"\0\0\1\0", "\0\0\1\0", 4},	 {"\2\1", "\0\1", 2}, {"", "", 0}};
+	} rows[] = {{"\1\1\1\1\1\1", "\1\1\1\1\0\0", 6}, {"\1", "\1", 1},     {"\0\1", "\0\1", 2},
+		    {"\0\0\1\2", "\0\0\1\0", 4},	 {"\2\1", "\0\1", 2}, {"", "", 0}};
 	struct visit *t = *state;
 	struct assoc_extended x;
 	size_t i;
@@ -292,6 +314,109 @@ moments__a_range_crosses_midnight_where_it_was_negotiated(void **state)
 	assert_int_equal(count(t), 1);
 }
 
+/* What is found by this date and time, and how the last one is answered: "date time zone". */
+static unsigned
+ask_when(struct visit *t, const char *zone, const char *date, const char *time, char when[64])
+{
+	char d[16], tm[24], z[16];
+	unsigned n;
+
+	level(t, "STUDY");
+	key(t, TAG_STUDY_DATE, date);
+	key(t, TAG_STUDY_TIME, time);
+	if (zone)
+		key(t, TAG_TIMEZONE, zone);
+	n = count(t);
+	viewer_answer(&t->v, TAG_STUDY_DATE, d, sizeof(d));
+	viewer_answer(&t->v, TAG_STUDY_TIME, tm, sizeof(tm));
+	viewer_answer(&t->v, TAG_TIMEZONE, z, sizeof(z));
+	(void)snprintf(when, 64, "%s %s %s", d, tm, z);
+	return n;
+}
+
+static void
+zone__times_are_in_the_one_that_was_asked_for(void **state)
+{
+	static const struct {
+		const char *zone, *date, *time;
+		unsigned found;
+		const char *when;
+	} rows[] = {
+		{"+0000", "20260228", "", 1, "20260228 233012.5 +0000"},
+		{"+0000", "20260301", "0530", 1, "20260301 0530 +0000"},
+		{"+0530", "20260301", "0500-0501", 1, "20260301 050012.5 +0530"},
+		{"-0500", "20260301", "0030", 2, "20260301 0030 -0500"}, /* and the one nowhere */
+		{"-0600", "-20260228", "1200-", 2, ""},
+		{"+1400", "20260301", "1400-1930", 1, "20260301 1930 +1400"},
+	};
+	struct visit *t = *state;
+	char when[64];
+	size_t i;
+
+	put_these(&t->n, zoned, sizeof(zoned) / sizeof(zoned[0]));
+	open_with(t, "\0\0\0\1", 4);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(ask_when(t, rows[i].zone, rows[i].date, rows[i].time, when),
+				 rows[i].found);
+		if (rows[i].found == 1)
+			assert_string_equal(when, rows[i].when);
+	}
+	/* Nobody said: as they are stored, each in its own zone, and none where none is known. */
+	assert_int_equal(ask_when(t, NULL, "20260301", "0030", when), 3);
+	assert_int_equal(ask_when(t, NULL, "20260301", "003012.5", when), 1);
+	assert_string_equal(when, "20260301 003012.5 +0100");
+}
+
+static void
+zone__without_negotiation_it_is_no_key(void **state)
+{
+	struct visit *t = *state;
+	char when[64];
+
+	put_these(&t->n, zoned, sizeof(zoned) / sizeof(zoned[0]));
+	viewer_open(&t->v, &t->n, "NODE");
+	assert_int_equal(ask_when(t, "+0000", "20260301", "0030", when), 3);
+	assert_int_equal(ask_when(t, "+0000", "20260301", "003012.5", when), 1);
+	assert_string_equal(when, "20260301 003012.5 +0100");
+	level(t, "STUDY"); /* never of zero length; nor where no time is told */
+	key(t, TAG_TIMEZONE, "");
+	key(t, TAG_STUDY_DATE, "");
+	key(t, TAG_PATIENT_ID, "P7");
+	assert_int_equal(count(t), 1);
+	viewer_answer(&t->v, TAG_PATIENT_ID, when, sizeof(when));
+	assert_string_equal(when, "P7");
+	assert_false(viewer_has(&t->v, TAG_TIMEZONE));
+	level(t, "STUDY");
+	key(t, TAG_PATIENT_ID, "P5");
+	assert_int_equal(count(t), 1);
+	assert_false(viewer_has(&t->v, TAG_TIMEZONE));
+}
+
+static void
+zone__moments_and_date_times_move_too(void **state)
+{
+	struct visit *t = *state;
+	char when[64];
+
+	put_these(&t->n, zoned, sizeof(zoned) / sizeof(zoned[0]));
+	open_with(t, "\1\1\0\1", 4);
+	assert_int_equal(ask_when(t, "+0000", "20260228-20260228", "2300-2359", when), 1);
+	assert_string_equal(when, "20260228 233012.5 +0000");
+	level(t, "IMAGE");
+	key(t, ACQUIRED, "202602282330-202602282331");
+	key(t, TAG_TIMEZONE, "+0000");
+	assert_int_equal(count(t), 2); /* both studies in +0100 */
+	viewer_answer(&t->v, ACQUIRED, when, sizeof(when));
+	assert_string_equal(when, "20260301003012+0100");
+	key(t, TAG_PATIENT_ID, "P6");
+	assert_int_equal(count(t), 0);
+	level(t, "STUDY");
+	key(t, TAG_TIMEZONE, "CET");
+	visit_find(t);
+	assert_int_equal(t->v.last.status, STATUS_IDENTIFIER_MISMATCH);
+	assert_int_equal(t->v.last.offending, TAG_TIMEZONE);
+}
+
 static void
 names__blanks_and_commas_part_components_too(void **state)
 {
@@ -424,6 +549,9 @@ main(void)
 		visit_test(relational__a_patient_is_found_by_what_lies_below),
 		visit_test(relational__R20_an_image_is_fetched_by_its_uid_alone),
 		visit_test(moments__a_range_crosses_midnight_where_it_was_negotiated),
+		visit_test(zone__times_are_in_the_one_that_was_asked_for),
+		visit_test(zone__without_negotiation_it_is_no_key),
+		visit_test(zone__moments_and_date_times_move_too),
 		visit_test(names__blanks_and_commas_part_components_too),
 		visit_test(names__fuzzy_ones_are_found_by_the_beginnings_of_words),
 		visit_test(names__umlauts_are_one_with_their_two_letters_where_that_is_set),
