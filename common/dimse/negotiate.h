@@ -46,8 +46,8 @@ int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer 
 		     bool storage);
 /*
  * Answers every context of a, and what query and retrieve were asked to do beyond their
- * baseline: relational, combined dates and times, fuzzy names, time zones. A node that takes nothing in
- * (stores: false) refuses storage but where the caller is to receive (C-GET).
+ * baseline: relational, combined dates and times, fuzzy names, time zones. A node that takes
+ * nothing in (stores: false) refuses storage but where the caller is to receive (C-GET).
  */
 int negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e);
 /* true: storage as SCU, and nothing else but echo (R32: may be rejected when full). */

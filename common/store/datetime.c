@@ -86,7 +86,8 @@ parse(const char *s, size_t n, bool latest, struct moment *out)
 	memset(out, 0, sizeof(*out));
 	while (n > 0 && s[n - 1] == ' ')
 		n--;
-	if (n >= OFFSET_SIZE && datetime_offset(s + n - OFFSET_SIZE, OFFSET_SIZE, &out->offset_us)) {
+	if (n >= OFFSET_SIZE &&
+	    datetime_offset(s + n - OFFSET_SIZE, OFFSET_SIZE, &out->offset_us)) {
 		out->zoned = true;
 		n -= OFFSET_SIZE;
 	}

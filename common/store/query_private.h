@@ -38,10 +38,10 @@ struct query {
 	struct buf keys;
 	enum source source;
 	bool exhausted, wants_availability, collecting;
-	bool zoned;	 /* the keys name their zone: minutes east of Greenwich, */
+	bool zoned; /* the keys name their zone: minutes east of Greenwich, */
 	int zone;
-	bool moves;	 /* the study that is looked at is in a known one,       */
-	int row_zone;	 /* this                                                 */
+	bool moves;		    /* the study that is looked at is in a known one,       */
+	int row_zone;		    /* this                                                 */
 	struct order order;	    /* FROM_ORDER */
 	struct name_filter filter;  /* collecting names */
 	struct buf low, high;	    /* of the lookup range: low <= key < high */

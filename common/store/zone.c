@@ -9,9 +9,9 @@ enum { DAY_MINUTES = 1440, HOUR = 60, DATE_DIGITS = 8 };
 
 /* PS3.4 C.2.2.2.5.4: dates and times that are one moment together. */
 static const struct zone_pair pairs[] = {
-	{0x00080012u, 0x00080013u, true},  {0x00080020u, 0x00080030u, true},
-	{0x00080021u, 0x00080031u, true},  {0x00080022u, 0x00080032u, true},
-	{0x00080023u, 0x00080033u, true},  {0x00100030u, 0x00100032u, false},
+	{0x00080012u, 0x00080013u, true}, {0x00080020u, 0x00080030u, true},
+	{0x00080021u, 0x00080031u, true}, {0x00080022u, 0x00080032u, true},
+	{0x00080023u, 0x00080033u, true}, {0x00100030u, 0x00100032u, false},
 	{0x00400244u, 0x00400245u, true},
 };
 

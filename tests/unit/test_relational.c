@@ -27,13 +27,18 @@ struct one { /* an instance, and what its study says */
 };
 
 static const struct one all[] = {
-	{"1.1", "1.1.1", "1.1.1.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "1", NULL},
-	{"1.1", "1.1.1", "1.1.1.2", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "7", NULL},
-	{"1.1", "1.1.2", "1.1.2.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "SR", "1", NULL},
+	{"1.1", "1.1.1", "1.1.1.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "1",
+	 NULL},
+	{"1.1", "1.1.1", "1.1.1.2", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "CT", "7",
+	 NULL},
+	{"1.1", "1.1.2", "1.1.2.1", "DUPONT^Marie", "P1", "A1", "20260105", "0900", "SR", "1",
+	 NULL},
 	{"1.2", "1.2.1", "1.2.1.1", "M\xc3\xbcller^J\xc3\xb6rg", "P2", "A2", "20260106", "2300",
 	 "CT", "1", NULL},
-	{"1.3", "1.3.1", "1.3.1.1", "Mueller^Anna", "P3", "A3", "20260107", "0100", "MR", "7", NULL},
-	{"1.4", "1.4.1", "1.4.1.1", "VAN DER BERG^Jan", "P1", "A4", "20260107", "", "US", "1", NULL},
+	{"1.3", "1.3.1", "1.3.1.1", "Mueller^Anna", "P3", "A3", "20260107", "0100", "MR", "7",
+	 NULL},
+	{"1.4", "1.4.1", "1.4.1.1", "VAN DER BERG^Jan", "P1", "A4", "20260107", "", "US", "1",
+	 NULL},
 };
 
 /* Half past midnight in Berlin, the same hour in New York, and somewhere. */
