@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/dispatch.h"
+#include "central/join.h"
 #include "central/decisions.h"
 #include "central/figures.h"
 #include "central/returns.h"
@@ -23,7 +24,7 @@ catalogue_tables(unsigned *n)
 		"state",	"site",		  "announced",	    "claim",	  "holdings",
 		"pack",		"upload",	  "decision",	    "member",	  RETURNED_TABLE,
 		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE, FIGURE_TABLE, EXPOSED_TABLE,
-		OWING_TABLE,	WITHDRAWN_TABLE};
+		OWING_TABLE,	WITHDRAWN_TABLE,  JOIN_TRIES_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -16,6 +16,7 @@
  *	withdrawn UID                        proto/withdrawn.h
  *	member    name                       sync.MemberRow (members.h)
  *	figure, exposed                      figures.h
+ *	tries     be32 slot                  join.h; the only one that a rebuild forgets
  *
  * Of an incarnation that branched off another one (R8), announced, claim and holdings have rows
  * above `common` only: below, those of `previous` are its own.

@@ -5,6 +5,7 @@
 
 #include "central/central.h"
 #include "central/central_settings.h"
+#include "central/certificates.h"
 #include "central/decisions.h"
 #include "central/figures.h"
 #include "central/loss.h"
@@ -21,6 +22,7 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/http/server.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -344,7 +346,22 @@ rebuild(struct asked *a)
 	return say(a, "the catalogue was made anew from packs and log\n");
 }
 
-/* What is wrong with the file is said here; then main's thread reads it. */
+/* The files that a start, or the running server, reads: half of a renewal is said here. */
+static int
+check_files(struct central *c, const struct conf *conf, struct err *e)
+{
+	const char *cert = conf_string(conf, "tls", NULL, "cert");
+
+	if (cert[0])
+		return http_check_files(cert, conf_string(conf, "tls", NULL, "key"),
+					conf_string(conf, "tls", NULL, "ca"), e);
+	return c->certificates ? http_check_files(certificates_server(c->certificates),
+						  certificates_server_key(c->certificates),
+						  certificates_ca(c->certificates), e)
+			       : 0;
+}
+
+/* What is wrong with the files is said here; then main's thread reads them. */
 static int
 reload(struct asked *a)
 {
@@ -353,13 +370,17 @@ reload(struct asked *a)
 	struct conf *conf;
 	unsigned before = atomic_load(&c->reloads);
 	unsigned failures = atomic_load(&c->reload_failures);
-	int ms;
+	int ms, rc = central_settings_load(&conf, c->conf_path, &e);
 
-	if (central_settings_load(&conf, c->conf_path, &e))
+	if (!rc) {
+		rc = check_files(c, conf, &e);
+		conf_free(conf);
+	}
+	if (rc)
 		return command_failed(a, &e);
-	conf_free(conf);
 	if (!c->ctl)
-		return say(a, "the settings are good; the next serve reads them\n");
+		return say(a, "the settings and certificate files are good; the next serve reads "
+			      "them\n");
 	daemon_reload();
 	for (ms = 0; ms < RELOAD_MS && atomic_load(&c->reloads) == before; ms += STEP_MS) {
 		if (ctl_stopping(a->r))

@@ -29,6 +29,17 @@ look_up(struct central *c, const char *site, struct member *out, struct err *e)
 }
 
 /*
+ * With the operator's certificates whoever shows a valid one of its name is the site; the key of
+ * the newest is remembered, so that it is known when that has run out (R25).
+ */
+static bool
+is_newer(const struct central *c, const struct http_request *rq, const struct member *m)
+{
+	return !c->certificates && rq->certified && !rq->late && !m->removed && !m->suspended &&
+	       (!m->keyed || rq->from_ms > m->from_ms);
+}
+
+/*
  * R25: the CA signed it and the table does not know the site: this central came from the kit,
  * or was set back. The first key of the name is entered; a person sees it in `sites`.
  */
@@ -42,9 +53,13 @@ enter(struct central *c, const struct http_request *rq, struct member *out, stru
 	d.site = message_text(rq->site);
 	d.key = message_bytes(rq->key, HTTP_KEY_SIZE);
 	d.why = message_text("its certificate");
+	if (!c->certificates) {
+		d.from_wall_ms = rq->from_ms;
+		d.until_wall_ms = rq->until_ms;
+	}
 	(void)pthread_mutex_lock(&c->order);
 	rc = look_up(c, rq->site, out, e);
-	if (rc == ERR_ABSENT) {
+	if (rc == ERR_ABSENT || (!rc && is_newer(c, rq, out))) {
 		rc = record_decide_locked(c, &d, e);
 		if (!rc)
 			log_line(LOG_WARN, "site.entered", "site=%s address=%s", rq->site,
@@ -88,8 +103,10 @@ gate_allowed(void *central, const struct http_request *rq, unsigned right, const
 	*why = "this is no site's name";
 	if (c->certificates && !member_name_valid(rq->site))
 		return false;
+	memset(&m, 0, sizeof(m));
 	rc = look_up(c, rq->site, &m, &e);
-	if (rc == ERR_ABSENT && c->certificates)
+	if ((rc == ERR_ABSENT && c->certificates) ||
+	    ((!rc || rc == ERR_ABSENT) && is_newer(c, rq, &m)))
 		rc = enter(c, rq, &m, &e);
 	*why = "the site table cannot be read";
 	if (rc && rc != ERR_ABSENT) {
@@ -97,6 +114,9 @@ gate_allowed(void *central, const struct http_request *rq, unsigned right, const
 		return false;
 	}
 	if (!rc && !is_member(c, rq, &m, why))
+		return false;
+	*why = "expired, and its key is not known here";
+	if (rq->late && (rc || !m.keyed || memcmp(m.key, rq->key, PKI_PRINT) != 0))
 		return false;
 	*why = "expired: only hello, ledger and renew";
 	return !rq->late || (right & LATE_RIGHTS) != 0;

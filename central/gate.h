@@ -3,7 +3,7 @@
  *
  * Asked for each request, so that a suspension counts from the next one on, also on
  * connections that stand. With a CA of our own the key must be the one that is
- * enrolled for the site; with the operator's certificates, and on plain loopback, the name
+ * enrolled for the site; with the operator's valid certificates, and on plain loopback, the name
  * is enough.
  * Threads: any.
  */

@@ -16,6 +16,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/http/server.h"
+#include "common/kv/kv.h"
 #include "common/store/store.h"
 #include "proto/join_code.h"
 #include "proto/message.h"
@@ -43,7 +44,7 @@ join_rows(size_t *n)
 
 struct failed {
 	char address[HTTP_ADDRESS_SIZE];
-	int64_t at; /* monotonic; 0: free */
+	int64_t at; /* store_time, at least 1; 0: free */
 };
 
 struct joins {
@@ -113,18 +114,93 @@ too_many(struct joins *j, const char *address, int64_t now)
 	return all >= j->most || here >= j->most_per_address;
 }
 
-static void
-note_failure(struct joins *j, const char *address, int64_t now)
+struct keeping {
+	unsigned char slot[4];
+	struct failed f;
+};
+
+static int
+keep(struct store_tx *tx, void *arg, struct err *e)
 {
-	struct failed *f;
+	const struct keeping *k = arg;
+	unsigned char row[8 + HTTP_ADDRESS_SIZE];
+	size_t n = strlen(k->f.address);
+
+	buf_set_u64(row, (uint64_t)k->f.at);
+	memcpy(row + 8, k->f.address, n);
+	return kv_put(store_tx_kv(tx), store_table(store_tx_store(tx), JOIN_TRIES_TABLE),
+		      kv_slice(k->slot, sizeof(k->slot)), kv_slice(row, 8 + n), e);
+}
+
+/* R26: a restart gives nobody new tries. They are few: after `most` an hour none is looked at. */
+static void
+note_failure(struct central *c, const char *address)
+{
+	struct joins *j = c->joins;
+	int64_t now = store_time(c->store);
+	struct err e = ERR_INIT;
+	struct keeping k;
 
 	(void)pthread_mutex_lock(&j->mu);
-	f = &j->ring[j->next];
-	(void)snprintf(f->address, sizeof(f->address), "%s", address);
-	f->at = now ? now : 1;
+	(void)snprintf(k.f.address, sizeof(k.f.address), "%s", address);
+	k.f.at = now > 0 ? now : 1;
+	buf_set_be32(k.slot, (uint32_t)j->next);
+	j->ring[j->next] = k.f;
 	j->next = (j->next + 1) % j->most;
 	j->count++;
 	(void)pthread_mutex_unlock(&j->mu);
+	if (store_commit(c->store, keep, &k, &e))
+		log_err(LOG_WARN, "join.tries", &e);
+}
+
+static void
+take_row(struct joins *j, struct kv_slice key, struct kv_slice v)
+{
+	size_t n = v.n - 8, slot;
+
+	if (key.n != 4 || v.n < 8 || n >= HTTP_ADDRESS_SIZE)
+		return;
+	slot = buf_get_be32(key.p);
+	if (slot >= j->most || j->ring[slot].at)
+		return;
+	j->ring[slot].at = (int64_t)buf_get_u64(v.p);
+	memcpy(j->ring[slot].address, (const unsigned char *)v.p + 8, n);
+	j->ring[slot].address[n] = '\0';
+}
+
+/* The next one takes the oldest's place. A catalogue made anew may tell an earlier time. */
+static void
+settle(struct joins *j, int64_t now)
+{
+	size_t i;
+
+	for (i = 0; i < j->most; i++)
+		if (j->ring[i].at > now)
+			j->ring[i].at = now > 0 ? now : 1;
+	for (j->next = i = 0; i < j->most; i++)
+		if (j->ring[i].at < j->ring[j->next].at)
+			j->next = i;
+}
+
+int
+joins_load(struct joins *j, struct store_tx *tx, struct err *e)
+{
+	struct kv_cursor *c = NULL;
+	struct kv_slice k, v;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx),
+				store_table(store_tx_store(tx), JOIN_TRIES_TABLE), e);
+
+	(void)pthread_mutex_lock(&j->mu);
+	if (!rc)
+		rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		take_row(j, k, v);
+		rc = kv_cursor_next(c, &k, &v, e);
+	}
+	settle(j, store_time(store_tx_store(tx)));
+	(void)pthread_mutex_unlock(&j->mu);
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
 /* --- what a code is good for --- */
@@ -257,13 +333,12 @@ enrol_locked(struct central *c, const struct http_request *rq, const Sync__JoinR
 int
 join_enrol(struct central *c, const struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	int64_t now = clock_mono(c->clock);
 	struct buf pem = BUF_INIT;
 	const char *why = NULL;
 	Sync__JoinRequest *m;
 	int rc;
 
-	if (too_many(c->joins, rq->address, now))
+	if (too_many(c->joins, rq->address, store_time(c->store)))
 		return refuse(out, TOO_MANY, "too many failed tries: again in an hour");
 	m = message_read(&sync__join_request__descriptor, rq->body, rq->body_n, e);
 	rc = !m ? ERR_PEER
@@ -277,7 +352,7 @@ join_enrol(struct central *c, const struct http_request *rq, struct http_answer 
 	}
 	message_free(m);
 	if (why || rc == ERR_PEER) {
-		note_failure(c->joins, rq->address, now);
+		note_failure(c, rq->address);
 		log_line(LOG_WARN, "join.refused", "address=%s why=\"%s\"", rq->address,
 			 why ? why : "malformed");
 	}

@@ -4,7 +4,8 @@
  * Table `member` of the catalogue: name -> sync.MemberRow. Every change is a decision in the
  * log, applied here when it is new, at a start and in a rebuild.
  * A site that nobody decided about has no row: with a CA of our own it is entered with
- * the first certificate that it shows (gate.h), without one its name is enough.
+ * the first certificate that it shows (gate.h), with the operator's with the newest valid one;
+ * without certificates its name is enough.
  * Threads: as the transactions.
  */
 #ifndef SALAMANDER_CENTRAL_MEMBERS_H

@@ -501,7 +501,7 @@ start_replication(struct edge *e, struct err *err)
 				       "[central] url: an edge made by `init` or `join` speaks TLS "
 				       "only: https, or none for the one it joined at");
 	/* Take-in and viewers go on without; whoever made the mistake sees it now. */
-	if (home_check_files(e, &why))
+	if (home_check_files(e, e->conf, &why))
 		log_err(LOG_ERROR, "tls", &why);
 	rc = e->make_link(&link, e, err);
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);

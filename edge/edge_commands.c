@@ -18,6 +18,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/edge_settings.h"
+#include "edge/home.h"
 #include "edge/join.h"
 #include "edge/joined.h"
 #include "edge/keep.h"
@@ -438,13 +439,17 @@ reload(struct asked *a)
 	struct conf *conf;
 	unsigned before = atomic_load(&e->reloads);
 	unsigned failures = atomic_load(&e->reload_failures);
-	int ms;
+	int ms, rc = edge_settings_load(&conf, e->conf_path, &err);
 
-	if (edge_settings_load(&conf, e->conf_path, &err))
+	if (!rc) {
+		rc = home_check_files(e, conf, &err);
+		conf_free(conf);
+	}
+	if (rc)
 		return command_failed(a, &err);
-	conf_free(conf);
 	if (!e->ctl)
-		return say(a, "the settings are good; the next serve reads them\n");
+		return say(a, "the settings and certificate files are good; the next serve reads "
+			      "them\n");
 	daemon_reload();
 	for (ms = 0; ms < RELOAD_MS && atomic_load(&e->reloads) == before; ms += STEP_MS) {
 		if (ctl_stopping(a->r))

@@ -279,7 +279,7 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 	if (f->serving)
 		keep_status(e->keep, f->evictable, &f->keep);
 	if (!f->contact.reachable)
-		(void)home_check_files(e, &f->tls);
+		(void)home_check_files(e, e->conf, &f->tls);
 	collect_ledger(e, f);
 	conclude(f);
 	collect_pace(e, f);

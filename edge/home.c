@@ -62,14 +62,14 @@ home_kind(struct edge *e)
 }
 
 int
-home_check_files(struct edge *e, struct err *err)
+home_check_files(const struct edge *e, const struct conf *conf, struct err *err)
 {
-	const char *cert = conf_string(e->conf, "tls", NULL, "cert");
+	const char *cert = conf_string(conf, "tls", NULL, "cert");
 	struct joined j;
 
 	if (cert[0])
-		return http_check_files(cert, conf_string(e->conf, "tls", NULL, "key"),
-					conf_string(e->conf, "tls", NULL, "ca"), err);
+		return http_check_files(cert, conf_string(conf, "tls", NULL, "key"),
+					conf_string(conf, "tls", NULL, "ca"), err);
 	return joined_read(&j, e->dir, NULL) ? 0 : http_check_files(j.cert, j.key, j.ca, err);
 }
 

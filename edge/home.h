@@ -30,6 +30,6 @@ enum home_kind {
 /* As the files say now. */
 enum home_kind home_kind(struct edge *e);
 /* Our certificate and key can be read and belong together, or there are none. */
-int home_check_files(struct edge *e, struct err *err);
+int home_check_files(const struct edge *e, const struct conf *conf, struct err *err);
 
 #endif

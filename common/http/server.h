@@ -47,6 +47,7 @@ struct http_request {
 	const char *rest;		  /* what follows a route's prefix  */
 	bool certified;			  /* TLS, a certificate of the CA   */
 	bool late;			  /* which is not valid now (R25)   */
+	int64_t from_ms, until_ms;	  /* its life                       */
 	unsigned char key[HTTP_KEY_SIZE]; /* its key's SHA-256, as pki.h    */
 	char site[HTTP_SITE_SIZE];	  /* its name; plain: what          */
 	char address[HTTP_ADDRESS_SIZE];  /*   Salamander-Site says         */

@@ -155,12 +155,14 @@ is_believed(const struct trust *t, gnutls_x509_crt_t *chain, unsigned n)
 }
 
 static bool
-out_of_time(gnutls_x509_crt_t cert, int64_t wall_ms)
+out_of_time(gnutls_x509_crt_t cert, int64_t wall_ms, struct http_request *rq)
 {
 	time_t from = gnutls_x509_crt_get_activation_time(cert);
 	time_t to = gnutls_x509_crt_get_expiration_time(cert);
 	int64_t now = wall_ms / 1000;
 
+	rq->from_ms = (int64_t)from * 1000;
+	rq->until_ms = (int64_t)to * 1000;
 	return from == (time_t)-1 || to == (time_t)-1 || now < (int64_t)from || now > (int64_t)to;
 }
 
@@ -198,7 +200,7 @@ trust_judge(const struct trust *t, gnutls_session_t session, int64_t wall_ms,
 	}
 	if (n && made == n && is_believed(t, chain, n) && name_and_key(chain[0], rq)) {
 		rq->certified = true;
-		rq->late = out_of_time(chain[0], wall_ms);
+		rq->late = out_of_time(chain[0], wall_ms, rq);
 	} else {
 		rq->site[0] = '\0';
 		memset(rq->key, 0, sizeof(rq->key));

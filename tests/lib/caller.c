@@ -65,6 +65,8 @@ caller_ask(struct caller *k, const char *method, const char *path, const struct 
 				  .rest = path + strlen(route->path),
 				  .certified = k->certified,
 				  .late = k->late,
+				  .from_ms = k->from_ms,
+				  .until_ms = k->from_ms + 1000,
 				  .body = body ? body->data : NULL,
 				  .body_n = body ? body->len : 0};
 	struct http_answer a = {.status = 200, .body = BUF_INIT};

@@ -20,6 +20,7 @@ struct caller {
 	const char *site, *address;
 	struct buf key; /* PEM; absent: no certificate */
 	bool certified, late;
+	int64_t from_ms;   /* of its certificate */
 	char why[200];	   /* what a refusal said */
 	struct buf answer; /* the last one's body */
 };

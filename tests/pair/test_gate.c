@@ -152,8 +152,9 @@ struct who {
 	struct caller *k;
 };
 
+/* enrol: what that one route says where there is nothing to join; NULL: as the others. */
 static void
-walk(const struct who *w, unsigned rights)
+walk_but_enrol(const struct who *w, unsigned rights, const char *enrol)
 {
 	const struct http_route *routes;
 	size_t i, n;
@@ -162,6 +163,8 @@ walk(const struct who *w, unsigned rights)
 	assert_true(n >= 17);
 	for (i = 0; i < n; i++) {
 		bool in = (routes[i].right & rights & ~HTTP_OPEN) != 0;
+		bool codes = enrol && (routes[i].right & RIGHT_JOIN);
+		const char *why = codes ? enrol : w->why;
 		char path[120];
 		int status;
 
@@ -169,10 +172,16 @@ walk(const struct who *w, unsigned rights)
 		assert_int_equal(__builtin_popcount(routes[i].right & ~HTTP_OPEN), 1);
 		(void)snprintf(path, sizeof(path), "%s", routes[i].path);
 		status = caller_ask(w->k, routes[i].method, path, NULL);
-		if ((status != 403) != in || (!in && strcmp(w->k->why, w->why) != 0))
+		if ((status != 403) != in || (!in && strcmp(w->k->why, why) != 0))
 			fail_msg("%s: %s %s was answered %d (%s)", w->name, routes[i].method,
 				 routes[i].path, status, w->k->why);
 	}
+}
+
+static void
+walk(const struct who *w, unsigned rights)
+{
+	walk_but_enrol(w, rights, NULL);
 }
 
 static void
@@ -220,6 +229,54 @@ gate__R24_R25_each_route_is_for_the_enrolled_key_of_an_active_site(void **state)
 	caller_fini(&east);
 	caller_fini(&west);
 	caller_fini(&thief);
+}
+
+/* The operator's own CA: no codes, no renewal by us; a known key all the same. */
+static void
+gate__R25_own_certificates_that_ran_out_say_hello_if_their_key_is_known(void **state)
+{
+	const unsigned all = RIGHT_HELLO | RIGHT_LEDGER | RIGHT_RENEW | RIGHT_SEND | RIGHT_READ |
+			     RIGHT_METRICS | RIGHT_ORDERS;
+	const unsigned late = RIGHT_HELLO | RIGHT_LEDGER | RIGHT_RENEW;
+	static const char unknown[] = "expired, and its key is not known here";
+	static const char less[] = "expired: only hello, ledger and renew";
+	static const char none[] = "this central has no CA of its own"; /* of `enrol` */
+	struct certificates *kept = p.central.certificates;
+	struct caller north, other;
+
+	(void)state;
+	p.central.certificates = NULL;
+	caller_init(&north, &p.central, "north");
+	north.certified = north.late = true;
+	north.from_ms = 1000;
+	assert_int_equal(caller_ask(&north, "POST", "/sync/v1/hello", NULL), 403);
+	assert_string_equal(north.why, unknown);
+	assert_false(row("north").keyed);
+	north.late = false;
+	assert_int_not_equal(caller_ask(&north, "POST", "/sync/v1/holdings", NULL), 403);
+	assert_true(row("north").keyed);
+	assert_int_equal(row("north").until_ms, 2000);
+	north.late = true;
+	walk_but_enrol(&(struct who){"known", less, &north}, late, none);
+	caller_init(&other, &p.central, "north"); /* an older one, or one that was stolen */
+	other.certified = other.late = true;
+	other.from_ms = 500;
+	walk_but_enrol(&(struct who){"another key", unknown, &other}, 0, none);
+	other.late = false; /* while it is good its name is enough; it is not the newest */
+	walk_but_enrol(&(struct who){"valid", NULL, &other}, all, none);
+	other.late = true;
+	assert_int_equal(caller_ask(&other, "POST", "/sync/v1/hello", NULL), 403);
+	other.late = false; /* the site's next key */
+	other.from_ms = 1001;
+	assert_int_not_equal(caller_ask(&other, "POST", "/sync/v1/ledger", NULL), 403);
+	assert_int_equal(caller_ask(&north, "POST", "/sync/v1/hello", NULL), 403);
+	decide("north", SYNC__DECISION_KIND__DECISION_SITE_SUSPEND);
+	walk_but_enrol(&(struct who){"suspended", "suspended", &other}, 0, none);
+	other.late = true;
+	walk_but_enrol(&(struct who){"suspended, late", "suspended", &other}, 0, none);
+	p.central.certificates = kept;
+	caller_fini(&north);
+	caller_fini(&other);
 }
 
 /* --- joining --- */
@@ -286,7 +343,7 @@ join__R26_a_code_is_for_one_site_one_key_and_its_hours(void **state)
 }
 
 static void
-join__R26_failed_tries_are_bounded_per_address_and_in_total(void **state)
+join__R26_failed_tries_are_bounded_also_across_restarts(void **state)
 {
 	unsigned char secret[16], wrong[16] = {1};
 	struct caller k, neighbour;
@@ -294,6 +351,9 @@ join__R26_failed_tries_are_bounded_per_address_and_in_total(void **state)
 	unsigned i;
 
 	(void)state;
+	pair_close_central(&p);
+	clock_use(&p.clock.c); /* also for the store's time */
+	pair_open_central(&p);
 	caller_init(&k, &p.central, "north");
 	caller_init(&neighbour, &p.central, "north");
 	neighbour.address = "192.0.2.2";
@@ -303,6 +363,9 @@ join__R26_failed_tries_are_bounded_per_address_and_in_total(void **state)
 	assert_int_equal(caller_join(&k, wrong), 429);
 	assert_int_equal(caller_join(&k, secret), 429); /* not even looked at */
 	assert_int_equal(joins_failed(p.central.joins), 20);
+	pair_close_central(&p); /* a restart gives nobody new tries */
+	pair_open_central(&p);
+	assert_int_equal(caller_join(&k, secret), 429);
 	assert_int_equal(caller_join(&neighbour, secret), 200);
 	for (i = 20; i < 200; i++) {
 		(void)snprintf(address, sizeof(address), "198.51.100.%u", i);
@@ -310,8 +373,12 @@ join__R26_failed_tries_are_bounded_per_address_and_in_total(void **state)
 		assert_int_equal(caller_join(&k, wrong), 403);
 	}
 	assert_int_equal(caller_join(&neighbour, secret), 429);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(caller_join(&neighbour, secret), 429);
 	clock_manual_advance(&p.clock, HOUR_MS);
 	assert_int_equal(caller_join(&neighbour, secret), 200);
+	clock_use(NULL);
 	caller_fini(&k);
 	caller_fini(&neighbour);
 }
@@ -596,9 +663,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_archive(gate__R24_R25_each_route_is_for_the_enrolled_key_of_an_active_site),
+		in_archive(gate__R25_own_certificates_that_ran_out_say_hello_if_their_key_is_known),
 		in_archive(join__R26_a_code_is_for_one_site_one_key_and_its_hours),
 		in_archive(join__R26_each_failed_step_leaves_the_code_to_the_key_that_used_it),
-		in_archive(join__R26_failed_tries_are_bounded_per_address_and_in_total),
+		in_archive(join__R26_failed_tries_are_bounded_also_across_restarts),
 		in_archive(join__R26_what_is_no_request_is_refused_and_counted),
 		in_archive(renew__R25_at_half_its_life_and_after_any_time_cut_off),
 		in_archive(renew__R25_R28_heals_clocks_of_1970_and_2100),

@@ -123,7 +123,10 @@ def digest(path):
 def certificate(g, name, begin, end):
     """Another one for the edge's own key, as central's CA would have made it in other years."""
     ca, tls = os.path.join(g.central.data, "tls"), g.tls(name)
-    work = tempfile.mkdtemp(dir=g.top)
+    sign(tempfile.mkdtemp(dir=g.top), os.path.join(ca, "ca.pem"), os.path.join(ca, "ca.key"), name, tls, begin, end)
+
+
+def sign(work, ca, ca_key, name, tls, begin, end):
     for file, text in (("index", ""), ("serial", "77\n"), ("config",
                        "[ca]\ndefault_ca = c\n[c]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n"
                        "default_md = sha256\npolicy = p\nx509_extensions = x\n[p]\ncommonName = supplied\n"
@@ -132,9 +135,8 @@ def certificate(g, name, begin, end):
             f.write(text)
     script = ('openssl req -new -key "$1" -subj "/CN=$2" -out csr && openssl ca -batch -notext -config config '
               '-cert "$3" -keyfile "$4" -startdate "$5" -enddate "$6" -in csr -out "$7"')
-    subprocess.run(["sh", "-c", script, "sh", tls["key"], name, os.path.join(ca, "ca.pem"), os.path.join(ca, "ca.key"),
-                    f"{begin}0101000000Z", f"{end}0101000000Z", tls["cert"]], cwd=work, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["sh", "-c", script, "sh", tls["key"], name, ca, ca_key, f"{begin}0101000000Z", f"{end}0101000000Z",
+                    tls["cert"]], cwd=work, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 # --- joining ---
@@ -430,13 +432,56 @@ def reload__R24_own_certificates_are_read_again_without_a_restart():
                 f.write("half a file")
             now = certificate_of(port)
             exit_code, err = said(node, "reload")
-            expect("half a file", (exit_code, "see the log" in err or "key" in err), (1, True))
+            expect("half a file", (exit_code, "no PEM certificate and its key" in err), (1, True))
             expect("the last good one stays", certificate_of(port), now)
+            node.stop()
+            expect("nor by itself", said(node, "reload"), (exit_code, err))
+            certs.node(name)
+            expect("good again", "certificate files are good" in node.command("reload")[1], True)
         expect("a code of ours", said(central, "site", "add", "south")[0], 1)
         expect("a join", said(edge, "join", f"https://127.0.0.1:{central.http}", "x")[0], 1)
     finally:
         central.kill()
         edge.kill()
+        shutil.rmtree(top)
+
+
+def gate__R25_the_operator_s_expired_certificate_says_hello_only_with_a_known_key():
+    top = tempfile.mkdtemp(prefix="salamander-late-")
+    certs = Certificates(os.path.join(top, "tls"))
+    central = nodes.central(os.path.join(top, "central"), tls=certs.node("central"))
+    tls, other = certs.node("north"), dict(certs.node("stranger"))
+
+    def expired(who, name):
+        work = tempfile.mkdtemp(dir=top)
+        sign(work, certs.path("ca.pem"), certs.path("ca.key"), name, who, 2018, 2020)
+
+    def walk(who, what, let_in):
+        for method, path in ROUTES:
+            got = ask(central.http, raw(method, path), who)
+            expect(f"{what} at {method} {path}", got not in (0, 403), path in let_in)
+
+    try:
+        central.write_config()
+        central.command("init")
+        central.start()
+        hello = raw("POST", "/sync/v1/hello")
+        valid = dict(tls, cert=certs.path("valid.pem"))
+        shutil.copy(tls["cert"], valid["cert"])
+        expired(tls, "north")
+        expired(other, "north")
+        walk(tls, "never seen", ())
+        expect("valid", ask(central.http, hello, valid), 426)  # heard, and no version in it
+        walk(tls, "known", ("/sync/v1/hello", "/sync/v1/ledger", "/sync/v1/renew"))
+        walk(other, "another key of this name", ())
+        central.stop()
+        central.start()
+        expect("known after a restart", ask(central.http, hello, tls), 426)
+        expect("and nothing more", ask(central.http, raw("POST", "/sync/v1/refill"), tls), 403)
+        central.command("site", "suspend", "north")
+        walk(tls, "suspended", ())
+    finally:
+        central.kill()
         shutil.rmtree(top)
 
 
