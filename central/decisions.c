@@ -576,17 +576,39 @@ take_back_locked(struct central *c, const Sync__DecisionsRequest *rq, struct err
 
 struct page {
 	Sync__DecisionsAnswer m;
-	ProtobufCBinaryData list[BATCH];
+	ProtobufCBinaryData list[BATCH], about[DECISION_ABOUT_MAX];
 };
+
+/* The decision about one instance that counts, as it stands in the list. */
+static int
+tell_about(struct page *p, struct store_tx *tx, const char *uid, struct err *e)
+{
+	struct kv_slice v;
+	struct decided d;
+	int rc = strlen(uid) <= UID_KEEP ? decided_get(tx, uid, &d, e) : ERR_ABSENT;
+
+	if (!rc)
+		rc = kv_get(store_tx_kv(tx), table(tx, DECIDED_ID_TABLE),
+			    kv_slice(d.id.b, sizeof(d.id.b)), &v, e);
+	if (!rc && v.n != sizeof(uint64_t))
+		rc = err_set(e, ERR_CORRUPT, 0, "a row of `decided_id` is torn");
+	if (!rc)
+		rc = at(tx, buf_get_u64(v.p), &v, e);
+	if (!rc)
+		p->about[p->m.n_about++] = message_bytes(v.p, v.n);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
 
 static int
 fill_page(struct page *p, struct store_tx *tx, const Sync__DecisionsRequest *rq, struct err *e)
 {
 	struct kv_slice v;
 	Sync__Decision *last;
-	size_t bytes = 0;
+	size_t bytes = 0, i;
 	int rc = decisions_total(tx, &p->m.total, e);
 
+	for (i = 0; !rc && i < rq->n_about; i++)
+		rc = tell_about(p, tx, rq->about[i], e);
 	p->m.next = rq->after;
 	if (!rc && rq->after) { /* is it the list that the edge has read? */
 		rc = at(tx, rq->after, &v, e);
@@ -626,6 +648,8 @@ decisions_answer(struct central *c, const struct http_request *rq, struct http_a
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for decisions");
 	if (!rc && m->n_back > BACK_MAX)
 		rc = err_set(e, ERR_PEER, 0, "more than %d decisions at once", BACK_MAX);
+	if (!rc && m->n_about > DECISION_ABOUT_MAX)
+		rc = err_set(e, ERR_PEER, 0, "more than %d instances at once", DECISION_ABOUT_MAX);
 	if (!rc && m->n_back) {
 		(void)pthread_mutex_lock(&c->order);
 		rc = take_back_locked(c, m, e);
@@ -636,6 +660,7 @@ decisions_answer(struct central *c, const struct http_request *rq, struct http_a
 	if (!rc) {
 		sync__decisions_answer__init(&p->m);
 		p->m.decisions = p->list;
+		p->m.about = p->about;
 		rc = fill_page(p, tx, m, e);
 		if (!rc) /* the decisions are borrowed from the transaction */
 			message_pack(&out->body, &p->m.base);

@@ -13,6 +13,7 @@
 #include "common/store/decided.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/about.h"
 #include "edge/bring.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
@@ -42,6 +43,9 @@ struct decisions {
 	bool due;	     /* the list may have grown, or is another one */
 	bool back_due;	     /* the list may lack what is kept here        */
 	int64_t not_before_ms;
+	struct about about; /* what came here after the list was read past it */
+	uint64_t head;	    /* of the ledger, as looked at last */
+	int64_t about_ms;   /* not asked about before           */
 	enum { IDLE, READING, BRINGING } doing;
 	/* of the call under way */
 	struct id128 epoch;
@@ -226,6 +230,10 @@ take(struct store_tx *tx, void *arg, struct err *err)
 		return rc ? rc : sync_set_number(tx, place_key, 0, err);
 	}
 	rc = mark_given(tx, t->d, reading, err);
+	for (i = 0; !rc && i < t->m->n_about; i++)
+		rc = take_one(tx, reading, &t->m->about[i], &last, err);
+	if (!rc)
+		rc = about_save(&t->d->about, tx, err);
 	for (i = 0; !rc && i < t->m->n_decisions; i++)
 		rc = take_one(tx, reading, &t->m->decisions[i], &last, err);
 	if (!rc && t->m->n_decisions)
@@ -260,12 +268,28 @@ add_back(struct decisions *d, struct store_tx *tx, uint64_t reading, Sync__Decis
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* Nothing that the list will tell anyway. */
+static int
+add_about(struct decisions *d, struct store_tx *tx, Sync__DecisionsRequest *m, struct err *err)
+{
+	size_t i;
+	int rc = about_next(&d->about, tx, m->after == 0, err);
+
+	d->about_ms = clock_mono(d->e->clock) + LATER_MS;
+	for (i = 0; !rc && i < d->about.n; i++)
+		m->about[m->n_about++] = d->about.uid[i];
+	if (!rc && !m->n_about)
+		d->about.asked = d->about.upto;
+	return rc;
+}
+
 static int
 ask(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool *want,
     struct err *err)
 {
 	Sync__DecisionsRequest m = SYNC__DECISIONS_REQUEST__INIT;
 	ProtobufCBinaryData list[BACK_MAX];
+	char *about[DECISION_ABOUT_MAX];
 	struct id128 last, before;
 	struct store_tx *tx;
 	uint64_t reading;
@@ -273,6 +297,7 @@ ask(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool 
 
 	d->n_back = 0;
 	m.back = list;
+	m.about = about;
 	if (rc)
 		return rc;
 	rc = sync_number(tx, place_key, &m.after, err);
@@ -289,16 +314,18 @@ ask(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool 
 		rc = sync_id(tx, last_key, &last, err);
 	if (!rc && m.after)
 		m.last = message_bytes(last.b, sizeof(last.b));
-	if (!rc && !d->due) /* the list was read: what it lacks */
+	if (!rc && !d->due && d->back_due) { /* the list was read: what it lacks */
 		rc = add_back(d, tx, reading, &m, err);
-	*want = !rc && (d->due || m.n_back);
+		d->back_due = rc || m.n_back;
+	}
+	if (!rc)
+		rc = add_about(d, tx, &m, err);
+	*want = !rc && (d->due || m.n_back || m.n_about);
 	if (*want) {
 		(void)snprintf(out->path, sizeof(out->path), "/sync/v1/decisions");
 		out->method = "POST";
 		out->seconds = CALL_SECONDS;
 		message_pack(&out->body, &m.base);
-	} else {
-		d->back_due = false;
 	}
 	store_end_read(tx);
 	return rc;
@@ -317,12 +344,13 @@ read_answer(struct decisions *d, const struct http_done *done, struct err *err)
 	t.m = m;
 	rc = store_commit(d->e->store, take, &t, err);
 	if (!rc) {
+		d->about.asked = m->restart ? d->about.asked : d->about.upto;
 		d->due = m->restart || m->next < m->total;
 		d->back_due = d->back_due || m->restart || d->other;
 		if (m->restart)
 			log_line(LOG_WARN, "decisions.restart", "total=%llu",
 				 (unsigned long long)m->total);
-		if (m->n_decisions)
+		if (m->n_decisions || m->n_about)
 			bring_again(d->bring);
 	}
 	message_free(m);
@@ -361,6 +389,17 @@ decisions_ask(struct decisions *d)
 	d->not_before_ms = INT64_MIN;
 }
 
+/* When central is asked for its list, or about something. */
+static int64_t
+list_due(const struct decisions *d)
+{
+	if (d->due || d->back_due)
+		return d->not_before_ms;
+	if (d->about.asked >= d->head)
+		return INT64_MAX;
+	return d->about_ms > d->not_before_ms ? d->about_ms : d->not_before_ms;
+}
+
 static int
 next(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool *want,
      struct err *err)
@@ -373,7 +412,7 @@ next(struct decisions *d, const struct id128 *epoch, struct http_call *out, bool
 		return 0;
 	memset(out, 0, sizeof(*out));
 	hex_of(epoch->b, sizeof(epoch->b), out->epoch);
-	if ((d->due || d->back_due) && now >= d->not_before_ms) {
+	if (now >= list_due(d)) {
 		rc = ask(d, epoch, out, want, err);
 		d->doing = *want ? READING : IDLE;
 	}
@@ -428,22 +467,24 @@ decisions_answered(struct decisions *d, struct http_done *done)
 static int64_t
 due(const struct decisions *d)
 {
-	int64_t first = bring_due(d->bring);
+	int64_t list = list_due(d), first = bring_due(d->bring);
 
 	if (d->version < PROTOCOL_DECISIONS || d->doing != IDLE)
 		return INT64_MAX;
-	return (d->due || d->back_due) && d->not_before_ms < first ? d->not_before_ms : first;
+	return list < first ? list : first;
 }
 
 void
 decisions_turn(struct decisions *d, struct link *link, uint64_t id, const struct id128 *epoch,
-	       int64_t *wake_ms)
+	       uint64_t head, int64_t *wake_ms)
 {
 	struct err err = ERR_INIT;
 	struct http_call call;
 	bool want = false;
-	int rc = next(d, epoch, &call, &want, &err);
+	int rc;
 
+	d->head = head;
+	rc = next(d, epoch, &call, &want, &err);
 	call.id = id;
 	if (!rc && want) {
 		rc = link_submit(link, &call, &err);
@@ -460,12 +501,22 @@ int
 decisions_new(struct decisions **out, struct edge *e, struct err *err)
 {
 	struct decisions *d = calloc(1, sizeof(*d));
+	struct store_tx *tx;
 	int rc;
 
 	if (d)
 		d->back = calloc(BACK_MAX, KEY);
 	rc = d && d->back ? bring_new(&d->bring, e, err)
 			  : err_set(err, ERR_LOCAL, 0, "no memory for decisions");
+	if (rc) {
+		decisions_free(d);
+		return rc;
+	}
+	rc = store_begin_read(&tx, e->store, err);
+	if (!rc) {
+		rc = about_load(&d->about, tx, err);
+		store_end_read(tx);
+	}
 	if (rc) {
 		decisions_free(d);
 		return rc;

@@ -3,10 +3,11 @@
  *
  * Central's list is read on from where it was read to. Each decision of a person, and of an
  * instance that is known here, is kept byte for byte, in the commit in which it begins to
- * count; when another central's list lacks it, or this one's
- * since it was set back, it is given back (R16). A version that was chosen and is not here is
- * fetched; until it is, and wherever nothing was decided, viewers get what this site's
- * own order says, and `conflicts` and `status` say `unconfirmed`.
+ * count. About what came here after the list was read past it central is asked (about.h).
+ * When another central's list lacks one, or this one's since it was set back, it is given back
+ * (R16). A version that was chosen and is not here is fetched; until it is, and wherever nothing
+ * was decided, viewers get what this site's own order says, and `conflicts` and `status` say
+ * `unconfirmed`.
  *
  * Table `decisions`: number (be64), id -> reading (u64 LE), bytes. A reading is a pass over one
  * list; another list, another reading.
@@ -37,9 +38,10 @@ void decisions_heard(struct decisions *d, uint32_t version, uint64_t total);
 /* There is news: an order said so, or a ledger was sent. */
 void decisions_ask(struct decisions *d);
 /* While central answers, after each turn of the duty: the next call, under this id, if there is one
- * and none is under way; *wake_ms (monotonic) is brought forward to when there is. */
+ * and none is under way; *wake_ms (monotonic) is brought forward to when there is. head: of our
+ * ledger. */
 void decisions_turn(struct decisions *d, struct link *link, uint64_t id, const struct id128 *epoch,
-		    int64_t *wake_ms);
+		    uint64_t head, int64_t *wake_ms);
 /* Its answer, whatever it says; the body is freed. */
 void decisions_answered(struct decisions *d, struct http_done *done);
 

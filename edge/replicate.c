@@ -550,7 +550,8 @@ static void
 ask_decisions(struct replicate *r)
 {
 	if (r->sender.reachable)
-		decisions_turn(r->decisions, r->link, DECISIONS, &r->sender.epoch, &r->wake_ms);
+		decisions_turn(r->decisions, r->link, DECISIONS, &r->sender.epoch, r->seen.head,
+			       &r->wake_ms);
 }
 
 void

@@ -17,6 +17,8 @@ struct Sync__Decision;
 
 /* No number comes near it: one that somebody made up cannot use the numbers up. */
 #define DECISION_NUMBER_MAX (UINT64_C(1) << 56)
+/* Instances that one request asks about. */
+enum { DECISION_ABOUT_MAX = 500 };
 
 /* Filled from the message; false when it is not of the kind DECIDED_CURRENT, whole. *digests,
  * which it borrows, is the caller's to free. */

@@ -226,6 +226,25 @@ decisions__R3_a_correction_in_the_dark_outlives_a_decision(void **state)
 	pair_fini(&p);
 }
 
+/* It read past the decision when the instance was none of its own (R12). */
+static void
+decisions__R3_a_site_that_takes_in_what_was_decided_about_hears_of_it(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	all_show(&p, NULL);
+	pair_site(&p, "west");
+	assert_true(pair_settle(&p, TURNS));
+	listen(&p);
+	send(&p, other_pixels); /* known to central, and covered: nothing is decided anew */
+	listen(&p);
+	assert_true(shows(&p, p.edge.store, NULL));
+	assert_int_equal(counts(p.edge.store).undecided, 0);
+	pair_fini(&p);
+}
+
 /* --- what does not forget --- */
 
 static void
@@ -520,6 +539,8 @@ main(void)
 		cmocka_unit_test(decisions__R3_a_person_decides_and_all_nodes_follow),
 		cmocka_unit_test(decisions__R3_a_correction_of_what_was_chosen_counts_everywhere),
 		cmocka_unit_test(decisions__R3_a_correction_in_the_dark_outlives_a_decision),
+		cmocka_unit_test(
+			decisions__R3_a_site_that_takes_in_what_was_decided_about_hears_of_it),
 		cmocka_unit_test(
 			decisions__R3_R16_a_central_that_was_set_back_gets_them_from_the_edges),
 		cmocka_unit_test(decisions__R3_R16_what_people_decided_does_not_burn_with_central),
