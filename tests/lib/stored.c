@@ -173,6 +173,20 @@ stored_compare(struct store *s, uint64_t oid, const struct made *m, struct err *
 	return rc;
 }
 
+struct store_verdict
+stored_keep(struct store *s, const struct recipe *r, const char *from)
+{
+	struct store_verdict v;
+	struct err e = ERR_INIT;
+	struct made m;
+
+	made_init(&m, r);
+	must(stored_put(s, &m, from, &v, &e) == 0, e.what);
+	must(stored_compare(s, v.oid, &m, &e) == 0, e.what);
+	made_fini(&m);
+	return v;
+}
+
 struct store_counts
 stored_counts(struct store *s)
 {

@@ -50,6 +50,8 @@ void made_fini(struct made *m);
  * "strict": refused, kept. */
 int stored_put(struct store *s, const struct made *m, const char *from, struct store_verdict *out,
 	       struct err *e);
+/* The same by its recipe; must work, and what lies there is what was made. */
+struct store_verdict stored_keep(struct store *s, const struct recipe *r, const char *from);
 /* 0 when all bytes of the version are those of m. */
 int stored_compare(struct store *s, uint64_t oid, const struct made *m, struct err *e);
 struct store_counts stored_counts(struct store *s);

@@ -28,6 +28,7 @@
 #include "tests/gen/gen.h"
 #include "tests/lib/oldpeer.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, A_WHILE = 40, IMAGE = 1 };
 
@@ -365,18 +366,6 @@ decisions__R3_R16_a_rebuild_decides_nothing_anew(void **state)
 	pair_fini(&p);
 }
 
-static int
-refill(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = true};
-	struct refill_result out;
-	struct err e = ERR_INIT;
-
-	(void)n;
-	(void)words;
-	return refill_run(node, &c, r, &out, &e) || out.came != 2;
-}
-
 static void
 decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill(void **state)
 {
@@ -387,9 +376,7 @@ decisions__R3_an_edge_that_burnt_shows_what_was_decided_after_its_refill(void **
 	resolve(&p, other_pixels);
 	all_show(&p, other_pixels);
 	pair_site(&p, "north");
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	assert_int_equal(ctl_local(refill, &p.edge, 0, NULL), 0);
+	assert_int_equal(pair_burn_and_refill(&p, true).came, 2);
 	assert_true(shows(&p, p.edge.store, other_pixels));
 	all_show(&p, other_pixels);
 	pair_fini(&p);

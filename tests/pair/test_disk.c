@@ -18,6 +18,7 @@
 #include "edge/replicate.h"
 #include "proto/link.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TRIPS = 60, IMAGES = 6 };
 
@@ -35,18 +36,6 @@ take_the_disk(struct carried *c)
 	replicate_free(c->p.r);
 	assert_int_equal(link_disk(&link, c->dir, "north", NULL), 0);
 	assert_int_equal(replicate_new(&c->p.r, &c->p.edge, link, NULL), 0);
-}
-
-static uint64_t
-owed(struct carried *c)
-{
-	struct outbox_counts counts;
-	struct store_tx *tx;
-
-	assert_int_equal(store_begin_read(&tx, c->p.edge.store, NULL), 0);
-	assert_int_equal(outbox_counts(tx, &counts, NULL), 0);
-	store_end_read(tx);
-	return counts.owed;
 }
 
 static int
@@ -95,7 +84,7 @@ link_disk__R15_all_of_an_edge_arrives_by_a_disk_that_is_carried(void **state)
 	take_the_disk(c);
 	for (i = 0; i < IMAGES; i++)
 		assert_int_equal(pair_send(&c->p, i), 0);
-	for (i = 0; i < TRIPS && owed(c); i++) {
+	for (i = 0; i < TRIPS && pair_outbox(&c->p).owed; i++) {
 		carry(c);
 		if (i == 2) { /* the edge restarts: what was under way is asked about anew */
 			pair_close_edge(&c->p);
@@ -103,7 +92,7 @@ link_disk__R15_all_of_an_edge_arrives_by_a_disk_that_is_carried(void **state)
 			take_the_disk(c);
 		}
 	}
-	assert_int_equal(owed(c), 0);
+	assert_int_equal(pair_outbox(&c->p).owed, 0);
 	for (i = 0; i < IMAGES; i++)
 		assert_true(pair_central_has(&c->p, i));
 	pair_fini(&c->p);

@@ -16,7 +16,6 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
-#include "common/os/ctl.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/refill.h"
@@ -25,6 +24,7 @@
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400 };
 
@@ -78,22 +78,10 @@ lie_about(struct pair *p, unsigned number, uint64_t size)
 	announce(p, &entry, 1);
 }
 
-static int
-refill_group(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = true};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-	struct err e = ERR_INIT;
-
-	(void)n;
-	return refill_run(node, &c, r, out, &e);
-}
-
 static void
 refill__R20_a_length_that_another_site_made_up_keeps_no_image_away(void **state)
 {
 	struct refill_result result;
-	const char *words[1];
 	struct pair p;
 	unsigned i;
 
@@ -103,10 +91,7 @@ refill__R20_a_length_that_another_site_made_up_keeps_no_image_away(void **state)
 		assert_int_equal(pair_send(&p, i), 0);
 	assert_true(pair_settle(&p, TURNS));
 	lie_about(&p, 1, 1 << 20);
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	words[0] = (const char *)(void *)&result;
-	assert_int_equal(ctl_local(refill_group, &p.edge, 1, words), 0);
+	result = pair_burn_and_refill(&p, true);
 	assert_int_equal(result.known, 3);
 	assert_int_equal(result.came, 3);
 	for (i = 0; i < 3; i++)
@@ -119,7 +104,6 @@ static void
 refill__R20_what_central_cannot_give_keeps_no_other_back(void **state)
 {
 	struct refill_result result;
-	const char *words[1];
 	char command[160];
 	struct pair p;
 	unsigned i;
@@ -136,10 +120,7 @@ refill__R20_what_central_cannot_give_keeps_no_other_back(void **state)
 			assert_int_equal(system(command), 0);
 	}
 	pair_spoil(&p, 2);
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	words[0] = (const char *)(void *)&result;
-	assert_int_equal(ctl_local(refill_group, &p.edge, 1, words), 0);
+	result = pair_burn_and_refill(&p, true);
 	assert_int_equal(result.known, 6);
 	assert_int_equal(result.came, 3);
 	assert_int_equal(result.failed, 3);

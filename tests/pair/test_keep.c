@@ -33,40 +33,10 @@
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 #include "tests/lib/stored.h"
 
 enum { TURNS = 400, IMAGES = 8 }; /* two studies of four */
-
-static void
-ready(struct pair *p)
-{
-	unsigned i;
-
-	pair_init(p, "64MiB");
-	for (i = 0; i < IMAGES; i++)
-		assert_int_equal(pair_send(p, i), 0);
-	assert_true(pair_settle(p, TURNS));
-}
-
-/* The study of an image, as its record says. */
-static void
-study_of(struct pair *p, unsigned number, char out[UID_SIZE])
-{
-	unsigned char digest[SHA256_SIZE];
-	struct buf image = BUF_INIT;
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-
-	pair_image(p, &image, number);
-	sha256_of(image.data, image.len, digest);
-	buf_fini(&image);
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
-	strcpy(out, v.study);
-}
 
 static int
 last_kind(struct pair *p)
@@ -98,8 +68,8 @@ evict__R9_only_after_a_release_and_with_its_ledger_entry(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	/* Owed: one more image of the study that central has not receipted keeps all of it. */
 	p.cut_method = "PATCH";
 	assert_int_equal(pair_send(&p, 3), 0); /* a duplicate owes nothing */
@@ -127,8 +97,8 @@ evict__R9_not_without_central_saying_so(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	p.cut_method = "POST"; /* the question does not arrive */
 	(void)keep_evict(p.edge.keep, study, &n, &bytes, NULL);
 	assert_int_equal(n, 0);
@@ -164,7 +134,7 @@ evict__R9_an_owed_instance_keeps_its_study(void **state)
 	assert_int_equal(pair_send(&p, 0), 0);
 	assert_int_equal(pair_send(&p, 1), 0);
 	assert_true(pair_settle(&p, TURNS));
-	study_of(&p, 0, study);
+	pair_study(&p, 0, study);
 	p.cut_method = "PATCH";
 	assert_int_equal(pair_send(&p, 2), 0); /* the same study, not receipted */
 	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
@@ -181,8 +151,8 @@ evict__R10_in_the_dark_nothing_is_freed(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	assert_false(keep_in_the_dark(&p.edge));
 	clock_manual_advance(&p.clock, KEEP_DARK_MS + 1);
 	assert_true(keep_in_the_dark(&p.edge));
@@ -232,7 +202,7 @@ evict__R10_in_the_dark_only_above_97_percent_and_the_oldest_first(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	clock_manual_advance(&p.clock, KEEP_DARK_MS + 1);
 	by_hand(&p);
 	pretend(&p, 96);
@@ -289,8 +259,8 @@ evict__R10_in_the_dark_only_what_holdings_confirmed(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	edge_contact(&p.edge, &c);
 	epoch = c.epoch;
 	memset(&archive, 1, sizeof(archive));
@@ -317,7 +287,7 @@ keep__R12_what_is_on_its_way_in_counts_when_room_is_made(void **state)
 	uint64_t most;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	most = p.edge.store->c.quota / 100 * 99;
 	atomic_fetch_add(&p.edge.store->admitted, most);
 	assert_false(keep_wait(p.edge.keep, 1 << 20, &since)); /* all of it is too little */
@@ -338,7 +308,7 @@ keep__R12_a_disk_smaller_than_the_quota_is_a_full_cache(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	store_space(p.edge.store, &space);
 	assert_true(space.used < space.quota / 2);
 	atomic_store(&p.edge.store->disk_until, INT64_MAX);
@@ -365,8 +335,8 @@ evict__R22_another_epoch_releases_nothing(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	pair_burn_central(&p);
 	pair_open_central(&p);
 	p.cut_method = "PATCH"; /* the new one is met, but gets no bytes yet */
@@ -392,8 +362,8 @@ evict__R9_what_was_stored_again_is_owed_and_stays(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
 	assert_int_equal(n, 4);
 	p.cut_method = "PATCH";
@@ -430,8 +400,8 @@ evict__R11_neither_pinned_nor_held_studies_go(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
 	pin[1] = unpin[1] = study;
 	assert_int_equal(ctl_local(edge_commands_run, &p.edge, 2, hold_on), 0);
 	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), ERR_AGAIN);
@@ -485,29 +455,6 @@ upload__R17_what_cannot_be_parsed_is_kept_sent_and_receipted(void **state)
 	pair_fini(&p);
 }
 
-static uint64_t
-owed(struct pair *p)
-{
-	struct outbox_counts c;
-	struct store_tx *tx;
-
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
-	store_end_read(tx);
-	return c.owed;
-}
-
-static int
-refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-	struct err e = ERR_INIT;
-
-	(void)n;
-	return refill_run(node, &c, r, out, &e);
-}
-
 /* --- rebuild --- */
 
 static void
@@ -523,7 +470,7 @@ rebuild__R13_finds_every_image_again_and_voids_all_receipts(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	p.cut_method = "PATCH";
 	assert_int_equal(pair_send(&p, IMAGES), 0); /* owed */
 	before = p.edge.incarnation;
@@ -538,7 +485,7 @@ rebuild__R13_finds_every_image_again_and_voids_all_receipts(void **state)
 	pair_open_edge(&p);
 	for (i = 0; i <= IMAGES; i++)
 		assert_true(pair_edge_has(&p, i));
-	assert_int_equal(owed(&p), IMAGES + 1);
+	assert_int_equal(pair_outbox(&p).owed, IMAGES + 1);
 	p.cut_method = NULL;
 	assert_true(pair_settle(&p, TURNS));
 	for (i = 0; i <= IMAGES; i++)
@@ -570,8 +517,7 @@ static void
 rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 {
 	struct rebuild_result result;
-	struct refill_result refilled;
-	const char *words[1] = {(const char *)(void *)&refilled};
+	const struct refill_config site = {.group = false};
 	char first[UID_SIZE], second[UID_SIZE];
 	struct err e = ERR_INIT;
 	struct store_tx *tx;
@@ -580,12 +526,11 @@ rebuild__R13_R20_what_was_evicted_is_no_loss_and_still_known(void **state)
 	struct pair p;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, 0, first);
-	study_of(&p, IMAGES - 1, second);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, first);
+	pair_study(&p, IMAGES - 1, second);
 	assert_int_equal(keep_evict(p.edge.keep, first, &n, &bytes, NULL), 0);
-	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
-	assert_int_equal(refilled.came, 4);
+	assert_int_equal(pair_refill(&p, &site).came, 4);
 	assert_int_equal(keep_evict(p.edge.keep, second, &n, &bytes, NULL), 0);
 	assert_int_equal(n, 4);
 	stored_settle(p.edge.store);
@@ -639,7 +584,7 @@ old_store__R20_tells_what_was_known_and_harms_nobody(void **state)
 	bool whole;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	pair_close_edge(&p);
 	(void)snprintf(store, sizeof(store), "%s/edge/store", p.dir);
 	(void)snprintf(data, sizeof(data), "%s/data.mdb", store);
@@ -689,7 +634,7 @@ rebuild__R13_finds_more_than_the_quota_and_drops_none_of_it(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	pair_close_edge(&p);
 	memset(&c, 0, sizeof(c));
 	(void)snprintf(t.dir, sizeof(t.dir), "%.40s/edge/store", p.dir);
@@ -732,24 +677,21 @@ static void
 refill__R7_R20_comes_announced_not_owed_and_owed_after_a_fire(void **state)
 {
 	struct refill_result result;
-	const char *words[1];
+	const struct refill_config site = {.group = false};
 	struct pair p;
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	words[0] = (const char *)(void *)&result;
-	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	pair_begin(&p, IMAGES);
+	result = pair_burn_and_refill(&p, false);
 	assert_int_equal(result.known, IMAGES);
 	assert_int_equal(result.came, IMAGES);
 	for (i = 0; i < IMAGES; i++)
 		assert_true(pair_edge_has(&p, i));
-	assert_int_equal(owed(&p), 0);
+	assert_int_equal(pair_outbox(&p).owed, 0);
 	assert_true(pair_settle(&p, TURNS));
 	/* Again: all of it is here. */
-	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	result = pair_refill(&p, &site);
 	assert_int_equal(result.here, IMAGES);
 	assert_int_equal(result.came, 0);
 	/* Central burns: what was refilled is owed like any other. */

@@ -13,57 +13,15 @@
 #include "common/base/buf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
-#include "common/os/ctl.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 #include "tests/lib/stored.h"
 
 enum { IMAGES = 8, TURNS = 400 };
-
-static void
-ready(struct pair *p)
-{
-	unsigned i;
-
-	pair_init(p, "64MiB");
-	for (i = 0; i < IMAGES; i++)
-		assert_int_equal(pair_send(p, i), 0);
-	assert_true(pair_settle(p, TURNS));
-}
-
-/* The study of an image, as its record says. */
-static void
-study_of(struct pair *p, unsigned number, char out[UID_SIZE])
-{
-	unsigned char digest[SHA256_SIZE];
-	struct buf image = BUF_INIT;
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-
-	pair_image(p, &image, number);
-	sha256_of(image.data, image.len, digest);
-	buf_fini(&image);
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
-	strcpy(out, v.study);
-}
-
-static int
-refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-	struct err e = ERR_INIT;
-
-	(void)n;
-	return refill_run(node, &c, r, out, &e);
-}
 
 /* A new central has heard of all that this edge knows, from its ledger alone. */
 static void
@@ -89,26 +47,19 @@ expect_told(struct pair *p, uint64_t known, uint64_t lost)
 static void
 refill__R18_what_came_as_a_name_only_is_listed_by_the_next_central(void **state)
 {
-	struct refill_result refilled;
-	const char *words[1] = {(const char *)(void *)&refilled};
 	struct pair p;
 	unsigned i;
 
 	(void)state;
-	ready(&p);
+	pair_begin(&p, IMAGES);
 	pair_spoil(&p, 1);
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
-	assert_int_equal(refilled.came, IMAGES - 1);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES - 1);
 	for (i = 0; i < 2; i++) { /* the second time it is in the ledger already */
 		pair_burn_central(&p);
 		pair_open_central(&p);
 		expect_told(&p, IMAGES, 1);
 	}
-	pair_burn_edge(&p); /* R20: a refill from there tells of it as well */
-	pair_open_edge(&p);
-	assert_int_equal(ctl_local(refill_by_ctl, &p.edge, 1, words), 0);
+	(void)pair_burn_and_refill(&p, false); /* R20: a refill from there tells of it as well */
 	assert_int_equal(stored_counts(p.edge.store).known, IMAGES);
 	pair_fini(&p);
 }
@@ -125,8 +76,8 @@ rebuild__R18_what_had_been_evicted_is_listed_by_the_next_central(void **state)
 	unsigned i;
 
 	(void)state;
-	ready(&p);
-	study_of(&p, IMAGES - 1, study);
+	pair_begin(&p, IMAGES);
+	pair_study(&p, IMAGES - 1, study);
 	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
 	stored_settle(p.edge.store);
 	for (i = 0; i < IMAGES; i++) /* which take the place of those */

@@ -29,6 +29,7 @@
 #include "edge/refill.h"
 #include "proto/ledger.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 #include "tests/lib/sweep.h"
 
 enum { TURNS = 400, LARGE = 1200 /* rows: more than two ranges */ };
@@ -98,18 +99,6 @@ damaged(struct pair *p)
 	return n;
 }
 
-static uint64_t
-owed(struct pair *p)
-{
-	struct outbox_counts counts;
-	struct store_tx *tx;
-
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(outbox_counts(tx, &counts, NULL), 0);
-	store_end_read(tx);
-	return counts.owed;
-}
-
 static void
 expect(struct pair *p, uint64_t held, uint64_t owed_there, uint64_t lost)
 {
@@ -169,10 +158,10 @@ mend__R7_R18_R20_damage_here_is_fetched_back_from_central(void **state)
 		assert_true(pair_edge_has(&p, 1));
 		assert_int_equal(version_here(&p, 1).origin, VERSION_TAKEN_IN);
 		assert_int_equal(damaged(&p), 0);
-		assert_int_equal(owed(&p), 0);
+		assert_int_equal(pair_outbox(&p).owed, 0);
 		settle(&p);
 		expect(&p, 3 + round * 3, 0, 0);
-		assert_int_equal(owed(&p), 0);
+		assert_int_equal(pair_outbox(&p).owed, 0);
 	}
 	pair_fini(&p);
 }
@@ -268,17 +257,6 @@ mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost(void **state)
 
 /* --- central's own copy --- */
 
-static int
-refill_all(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = true};
-	struct refill_result out;
-
-	(void)n;
-	(void)words;
-	return refill_run(node, &c, r, &out, NULL);
-}
-
 static struct verify_result found;
 
 static int
@@ -317,6 +295,7 @@ evict_all(struct pair *p)
 static void
 verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it(void **state)
 {
+	const struct refill_config all = {.group = true};
 	struct pair p;
 
 	(void)state;
@@ -324,7 +303,7 @@ verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it(void **stat
 	send(&p, 3);
 	pair_site(&p, "south");
 	settle(&p);
-	assert_int_equal(ctl_local(refill_all, &p.edge, 0, NULL), 0);
+	(void)pair_refill(&p, &all);
 	settle(&p);
 	assert_true(pair_edge_has(&p, 0));
 	pair_site(&p, "north");

@@ -10,13 +10,13 @@
 
 #include "common/base/buf.h"
 #include "common/dicom/keys.h"
-#include "common/os/ctl.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/refill.h"
 #include "edge/replicate.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum {
 	TURNS = 400,
@@ -25,28 +25,6 @@ enum {
 	HELLO_MS = 16000,
 	ROWS = 1450 /* two are no pack */
 };
-
-static int
-by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result *out = (struct refill_result *)(void *)(uintptr_t)words[0];
-
-	(void)n;
-	return refill_run(node, &c, r, out, NULL);
-}
-
-static void
-refill(struct pair *p, unsigned want)
-{
-	struct refill_result result;
-	const char *words[1] = {(const char *)(void *)&result};
-
-	pair_burn_edge(p);
-	pair_open_edge(p);
-	assert_int_equal(ctl_local(by_ctl, &p->edge, 1, words), 0);
-	assert_int_equal(result.came, want);
-}
 
 /* A new central is found at the next hello. */
 static void
@@ -94,7 +72,7 @@ refill__R28_two_fires_later_the_newest_is_still_first(void **state)
 		assert_true(pair_settle(&p, TURNS));
 		clock_manual_advance(&p.clock, DAY_MS);
 	}
-	refill(&p, IMAGES - 1);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES - 1);
 	assert_int_equal(pair_send(&p, IMAGES - 1), 0);
 	assert_true(pair_settle(&p, TURNS));
 	pair_burn_central(&p);
@@ -168,7 +146,7 @@ refill__R3_R28_the_version_that_counts_is_the_one_of_before(void **state)
 		assert_true(pair_settle(&p, TURNS));
 		current_of(p.edge.store, before);
 		is_of(p.edge.store, i ? "DOE^JANE" : "THE^CORRECTED^NAME");
-		refill(&p, 2);
+		assert_int_equal(pair_burn_and_refill(&p, false).came, 2);
 		current_of(p.edge.store, after);
 		assert_memory_equal(after, before, sizeof(after));
 		is_of(p.edge.store, i ? "DOE^JANE" : "THE^CORRECTED^NAME");

@@ -13,7 +13,6 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
-#include "common/os/ctl.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "edge/refill.h"
@@ -22,6 +21,7 @@
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400 };
 
@@ -100,18 +100,6 @@ revision__R3_what_it_says_and_leaves_out_counts_at_both_nodes(void **state)
 
 /* --- after a fire --- */
 
-static int
-refill(void *node, size_t n, const char *const *words, struct ctl_reply *r)
-{
-	struct refill_config c = {.group = false};
-	struct refill_result out;
-	struct err e = ERR_INIT;
-
-	(void)n;
-	(void)words;
-	return refill_run(node, &c, r, &out, &e) || out.came != 2;
-}
-
 static void
 other_pixels(struct gen *g)
 {
@@ -155,9 +143,7 @@ after_a_fire(void (*first)(struct gen *g), void (*second)(struct gen *g),
 	assert_true(pair_settle(&p, TURNS));
 	assert_true(shows(&p, p.edge.store, counts));
 	assert_true(shows(&p, p.central.store, counts));
-	pair_burn_edge(&p);
-	pair_open_edge(&p);
-	assert_int_equal(ctl_local(refill, &p.edge, 0, NULL), 0);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, 2);
 	assert_true(shows(&p, p.edge.store, counts));
 	assert_true(pair_settle(&p, TURNS));
 	assert_true(shows(&p, p.central.store, counts));

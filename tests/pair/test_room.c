@@ -23,6 +23,7 @@
 #include "proto/pack.h"
 #include "tests/lib/other.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, SOME = 60 };
 
@@ -65,18 +66,6 @@ room_closed_at__R12_back_fill_stops_first_and_fresh_images_last(void **state)
 	pair_fini(&p);
 }
 
-static struct outbox_counts
-counts(struct pair *p)
-{
-	struct outbox_counts c;
-	struct store_tx *tx;
-
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
-	store_end_read(tx);
-	return c;
-}
-
 /* After a fire all is back-fill, and the new disk has no room for it: it is known, and what is
  * taken in goes. When there is room again, all of it comes. */
 static void
@@ -94,16 +83,16 @@ pair__R12_a_full_central_takes_ledger_and_fresh_images_and_no_back_fill(void **s
 	pair_burn_central(&p);
 	write_conf(&p, "full_backfill = 0\n");
 	pair_open_central(&p);
-	for (i = 0; i < TURNS && counts(&p).lanes[LANE_BACKFILL].owed < 8; i++)
+	for (i = 0; i < TURNS && pair_outbox(&p).lanes[LANE_BACKFILL].owed < 8; i++)
 		pair_turn(&p);
-	assert_int_equal(counts(&p).lanes[LANE_BACKFILL].owed, 8);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_BACKFILL].owed, 8);
 	assert_int_equal(pair_send(&p, 8), 0);
 	for (i = 0; i < SOME; i++)
 		pair_turn(&p);
 	assert_true(pair_central_has(&p, 8));
-	assert_int_equal(counts(&p).lanes[LANE_FRESH].owed, 0);
-	assert_int_equal(counts(&p).lanes[LANE_BACKFILL].owed, 8);
-	assert_int_equal(counts(&p).packed, 0);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_FRESH].owed, 0);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_BACKFILL].owed, 8);
+	assert_int_equal(pair_outbox(&p).packed, 0);
 	assert_int_equal(figures_collect(&f, &p.edge, NULL), 0);
 	assert_int_equal(f.wait, WAIT_FULL);
 	assert_int_equal(f.lanes[LANE_BACKFILL].wait, WAIT_FULL);

@@ -20,6 +20,7 @@
 #include "edge/stat.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, HOUR_MS = 3600000 };
 
@@ -119,18 +120,6 @@ stat_check__refuses_rules_that_say_nothing_and_hours_that_cannot_be(void **state
 	}
 }
 
-static struct outbox_counts
-counts(struct pair *p)
-{
-	struct outbox_counts c;
-	struct store_tx *tx;
-
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
-	store_end_read(tx);
-	return c;
-}
-
 /* Four images a study; the marked one's arrive first, though it was taken in first of 40. */
 static void
 stat_mark__what_is_marked_goes_first_over_a_restart_with_what_comes_later(void **state)
@@ -152,18 +141,18 @@ stat_mark__what_is_marked_goes_first_over_a_restart_with_what_comes_later(void *
 	pair_close_edge(&p);
 	pair_open_edge(&p);
 	assert_int_equal(pair_send(&p, 3), 0);
-	assert_int_equal(counts(&p).lanes[LANE_STAT].owed, 4);
-	assert_int_equal(counts(&p).lanes[LANE_FRESH].owed, 36);
-	for (i = 0; i < TURNS && counts(&p).lanes[LANE_STAT].owed; i++)
+	assert_int_equal(pair_outbox(&p).lanes[LANE_STAT].owed, 4);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_FRESH].owed, 36);
+	for (i = 0; i < TURNS && pair_outbox(&p).lanes[LANE_STAT].owed; i++)
 		pair_turn(&p);
-	assert_int_equal(counts(&p).lanes[LANE_STAT].owed, 0);
-	assert_int_equal(counts(&p).lanes[LANE_FRESH].owed, 36);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_STAT].owed, 0);
+	assert_int_equal(pair_outbox(&p).lanes[LANE_FRESH].owed, 36);
 	for (i = 0; i < 4; i++)
 		assert_true(pair_central_has(&p, i));
 	assert_true(pair_settle(&p, TURNS));
 	/* No more: what comes is fresh again. */
 	assert_int_equal(stat_mark(&p.edge, study, false, &n, NULL), 0);
-	assert_int_equal(counts(&p).owed, 0);
+	assert_int_equal(pair_outbox(&p).owed, 0);
 	pair_fini(&p);
 }
 
@@ -189,12 +178,12 @@ pair__60_objects_of_8_KB_take_as_many_rounds_as_one(void **state)
 	begun = clock_mono(&p.clock.c);
 	for (i = 0; i < OBJECTS; i++)
 		assert_int_equal(pair_send(&p, i), 0);
-	for (i = 0; i < TURNS && counts(&p).owed; i++)
+	for (i = 0; i < TURNS && pair_outbox(&p).owed; i++)
 		if (i % 20 == 19) /* time goes on when all is answered */
 			pair_turn(&p);
 		else
 			replicate_turn(p.r, 0);
-	assert_int_equal(counts(&p).owed, 0);
+	assert_int_equal(pair_outbox(&p).owed, 0);
 	assert_true(p.messages / 2 <= one);
 	took = clock_mono(&p.clock.c) - begun + ROUND_MS * (int64_t)(p.messages / 2);
 	assert_true(took <= 4000); /* by the clock of the test: with the second of quiet */

@@ -19,24 +19,6 @@
 
 #define MIB ((size_t)1 << 20)
 
-static struct store_verdict
-put(struct store *s, const struct recipe *r, const char *from)
-{
-	struct store_verdict v;
-	struct err e = ERR_INIT;
-	struct made m;
-	int rc;
-
-	made_init(&m, r);
-	rc = stored_put(s, &m, from, &v, &e);
-	if (rc)
-		print_error("%s\n", e.what);
-	assert_int_equal(rc, 0);
-	assert_int_equal(stored_compare(s, v.oid, &m, &e), 0);
-	made_fini(&m);
-	return v;
-}
-
 static void
 store_put__gives_back_every_byte_also_of_many_chunks(void **state)
 {
@@ -50,7 +32,7 @@ store_put__gives_back_every_byte_also_of_many_chunks(void **state)
 		struct recipe r = {"1.2.3", uid, NULL, NULL, (unsigned char)i, sizes[i]};
 
 		(void)snprintf(uid, sizeof(uid), "1.2.3.%zu", i);
-		assert_false(put(t.s, &r, "a").duplicate);
+		assert_false(stored_keep(t.s, &r, "a").duplicate);
 	}
 	assert_int_equal(stored_counts(t.s).instances, i);
 	assert_int_equal(stored_counts(t.s).studies, 1);
@@ -67,24 +49,24 @@ store_put__R3_tells_variant_revision_and_conflict(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	first = put(t.s, &r, "a");
+	first = stored_keep(t.s, &r, "a");
 	assert_int_equal(first.relation, VERSION_FIRST);
 	assert_true(first.current && first.new_study);
 	r.comment = "corrected";
-	v = put(t.s, &r, "b"); /* from elsewhere: listed, the first stays */
+	v = stored_keep(t.s, &r, "b"); /* from elsewhere: listed, the first stays */
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_false(v.current);
 	r.comment = "corrected again";
-	v = put(t.s, &r, "a"); /* from where it came: it counts now */
+	v = stored_keep(t.s, &r, "a"); /* from where it came: it counts now */
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_true(v.current);
 	assert_false(stored_version(t.s, first.oid).current);
 	r.pixel = 8;
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_int_equal(v.relation, VERSION_CONFLICT);
 	assert_false(v.current);
 	r.comment = "a correction of what is in conflict";
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_false(v.current); /* until a person decides */
 	assert_int_equal(stored_counts(t.s).conflicts, 1);
@@ -208,15 +190,15 @@ differences_print__R3_a_line_per_study_source_and_kind_names_attributes(void **s
 
 	(void)state;
 	stored_init(&t, 0);
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	r.comment = "a secret of the patient";
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	r.pixel = 8;
-	(void)put(t.s, &r, "b");
+	(void)stored_keep(t.s, &r, "b");
 	r.uid = "1.2.3.5";
-	(void)put(t.s, &r, "b");
+	(void)stored_keep(t.s, &r, "b");
 	r.pixel = 9;
-	(void)put(t.s, &r, "b");
+	(void)stored_keep(t.s, &r, "b");
 	assert_int_equal(differences_print(t.s, false, false, &out, &n, NULL), 0);
 	buf_put_u8(&out, 0);
 	assert_int_equal(n, 2);
@@ -246,17 +228,17 @@ store_put__R32_what_was_refused_and_kept_hides_nothing(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	kept = put(t.s, &r, "strict");
+	kept = stored_keep(t.s, &r, "strict");
 	assert_false(kept.current);
 	r.pixel = 8;
-	v = put(t.s, &r, "a"); /* no conflict with what nobody accepted */
+	v = stored_keep(t.s, &r, "a"); /* no conflict with what nobody accepted */
 	assert_int_equal(v.relation, VERSION_FIRST);
 	assert_true(v.current);
 	r.uid = "1.2.3.5";
-	kept = put(t.s, &r, "strict");
-	assert_true(put(t.s, &r, "strict").duplicate);
+	kept = stored_keep(t.s, &r, "strict");
+	assert_true(stored_keep(t.s, &r, "strict").duplicate);
 	assert_false(stored_version(t.s, kept.oid).current);
-	v = put(t.s, &r, "a"); /* the same bytes, accepted now */
+	v = stored_keep(t.s, &r, "a"); /* the same bytes, accepted now */
 	assert_true(v.duplicate && v.current);
 	assert_int_equal(stored_version(t.s, kept.oid).hidden, 0);
 	assert_true(stored_version(t.s, kept.oid).current);
@@ -274,9 +256,9 @@ store_put__R4_a_duplicate_changes_nothing(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	a = put(t.s, &r, "a");
+	a = stored_keep(t.s, &r, "a");
 	before = stored_counts(t.s);
-	b = put(t.s, &r, "b");
+	b = stored_keep(t.s, &r, "b");
 	assert_true(b.duplicate);
 	assert_int_equal(a.oid, b.oid);
 	assert_int_equal(stored_counts(t.s).bytes, before.bytes);
@@ -316,12 +298,12 @@ store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	a = put(t.s, &r, "a");
+	a = stored_keep(t.s, &r, "a");
 	v = stored_version(t.s, a.oid);
 	assert_int_equal(store_read_open(&reader, t.s, a.oid, &e), 0);
 	assert_int_equal(store_commit(t.s, damage, &v.bytes, &e), 0);
 	assert_int_equal(store_check(t.s, a.oid, &e), ERR_CORRUPT);
-	b = put(t.s, &r, "a");
+	b = stored_keep(t.s, &r, "a");
 	assert_true(b.repaired && !b.duplicate);
 	assert_int_equal(b.oid, a.oid);
 	assert_int_equal(store_check(t.s, a.oid, NULL), 0);
@@ -366,7 +348,7 @@ store_read__R13_gives_any_part_and_nothing_of_a_damaged_chunk(void **state)
 	made_fini(&m);
 	small.uid = "1.2.3.5";
 	small.pixels = 5000;
-	version = stored_version(t.s, put(t.s, &small, "a").oid);
+	version = stored_version(t.s, stored_keep(t.s, &small, "a").oid);
 	assert_int_equal(store_commit(t.s, damage, &version.bytes, NULL), 0);
 	assert_int_equal(store_read_open(&reader, t.s, version.oid, NULL), 0);
 	assert_int_equal(store_read(reader, 0, to, MIB, &got, NULL), ERR_CORRUPT);
@@ -389,7 +371,7 @@ store_put__R4_what_was_evicted_is_stored_again(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	a = put(t.s, &r, "a");
+	a = stored_keep(t.s, &r, "a");
 	assert_int_equal(store_read_open(&reader, t.s, a.oid, &e), 0);
 	assert_int_equal(stored_drop(t.s, a.oid, &e), 0);
 	stored_settle(t.s);
@@ -401,7 +383,7 @@ store_put__R4_what_was_evicted_is_stored_again(void **state)
 	assert_int_equal(store_read(reader, 0, buf, sizeof(buf), &got, &e), ERR_ABSENT);
 	assert_int_equal(e.code, ERR_NONE);
 	store_read_close(reader);
-	b = put(t.s, &r, "a");
+	b = stored_keep(t.s, &r, "a");
 	assert_true(b.stored_again && !b.duplicate);
 	assert_int_equal(b.oid, a.oid);
 	assert_int_equal(stored_counts(t.s).instances, 1);
@@ -622,7 +604,7 @@ store_candidates__R11_least_recently_viewed_first_and_pins_stay(void **state)
 		struct recipe r = {study[i], uid, NULL, NULL, 1, 100};
 
 		(void)snprintf(uid, sizeof(uid), "1.2.3.%zu", i);
-		(void)put(t.s, &r, "a");
+		(void)stored_keep(t.s, &r, "a");
 		clock_manual_advance(&t.clock, 1000);
 	}
 	store_viewed(t.s, "1.1");
@@ -674,13 +656,13 @@ store_candidates__R11_what_has_no_study_can_go_too(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_string_equal(stored_version(t.s, v.oid).study, "");
 	assert_int_equal(stored_counts(t.s).studies, 0); /* it is none */
 	r.study = "1.1";
 	r.uid = "1.2.3.2";
 	clock_manual_advance(&t.clock, 1000);
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 2, &n, &e), 0);
 	assert_int_equal(n, 2);
 	assert_string_equal(c[0].study, "");
@@ -709,7 +691,7 @@ store_candidates__R28_a_wrong_wall_clock_changes_no_order(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	t.clock.wall = 0; /* 1970 */
 	clock_manual_advance(&t.clock, 5000);
 	before = store_time(t.s);
@@ -721,7 +703,7 @@ store_candidates__R28_a_wrong_wall_clock_changes_no_order(void **state)
 	assert_true(store_time(t.s) >= before - 5000); /* what was not committed may be lost */
 	r.study = "1.2";
 	r.uid = "1.2.3.2";
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	assert_int_equal(store_candidates(t.s, 1 << 30, NULL, c, 2, &n, &e), 0);
 	assert_int_equal(n, 2);
 	assert_string_equal(c[0].study, "1.1");
@@ -743,10 +725,10 @@ store_versions_of_study__R20_lists_what_was_evicted_too(void **state)
 	r.uid = uid;
 	for (i = 0; i < 5; i++) {
 		(void)snprintf(uid, sizeof(uid), "1.2.3.%u", i);
-		assert_int_equal(stored_drop(t.s, put(t.s, &r, "a").oid, &e), 0);
+		assert_int_equal(stored_drop(t.s, stored_keep(t.s, &r, "a").oid, &e), 0);
 	}
 	(void)snprintf(uid, sizeof(uid), "1.2.3.9");
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	assert_int_equal(store_begin_read(&tx, t.s, &e), 0);
 	assert_int_equal(store_versions_of_study(tx, "1.1", 0, count_one, n, &e), 0);
 	store_end_read(tx);

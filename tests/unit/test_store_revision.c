@@ -13,24 +13,6 @@
 
 enum { COMMENT = 0x00104000 };
 
-static struct store_verdict
-put(struct store *s, const struct recipe *r, const char *from)
-{
-	struct store_verdict v;
-	struct err e = ERR_INIT;
-	struct made m;
-	int rc;
-
-	made_init(&m, r);
-	rc = stored_put(s, &m, from, &v, &e);
-	if (rc)
-		print_error("%s\n", e.what);
-	assert_int_equal(rc, 0);
-	assert_int_equal(stored_compare(s, v.oid, &m, &e), 0);
-	made_fini(&m);
-	return v;
-}
-
 static bool
 study_says(struct store *s, const char *study, uint32_t tag)
 {
@@ -55,23 +37,23 @@ store_put__R3_what_a_revision_leaves_out_is_no_more(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	r.comment = "";
-	v = put(t.s, &r, "b"); /* from elsewhere: listed, the first stays */
+	v = stored_keep(t.s, &r, "b"); /* from elsewhere: listed, the first stays */
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_false(v.current || v.study_changed);
 	assert_int_equal(store_settle(t.s, NULL), 0);
 	assert_true(study_says(t.s, "1.2.3", COMMENT));
 	r.uid = "1.2.3.5"; /* a new image that does not say it takes nothing away */
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	assert_int_equal(store_settle(t.s, NULL), 0);
 	assert_true(study_says(t.s, "1.2.3", COMMENT));
 	r.comment = "wrong";
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_int_equal(v.relation, VERSION_REVISION);
 	r.comment = "";
 	r.pixels = 101; /* a conflict neither */
-	assert_int_equal(put(t.s, &r, "a").relation, VERSION_CONFLICT);
+	assert_int_equal(stored_keep(t.s, &r, "a").relation, VERSION_CONFLICT);
 	assert_int_equal(store_settle(t.s, NULL), 0);
 	assert_true(study_says(t.s, "1.2.3", COMMENT));
 	stored_fini(&t);
@@ -86,22 +68,22 @@ store_put__R3_objects_without_pixels_have_the_same_ones(void **state)
 
 	(void)state;
 	stored_init(&t, 0);
-	(void)put(t.s, &r, "a");
+	(void)stored_keep(t.s, &r, "a");
 	r.comment = "the report, corrected";
-	v = put(t.s, &r, "b");
+	v = stored_keep(t.s, &r, "b");
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_false(v.current); /* listed, and the first stays */
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_true(v.duplicate);
 	r.comment = "";
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_int_equal(v.relation, VERSION_REVISION);
 	assert_true(v.current && v.study_changed);
 	assert_int_equal(v.corrected.n, 1);
 	assert_int_equal(store_settle(t.s, NULL), 0);
 	assert_false(study_says(t.s, "1.2.3", COMMENT));
 	r.pixels = 100; /* there are pixels now: that is another object */
-	v = put(t.s, &r, "a");
+	v = stored_keep(t.s, &r, "a");
 	assert_int_equal(v.relation, VERSION_CONFLICT);
 	stored_fini(&t);
 }

@@ -1,0 +1,97 @@
+#include "tests/lib/steps.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/buf.h"
+#include "common/base/digest.h"
+#include "common/base/err.h"
+#include "common/os/ctl.h"
+#include "common/store/store.h"
+
+enum { TURNS = 400 };
+
+void
+pair_begin(struct pair *p, unsigned n)
+{
+	unsigned i;
+
+	pair_init(p, "64MiB");
+	for (i = 0; i < n; i++)
+		assert_int_equal(pair_send(p, i), 0);
+	assert_true(pair_settle(p, TURNS));
+}
+
+void
+pair_study(struct pair *p, unsigned number, char *out)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct buf image = BUF_INIT;
+	struct store_tx *tx;
+	struct version v;
+	uint64_t oid;
+
+	pair_image(p, &image, number);
+	sha256_of(image.data, image.len, digest);
+	buf_fini(&image);
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
+	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
+	store_end_read(tx);
+	strcpy(out, v.study);
+}
+
+struct outbox_counts
+pair_outbox(struct pair *p)
+{
+	struct outbox_counts c;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
+	assert_int_equal(outbox_counts(tx, &c, NULL), 0);
+	store_end_read(tx);
+	return c;
+}
+
+struct order {
+	const struct refill_config *config;
+	struct refill_result result;
+};
+
+static int
+refill_by_ctl(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	struct order *o = (struct order *)(void *)(uintptr_t)words[0];
+	struct err e = ERR_INIT;
+	int rc = refill_run(node, o->config, r, &o->result, &e);
+
+	(void)n;
+	if (rc)
+		print_error("%s\n", e.what);
+	return rc;
+}
+
+struct refill_result
+pair_refill(struct pair *p, const struct refill_config *c)
+{
+	struct order o = {.config = c};
+	const char *words[1] = {(const char *)(void *)&o};
+
+	assert_int_equal(ctl_local(refill_by_ctl, &p->edge, 1, words), 0);
+	return o.result;
+}
+
+struct refill_result
+pair_burn_and_refill(struct pair *p, bool group)
+{
+	const struct refill_config c = {.group = group};
+
+	pair_burn_edge(p);
+	pair_open_edge(p);
+	return pair_refill(p, &c);
+}

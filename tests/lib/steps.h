@@ -1,0 +1,23 @@
+/*
+ * steps.h - what the stories of many pair tests do: send, settle, look into the outbox, refill.
+ *
+ * Each step asserts that it worked. Threads: the test's own.
+ */
+#ifndef SALAMANDER_TESTS_LIB_STEPS_H
+#define SALAMANDER_TESTS_LIB_STEPS_H
+
+#include "edge/outbox.h"
+#include "edge/refill.h"
+#include "tests/lib/pair.h"
+
+/* A pair with a quota of 64 MiB; images 0 to n - 1 are sent and at central. */
+void pair_begin(struct pair *p, unsigned n);
+/* The study of an image, as its record at the edge says; out: UID_SIZE bytes. */
+void pair_study(struct pair *p, unsigned number, char *out);
+struct outbox_counts pair_outbox(struct pair *p);
+/* The command, at the edge as it is. */
+struct refill_result pair_refill(struct pair *p, const struct refill_config *c);
+/* The edge burns, and a new one is filled. */
+struct refill_result pair_burn_and_refill(struct pair *p, bool group);
+
+#endif
