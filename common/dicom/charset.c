@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <iconv.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -29,7 +30,24 @@ static const struct set sets[] = {
 	{"87", "$B", "EUC-JP", false, 2, 0},	  {"159", "$(D", "EUC-JP", false, 2, 0x8f},
 	{"149", "$)C", "EUC-KR", true, 2, 0},	  {"58", "$)A", "GB2312", true, 2, 0},
 };
-enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0, SET_LATIN_1 = 1, TERM_SIZE = 32 };
+enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0, SET_LATIN_1 = 1 };
+
+/* Those without code extensions. */
+static const struct {
+	const char *term, *iconv;
+} wholes[] = {{"ISO IR 192", "UTF-8"}, {"UTF 8", "UTF-8"}, {"GB18030", "GB18030"}, {"GBK", "GBK"}};
+enum { N_WHOLES = sizeof(wholes) / sizeof(wholes[0]) };
+
+bool
+charset_known(size_t i, char term[CHARSET_TERM_SIZE], bool *extends)
+{
+	*extends = i < N_SETS;
+	if (i < N_SETS)
+		(void)snprintf(term, CHARSET_TERM_SIZE, "IR %s", sets[i].term);
+	else if (i < N_SETS + N_WHOLES)
+		(void)snprintf(term, CHARSET_TERM_SIZE, "%s", wholes[i - N_SETS].term);
+	return i < N_SETS + N_WHOLES;
+}
 
 struct charset {
 	const char *whole; /* iconv name where no code extension applies: UTF-8, GB18030, GBK */
@@ -59,11 +77,11 @@ starts(const char *s, size_t n, const char *with)
 
 /* "iso-ir 100" and "ISO_IR_100" are not the defined term, and mean it. */
 static size_t
-plain_term(const char *s, size_t n, char out[TERM_SIZE])
+plain_term(const char *s, size_t n, char out[CHARSET_TERM_SIZE])
 {
 	size_t i, m = 0;
 
-	for (i = 0; i < n && m + 1 < TERM_SIZE; i++) {
+	for (i = 0; i < n && m + 1 < CHARSET_TERM_SIZE; i++) {
 		char c = s[i] == '_' || s[i] == '-' ? ' ' : s[i];
 
 		if (c == ' ' && (m == 0 || out[m - 1] == ' '))
@@ -79,16 +97,15 @@ plain_term(const char *s, size_t n, char out[TERM_SIZE])
 static const struct set *
 set_of_term(struct charset *c, const char *s, size_t n)
 {
-	char term[TERM_SIZE];
-	size_t m = plain_term(s, n, term);
+	char term[CHARSET_TERM_SIZE];
+	size_t m = plain_term(s, n, term), i;
 
-	if (starts(term, m, "ISO IR 192") || strcmp(term, "UTF 8") == 0)
-		c->whole = "UTF-8";
-	else if (starts(term, m, "GB18030"))
-		c->whole = "GB18030";
-	else if (starts(term, m, "GBK"))
-		c->whole = "GBK";
-	else if (starts(term, m, "ISO IR "))
+	for (i = 0; i < N_WHOLES; i++)
+		if (starts(term, m, wholes[i].term)) {
+			c->whole = wholes[i].iconv;
+			return NULL;
+		}
+	if (starts(term, m, "ISO IR "))
 		return set_by_term(term + 7, m - 7);
 	else if (starts(term, m, "ISO 2022 IR "))
 		return set_by_term(term + 12, m - 12);

@@ -33,4 +33,9 @@ enum charset_text {
 bool charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
 		     struct buf *out);
 
+/* For documents: the i-th set that is known, "IR 100" (extends: as ISO_IR and as ISO 2022 IR) or a
+ * whole term. false: there are no more. */
+enum { CHARSET_TERM_SIZE = 32 };
+bool charset_known(size_t i, char term[CHARSET_TERM_SIZE], bool *extends);
+
 #endif

@@ -36,25 +36,29 @@ enum message_command {
 	MESSAGE_IS_ANSWER = 0x8000 /* the bit of all answers */
 };
 
-/* PS3.4 and PS3.7 annex C: those that we send. */
-enum message_status {
-	STATUS_SUCCESS = 0x0000,
-	STATUS_DUPLICATE = 0x0111,
-	STATUS_CLASS_NOT_SUPPORTED = 0x0122,
-	STATUS_REFUSED_NOT_AUTHORIZED = 0x0124,
-	STATUS_PROCESSING_FAILURE = 0x0110,
-	STATUS_UNRECOGNIZED_OPERATION = 0x0211,
-	STATUS_OUT_OF_RESOURCES = 0xa700,
-	STATUS_NO_MATCHES_COUNTED = 0xa701,
-	STATUS_SUBOPERATIONS_FAILED = 0xa702,
-	STATUS_DESTINATION_UNKNOWN = 0xa801,
-	STATUS_IDENTIFIER_MISMATCH = 0xa900,
-	STATUS_WARNING_SUBOPERATIONS = 0xb000,
-	STATUS_CANNOT_UNDERSTAND = 0xc000,
-	STATUS_CANCELED = 0xfe00,
-	STATUS_PENDING = 0xff00,
-	STATUS_PENDING_KEYS = 0xff01
-};
+/*
+ * PS3.4 and PS3.7 annex C: those that we send. S: C-STORE, F: C-FIND, R: C-MOVE and C-GET,
+ * *: every service.
+ */
+#define MESSAGE_STATUSES(X)                                                                        \
+	X(STATUS_SUCCESS, 0x0000, "*", "success; C-STORE: the object is durable")                  \
+	X(STATUS_PROCESSING_FAILURE, 0x0110, "*", "processing failure; the log says which")        \
+	X(STATUS_CLASS_NOT_SUPPORTED, 0x0122, "*", "class of the message is not the context's")    \
+	X(STATUS_REFUSED_NOT_AUTHORIZED, 0x0124, "*", "the peer has no right to it")               \
+	X(STATUS_UNRECOGNIZED_OPERATION, 0x0211, "*", "no operation of the context's class")       \
+	X(STATUS_OUT_OF_RESOURCES, 0xa700, "SF",                                                   \
+	  "C-STORE: no room; C-FIND: more answers than are given")                                 \
+	X(STATUS_SUBOPERATIONS_FAILED, 0xa702, "R", "no image could be sent")                      \
+	X(STATUS_DESTINATION_UNKNOWN, 0xa801, "R", "move destination unknown")                     \
+	X(STATUS_IDENTIFIER_MISMATCH, 0xa900, "FR", "identifier does not match the class")         \
+	X(STATUS_WARNING_SUBOPERATIONS, 0xb000, "R", "some images could not be sent")              \
+	X(STATUS_CANNOT_UNDERSTAND, 0xc000, "SFR", "data set or identifier cannot be understood")  \
+	X(STATUS_CANCELED, 0xfe00, "FR", "cancelled by the peer")                                  \
+	X(STATUS_PENDING, 0xff00, "FR", "pending; C-FIND: a match, every key matched")             \
+	X(STATUS_PENDING_KEYS, 0xff01, "F", "a match, some keys were not matched")
+
+#define MESSAGE_STATUS_VALUE(name, value, services, meaning) name = value,
+enum message_status { MESSAGE_STATUSES(MESSAGE_STATUS_VALUE) };
 
 struct message {
 	unsigned char context; /* presentation context id               */

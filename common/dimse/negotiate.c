@@ -5,22 +5,20 @@
 #include "common/dicom/assoc.h"
 #include "common/dimse/peers.h"
 
-struct known_class {
-	const char *uid;
-	enum service_class service;
-};
-
 static const struct known_class classes[] = {
-	{"1.2.840.10008.1.1", SERVICE_VERIFICATION},
-	{"1.2.840.10008.5.1.4.1.2.1.1", SERVICE_FIND_PATIENT},
-	{"1.2.840.10008.5.1.4.1.2.2.1", SERVICE_FIND_STUDY},
-	{"1.2.840.10008.5.1.4.1.2.1.2", SERVICE_MOVE_PATIENT},
-	{"1.2.840.10008.5.1.4.1.2.2.2", SERVICE_MOVE_STUDY},
-	{"1.2.840.10008.5.1.4.1.2.1.3", SERVICE_GET_PATIENT},
-	{"1.2.840.10008.5.1.4.1.2.2.3", SERVICE_GET_STUDY},
-	{"1.2.840.10008.5.1.4.1.2.3.1", SERVICE_FIND_PATIENT_ONLY},
-	{"1.2.840.10008.5.1.4.1.2.3.2", SERVICE_MOVE_PATIENT_ONLY},
-	{"1.2.840.10008.5.1.4.1.2.3.3", SERVICE_GET_PATIENT_ONLY},
+	{"1.2.840.10008.1.1", SERVICE_VERIFICATION, "Verification"},
+	{"1.2.840.10008.5.1.4.1.2.1.1", SERVICE_FIND_PATIENT, "Patient Root Query/Retrieve FIND"},
+	{"1.2.840.10008.5.1.4.1.2.2.1", SERVICE_FIND_STUDY, "Study Root Query/Retrieve FIND"},
+	{"1.2.840.10008.5.1.4.1.2.1.2", SERVICE_MOVE_PATIENT, "Patient Root Query/Retrieve MOVE"},
+	{"1.2.840.10008.5.1.4.1.2.2.2", SERVICE_MOVE_STUDY, "Study Root Query/Retrieve MOVE"},
+	{"1.2.840.10008.5.1.4.1.2.1.3", SERVICE_GET_PATIENT, "Patient Root Query/Retrieve GET"},
+	{"1.2.840.10008.5.1.4.1.2.2.3", SERVICE_GET_STUDY, "Study Root Query/Retrieve GET"},
+	{"1.2.840.10008.5.1.4.1.2.3.1", SERVICE_FIND_PATIENT_ONLY,
+	 "Patient/Study Only Query/Retrieve FIND (retired)"},
+	{"1.2.840.10008.5.1.4.1.2.3.2", SERVICE_MOVE_PATIENT_ONLY,
+	 "Patient/Study Only Query/Retrieve MOVE (retired)"},
+	{"1.2.840.10008.5.1.4.1.2.3.3", SERVICE_GET_PATIENT_ONLY,
+	 "Patient/Study Only Query/Retrieve GET (retired)"},
 };
 
 /* Families of UIDs that other services own (PS3.4): not offered here. */
@@ -63,6 +61,27 @@ static const char *const stored[] = {
 	"1.2.840.10008.5.1.1.27", /* retired: stored print, hardcopy images */
 	"1.2.840.10008.5.1.1.29",   "1.2.840.10008.5.1.1.30",
 };
+
+const struct known_class *
+negotiate_classes(size_t *n)
+{
+	*n = sizeof(classes) / sizeof(classes[0]);
+	return classes;
+}
+
+const char *const *
+negotiate_not_storage(size_t *n)
+{
+	*n = sizeof(others) / sizeof(others[0]);
+	return others;
+}
+
+const char *const *
+negotiate_storage_too(size_t *n)
+{
+	*n = sizeof(stored) / sizeof(stored[0]);
+	return stored;
+}
 
 enum service_class
 service_of(const char *uid)
@@ -138,44 +157,61 @@ negotiated(const struct assoc *a, const char *abstract_syntax, unsigned what)
 
 /* --- contexts --- */
 
-static const char explicit_le[] = "1.2.840.10008.1.2.1";
-static const char implicit_le[] = "1.2.840.10008.1.2";
+static const struct known_syntax syntaxes[] = {
+	{"1.2.840.10008.1.2.1", 0, "Explicit VR Little Endian"},
+	{"1.2.840.10008.1.2", 1, "Implicit VR Little Endian"},
+	{"1.2.840.10008.1.2.5", 2, "RLE Lossless"},
+	{"1.2.840.10008.1.2.4.57", 2, "JPEG Lossless (14)"},
+	{"1.2.840.10008.1.2.4.70", 2, "JPEG Lossless (14, selection value 1)"},
+	{"1.2.840.10008.1.2.4.80", 2, "JPEG-LS Lossless"},
+	{"1.2.840.10008.1.2.4.90", 2, "JPEG 2000 (lossless only)"},
+	{"1.2.840.10008.1.2.4.92", 2, "JPEG 2000 Part 2 (lossless only)"},
+	{"1.2.840.10008.1.2.4.110", 2, "JPEG XL Lossless"},
+	{"1.2.840.10008.1.2.4.201", 2, "High-Throughput JPEG 2000 (lossless only)"},
+	{"1.2.840.10008.1.2.4.202", 2, "High-Throughput JPEG 2000 RPCL (lossless only)"},
+	{"1.2.840.10008.1.2.8.1", 2, "Deflated Image Frame Compression"},
+	{"1.2.840.10008.1.2.1.99", 3, "Deflated Explicit VR Little Endian"},
+	{"1.2.840.10008.1.2.2", 4, "Explicit VR Big Endian (retired)"},
+	{"1.2.840.10008.1.2.4.50", NEGOTIATE_LOSSY, "JPEG Baseline (1)"},
+	{"1.2.840.10008.1.2.4.51", NEGOTIATE_LOSSY, "JPEG Extended (2, 4)"},
+	{"1.2.840.10008.1.2.4.81", NEGOTIATE_LOSSY, "JPEG-LS Near-lossless"},
+	{"1.2.840.10008.1.2.4.91", NEGOTIATE_LOSSY, "JPEG 2000"},
+	{"1.2.840.10008.1.2.4.93", NEGOTIATE_LOSSY, "JPEG 2000 Part 2"},
+	{"1.2.840.10008.1.2.4.100", NEGOTIATE_LOSSY, "MPEG2 Main Profile / Main Level"},
+	{"1.2.840.10008.1.2.4.101", NEGOTIATE_LOSSY, "MPEG2 Main Profile / High Level"},
+	{"1.2.840.10008.1.2.4.102", NEGOTIATE_LOSSY, "MPEG-4 AVC/H.264 High Profile / Level 4.1"},
+	{"1.2.840.10008.1.2.4.103", NEGOTIATE_LOSSY,
+	 "MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1"},
+	{"1.2.840.10008.1.2.4.104", NEGOTIATE_LOSSY,
+	 "MPEG-4 AVC/H.264 High Profile / Level 4.2 for 2D video"},
+	{"1.2.840.10008.1.2.4.105", NEGOTIATE_LOSSY,
+	 "MPEG-4 AVC/H.264 High Profile / Level 4.2 for 3D video"},
+	{"1.2.840.10008.1.2.4.106", NEGOTIATE_LOSSY,
+	 "MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2"},
+	{"1.2.840.10008.1.2.4.107", NEGOTIATE_LOSSY, "HEVC/H.265 Main Profile / Level 5.1"},
+	{"1.2.840.10008.1.2.4.108", NEGOTIATE_LOSSY, "HEVC/H.265 Main 10 Profile / Level 5.1"},
+	{"1.2.840.10008.1.2.4.112", NEGOTIATE_LOSSY, "JPEG XL"},
+	{"1.2.840.10008.1.2.4.203", NEGOTIATE_LOSSY, "High-Throughput JPEG 2000"},
+};
+enum { RANK_PLAIN = 1, RANK_OTHERS = 5 /* unknown and private ones are taken as they are */ };
 
 /* Lower is better (R31). */
 static int
 rank(const char *syntax)
 {
-	static const char *const lossless[] = {
-		"1.2.840.10008.1.2.5",	   "1.2.840.10008.1.2.4.57",  "1.2.840.10008.1.2.4.70",
-		"1.2.840.10008.1.2.4.80",  "1.2.840.10008.1.2.4.90",  "1.2.840.10008.1.2.4.92",
-		"1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
-		"1.2.840.10008.1.2.8.1",
-	};
-	static const char *const lossy[] = {
-		"1.2.840.10008.1.2.4.50",  "1.2.840.10008.1.2.4.51",  "1.2.840.10008.1.2.4.81",
-		"1.2.840.10008.1.2.4.91",  "1.2.840.10008.1.2.4.93",  "1.2.840.10008.1.2.4.100",
-		"1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.103",
-		"1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105", "1.2.840.10008.1.2.4.106",
-		"1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108", "1.2.840.10008.1.2.4.112",
-		"1.2.840.10008.1.2.4.203",
-	};
 	size_t i;
 
-	if (strcmp(syntax, explicit_le) == 0)
-		return 0;
-	if (strcmp(syntax, implicit_le) == 0)
-		return 1;
-	for (i = 0; i < sizeof(lossless) / sizeof(lossless[0]); i++)
-		if (strcmp(syntax, lossless[i]) == 0)
-			return 2;
-	if (strcmp(syntax, "1.2.840.10008.1.2.1.99") == 0)
-		return 3;
-	if (strcmp(syntax, "1.2.840.10008.1.2.2") == 0)
-		return 4;
-	for (i = 0; i < sizeof(lossy) / sizeof(lossy[0]); i++)
-		if (strcmp(syntax, lossy[i]) == 0)
-			return 6;
-	return 5; /* unknown and private ones are taken as they are */
+	for (i = 0; i < sizeof(syntaxes) / sizeof(syntaxes[0]); i++)
+		if (strcmp(syntax, syntaxes[i].uid) == 0)
+			return syntaxes[i].rank;
+	return RANK_OTHERS;
+}
+
+const struct known_syntax *
+negotiate_syntaxes(size_t *n)
+{
+	*n = sizeof(syntaxes) / sizeof(syntaxes[0]);
+	return syntaxes;
 }
 
 int
@@ -192,7 +228,7 @@ negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *pee
 		return 0;
 	for (i = 0; i < n; i++) {
 		/* Commands and identifiers are read and written in the two plain ones only. */
-		if (!storage && rank(proposed[i]) > 1)
+		if (!storage && rank(proposed[i]) > RANK_PLAIN)
 			continue;
 		if (best < 0 || rank(proposed[i]) < rank(proposed[best]))
 			best = (int)i;

@@ -11,6 +11,7 @@
 #define SALAMANDER_COMMON_DIMSE_NEGOTIATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct assoc;
 struct err;
@@ -33,6 +34,26 @@ enum service_class {
 
 /* Extended negotiation of query and retrieve (PS3.4 C.5.1.1, C.5.2.1): a byte each. */
 enum { NEGOTIATED_RELATIONAL, NEGOTIATED_MOMENTS, NEGOTIATED_FUZZY, NEGOTIATED_ZONE };
+
+struct known_class {
+	const char *uid;
+	enum service_class service;
+	const char *name; /* PS3.6 A */
+};
+
+enum { NEGOTIATE_LOSSY = 6 };
+struct known_syntax {
+	const char *uid;
+	int rank; /* a lower one is taken first; unknown ones come just before the lossy */
+	const char *name;
+};
+
+/* The tables that the conformance statement prints. Beside these classes all UIDs are storage
+ * but those that begin as one of not_storage does; storage_too are stored all the same. */
+const struct known_class *negotiate_classes(size_t *n);
+const struct known_syntax *negotiate_syntaxes(size_t *n);
+const char *const *negotiate_not_storage(size_t *n);
+const char *const *negotiate_storage_too(size_t *n);
 
 enum service_class service_of(const char *abstract_syntax);
 /* The classes that begin at PATIENT level. */
