@@ -26,7 +26,7 @@ static const struct set sets[] = {
 	{"127", "-G", "ISO-8859-6", true, 1, 0},  {"126", "-F", "ISO-8859-7", true, 1, 0},
 	{"138", "-H", "ISO-8859-8", true, 1, 0},  {"148", "-M", "ISO-8859-9", true, 1, 0},
 	{"203", "-b", "ISO-8859-15", true, 1, 0}, {"166", "-T", "TIS-620", true, 1, 0},
-	{"13", ")I", "EUC-JP", true, 1, 0x8e},	  {"14", "(J", "JIS_X0201", false, 1, 0},
+	{"13", ")I", "EUC-JP", true, 1, 0x8e},	  {"14", "(J", "SHIFT_JIS", false, 1, 0},
 	{"87", "$B", "EUC-JP", false, 2, 0},	  {"159", "$(D", "EUC-JP", false, 2, 0x8f},
 	{"149", "$)C", "EUC-KR", true, 2, 0},	  {"58", "$)A", "GB2312", true, 2, 0},
 };
@@ -56,6 +56,8 @@ struct charset {
 		*missing;   /* what bytes above 0x7f are taken for that no set is called for */
 	const char *cached; /* what cd converts from                */
 	iconv_t cd;
+	bool declared[N_SETS], extends; /* may be called for, by escape sequences */
+	iconv_t into[N_SETS + 1];	/* from UTF-8; [N_SETS]: into whole; opened at need */
 };
 
 static const struct set *
@@ -95,6 +97,14 @@ plain_term(const char *s, size_t n, char out[CHARSET_TERM_SIZE])
 }
 
 static const struct set *
+declare(struct charset *c, const struct set *set)
+{
+	if (set)
+		c->declared[set - sets] = true;
+	return set;
+}
+
+static const struct set *
 set_of_term(struct charset *c, const char *s, size_t n)
 {
 	char term[CHARSET_TERM_SIZE];
@@ -106,9 +116,11 @@ set_of_term(struct charset *c, const char *s, size_t n)
 			return NULL;
 		}
 	if (starts(term, m, "ISO IR "))
-		return set_by_term(term + 7, m - 7);
-	else if (starts(term, m, "ISO 2022 IR "))
-		return set_by_term(term + 12, m - 12);
+		return declare(c, set_by_term(term + 7, m - 7));
+	if (starts(term, m, "ISO 2022 IR ")) {
+		c->extends = true;
+		return declare(c, set_by_term(term + 12, m - 12));
+	}
 	return NULL;
 }
 
@@ -142,9 +154,12 @@ int
 charset_new(struct charset **out, const char *value, size_t n, struct err *e)
 {
 	struct charset *c = calloc(1, sizeof(*c));
+	size_t i;
 
 	if (!c)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a character set");
+	for (i = 0; i <= N_SETS; i++)
+		c->into[i] = (iconv_t)-1;
 	while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\0'))
 		n--;
 	c->g0 = &sets[SET_ASCII];
@@ -159,10 +174,15 @@ charset_new(struct charset **out, const char *value, size_t n, struct err *e)
 void
 charset_free(struct charset *c)
 {
+	size_t i;
+
 	if (!c)
 		return;
 	if (c->cd != (iconv_t)-1)
 		(void)iconv_close(c->cd);
+	for (i = 0; i <= N_SETS; i++)
+		if (c->into[i] != (iconv_t)-1)
+			(void)iconv_close(c->into[i]);
 	free(c);
 }
 
@@ -328,4 +348,159 @@ charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t
 	if (silent_utf8(c, s, n, out))
 		return false;
 	return extended(c, kind, s, n, out);
+}
+
+/* --- from UTF-8 --- */
+
+/* Some characters are written as what looks like them: that is not what was to be said. */
+static bool
+is_read_back(struct charset *c, const char *name, const char *bytes, size_t m, const char *s,
+	     size_t n)
+{
+	struct buf back = BUF_INIT;
+	bool same =
+		convert(c, name, bytes, m, &back) && back.len == n && memcmp(back.data, s, n) == 0;
+
+	buf_fini(&back);
+	return same;
+}
+
+/* The bytes of one character there; 0: it has none. */
+static size_t
+bytes_in(struct charset *c, size_t at, const char *name, const char *s, size_t n, char out[8])
+{
+	char *in = (char *)(uintptr_t)s, *to = out;
+	size_t room = 8, left = n;
+
+	if (c->into[at] == (iconv_t)-1)
+		c->into[at] = iconv_open(name, "UTF-8");
+	if (c->into[at] == (iconv_t)-1)
+		return 0;
+	(void)iconv(c->into[at], NULL, NULL, NULL, NULL);
+	if (iconv(c->into[at], &in, &left, &to, &room) != 0) /* an error, or something like it */
+		return 0;
+	return is_read_back(c, name, out, (size_t)(to - out), s, n) ? (size_t)(to - out) : 0;
+}
+
+/* The character as this half of the code table has it. */
+static bool
+encode(struct charset *c, const struct set *set, const char *s, size_t n, struct buf *out)
+{
+	char b[8];
+	size_t m = bytes_in(c, (size_t)(set - sets), set->iconv, s, n, b), i, lead;
+
+	lead = set->lead ? 1 : 0;
+	if (m != lead + set->bytes || (lead && (unsigned char)b[0] != set->lead))
+		return false;
+	for (i = lead; i < m; i++) {
+		unsigned char byte = (unsigned char)b[i];
+
+		if (set->bytes > 1 || set->g1 ? byte < 0xa0 : byte >= 0x80 || byte == '\\')
+			return false; /* a yen sign would part values */
+	}
+	for (i = lead; i < m; i++)
+		buf_put_u8(out, set->g1 ? (unsigned char)b[i] : (unsigned char)b[i] & 0x7f);
+	return true;
+}
+
+struct state {
+	const struct set *g0, *g1;
+};
+
+static void
+call_for(const struct set *set, struct buf *out)
+{
+	buf_puts(out, "\033");
+	buf_puts(out, set->escape);
+}
+
+/* ASCII is what is written now; before a delimiter all is as at the start (PS3.5 6.1.2.5.3). */
+static void
+settle(const struct charset *c, struct state *at, bool all, struct buf *out)
+{
+	if (at->g0 != c->g0)
+		call_for(c->g0, out);
+	at->g0 = c->g0;
+	if (!all || at->g1 == c->g1)
+		return;
+	if (c->g1)
+		call_for(c->g1, out);
+	at->g1 = c->g1;
+}
+
+static bool
+put_character(struct charset *c, struct state *at, const char *s, size_t n, struct buf *out)
+{
+	struct buf one = BUF_INIT;
+	bool done = false;
+	size_t i;
+
+	if (at->g1 && encode(c, at->g1, s, n, out))
+		return true;
+	if (at->g0 != c->g0 && encode(c, at->g0, s, n, out))
+		return true;
+	for (i = 0; c->extends && !done && i < N_SETS; i++) {
+		if (!c->declared[i] || i == SET_ASCII || !encode(c, &sets[i], s, n, &one))
+			continue;
+		call_for(&sets[i], out);
+		*(sets[i].g1 ? &at->g1 : &at->g0) = &sets[i];
+		buf_put(out, one.data, one.len);
+		done = true;
+	}
+	out->failed = out->failed || buf_failed(&one);
+	buf_fini(&one);
+	return done;
+}
+
+static size_t
+utf8_bytes(const char *s, size_t n)
+{
+	size_t used = 1;
+
+	while (used < n && ((unsigned char)s[used] & 0xc0) == 0x80)
+		used++;
+	return used;
+}
+
+static bool
+whole_from_utf8(struct charset *c, const char *s, size_t n, struct buf *out)
+{
+	char b[8];
+	size_t used, m;
+
+	for (; n > 0; s += used, n -= used) {
+		used = utf8_bytes(s, n);
+		m = bytes_in(c, N_SETS, c->whole, s, used, b);
+		if (m == 0)
+			return false;
+		buf_put(out, b, m);
+	}
+	return true;
+}
+
+bool
+charset_from_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
+		  struct buf *out)
+{
+	struct state at = {c->g0, c->g1};
+	size_t used;
+
+	if (c->whole && strcmp(c->whole, "UTF-8") == 0) {
+		buf_put(out, s, n);
+		return true;
+	}
+	if (c->whole)
+		return whole_from_utf8(c, s, n, out);
+	for (; n > 0; s += used, n -= used) {
+		used = utf8_bytes(s, n);
+		if ((unsigned char)*s >= 0x80) {
+			if (!put_character(c, &at, s, used, out))
+				return false;
+			continue;
+		}
+		settle(c, &at, delimits(kind, *s), out);
+		buf_put(out, s, 1);
+	}
+	settle(c, &at, false, out);
+	return true;
 }

@@ -1,5 +1,5 @@
 /*
- * charset.h - text of data sets to UTF-8 (PS3.3 C.12.1.1.2, PS3.5 section 6).
+ * charset.h - text of data sets to UTF-8 and back (PS3.3 C.12.1.1.2, PS3.5 section 6).
  *
  * Every defined term: ISO_IR 6/100/101/109/110/126/127/138/144/148/166/203/13,
  * ISO_IR 192, GB18030, GBK, and code extensions (ISO 2022 IR ...) with their
@@ -32,6 +32,10 @@ enum charset_text {
 /* Appends s as UTF-8. true: all of it is what its character set allows. */
 bool charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
 		     struct buf *out);
+/* Appends UTF-8 in this character set, by its escape sequences if it has several. false: it
+ * cannot say all of it; what was appended is of no use then. */
+bool charset_from_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
+		       struct buf *out);
 
 /* For documents: the i-th set that is known, "IR 100" (extends: as ISO_IR and as ISO 2022 IR) or a
  * whole term. false: there are no more. */

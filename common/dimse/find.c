@@ -264,11 +264,13 @@ static int
 send_answer(struct finding *f, const struct query_match *m, struct err *e)
 {
 	struct buf set = BUF_INIT, identifier = BUF_INIT;
+	struct attr charset = {TAG_CHARSET, "", 0};
 	struct message rsp;
 	int rc;
 
 	build_answer(f, m, &set);
-	identifier_build(&identifier, f->syntax, attrs_of(&set));
+	(void)attrs_get(attrs_of(&f->id.keys), TAG_CHARSET, &charset);
+	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset);
 	message_answer(&rsp, f->rq, f->unsupported ? STATUS_PENDING_KEYS : STATUS_PENDING);
 	rc = buf_failed(&set) || buf_failed(&identifier)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for an answer")

@@ -10,7 +10,7 @@
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
 
-enum { VALUES_MAX = 256, LIST_MAX = 65535, VALUE_SHORT_MAX = 65534 };
+enum { VALUES_MAX = 256, LIST_MAX = 65535 };
 
 static const char implicit_le[] = "1.2.840.10008.1.2";
 
@@ -211,16 +211,13 @@ put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, s
 {
 	struct buf text = BUF_INIT;
 	const char *vr = identifier_vr(tag);
-	enum charset_text kind = strcmp(vr, "PN") == 0	 ? CHARSET_NAME
-				 : strcmp(vr, "LT") == 0 ? CHARSET_TEXT
-							 : CHARSET_VALUES;
 	const char *p;
 	int rc = 0;
 
 	if (strcmp(vr, "US") == 0)
 		put_shorts(&text, s, n);
 	else
-		(void)charset_to_utf8(charset, kind, s, n, &text);
+		(void)charset_to_utf8(charset, identifier_text(vr), s, n, &text);
 	p = (const char *)text.data;
 	n = text.len;
 	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))
@@ -320,209 +317,4 @@ void
 identifier_fini(struct identifier *id)
 {
 	buf_fini(&id->keys);
-}
-
-static void
-put_element(struct buf *out, bool implicit, uint32_t tag, const char *vr, const char *value,
-	    size_t n)
-{
-	bool empty = strcmp(vr, "UN") == 0 || strcmp(vr, "SQ") == 0;
-	bool is_long = empty || strcmp(vr, "UT") == 0;
-	char pad = strcmp(vr, "UI") == 0 ? '\0' : ' ';
-
-	if (empty) /* answered empty: what it holds is not kept in its own form */
-		n = 0;
-	if (n + n % 2 > VALUE_SHORT_MAX)
-		n = VALUE_SHORT_MAX;
-	buf_put_u16(out, tag >> 16);
-	buf_put_u16(out, tag & 0xffff);
-	if (!implicit) {
-		buf_put(out, vr, 2);
-		if (is_long)
-			buf_put_u16(out, 0);
-	}
-	if (implicit || is_long)
-		buf_put_u32(out, (uint32_t)(n + n % 2));
-	else
-		buf_put_u16(out, (unsigned)(n + n % 2));
-	buf_put(out, value, n);
-	if (n % 2)
-		buf_put(out, &pad, 1);
-}
-
-static void
-put_item(struct buf *items, const struct buf *item)
-{
-	buf_put_u32(items, 0xe000fffe);
-	buf_put_u32(items, (uint32_t)item->len);
-	buf_put(items, item->data, item->len);
-	items->failed = items->failed || buf_failed(item);
-}
-
-static void
-put_sequence(struct buf *out, bool implicit, uint32_t tag, const struct buf *items)
-{
-	buf_put_u16(out, tag >> 16);
-	buf_put_u16(out, tag & 0xffff);
-	if (!implicit)
-		buf_put(out, "SQ\0", 4);
-	buf_put_u32(out, (uint32_t)items->len);
-	buf_put(out, items->data, items->len);
-	out->failed = out->failed || buf_failed(items);
-}
-
-/* (0010,1002): an item for each "id^^^issuer". */
-static void
-put_ids(struct buf *out, bool implicit, struct attr a)
-{
-	struct buf items = BUF_INIT;
-
-	while (a.n > 0) {
-		const char *bar = memchr(a.value, '\\', a.n);
-		size_t n = bar ? (size_t)(bar - a.value) : a.n;
-		const char *mark = memmem(a.value, n, "^^^", 3);
-		size_t id = mark ? (size_t)(mark - a.value) : n;
-		struct buf item = BUF_INIT;
-
-		put_element(&item, implicit, TAG_PATIENT_ID, "LO", a.value, id);
-		if (mark)
-			put_element(&item, implicit, TAG_PATIENT_ISSUER, "LO", mark + 3,
-				    n - id - 3);
-		put_item(&items, &item);
-		buf_fini(&item);
-		a.value += bar ? n + 1 : n;
-		a.n -= bar ? n + 1 : n;
-	}
-	put_sequence(out, implicit, TAG_OTHER_IDS, &items);
-	buf_fini(&items);
-}
-
-/* (0008,0051): one item; what is a UID is the universal ID, the rest the local one. */
-static void
-put_issuer(struct buf *out, bool implicit, struct attr a)
-{
-	struct buf items = BUF_INIT, item = BUF_INIT;
-	const char *bar = memchr(a.value, '\\', a.n);
-	size_t n = bar ? (size_t)(bar - a.value) : a.n, used = 0;
-
-	if (n > 0 && !uid_valid(a.value, n)) {
-		put_element(&item, implicit, TAG_ENTITY_LOCAL, "UT", a.value, n);
-		used = bar ? n + 1 : n;
-	}
-	a.value += used;
-	a.n -= used;
-	if (a.n > 0 && uid_valid(a.value, a.n)) {
-		put_element(&item, implicit, TAG_ENTITY_UNIVERSAL, "UT", a.value, a.n);
-		put_element(&item, implicit, TAG_ENTITY_TYPE, "CS", "ISO", 3);
-	}
-	if (item.len > 0)
-		put_item(&items, &item);
-	put_sequence(out, implicit, TAG_ACCESSION_ISSUER, &items);
-	buf_fini(&item);
-	buf_fini(&items);
-}
-
-static void
-put_items(struct buf *out, bool implicit, struct attr a)
-{
-	struct buf items = BUF_INIT, item = BUF_INIT;
-	struct attr one, of;
-	size_t pos = 0, at;
-
-	while (items_next(a, &pos, &one)) {
-		buf_clear(&item);
-		for (at = 0; items_attr(one, &at, &of);)
-			if (key_item(a.tag, of.tag))
-				put_element(&item, implicit, of.tag, key_item(a.tag, of.tag)->vr,
-					    of.value, of.n);
-		put_item(&items, &item);
-	}
-	put_sequence(out, implicit, a.tag, &items);
-	buf_fini(&item);
-	buf_fini(&items);
-}
-
-static void
-put_us(struct buf *out, bool implicit, uint32_t tag, struct attr a)
-{
-	unsigned v = 0;
-	size_t i;
-
-	for (i = 0; i < a.n && a.value[i] >= '0' && a.value[i] <= '9'; i++)
-		v = v * 10 + (unsigned)(a.value[i] - '0');
-	buf_put_u16(out, tag >> 16);
-	buf_put_u16(out, tag & 0xffff);
-	if (!implicit)
-		buf_puts(out, "US");
-	if (implicit)
-		buf_put_u32(out, a.n ? 2 : 0);
-	else
-		buf_put_u16(out, a.n ? 2 : 0);
-	if (a.n)
-		buf_put_u16(out, v);
-}
-
-static bool
-ascii(struct attrs set)
-{
-	const unsigned char *p;
-	struct attr a;
-	size_t pos = 0, i;
-
-	while (attrs_next(set, &pos, &a))
-		for (p = (const unsigned char *)a.value, i = 0; i < a.n; i++)
-			if (p[i] >= 0x80)
-				return false;
-	return true;
-}
-
-void
-identifier_build(struct buf *out, const char *syntax, struct attrs set)
-{
-	bool implicit = strcmp(syntax, implicit_le) == 0, said = ascii(set);
-	struct attr a;
-	size_t pos = 0;
-
-	while (attrs_next(set, &pos, &a)) {
-		const char *vr = identifier_vr(a.tag);
-
-		if (a.tag == TAG_CHARSET)
-			continue;
-		if (!said && a.tag > TAG_CHARSET) {
-			put_element(out, implicit, TAG_CHARSET, "CS", "ISO_IR 192", 10);
-			said = true;
-		}
-		if (strcmp(vr, "US") == 0)
-			put_us(out, implicit, a.tag, a);
-		else if (a.tag == TAG_OTHER_IDS)
-			put_ids(out, implicit, a);
-		else if (a.tag == TAG_ACCESSION_ISSUER)
-			put_issuer(out, implicit, a);
-		else if (has_items(a.tag))
-			put_items(out, implicit, a);
-		else
-			put_element(out, implicit, a.tag, vr, a.value, a.n);
-	}
-}
-
-void
-identifier_build_list(struct buf *out, const char *syntax, uint32_t tag, const struct buf *uids)
-{
-	bool implicit = strcmp(syntax, implicit_le) == 0;
-	size_t n = uids->len + uids->len % 2;
-
-	if (n <= VALUE_SHORT_MAX) {
-		put_element(out, implicit, tag, "UI", (const char *)uids->data, uids->len);
-		return;
-	}
-	buf_put_u16(out, tag >> 16);
-	buf_put_u16(out, tag & 0xffff);
-	if (!implicit) {
-		buf_puts(out, "UN");
-		buf_put_u16(out, 0);
-	}
-	buf_put_u32(out, (uint32_t)n);
-	buf_put(out, uids->data, uids->len);
-	if (uids->len % 2)
-		buf_put_u8(out, 0);
 }

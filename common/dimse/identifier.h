@@ -2,9 +2,9 @@
  * identifier.h - the identifiers of C-FIND, C-MOVE and C-GET, read and written by ourselves.
  *
  * Reading goes through the scanner (bounded, iterative); values become UTF-8.
- * Writing is explicit or implicit little endian; every answer that holds more
- * than ASCII says ISO_IR 192 (PS3.4 C.2.2.2: Specific Character Set describes
- * the identifier it stands in).
+ * Writing is explicit or implicit little endian; what holds more than ASCII says its
+ * character set (PS3.4 C.2.2.2: it describes the identifier it stands in): the one that
+ * was asked for if it can say all of it, else ISO_IR 192.
  * Threads: plain memory.
  */
 #ifndef SALAMANDER_COMMON_DIMSE_IDENTIFIER_H
@@ -16,6 +16,7 @@
 
 #include "common/base/buf.h"
 #include "common/dicom/attrs.h"
+#include "common/dicom/charset.h"
 
 struct err;
 
@@ -31,10 +32,15 @@ void identifier_fini(struct identifier *id);
 
 /* Writes a data set from an attribute set; VRs from the table of keys. */
 void identifier_build(struct buf *out, const char *syntax, struct attrs set);
+/* The same in this character set, where it can say all of it. */
+void identifier_build_in(struct buf *out, const char *syntax, struct attrs set,
+			 struct attr charset);
 /* One attribute of UIDs joined by backslashes, however long: beyond 64 KiB as UN (PS3.5 6.2.2). */
 void identifier_build_list(struct buf *out, const char *syntax, uint32_t tag,
 			   const struct buf *uids);
 /* "UI", "DA", ...: of an attribute that can stand in an identifier; "UN" if unknown. */
 const char *identifier_vr(uint32_t tag);
+/* How text of this VR is delimited. */
+enum charset_text identifier_text(const char *vr);
 
 #endif
