@@ -8,6 +8,7 @@
 #   make bench      speed, beside Orthanc
 #   make wan        speed over long, lossy lines, beside iperf3, curl, rsync, Orthanc
 #   make soak       kill -9, power cuts, chaos, churn and fuzzers, SECONDS= each
+#   make docs       the tables of deploy/CONFORMANCE.md
 #   make install    DESTDIR= PREFIX=
 #   CC=clang, SAN=address,undefined | thread, B=<build folder>
 
@@ -184,6 +185,11 @@ sim: deps-build deps-test
 	@$(MAKE) --no-print-directory $(SIM)
 	@$(SIM) --seed $(FIRST) --seeds $(SEEDS)
 
+.PHONY: docs
+docs: deps-build
+	@$(MAKE) --no-print-directory $(B)/tests/tools/conformance
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/tools/docs.py
+
 demo: deps-build deps-demo
 	@$(MAKE) --no-print-directory build-all tools
 	@BUILD=$(CURDIR)/$(B) DICOM="$(DICOM)" KEEP="$(KEEP)" /usr/bin/python3 tests/demo/demo.py
@@ -223,7 +229,7 @@ soak: deps-build deps-test
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
-DOCS := README.md proto/PROTOCOL.md deploy/RECOVERY.md
+DOCS := README.md proto/PROTOCOL.md deploy/RECOVERY.md deploy/CONFORMANCE.md
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(UNITDIR) $(PREFIX)/lib/sysusers.d \

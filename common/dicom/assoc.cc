@@ -503,6 +503,7 @@ assoc_acknowledge(struct assoc *s, struct err *e)
 		OFCondition c;
 
 		learn_extended(s, true);
+		parameters_introduce(s->a->params);
 		c = ASC_acknowledgeAssociation(s->a);
 		wait_until(s, 0);
 		return c.bad() ? failed(e, c, "acknowledge") : 0;
@@ -554,6 +555,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
 	if (c.bad())
 		return failed(e, c, "parameters");
+	parameters_introduce(params);
 	(void)ASC_setAPTitles(params, t->calling, t->called, nullptr);
 	(void)ASC_setTransportLayerType(params, OFFalse);
 	(void)snprintf(peer, sizeof(peer), "%s:%u", t->host, t->port);

@@ -10,6 +10,18 @@ extern "C" {
 #include "common/base/err.h"
 }
 
+void
+parameters_introduce(void *params)
+{
+	auto *p = static_cast<T_ASC_Parameters *>(params);
+
+	static_assert(sizeof(IMPLEMENTATION_VERSION) <= 17, "SH of at most 16 characters");
+	(void)snprintf(p->ourImplementationClassUID, sizeof(p->ourImplementationClassUID), "%s",
+		       IMPLEMENTATION_CLASS);
+	(void)snprintf(p->ourImplementationVersionName, sizeof(p->ourImplementationVersionName),
+		       "%s", IMPLEMENTATION_VERSION);
+}
+
 int
 parameters_propose(void *params, const struct assoc_proposal *p, unsigned n, struct err *e)
 {

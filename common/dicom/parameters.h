@@ -17,6 +17,10 @@
 extern "C" {
 #endif
 
+/* Who we are to the peer (PS3.7 D.3.3.2): implementation class UID and version name. */
+#define IMPLEMENTATION_CLASS "1.2.826.0.1.3680043.10.1571.1"
+#define IMPLEMENTATION_VERSION "SALAMANDER " SALAMANDER_VERSION
+void parameters_introduce(void *params);
 int parameters_propose(void *params, const struct assoc_proposal *p, unsigned n, struct err *e);
 /*
  * SOP class extended negotiation (PS3.7 D.3.3.5): what was proposed, or accepted, of up to
