@@ -39,6 +39,7 @@ make_pack(struct errand *x, struct edge *e)
 	struct packing *p = x->slot;
 	struct packing_wish wish = {.lane = a->lane,
 				    .above = a->number,
+				    .bytes = a->count,
 				    .announced = x->announced,
 				    .oldest = a->oldest,
 				    .small = a->small};

@@ -74,7 +74,7 @@ choose(void *arg, const struct outbox_row *row, struct err *e)
 	size_t company = company_of(row);
 
 	(void)e;
-	if (c->n >= c->most || c->bytes >= PACK_BYTES || ++c->looked > LOOK_MAX)
+	if (c->n >= c->most || c->bytes >= c->wish->bytes || ++c->looked > LOOK_MAX)
 		return ERR_AGAIN;
 	/* R7: not before central has acknowledged its entry. */
 	if (row->packed || row->seq > c->wish->announced || row->not_before > c->now)

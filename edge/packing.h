@@ -37,6 +37,7 @@ struct packing {	   /* one slot */
 struct packing_wish {
 	enum lane lane;
 	uint64_t above, announced; /* of what waits above, and is announced up to (R7) */
+	uint64_t bytes;		   /* it closes there */
 	bool oldest;		   /* from the oldest end */
 	bool small;		   /* nothing that is larger than a pack */
 };

@@ -199,6 +199,7 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	s->failures = 0;
 	s->next_hello_ms = ev->now_ms + SENDER_HELLO_MS;
 	s->closed = ev->closed;
+	steer_line(&s->steer, ev->rtt_ms, ev->steady);
 	s->announced = ev->number;
 	if (other) { /* R22: what another central receipted says nothing about this one */
 		s->epoch = ev->epoch;

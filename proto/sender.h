@@ -115,7 +115,7 @@ enum sender_action_kind {
 struct sender_action {
 	enum sender_action_kind kind;
 	unsigned slot;
-	uint64_t number, count, most;
+	uint64_t number, count, most; /* SENDER_MAKE_PACK: it closes at `count` bytes */
 	enum lane lane;
 	bool oldest, small;
 	bool whole, first; /* first: the manifest goes along       */

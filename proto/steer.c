@@ -9,9 +9,10 @@ enum {
 	TURN_MAX_MS = 8000, /* then one of each is enough                        */
 	REST_TURNS = 8,	    /* after what brought nothing; doubled each time     */
 	REST_MAX = 32,
-	BETTER = 112, /* percent: more connections have to bring so much   */
-	SAME = 96,    /* percent: fewer of them may cost so much           */
-	ALONE = 150   /* percent of a connection: nobody filled the pauses */
+	PACKS_EACH = 4, /* connections differ by so much */
+	BETTER = 112,	/* percent: more connections have to bring so much   */
+	SAME = 96,	/* percent: fewer of them may cost so much           */
+	ALONE = 150	/* percent of a connection: nobody filled the pauses */
 };
 
 void
@@ -22,6 +23,35 @@ steer_init(struct steer *s)
 	s->next_rest = REST_TURNS;
 }
 
+/* So many fill the link where congestion control does not shy from loss. */
+static unsigned
+few(const struct steer *s)
+{
+	return s->rtt_ms >= STEER_FAR_MS ? STEER_FAR : STEER_FEW;
+}
+
+void
+steer_line(struct steer *s, unsigned rtt_ms, bool steady)
+{
+	if (s->link || s->begun || !rtt_ms || s->connections != STEER_FEW)
+		return;
+	s->rtt_ms = rtt_ms;
+	if (steady)
+		s->connections = few(s);
+	else if (rtt_ms >= STEER_SHY_MS)
+		s->connections = STEER_SHY;
+}
+
+uint64_t
+steer_pack(const struct steer *s, uint64_t waiting)
+{
+	uint64_t least = s->link * STEER_PACK_MS / 1000 / s->connections;
+	uint64_t n = waiting / (PACKS_EACH * (uint64_t)s->connections);
+
+	n = n < least ? least : n;
+	return n < STEER_PACK_MIN ? STEER_PACK_MIN : n > STEER_PACK_MAX ? STEER_PACK_MAX : n;
+}
+
 uint64_t
 steer_size(const struct steer *s, unsigned packs)
 {
@@ -29,7 +59,7 @@ steer_size(const struct steer *s, unsigned packs)
 	uint64_t most = s->link * STEER_PIECE_MS / 1000;
 
 	if (!s->link)
-		return STEER_FIRST;
+		return STEER_FIRST / s->connections;
 	/* Where some connections have nothing to do, nobody waits for one: longer pieces. */
 	if (packs < s->connections)
 		n = s->link * (packs > 2 ? STEER_FLIGHT_MS / packs : STEER_ALONE_MS) / 1000;
@@ -59,6 +89,7 @@ steer_begin(struct steer *s, int64_t now_ms, unsigned packs)
 
 	look(s, now_ms);
 	s->under_way++;
+	s->abreast = s->under_way > s->abreast ? s->under_way : s->abreast;
 	return n < STEER_PIECE_MIN ? STEER_PIECE_MIN : n;
 }
 
@@ -66,7 +97,7 @@ steer_begin(struct steer *s, int64_t now_ms, unsigned packs)
 static uint64_t
 busy(const struct steer *s)
 {
-	uint64_t ms = (uint64_t)s->busy_ms, least = s->took_ms / s->connections;
+	uint64_t ms = (uint64_t)s->busy_ms, least = s->took_ms / (s->abreast ? s->abreast : 1);
 
 	ms = ms > s->took_ms ? s->took_ms : ms;
 	ms = ms < least ? least : ms;
@@ -153,6 +184,12 @@ experiment(struct steer *s, uint64_t rate)
 	} else if (s->trying) {
 		s->next_rest = REST_TURNS;
 		try_on(s, rate);
+	} else if (s->rest && rate < s->base * 100 / BETTER) {
+		/* What fewer brought then they bring no more: connections begin faster than they
+		 * go on where packets are lost. */
+		s->rest = 0;
+		s->downwards = false;
+		try_on(s, rate);
 	} else if (s->rest) {
 		s->rest--;
 	} else {
@@ -161,24 +198,35 @@ experiment(struct steer *s, uint64_t rate)
 }
 
 static void
+begin_turn(struct steer *s)
+{
+	s->busy_ms = 0;
+	s->bytes = s->took_ms = s->theirs_ms = 0;
+	s->pieces = s->full = 0;
+	s->abreast = s->under_way;
+}
+
+static void
 end_turn(struct steer *s)
 {
 	uint64_t rate = rate_of(s);
+	unsigned before = s->connections;
 	bool enough = s->full * 2 >= s->pieces && abreast(s) >= 75 * (uint64_t)s->connections;
 
 	if (rate / 2 >= s->link)
 		s->link = rate;
 	else if (rate > s->link || s->full * 2 >= s->pieces)
-		s->link = (s->link * 3 + rate) / 4;
+		s->link = rate < s->link / 2 ? (s->link + rate) / 2 : (s->link * 3 + rate) / 4;
 	if (s->steady && s->base_connections) { /* it was not before */
-		s->connections = STEER_FEW;
+		s->connections = few(s);
 		s->base_connections = 0;
 		s->trying = false;
+	} else if (s->steady && s->connections == STEER_FEW) { /* now it is known how far it is */
+		s->connections = few(s);
 	} else if (enough && !s->steady)
 		experiment(s, rate);
-	s->busy_ms = 0;
-	s->bytes = s->took_ms = s->theirs_ms = 0;
-	s->pieces = s->full = 0;
+	s->settling = s->connections < before;
+	begin_turn(s);
 }
 
 void
@@ -197,6 +245,12 @@ steer_end(struct steer *s, int64_t now_ms, const struct steer_piece *p)
 	s->steady = p->steady;
 	if (p->rtt_ms)
 		s->rtt_ms = p->rtt_ms;
-	if (is_turn_over(s))
+	if (!is_turn_over(s))
+		return;
+	if (s->settling) {
+		s->settling = false;
+		begin_turn(s);
+	} else {
 		end_turn(s);
+	}
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 enum {
-	PACK_BYTES = 8 << 20,
 	PACK_COUNT = 1000,
 	OLDEST_EVERY = 8,
 	EARLIER_EVERY = 4, /* pieces: one of the earliest pack of the lane, so that none starves */
@@ -41,12 +40,12 @@ slots_in(const struct sender *s, enum sender_slot_state state)
 static unsigned
 packs_to_send(const struct sender *s, const struct sender_event *ev)
 {
-	unsigned n = slots_in(s, SLOT_READY) + slots_in(s, SLOT_SENDING), lane;
+	uint64_t n = slots_in(s, SLOT_READY) + slots_in(s, SLOT_SENDING);
+	unsigned lane;
 
 	for (lane = 0; lane < LANES; lane++)
-		if (ev->work[lane].bytes >= PACK_BYTES)
-			return SENDER_SLOTS;
-	return n;
+		n += ev->work[lane].bytes / steer_pack(&s->steer, ev->work[lane].bytes);
+	return n < SENDER_SLOTS ? (unsigned)n : SENDER_SLOTS;
 }
 
 static void
@@ -184,7 +183,8 @@ turn_send(struct sender *s, const struct sender_event *ev, struct sender_actions
 	}
 }
 
-/* A pack closes at 8 MiB, 1,000 objects or 1 s of waiting. */
+/* A pack closes at 8 MiB (less where that leaves connections without work), 1,000 objects or 1 s of
+ * waiting. */
 static bool
 worth_packing(const struct sender *s, const struct sender_event *ev, enum lane lane,
 	      struct sender_actions *out)
@@ -197,7 +197,7 @@ worth_packing(const struct sender *s, const struct sender_event *ev, enum lane l
 		turn_wake_at(out, s->of[lane].idle_until_ms);
 		return false;
 	}
-	if (w->count >= PACK_COUNT || w->bytes >= PACK_BYTES)
+	if (w->count >= PACK_COUNT || w->bytes >= steer_pack(&s->steer, w->bytes))
 		return true;
 	turn_wake_at(out, w->since_ms + SENDER_QUIET_MS);
 	return ev->now_ms >= w->since_ms + SENDER_QUIET_MS;
@@ -271,6 +271,7 @@ make_pack(struct sender *s, const struct sender_event *ev, unsigned slot, enum l
 
 	a->slot = slot;
 	a->lane = lane;
+	a->count = steer_pack(&s->steer, ev->work[lane].bytes);
 	a->oldest = ++s->of[lane].made % OLDEST_EVERY == 0;
 	a->small = o->large >= s->steer.connections;
 	/* Fresh images go optimistically. What was at a central once waits for its answer, if it is

@@ -75,13 +75,13 @@ errand_run__R7_R14_packs_what_is_announced_and_reads_it(void **state)
 
 	(void)state;
 	head = with_images(&p);
-	x = errand(&slot, SENDER_MAKE_PACK, 0, 0);
+	x = errand(&slot, SENDER_MAKE_PACK, STEER_PACK_MAX, 0);
 	errand_run(x, &p.edge);
 	assert_int_equal(x->rc, 0);
 	assert_true(x->tells && x->event.kind == SENDER_PACKED);
 	assert_int_equal(x->event.size, 0); /* nothing is announced */
 	errand_free(x);
-	x = errand(&slot, SENDER_MAKE_PACK, 0, head);
+	x = errand(&slot, SENDER_MAKE_PACK, STEER_PACK_MAX, head);
 	errand_run(x, &p.edge);
 	assert_int_equal(x->rc, 0);
 	assert_int_equal(pack_count(slot.pack), IMAGES);
@@ -147,7 +147,8 @@ errands_give__one_that_waits_for_the_disk_holds_no_other_up(void **state)
 
 	(void)state;
 	head = with_images(&p);
-	x = errand(&slots[0], SENDER_MAKE_PACK, 0, head - 1); /* one image stays for the other */
+	x = errand(&slots[0], SENDER_MAKE_PACK, STEER_PACK_MAX,
+		   head - 1); /* one image stays for the other */
 	errand_run(x, &p.edge);
 	assert_int_equal(x->rc, 0);
 	errand_free(x);
@@ -158,7 +159,7 @@ errands_give__one_that_waits_for_the_disk_holds_no_other_up(void **state)
 	assert_int_equal(errands_start(&s, &p.edge, count, &ended, NULL), 0);
 	assert_int_equal(pthread_create(&thread, NULL, block, &b), 0);
 	(void)sem_wait(&b.reached);
-	errands_give(s, errand(&slots[1], SENDER_MAKE_PACK, 0, head));
+	errands_give(s, errand(&slots[1], SENDER_MAKE_PACK, STEER_PACK_MAX, head));
 	errands_give(s, errand(&slots[0], SENDER_SEND_PIECE, pack_size(slots[0].pack), head));
 	(void)sem_wait(&ended);
 	x = errands_take(s);
@@ -204,7 +205,8 @@ rot(struct store_tx *tx, void *arg, struct err *e)
 static void
 replicate_new__R14_what_no_slot_takes_up_is_packed_anew(void **state)
 {
-	const struct packing_wish all = {.lane = LANE_FRESH, .announced = UINT64_MAX};
+	const struct packing_wish all = {
+		.lane = LANE_FRESH, .announced = UINT64_MAX, .bytes = STEER_PACK_MAX};
 	struct packing slots[SENDER_SLOTS + 2];
 	struct pair p;
 	unsigned i;

@@ -15,6 +15,7 @@
  */
 struct link {
 	uint64_t rate, each;
+	int64_t young_until; /* until then three times as much: nothing was lost yet */
 	unsigned rtt_ms;
 	bool steady;
 	uint64_t theirs_ms; /* central's disks, at each piece */
@@ -94,7 +95,8 @@ play(struct link *l, struct steer *s, int64_t ms)
 
 			if (!l->c[i].busy)
 				continue;
-			part = l->each && part > l->each ? l->each : part;
+			if (l->each && part > l->each * (l->now < l->young_until ? 3 : 1))
+				part = l->each * (l->now < l->young_until ? 3 : 1);
 			if (l->c[i].left > part)
 				l->c[i].left -= part;
 			else if (l->c[i].left) {
@@ -138,7 +140,7 @@ steer__R14_pieces_are_as_long_as_the_link_takes_250_ms_however_far_it_is(void **
 		assert_true(s.link > l.rate * 85 / 100 && s.link < l.rate * 115 / 100);
 		assert_true(steer_size(&s, STEER_MOST) > l.rate / 4 * 80 / 100);
 		assert_true(steer_size(&s, STEER_MOST) < l.rate / 4 * 120 / 100);
-		assert_int_equal(s.connections, STEER_FEW);
+		assert_int_equal(s.connections, l.rtt_ms < STEER_FAR_MS ? STEER_FEW : STEER_FAR);
 	}
 }
 
@@ -163,6 +165,71 @@ steer__DESIGN_6_connections_that_shy_from_loss_become_as_many_as_it_takes(void *
 		fail_msg("%u", s.connections);
 	play(&l, &s, 60000);
 	assert_true(used(&l) >= 90);
+}
+
+/* What the first connections brought while they were young is nothing to compare with. */
+static void
+steer__more_are_tried_again_when_as_many_bring_less_than_they_did(void **state)
+{
+	struct link l = {.rate = 2500000, .rtt_ms = 200, .each = 85000, .young_until = 6000};
+	struct steer s;
+
+	(void)state;
+	steer_init(&s);
+	steer_line(&s, 200, false);
+	play(&l, &s, 30000);
+	assert_true(s.connections >= 24);
+	play(&l, &s, 30000);
+	assert_true(used(&l) >= 80);
+}
+
+/* hello saw the line before the first piece: nothing is lost on trying what is known. */
+static void
+steer_line__begins_with_as_many_as_the_line_needs(void **state)
+{
+	static const struct {
+		unsigned rtt_ms;
+		bool steady;
+		unsigned wanted;
+	} lines[] = {{0, false, STEER_FEW},  {1, false, STEER_FEW},  {1, true, STEER_FEW},
+		     {50, true, STEER_FEW},  {50, false, STEER_SHY}, {200, true, STEER_FAR},
+		     {200, false, STEER_SHY}};
+	struct link l = {.rate = 2500000, .rtt_ms = 20};
+	struct steer s;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		steer_init(&s);
+		steer_line(&s, lines[i].rtt_ms, lines[i].steady);
+		assert_int_equal(s.connections, lines[i].wanted);
+		assert_true(s.connections * steer_size(&s, STEER_MOST) <= STEER_FIRST);
+	}
+	steer_init(&s);
+	play(&l, &s, 5000); /* what came across since says more */
+	steer_line(&s, 200, false);
+	assert_true(s.connections < STEER_SHY);
+}
+
+/* The last bytes that wait are many packs: none is left alone on one of many connections. */
+static void
+steer_pack__is_smaller_where_connections_would_be_without_work(void **state)
+{
+	struct steer s;
+
+	(void)state;
+	steer_init(&s);
+	assert_int_equal(steer_pack(&s, UINT64_C(1) << 40), STEER_PACK_MAX);
+	assert_int_equal(steer_pack(&s, 0), STEER_PACK_MIN);
+	assert_int_equal(steer_pack(&s, 64 << 20), 4 << 20);
+	s.link = 1250000; /* four seconds of a connection are less than the least */
+	s.connections = STEER_MOST;
+	assert_int_equal(steer_pack(&s, 256 << 20), 2 << 20);
+	assert_int_equal(steer_pack(&s, 16 << 20), STEER_PACK_MIN);
+	s.link = 8 << 20; /* a faster one has no use for many small ones */
+	assert_int_equal(steer_pack(&s, 32 << 20), 1 << 20);
+	s.link = 100 << 20;
+	assert_int_equal(steer_pack(&s, 1), STEER_PACK_MAX);
 }
 
 static void
@@ -265,6 +332,9 @@ main(void)
 			steer__R14_pieces_are_as_long_as_the_link_takes_250_ms_however_far_it_is),
 		cmocka_unit_test(
 			steer__DESIGN_6_connections_that_shy_from_loss_become_as_many_as_it_takes),
+		cmocka_unit_test(steer__more_are_tried_again_when_as_many_bring_less_than_they_did),
+		cmocka_unit_test(steer_line__begins_with_as_many_as_the_line_needs),
+		cmocka_unit_test(steer_pack__is_smaller_where_connections_would_be_without_work),
 		cmocka_unit_test(steer__more_connections_that_bring_nothing_are_taken_back),
 		cmocka_unit_test(steer__little_to_send_says_nothing_against_the_link),
 		cmocka_unit_test(steer__one_object_alone_has_long_pieces_and_most_of_the_link),
