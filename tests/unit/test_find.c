@@ -242,8 +242,8 @@ audit__R36_tells_of_associations_queries_retrieves_and_refusals(void **state)
 	static const char *const told[] = {
 		" association calling=VIEWER called=NODE address=127.0.0.1 peer=V ",
 		" keys=00080052,0020000D matches=1 ",
-		" retrieve calling=VIEWER called=NODE address=127.0.0.1 destination=VIEWER "
-		"study=1.2.3 instances=2 failed=1 end=whole ",
+		(" retrieve calling=VIEWER called=NODE address=127.0.0.1 destination=VIEWER "
+		 "study=1.2.3 instances=2 failed=1 end=whole "),
 		" refused what=move status=a801 ",
 	};
 	struct visit *t = *state;
