@@ -44,22 +44,28 @@ struct released {
 
 struct evict {
 	struct edge *e;
-	struct link *link; /* NULL: no central */
+	struct link *link; /* NULL: no central yet */
 	struct released ahead[AHEAD];
 	unsigned next;
 };
+
+/* An edge may join while it serves: the way to central is looked for again each time (R9). */
+static int
+connect(struct evict *v, struct err *err)
+{
+	return v->link || !edge_has_central(v->e) ? 0 : v->e->make_link(&v->link, v->e, err);
+}
 
 int
 evict_new(struct evict **out, struct edge *e, struct err *err)
 {
 	struct evict *v = calloc(1, sizeof(*v));
-	int rc = 0;
+	int rc;
 
 	if (!v)
 		return err_set(err, ERR_LOCAL, 0, "no memory for eviction");
 	v->e = e;
-	if (edge_has_central(e))
-		rc = e->make_link(&v->link, e, err);
+	rc = connect(v, err);
 	if (rc) {
 		free(v);
 		return rc;
@@ -206,11 +212,11 @@ is_released(struct evict *v, const char *study, const struct present *p, bool *y
 {
 	struct released *r = find(v, study, p);
 	size_t at, n;
-	int rc = 0;
+	int rc = r ? 0 : connect(v, err);
 
 	*yes = r != NULL;
-	if (r || !v->link)
-		return 0;
+	if (rc || r || !v->link)
+		return rc;
 	*yes = true;
 	for (at = 0; !rc && *yes && at < p->n; at += n) {
 		n = p->n - at < DIGESTS ? p->n - at : DIGESTS;

@@ -122,6 +122,30 @@ evict__R9_not_without_central_saying_so(void **state)
 	pair_fini(&p);
 }
 
+/* `join` beside a running serve: what is released from then on goes, no restart is needed. */
+static void
+evict__R9_an_edge_that_got_its_central_while_it_served_frees(void **state)
+{
+	char study[UID_SIZE];
+	const char *url;
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
+	keep_stop(p.edge.keep);
+	url = p.edge.urls[0];
+	p.edge.urls[0] = NULL;
+	assert_int_equal(keep_start(&p.edge.keep, &p.edge, NULL), 0);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 0);
+	p.edge.urls[0] = url;
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	pair_fini(&p);
+}
+
 static void
 evict__R9_an_owed_instance_keeps_its_study(void **state)
 {
@@ -712,6 +736,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(evict__R9_only_after_a_release_and_with_its_ledger_entry),
 		cmocka_unit_test(evict__R9_not_without_central_saying_so),
+		cmocka_unit_test(evict__R9_an_edge_that_got_its_central_while_it_served_frees),
 		cmocka_unit_test(evict__R9_an_owed_instance_keeps_its_study),
 		cmocka_unit_test(evict__R9_what_was_stored_again_is_owed_and_stays),
 		cmocka_unit_test(evict__R11_neither_pinned_nor_held_studies_go),
