@@ -220,22 +220,47 @@ begin_segment(struct clog *c, unsigned n, struct err *e)
 }
 
 /*
+ * No room for a copy: the same bytes are written where they lie, so that all of them are
+ * unwritten to the system again and its flush speaks of them. A cut in the middle leaves what
+ * was there, or the same.
+ */
+static int
+write_again(const char *path, const struct buf *bytes, struct err *e)
+{
+	int fd = file_open(path, true, e), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = file_write_at(fd, bytes->data, bytes->len, 0, e);
+	if (!rc)
+		rc = file_sync(fd, e);
+	file_close(fd);
+	return rc;
+}
+
+/*
  * What a process wrote and never flushed may be in memory only, and a flush that failed once
  * says success the next time (TRAPS 4): the last segment is copied, flushed and put in its
- * own place before a record of it is believed.
+ * own place before a record of it is believed. A full disk keeps no central from starting.
  */
 static int
 renew_segment(struct clog *c, struct err *e)
 {
 	struct buf bytes = BUF_INIT;
 	char path[PATH_MAX], name[32];
+	struct err why = ERR_INIT;
 	int rc;
 
 	segment_path(c, c->segment, "", path);
 	(void)snprintf(name, sizeof(name), "%08u.log", c->segment);
 	rc = file_slurp(path, SIZE_MAX / 2, &bytes, e);
-	if (!rc && bytes.len)
-		rc = file_replace(c->dir, name, bytes.data, bytes.len, e);
+	if (!rc && bytes.len) {
+		rc = file_replace(c->dir, name, bytes.data, bytes.len, &why);
+		if (rc == ERR_FULL)
+			rc = write_again(path, &bytes, e);
+		else if (rc && e)
+			*e = why;
+	}
 	buf_fini(&bytes);
 	return rc;
 }

@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 
@@ -189,6 +190,53 @@ def sync__R22_central_restarts_and_nothing_is_sent_again():
 
 
 # --- room ---
+
+class FullDisk:
+    """A copy of a folder on a disk of its own with no byte left, in the folder's place, for whoever enters."""
+
+    SCRIPT = """set -e; cp -a "$0" "$0.copy"; mount -t tmpfs -o size=64m none "$0"; cp -a "$0.copy/." "$0"
+        dd if=/dev/zero of="$0/fill" bs=4096 2>/dev/null || echo full; cat"""
+
+    def __init__(self, folder):
+        self.folder, root = folder, os.getuid() == 0
+        self.holder = subprocess.Popen(["unshare", "-m" if root else "-rm", "sh", "-c", self.SCRIPT, folder],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if self.holder.stdout.readline() != "full\n":
+            raise nodes.Skipped(self.holder.communicate()[1].strip())
+        self.within = ["nsenter", "-t", str(self.holder.pid), "-m", *([] if root else ["-U", "--preserve-credentials"])]
+
+    def room(self):
+        nodes.run(*self.within, "rm", os.path.join(self.folder, "fill"))
+
+    def close(self):
+        self.holder.communicate()
+
+
+def central__R12_starts_and_serves_on_a_full_disk_and_takes_the_rest_when_there_is_room():
+    with Group() as g:
+        a, b = g.generate("--count", 12), g.generate("--count", 6, "--seed", 3)
+        g.send("north", a)
+        g.drained()
+        g.central.stop()
+        disk = FullDisk(g.central.data)
+        try:
+            g.central.within = disk.within
+            g.central.start()
+            g.served(g.central, a)
+            g.send("north", b)
+            g.served(g.central, a)
+            expect("nothing of b is given away", g.edges["north"].status()["owed"]["instances"], 6)
+            disk.room()
+            if not g.central.running():
+                g.central.start()
+            g.drained(seconds=90)
+            g.served(g.central, a, b)
+            g.central.stop()
+        finally:
+            g.central.kill()
+            disk.close()
+        g.central.within = []
+
 
 def keep__R9_R12_a_full_cache_makes_room_of_what_central_released():
     with Group(edge={"data": {"quota": "64MiB"}, "cache": {"keep_days": 0}}, wan=False) as g:

@@ -308,6 +308,38 @@ clog_sync__R16_each_death_keeps_what_was_answered(void **state)
 }
 
 static void
+clog_open__R12_R16_needs_no_room_on_a_full_disk(void **state)
+{
+	static const char *const points[] = {"file.create", "file.write"};
+	uint64_t count, before;
+	struct clog *c;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(open_log(&c, &before, NULL), 0);
+	assert_int_equal(append(c, before + 1, NULL), 0);
+	assert_int_equal(clog_sync(c, NULL), 0);
+	clog_close(c);
+	for (i = 0; i < 2; i++) {
+		fault_arm_named(points[i], 1, FAULT_ERRNO, ENOSPC);
+		assert_int_equal(open_log(&c, &count, NULL), 0);
+		assert_int_equal(fault_disarm() >= 1, 1);
+		assert_int_equal(count, before + 1);
+		clog_close(c);
+	}
+	/* What cannot even be written again is not believed. */
+	fault_arm_named("file.write", 1, FAULT_ERRNO_FOR_EVER, ENOSPC);
+	assert_int_equal(open_log(&c, &count, NULL), ERR_FULL);
+	(void)fault_disarm();
+	fault_arm_named("file.write", 1, FAULT_ERRNO, EIO);
+	assert_int_equal(open_log(&c, &count, NULL), ERR_LOCAL);
+	(void)fault_disarm();
+	assert_int_equal(open_log(&c, &count, NULL), 0);
+	assert_int_equal(count, before + 1);
+	clog_close(c);
+}
+
+static void
 clog_sync__a_failed_flush_is_never_tried_again(void **state)
 {
 	struct clog *c;
@@ -381,6 +413,8 @@ main(void)
 			clog_sync__R16_each_failed_step_keeps_what_was_answered, make_folder,
 			drop_folder),
 		cmocka_unit_test_setup_teardown(clog_sync__R16_each_death_keeps_what_was_answered,
+						make_folder, drop_folder),
+		cmocka_unit_test_setup_teardown(clog_open__R12_R16_needs_no_room_on_a_full_disk,
 						make_folder, drop_folder),
 		cmocka_unit_test_setup_teardown(clog_sync__a_failed_flush_is_never_tried_again,
 						make_folder, drop_folder),
