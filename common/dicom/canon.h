@@ -49,6 +49,7 @@ enum { OBJECT_ODD = OBJECT_DEFLATED - 1 };
 struct fragment {
 	uint64_t offset;
 	uint32_t length;
+	bool begins, ends; /* with the first and last marker of a JPEG or JPEG 2000 codestream */
 };
 
 /* A top level element, and what it holds in the sense of the digest "content". */

@@ -26,6 +26,7 @@ struct raw {
 	bool nested;
 };
 #define ITEM 0xfffee000u
+enum { EDGE = 4 }; /* an end marker, and what fills a fragment up */
 
 struct content {
 	struct object_info *info;
@@ -41,6 +42,7 @@ struct content {
 	bool binary, nul_pads;	      /* it is no text; NULs lie behind kept_length */
 	struct fragment *fragments;
 	size_t n_fragments, max_fragments;
+	unsigned char head[2], tail[EDGE]; /* of the fragment under way: its first and last bytes */
 	bool wants_outline, item_open, item_pixels; /* of the outline */
 	struct outline_item *outline;
 	size_t n_outline;
@@ -269,6 +271,39 @@ end_value(struct content *c)
 	add_length(c, c->kept_length);
 }
 
+/* --- fragments --- */
+
+static void
+note_bytes(struct content *c, const unsigned char *p, size_t n)
+{
+	size_t i, kept = n < EDGE ? EDGE - n : 0;
+
+	for (i = 0; i < n && c->length + i < sizeof(c->head); i++)
+		c->head[c->length + i] = p[i];
+	memmove(c->tail, c->tail + EDGE - kept, kept);
+	memcpy(c->tail + kept, p + n - (EDGE - kept), EDGE - kept);
+}
+
+/*
+ * Without an offset table only the codestreams say where a frame begins (PS3.5 A.4): SOI or SOC,
+ * and EOI or EOC, which are no part of the bits between. RLE has a fragment for each frame anyway.
+ */
+static void
+note_marks(struct content *c)
+{
+	struct fragment *f = &c->fragments[c->n_fragments - 1];
+	size_t end = EDGE;
+
+	if (c->first_fragment || c->info->fragments_cut)
+		return;
+	while (end > 2 && c->tail[end - 1] == 0)
+		end--;
+	f->begins =
+		c->length >= 2 && c->head[0] == 0xff && (c->head[1] == 0xd8 || c->head[1] == 0x4f);
+	f->ends =
+		c->length >= EDGE - end + 2 && c->tail[end - 2] == 0xff && c->tail[end - 1] == 0xd9;
+}
+
 static void
 on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_t n)
 {
@@ -277,6 +312,8 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 	if (c->is_pixels) {
 		if (c->pixel_fragments && c->first_fragment)
 			return; /* the offset table is no image */
+		if (c->pixel_fragments && n)
+			note_bytes(c, p, n);
 		xxh128_add(c->pixels, p, n);
 		c->length += n;
 		return;
@@ -357,8 +394,7 @@ note_fragment(struct content *c, uint64_t offset, uint32_t length)
 		}
 		c->fragments = grown;
 	}
-	c->fragments[c->n_fragments].offset = offset;
-	c->fragments[c->n_fragments++].length = length;
+	c->fragments[c->n_fragments++] = (struct fragment){.offset = offset, .length = length};
 }
 
 static void
@@ -376,10 +412,12 @@ on_fragment_mark(struct content *c, enum scan_mark mark, uint64_t offset, uint32
 		}
 		begin_value(c);
 	} else if (mark == SCAN_FRAGMENT_END) {
-		if (c->pixel_fragments)
+		if (c->pixel_fragments) {
+			note_marks(c);
 			(void)make_even(c->pixels, c->length);
-		else /* an icon */
+		} else { /* an icon */
 			end_value(c);
+		}
 		c->first_fragment = false;
 	} else if (c->pixel_fragments) {
 		c->pixel_fragments = c->is_pixels = false;

@@ -84,30 +84,58 @@ cut(struct table *t, const struct object_info *info, uint64_t frames, const unsi
 	return add_frame(t, from, end_of(end - 1));
 }
 
+/* No offset table: by the codestreams, if they are as many as there are frames. */
+static bool
+cut_by_marks(struct table *t, const struct object_info *info, uint64_t frames)
+{
+	const struct fragment *f = info->fragments + 1, *end = info->fragments + info->n_fragments;
+	uint64_t from = start_of(f);
+
+	t->n = 0;
+	if (!f->begins || !end[-1].ends)
+		return false;
+	while (++f < end) {
+		if (!f[-1].ends || !f->begins)
+			continue;
+		if (t->n + 1 == frames || !add_frame(t, from, start_of(f)))
+			return false;
+		from = start_of(f);
+	}
+	return t->n + 1 == frames && add_frame(t, from, end_of(end - 1));
+}
+
+/* A basic offset table of that many entries; NULL: there is none. */
+static const unsigned char *
+offset_table(const struct object_info *info, uint64_t frames, const unsigned char *p, size_t n)
+{
+	const struct fragment *f = info->fragments;
+
+	if (f->length != 4 * frames || end_of(f) > n || buf_get_u32(p + f->offset) != 0)
+		return NULL;
+	return p + f->offset;
+}
+
 /* Where each frame lies, if that can be told; p: the first n bytes of the file. */
 static int
 find_frames(struct table *t, const struct object_info *info, const unsigned char *p, size_t n,
 	    struct err *e)
 {
-	const struct fragment *f = info->fragments;
 	const unsigned char *offsets = NULL;
 	uint64_t frames = frames_said(info);
+	bool told = true;
 
 	if (!info->encapsulated || info->fragments_cut || info->n_fragments < 2 || frames == 0 ||
 	    frames >= info->n_fragments)
 		return 0;
 	if (frames > 1 && frames != info->n_fragments - 1) {
-		if (f->length != 4 * frames || end_of(f) > n)
-			return 0; /* no table: only a decoder could tell */
-		offsets = p + f->offset;
-		if (buf_get_u32(offsets) != 0)
-			return 0;
+		offsets = offset_table(info, frames, p, n);
+		told = offsets != NULL;
 	}
 	t->lengths = calloc((size_t)frames, sizeof(*t->lengths));
 	if (!t->lengths)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a frame table");
-	t->first = start_of(f + 1);
-	if (!cut(t, info, frames, offsets))
+	t->first = start_of(info->fragments + 1);
+	if (!(told && cut(t, info, frames, offsets)) && !cut_by_marks(t, info, frames))
 		t->n = 0;
 	return 0;
 }

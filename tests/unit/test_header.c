@@ -260,7 +260,26 @@ struct encapsulated {
 	bool offsets;	      /* a table of them    */
 	size_t fragment_size; /* of the first; each further is two bytes longer */
 	unsigned known;	      /* frames that are to be found */
+	enum { NO_MARKS, WHOLE, J2K, PADDED, NO_END, AGAIN } marks; /* of a frame's codestream */
+	const char *says;					    /* instead of frames */
 };
+
+/* The first and last bytes of a frame are those of its codestream: SOI and EOI, or SOC and EOC. */
+static void
+mark(struct buf *set, const struct encapsulated *x, unsigned part, size_t n)
+{
+	unsigned char *p = set->data + set->len - n, *end = set->data + set->len;
+
+	if (x->marks == NO_MARKS)
+		return;
+	if (part == 0 || x->marks == AGAIN) /* AGAIN: where no frame ended none begins */
+		memcpy(p, x->marks == J2K ? "\xff\x4f" : "\xff\xd8", 2);
+	if (part + 1 < x->fragments || x->marks == NO_END)
+		return;
+	memcpy(end - (x->marks == PADDED ? 3 : 2), "\xff\xd9", 2);
+	if (x->marks == PADDED)
+		end[-1] = 0;
+}
 
 static void
 make_encapsulated(struct made *m, const char *uid, const struct encapsulated *x)
@@ -269,7 +288,7 @@ make_encapsulated(struct made *m, const char *uid, const struct encapsulated *x)
 	struct buf set = BUF_INIT;
 	uint32_t at = 0;
 
-	begin(&set, uid, "none", x->frames);
+	begin(&set, uid, "none", x->says ? x->says : x->frames);
 	element_head(&set, 0x7fe00010, "OB", UINT32_MAX);
 	item(&set, 0, 0);
 	if (x->offsets)
@@ -279,8 +298,10 @@ make_encapsulated(struct made *m, const char *uid, const struct encapsulated *x)
 			buf_put_u32(&set, at);
 		at += (uint32_t)(8 + x->fragment_size + 2 * (size_t)i);
 	}
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		item(&set, i / x->fragments, x->fragment_size + 2 * (size_t)i);
+		mark(&set, x, i % x->fragments, x->fragment_size + 2 * (size_t)i);
+	}
 	end_items(&set);
 	make(m, &set, jpeg);
 }
@@ -297,7 +318,7 @@ assert_frame(const struct made *m, const struct store_frame *f, unsigned i, unsi
 
 		assert_int_equal(buf_get_u16(p), 0xfffe);
 		assert_int_equal(buf_get_u16(p + 2), 0xe000);
-		for (k = 0; k < n; k++)
+		for (k = 3; k + 3 < n; k++) /* but for marks */
 			assert_int_equal(p[8 + k], i);
 		p += 8 + n;
 	}
@@ -306,13 +327,19 @@ assert_frame(const struct made *m, const struct store_frame *f, unsigned i, unsi
 }
 
 static const struct encapsulated cases[] = {
-	{"1", 1, false, 90000, 1},   /* one frame                             */
-	{"1", 5, false, 20000, 1},   /* in several fragments                  */
-	{"9", 1, false, 9000, 9},    /* a fragment each                       */
-	{"9", 3, true, 3000, 9},     /* several each, told by the offsets     */
-	{"9", 3, false, 3000, 0},    /* nobody tells                          */
-	{"3", 2, true, 100, 3},	     /* small: no record, the object is read  */
-	{"6", 1, false, 2 << 20, 6}, /* larger than what waits in memory    */
+	{"1", 1, false, 90000, 1, NO_MARKS, NULL}, /* one frame                             */
+	{"1", 5, false, 20000, 1, NO_MARKS, NULL}, /* in several fragments                  */
+	{"9", 1, false, 9000, 9, NO_MARKS, NULL},  /* a fragment each                       */
+	{"9", 3, true, 3000, 9, NO_MARKS, NULL},   /* several each, told by the offsets     */
+	{"9", 3, false, 3000, 0, NO_MARKS, NULL},  /* nobody tells                          */
+	{"9", 3, false, 3000, 9, WHOLE, NULL},	   /* no table: the codestreams tell    */
+	{"9", 3, false, 3000, 9, J2K, NULL},
+	{"9", 3, false, 3000, 9, PADDED, NULL},
+	{"9", 2, false, 3000, 9, AGAIN, NULL},
+	{"9", 3, false, 3000, 0, NO_END, NULL},	     /* a beginning is not enough        */
+	{"3", 40, false, 90000, 3, WHOLE, NULL},     /* in many pieces                  */
+	{"3", 2, true, 100, 3, NO_MARKS, NULL},	     /* small: no record, the object is read  */
+	{"6", 1, false, 2 << 20, 6, NO_MARKS, NULL}, /* larger than what waits in memory    */
 };
 
 static void
@@ -342,10 +369,37 @@ store_header__finds_each_frame_of_an_encapsulated_image(void **state)
 	stored_fini(&t);
 }
 
+/* As many as the object says, or none. */
+static void
+store_header__codestreams_that_are_not_the_frames_are_not_believed(void **state)
+{
+	struct encapsulated x = {"9", 3, false, 3000, 9, WHOLE, NULL};
+	static const char *const said[] = {"8", "7", "2"};
+	struct err e = ERR_INIT;
+	struct store_header h;
+	struct stored t;
+	struct made m;
+	char uid[20];
+	size_t i;
+
+	(void)state;
+	stored_init(&t, 0);
+	for (i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%zu", i);
+		x.says = said[i];
+		make_encapsulated(&m, uid, &x);
+		assert_int_equal(store_header(&h, t.s, put(&t, &m), &e), 0);
+		assert_int_equal(h.n_frames, 0);
+		store_header_fini(&h);
+		made_fini(&m);
+	}
+	stored_fini(&t);
+}
+
 static void
 store_header__an_offset_table_that_lies_is_not_believed(void **state)
 {
-	struct encapsulated x = {"9", 3, true, 3000, 9};
+	struct encapsulated x = {"9", 3, true, 3000, 9, NO_MARKS, NULL};
 	struct err e = ERR_INIT;
 	struct store_header h;
 	struct buf set = BUF_INIT;
@@ -379,7 +433,7 @@ store_header__an_offset_table_that_lies_is_not_believed(void **state)
 static void
 store_header__its_record_is_laid_out_as_documented(void **state)
 {
-	struct encapsulated x = {"9", 1, false, 9000, 9};
+	struct encapsulated x = {"9", 1, false, 9000, 9, NO_MARKS, NULL};
 	const unsigned char *p;
 	unsigned char key[8];
 	struct store_tx *tx;
@@ -430,7 +484,7 @@ come(struct store_tx *tx, void *arg, struct err *e)
 static void
 store_set_spool__writes_the_record_of_what_came_back(void **state)
 {
-	struct encapsulated x = {"9", 1, false, 9000, 9};
+	struct encapsulated x = {"9", 1, false, 9000, 9, NO_MARKS, NULL};
 	struct err e = ERR_INIT;
 	struct store_header h;
 	struct stored t;
@@ -502,7 +556,7 @@ differences_print__R3_reads_what_is_before_and_behind_the_pixels(void **state)
 static void
 differences_print__R3_compares_pixels_by_their_digest(void **state)
 {
-	struct encapsulated x = {"1", 1, false, 90000, 1};
+	struct encapsulated x = {"1", 1, false, 90000, 1, NO_MARKS, NULL};
 	struct stored t;
 	struct made m;
 
@@ -537,6 +591,8 @@ main(void)
 		cmocka_unit_test(store_header__lives_and_dies_with_the_bytes),
 		cmocka_unit_test(store_header__is_bounded_a_larger_one_is_read_from_the_object),
 		cmocka_unit_test(store_header__finds_each_frame_of_an_encapsulated_image),
+		cmocka_unit_test(
+			store_header__codestreams_that_are_not_the_frames_are_not_believed),
 		cmocka_unit_test(store_header__an_offset_table_that_lies_is_not_believed),
 		cmocka_unit_test(store_header__its_record_is_laid_out_as_documented),
 		cmocka_unit_test(store_set_spool__writes_the_record_of_what_came_back),
