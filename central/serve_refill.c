@@ -27,6 +27,10 @@ enum {
 	ITEMS_MAX = 2000,
 	SCAN_MAX = 50000,
 	/* versions per page */ ANSWER_MAX = 8 << 20,
+	/* cursors: one of these; a place and a version, or a version */
+	CURSOR_STUDIES = 0,
+	CURSOR_REST = 1,
+	CURSOR_MAX = 1 + INDEX_PLACE + 8,
 	PARTIAL = 206,
 	FORBIDDEN = 403,
 	TOO_LARGE = 416
@@ -56,6 +60,11 @@ struct listing {
 	struct id128 *mine; /* its incarnations                                 */
 	size_t n_mine;
 	int64_t now; /* store_time */
+
+	unsigned char place[INDEX_PLACE]; /* studies by their first arrival */
+	uint64_t from;			  /* the version of that study to go on with */
+	unsigned scanned;
+	unsigned char cursor[CURSOR_MAX]; /* of the answer */
 
 	Sync__RefillAnswer answer;
 	size_t bytes;
@@ -248,30 +257,127 @@ look_at_version(struct listing *l, const struct version *v, struct err *e)
 	return rc || !a.any ? rc : add_item(l, v, &a.found, e);
 }
 
-/* oids rise with the arrival: from below the cursor downwards, newest first (R28). */
-static int
-walk(struct listing *l, struct err *e)
+/* Enough for one answer? */
+static bool
+is_full(struct listing *l)
 {
 	size_t want = l->rq->count && l->rq->count < ITEMS_MAX ? l->rq->count : ITEMS_MAX;
+
+	return l->answer.n_items >= want || l->bytes > ANSWER_MAX || ++l->scanned >= SCAN_MAX;
+}
+
+/*
+ * By oid from below the cursor downwards: what arrived here last comes first. rest: only what the
+ * order of studies does not have, since it names no study or no series.
+ */
+static int
+walk(struct listing *l, uint64_t oid, bool rest, struct err *e)
+{
 	struct version v;
-	uint64_t oid = l->rq->before ? l->rq->before : UINT64_MAX;
-	unsigned scanned = 0;
-	int rc = 0;
+	int rc;
 
 	for (;;) {
 		rc = store_version_before(l->tx, oid, &v, e);
 		if (rc)
 			break;
 		oid = v.oid;
-		rc = look_at_version(l, &v, e);
+		rc = rest && index_has(l->tx, v.study) ? 0 : look_at_version(l, &v, e);
 		if (rc)
 			break;
-		if (l->answer.n_items >= want || l->bytes > ANSWER_MAX || ++scanned >= SCAN_MAX) {
+		if (is_full(l)) {
 			l->answer.next = oid;
 			return 0;
 		}
 	}
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+look_at_one(void *arg, const struct version *v, struct err *e)
+{
+	struct listing *l = arg;
+	int rc = look_at_version(l, v, e);
+
+	l->from = v->oid + 1;
+	return rc || !is_full(l) ? rc : ERR_AGAIN;
+}
+
+/*
+ * Behind a second and a third fire oids say when something was told to this central, in whatever
+ * order; the first arrival at any node goes with an image (R28). A study comes as a whole.
+ * ERR_AGAIN: enough for one answer; ERR_ABSENT: that was all.
+ */
+static int
+walk_studies(struct listing *l, struct err *e)
+{
+	char study[UID_SIZE];
+	int i, rc = 0;
+
+	while (!rc) {
+		rc = index_newest(l->tx, l->place, study, e);
+		if (!rc)
+			rc = store_versions_of_study(l->tx, study, l->from, look_at_one, l, e);
+		if (rc)
+			break;
+		l->from = 0;
+		for (i = INDEX_PLACE - 1; i >= 0 && ++l->place[i] == 0; i--)
+			;
+		if (i < 0) /* behind the very last place */
+			rc = ERR_ABSENT;
+	}
+	return rc;
+}
+
+static void
+answer_cursor(struct listing *l, unsigned char kind)
+{
+	size_t n = 1;
+
+	l->cursor[0] = kind;
+	if (kind == CURSOR_STUDIES) {
+		memcpy(l->cursor + n, l->place, INDEX_PLACE);
+		n += INDEX_PLACE;
+	}
+	buf_set_be64(l->cursor + n, kind == CURSOR_STUDIES ? l->from : l->answer.next);
+	l->answer.cursor = message_bytes(l->cursor, n + 8);
+}
+
+/* First all studies, then what belongs to none. */
+static int
+walk_newest(struct listing *l, struct err *e)
+{
+	const unsigned char *p = l->rq->cursor.data;
+	size_t n = l->rq->cursor.len;
+	uint64_t oid = UINT64_MAX;
+	int rc = ERR_ABSENT;
+
+	if (n == 1 + 8 && p[0] == CURSOR_REST) {
+		oid = buf_get_be64(p + 1);
+	} else if ((n == 1 || n == CURSOR_MAX) && p[0] == CURSOR_STUDIES) {
+		if (n == CURSOR_MAX) {
+			memcpy(l->place, p + 1, INDEX_PLACE);
+			l->from = buf_get_be64(p + 1 + INDEX_PLACE);
+		}
+		rc = walk_studies(l, e);
+	} else {
+		return err_set(e, ERR_PEER, 0, "a cursor that nobody was given");
+	}
+	if (rc == ERR_AGAIN)
+		answer_cursor(l, CURSOR_STUDIES);
+	if (rc != ERR_ABSENT)
+		return rc == ERR_AGAIN ? 0 : rc;
+	rc = walk(l, oid, true, e);
+	if (!rc && l->answer.next)
+		answer_cursor(l, CURSOR_REST);
+	return rc;
+}
+
+static int
+walk_on(struct listing *l, struct err *e)
+{
+	if (l->rq->cursor.len)
+		return walk_newest(l, e);
+	return walk(l, l->rq->before ? l->rq->before : UINT64_MAX, false, e);
 }
 
 /* Of these alone: what a decision names (R3). */
@@ -338,7 +444,7 @@ list(struct listing *l, struct http_answer *out, struct err *e)
 	if (l->site[0])
 		rc = site_each(l->tx, note_incarnation, l, e);
 	if (!rc)
-		rc = l->rq->n_digests ? walk_digests(l, e) : walk(l, e);
+		rc = l->rq->n_digests ? walk_digests(l, e) : walk_on(l, e);
 	store_end_read(l->tx);
 	if (!rc)
 		message_pack(&out->body, &l->answer.base);

@@ -50,6 +50,7 @@ struct wanted { /* one instance of a page */
 	Sync__LedgerEntry *entry;
 	uint64_t oid, size;
 	unsigned char pack[SHA256_SIZE];
+	size_t rank; /* in the page */
 };
 
 struct refilling {
@@ -109,8 +110,14 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 	return rc;
 }
 
+/* Where the next page begins. A central of an older release knows no cursors: it answers `next`. */
+struct place {
+	struct buf cursor;
+	uint64_t before;
+};
+
 static int
-next_page(struct refilling *f, uint64_t before, struct err *err)
+next_page(struct refilling *f, const struct place *at, struct err *err)
 {
 	Sync__RefillRequest m = SYNC__REFILL_REQUEST__INIT;
 	struct http_call call = {.method = "POST", .path = "/sync/v1/refill", .body = BUF_INIT};
@@ -120,7 +127,8 @@ next_page(struct refilling *f, uint64_t before, struct err *err)
 
 	edge_contact(f->e, &c);
 	m.site = message_text(f->c->group ? "" : f->e->site);
-	m.before = before;
+	m.before = at->before;
+	m.cursor = message_bytes(at->cursor.data, at->cursor.len);
 	m.count = PAGE;
 	if (f->c->days)
 		m.not_before_ms =
@@ -243,6 +251,7 @@ read_page(struct refilling *f, struct err *err)
 	for (i = 0; i < f->page->n_items; i++) {
 		struct wanted *w = &f->list[f->n];
 
+		w->rank = f->n;
 		w->item = f->page->items[i];
 		w->entry = message_read(&sync__ledger_entry__descriptor, w->item->entry.data,
 					w->item->entry.len, NULL);
@@ -521,6 +530,34 @@ by_place(const void *a, const void *b)
 	return c ? c : (x->item->offset > y->item->offset) - (x->item->offset < y->item->offset);
 }
 
+static int
+by_rank(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+	int c = (x->rank > y->rank) - (x->rank < y->rank);
+
+	return c ? c : by_place(a, b);
+}
+
+/* Pack by pack, so that a request asks for many; the one with the newest image comes first (R28). */
+static void
+put_in_order(struct wanted *list, size_t n)
+{
+	size_t i, k, end;
+
+	qsort(list, n, sizeof(*list), by_place);
+	for (i = 0; i < n; i = end) {
+		size_t first = list[i].rank;
+
+		for (end = i + 1; end < n && memcmp(list[end].pack, list[i].pack, SHA256_SIZE) == 0;
+		     end++)
+			first = list[end].rank < first ? list[end].rank : first;
+		for (k = i; k < end; k++)
+			list[k].rank = first;
+	}
+	qsort(list, n, sizeof(*list), by_rank);
+}
+
 /* Behind `last` in the request that begins with `first`: none reaches into another, whatever the
  * sizes that somebody announced. */
 static bool
@@ -587,7 +624,7 @@ fetch_page(struct refilling *f, struct err *err)
 		f->list[i] = f->list[k];
 		f->list[k++] = w;
 	}
-	qsort(f->list, k, sizeof(*f->list), by_place);
+	put_in_order(f->list, k);
 	for (i = 0; !rc && i < k && !enough(f) && !ctl_stopping(f->r); i += n) {
 		const struct wanted *w = &f->list[i];
 
@@ -616,15 +653,28 @@ count_page(struct refilling *f)
 	}
 }
 
+/* Where is the page behind this one? false: there is none. */
+static bool
+go_on(struct place *at, const Sync__RefillAnswer *page)
+{
+	buf_clear(&at->cursor);
+	buf_put(&at->cursor, page->cursor.data, page->cursor.len);
+	at->before = page->cursor.len ? 0 : page->next;
+	return at->cursor.len || at->before;
+}
+
 /* Twice over the list: first all of it is known, then the bytes come. */
 static int
 pass(struct refilling *f, bool bytes, struct err *err)
 {
-	uint64_t before = 0;
-	int rc = 0;
+	struct place at = {BUF_INIT, 0};
+	bool more;
+	int rc;
 
+	buf_put_u8(&at.cursor, 0); /* R28: newest first, by the first arrival at any node */
 	do {
-		rc = next_page(f, before, err);
+		rc = buf_failed(&at.cursor) ? err_set(err, ERR_LOCAL, 0, "no memory for a page")
+					    : next_page(f, &at, err);
 		if (!rc)
 			rc = read_page(f, err);
 		if (!rc)
@@ -633,9 +683,10 @@ pass(struct refilling *f, bool bytes, struct err *err)
 			count_page(f);
 		if (!rc && bytes)
 			rc = fetch_page(f, err);
-		before = rc ? 0 : f->page->next;
+		more = !rc && go_on(&at, f->page);
 		drop_page(f);
-	} while (!rc && before && !ctl_stopping(f->r) && !(bytes && enough(f)));
+	} while (more && !ctl_stopping(f->r) && !(bytes && enough(f)));
+	buf_fini(&at.cursor);
 	return rc;
 }
 

@@ -337,6 +337,39 @@ note_newest(struct store_tx *tx, int64_t first, uint64_t arrival, const char *st
 		      kv_slice(study, strlen(study)), e);
 }
 
+int
+index_newest(struct store_tx *tx, unsigned char at[INDEX_PLACE], char study[UID_SIZE],
+	     struct err *e)
+{
+	struct kv_slice k, v;
+	struct kv_cursor *c;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "newest"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, kv_slice(at, INDEX_PLACE), &k, &v, e);
+	if (!rc && (k.n != INDEX_PLACE || v.n >= UID_SIZE))
+		rc = err_set(e, ERR_CORRUPT, 0, "a row of the order of studies is damaged");
+	if (!rc) {
+		memcpy(at, k.p, INDEX_PLACE);
+		memcpy(study, v.p, v.n);
+		study[v.n] = '\0';
+	}
+	kv_cursor_close(c);
+	return rc;
+}
+
+bool
+index_has(struct store_tx *tx, const char *study)
+{
+	struct attrs row;
+	struct attr counted;
+
+	/* A row without a count was made of a study record alone. */
+	return study[0] && index_study_row(tx, study, &row, NULL) == 0 &&
+	       attrs_get(row, TAG_STUDY_INSTANCES, &counted);
+}
+
 static bool
 says_the_same(struct attrs set, struct attr a)
 {

@@ -74,6 +74,14 @@ int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
 int index_study(struct store_tx *tx, const char *study, struct attrs attrs,
 		const struct tags *corrected, struct err *e);
 
+/* Studies by their first arrival, the newest first (R28): the one at `at` or behind it. at becomes
+ * its place; all zero is before the first. ERR_ABSENT: there is none. */
+enum { INDEX_PLACE = 16 };
+int index_newest(struct store_tx *tx, unsigned char at[INDEX_PLACE], char study[UID_SIZE],
+		 struct err *e);
+/* Is a version of this study found there? */
+bool index_has(struct store_tx *tx, const char *study);
+
 /* ERR_ABSENT leaves e alone. The sets are borrowed as kv_get's values are. */
 int index_study_row(struct store_tx *tx, const char *study, struct attrs *out, struct err *e);
 int index_series_row(struct store_tx *tx, const char *study, const char *series, struct attrs *out,

@@ -117,9 +117,11 @@ gen_dataset(struct buf *b, const struct gen *g)
 	element_text(b, 0x00100030u, "DA", "19700101");
 	element_text(b, 0x00100040u, "CS", "O");
 	gen_uid(uid, g->study, 0, 0);
-	element_text(b, 0x0020000du, "UI", uid);
+	if (!g->without_study)
+		element_text(b, 0x0020000du, "UI", uid);
 	gen_uid(uid, g->study, g->series, 0);
-	element_text(b, 0x0020000eu, "UI", uid);
+	if (!g->without_series)
+		element_text(b, 0x0020000eu, "UI", uid);
 	number(b, 0x00200011u, "IS", g->series);
 	number(b, 0x00200013u, "IS", g->instance);
 	if (!g->rows)

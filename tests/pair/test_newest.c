@@ -83,6 +83,85 @@ refill__R28_two_fires_later_the_newest_is_still_first(void **state)
 	pair_fini(&p);
 }
 
+enum { EACH = 4 }; /* images of a study; one is sent of each */
+
+/* The edge gets back the newest first, at each message. */
+static void
+look_at_edge(struct pair *p, const char *method, const char *path, bool answer)
+{
+	unsigned i, here = 0;
+
+	(void)method;
+	(void)path;
+	(void)answer;
+	if (!p->edge_open)
+		return;
+	while (here < IMAGES && pair_edge_has(p, EACH * (IMAGES - 1 - here)))
+		here++;
+	for (i = here; i < IMAGES; i++)
+		if (pair_edge_has(p, EACH * (IMAGES - 1 - i)))
+			fail_msg("study %u came before %u that are newer", IMAGES - 1 - i, i);
+}
+
+/* An edge's own disk burnt, then central's: it has heard of the newest first. And again the edge's. */
+static void
+refill__R28_a_third_fire_later_the_newest_still_comes_first(void **state)
+{
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_prepare(&p, "256MiB");
+	p.rows = ROWS;
+	pair_open_central(&p);
+	pair_open_edge(&p);
+	for (i = 0; i < IMAGES; i++) {
+		assert_int_equal(pair_send(&p, EACH * i), 0);
+		assert_true(pair_settle(&p, TURNS));
+		clock_manual_advance(&p.clock, DAY_MS);
+	}
+	refill(&p, IMAGES);
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	central_fills(&p);
+	p.on_message = look_at_edge;
+	refill(&p, IMAGES);
+	pair_fini(&p);
+}
+
+static void
+without_study(struct gen *g)
+{
+	g->without_study = true;
+}
+
+static void
+without_series(struct gen *g)
+{
+	g->without_series = true;
+}
+
+/* What no index names comes as well, behind the rest: an image without a Study or Series UID. */
+static void
+refill__R20_R28_what_names_no_study_comes_behind_the_rest(void **state)
+{
+	void (*const changes[])(struct gen *g) = {without_study, without_series};
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	for (i = 0; i < 2; i++) {
+		p.change = changes[i];
+		assert_int_equal(pair_send(&p, EACH * i), 0);
+	}
+	p.change = NULL;
+	assert_int_equal(pair_send(&p, EACH * 2), 0);
+	assert_true(pair_settle(&p, TURNS));
+	refill(&p, 3);
+	pair_fini(&p);
+}
+
 /* Who a viewer sees image 0 to be of. */
 static void
 is_of(struct store *s, const char *name)
@@ -165,6 +244,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refill__R28_two_fires_later_the_newest_is_still_first),
+		cmocka_unit_test(refill__R28_a_third_fire_later_the_newest_still_comes_first),
+		cmocka_unit_test(refill__R20_R28_what_names_no_study_comes_behind_the_rest),
 		cmocka_unit_test(refill__R3_R28_the_version_that_counts_is_the_one_of_before),
 	};
 
