@@ -13,11 +13,11 @@
 struct buf;
 
 struct gen {
-	unsigned study, series, instance; /* numbers below the root of the UIDs */
-	unsigned rows, columns, frames;	  /* 16 bit pixels; rows 0: no pixel data */
-	uint64_t seed;			  /* of the pixels */
+	unsigned study, series, instance;   /* numbers below the root of the UIDs */
+	unsigned rows, columns, frames;	    /* 16 bit pixels; rows 0: no pixel data */
+	uint64_t seed;			    /* of the pixels */
 	bool without_study, without_series; /* their UIDs */
-	bool compressed;		  /* a syntax that is, and pixels that do not shrink */
+	bool compressed;		    /* a syntax that is, and pixels that do not shrink */
 	const char *name, *patient_id, *accession, *date, *modality;
 	const char *description, *series_description; /* NULL: not there */
 };

@@ -145,7 +145,7 @@ without_series(struct gen *g)
 static void
 refill__R20_R28_what_names_no_study_comes_behind_the_rest(void **state)
 {
-	void (*const changes[])(struct gen *g) = {without_study, without_series};
+	void (*const changes[])(struct gen * g) = {without_study, without_series};
 	struct pair p;
 	unsigned i;
 
