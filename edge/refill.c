@@ -539,7 +539,7 @@ by_rank(const void *a, const void *b)
 	return c ? c : by_place(a, b);
 }
 
-/* Pack by pack, so that a request asks for many; the one with the newest image comes first (R28). */
+/* Pack by pack, so that a request asks for many; the one with the newest image first (R28). */
 static void
 put_in_order(struct wanted *list, size_t n)
 {

@@ -103,7 +103,7 @@ look_at_edge(struct pair *p, const char *method, const char *path, bool answer)
 			fail_msg("study %u came before %u that are newer", IMAGES - 1 - i, i);
 }
 
-/* An edge's own disk burnt, then central's: it has heard of the newest first. And again the edge's. */
+/* An edge's disk burnt, then central's, which heard of the newest first; then the edge's again. */
 static void
 refill__R28_a_third_fire_later_the_newest_still_comes_first(void **state)
 {
@@ -120,12 +120,12 @@ refill__R28_a_third_fire_later_the_newest_still_comes_first(void **state)
 		assert_true(pair_settle(&p, TURNS));
 		clock_manual_advance(&p.clock, DAY_MS);
 	}
-	refill(&p, IMAGES);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES);
 	pair_burn_central(&p);
 	pair_open_central(&p);
 	central_fills(&p);
 	p.on_message = look_at_edge;
-	refill(&p, IMAGES);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES);
 	pair_fini(&p);
 }
 
@@ -158,7 +158,7 @@ refill__R20_R28_what_names_no_study_comes_behind_the_rest(void **state)
 	p.change = NULL;
 	assert_int_equal(pair_send(&p, EACH * 2), 0);
 	assert_true(pair_settle(&p, TURNS));
-	refill(&p, 3);
+	assert_int_equal(pair_burn_and_refill(&p, false).came, 3);
 	pair_fini(&p);
 }
 
