@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "central/ca_commands.h"
 #include "central/central.h"
 #include "central/central_settings.h"
-#include "central/certificates.h"
 #include "central/decisions.h"
 #include "central/figures.h"
 #include "central/loss.h"
@@ -22,7 +22,6 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
-#include "common/http/server.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -346,19 +345,19 @@ rebuild(struct asked *a)
 	return say(a, "the catalogue was made anew from packs and log\n");
 }
 
-/* The files that a start, or the running server, reads: half of a renewal is said here. */
 static int
-check_files(struct central *c, const struct conf *conf, struct err *e)
+check_settings(struct central *c, struct buf *uncovered, struct err *e)
 {
-	const char *cert = conf_string(conf, "tls", NULL, "cert");
+	struct conf *conf;
+	int rc = central_settings_load(&conf, c->conf_path, e);
 
-	if (cert[0])
-		return http_check_files(cert, conf_string(conf, "tls", NULL, "key"),
-					conf_string(conf, "tls", NULL, "ca"), e);
-	return c->certificates ? http_check_files(certificates_server(c->certificates),
-						  certificates_server_key(c->certificates),
-						  certificates_ca(c->certificates), e)
-			       : 0;
+	if (rc)
+		return rc;
+	rc = ca_commands_check(c, conf, e);
+	if (!rc)
+		rc = ca_commands_uncovered(c, conf, uncovered, e);
+	conf_free(conf);
+	return rc;
 }
 
 /* What is wrong with the files is said here; then main's thread reads them. */
@@ -367,20 +366,21 @@ reload(struct asked *a)
 {
 	struct central *c = a->node;
 	struct err e = ERR_INIT;
-	struct conf *conf;
+	struct buf out = BUF_INIT;
 	unsigned before = atomic_load(&c->reloads);
 	unsigned failures = atomic_load(&c->reload_failures);
-	int ms, rc = central_settings_load(&conf, c->conf_path, &e);
+	int ms, code;
 
-	if (!rc) {
-		rc = check_files(c, conf, &e);
-		conf_free(conf);
-	}
-	if (rc)
+	if (check_settings(c, &out, &e)) {
+		buf_fini(&out);
 		return command_failed(a, &e);
-	if (!c->ctl)
-		return say(a, "the settings and certificate files are good; the next serve reads "
-			      "them\n");
+	}
+	code = out.len ? COMMAND_PERSON : COMMAND_OK; /* whom the new files turn away */
+	if (!c->ctl) {
+		buf_puts(&out, "the settings and certificate files are good; the next serve reads "
+			       "them\n");
+		return command_give(a, &out, code);
+	}
 	daemon_reload();
 	for (ms = 0; ms < RELOAD_MS && atomic_load(&c->reloads) == before; ms += STEP_MS) {
 		if (ctl_stopping(a->r))
@@ -388,11 +388,13 @@ reload(struct asked *a)
 		clock_sleep(STEP_MS);
 	}
 	if (atomic_load(&c->reloads) == before || atomic_load(&c->reload_failures) != failures) {
+		buf_fini(&out);
 		command_complain(a, "peers or certificates were not read again; see the log");
 		return COMMAND_FAILED;
 	}
-	return say(a, "peers and certificates are read again; other settings count from the next "
-		      "start\n");
+	buf_puts(&out, "peers and certificates are read again; other settings count from the next "
+		       "start\n");
+	return command_give(a, &out, code);
 }
 
 static const struct command commands[] = {
@@ -404,8 +406,8 @@ static const struct command commands[] = {
 	 conflicts},
 	{"site", 3, 4, " --rejoin --abandon --keep= ", site_commands_usage, false, false,
 	 site_commands_site},
-	{"ca", 2, 2, " --kit= --passphrase-file= ", "ca renew --kit FILE [--passphrase-file FILE]",
-	 false, false, site_commands_ca},
+	{"ca", 2, 2, " --kit= --passphrase-file= --abandon ", ca_commands_usage, false, false,
+	 ca_commands_ca},
 	{"hold", 2, 2, " ", "hold on|off", false, false, order_commands_hold},
 	{"retract", 2, 2, " --reason= ", "retract UID --reason TEXT", false, false,
 	 withdraw_command},

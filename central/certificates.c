@@ -359,3 +359,61 @@ certificates_renew_ca(struct certificates *c, int64_t now_ms,
 	buf_fini(&ca);
 	return rc;
 }
+
+/* --- older ones --- */
+
+struct counting {
+	size_t roots;
+	struct buf *first; /* NULL: not wanted */
+};
+
+static int
+count_root(void *arg, const struct pki_certificate *one, const struct buf *pem, struct err *e)
+{
+	struct counting *k = arg;
+
+	(void)e;
+	if (one->own && k->roots++ == 0 && k->first)
+		buf_put(k->first, pem->data, pem->len);
+	return 0;
+}
+
+size_t
+certificates_older(struct certificates *c)
+{
+	struct counting k = {0, NULL};
+
+	(void)pthread_mutex_lock(&c->mu);
+	(void)pki_each(&c->ca, count_root, &k, NULL);
+	(void)pthread_mutex_unlock(&c->mu);
+	return k.roots ? k.roots - 1 : 0;
+}
+
+int
+certificates_retire(struct certificates *c, int64_t now_ms,
+		    int (*keep)(void *arg, const struct buf *key, const struct buf *ca,
+				struct err *e),
+		    void *arg, struct err *e)
+{
+	struct buf ca = BUF_INIT;
+	struct counting k = {0, &ca};
+	int rc;
+
+	(void)pthread_mutex_lock(&c->mu);
+	rc = pki_each(&c->ca, count_root, &k, e);
+	if (!rc && buf_failed(&ca))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for certificates");
+	if (!rc && k.roots < 2)
+		rc = err_set(e, ERR_ABSENT, 0, "no older CA is believed here");
+	if (!rc)
+		rc = keep(arg, &c->key, &ca, e);
+	if (!rc)
+		rc = file_replace(c->dir, "ca.pem", ca.data, ca.len, e);
+	if (!rc)
+		rc = load_ca(c, e);
+	if (!rc)
+		rc = ensure_server(c, now_ms, e);
+	(void)pthread_mutex_unlock(&c->mu);
+	buf_fini(&ca);
+	return rc;
+}

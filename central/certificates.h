@@ -58,4 +58,13 @@ int certificates_renew_ca(struct certificates *c, int64_t now_ms,
 				      struct err *e),
 			  void *arg, struct err *e);
 
+/* How many older CAs are believed beside the present one. */
+size_t certificates_older(struct certificates *c);
+/* They are believed no more, neither here nor, from their next hello on, at edges. `keep` as above.
+ * ERR_ABSENT: there are none. */
+int certificates_retire(struct certificates *c, int64_t now_ms,
+			int (*keep)(void *arg, const struct buf *key, const struct buf *ca,
+				    struct err *e),
+			void *arg, struct err *e);
+
 #endif

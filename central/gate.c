@@ -56,6 +56,7 @@ enter(struct central *c, const struct http_request *rq, struct member *out, stru
 	if (!c->certificates) {
 		d.from_wall_ms = rq->from_ms;
 		d.until_wall_ms = rq->until_ms;
+		d.ca = message_bytes(rq->ca, HTTP_KEY_SIZE);
 	}
 	(void)pthread_mutex_lock(&c->order);
 	rc = look_up(c, rq->site, out, e);

@@ -242,6 +242,27 @@ address_of(char out[ADDRESS_SIZE], const struct http_request *rq, uint32_t port)
 		(void)snprintf(out, ADDRESS_SIZE, "%.60s", rq->address);
 }
 
+/* The site has what the newest CA signed: so the older ones may be given up, for its sake. */
+static int
+note_shown(struct central *c, const struct http_request *rq, const struct member *row,
+	   struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	unsigned char now[PKI_PRINT];
+
+	certificates_print(c->certificates, now);
+	if (memcmp(rq->ca, now, PKI_PRINT) != 0 || !member_behind(row, now))
+		return 0;
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_RENEW;
+	d.site = message_text(rq->site);
+	d.key = message_bytes(row->key, PKI_PRINT);
+	d.from_wall_ms = row->from_ms;
+	d.until_wall_ms = row->until_ms;
+	d.ca = message_bytes(now, PKI_PRINT);
+	d.why = message_text("it showed it");
+	return record_decide(c, &d, e);
+}
+
 /* R25: past half its life by central's clock, or the bundle is not the one that the edge has. */
 static int
 should_renew(struct central *c, const struct http_request *rq, const Sync__HelloRequest *m,
@@ -261,6 +282,8 @@ should_renew(struct central *c, const struct http_request *rq, const Sync__Hello
 		return rc;
 	rc = member_get(tx, rq->site, &row, e);
 	store_end_read(tx);
+	if (!rc)
+		rc = note_shown(c, rq, &row, e);
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	life.from_ms = row.from_ms;

@@ -60,8 +60,9 @@ static const struct argp_option options[] = {
 	{"keep", KEY_KEEP, "ADDRESS", 0,
 	 "site twin: the copy that stays; or the first hex digits of its incarnation", 0},
 	{"rejoin", KEY_REJOIN, NULL, 0, "site add: the code replaces the site's key", 0},
-	{"abandon", KEY_ABANDON, NULL, 0, "site remove: list what it owes, then remove it", 0},
-	{"kit", KEY_KIT, "FILE", 0, "init, ca renew: where the recovery kit goes", 0},
+	{"abandon", KEY_ABANDON, NULL, 0,
+	 "site remove: list what it owes, then remove it; ca retire: cut off who is behind", 0},
+	{"kit", KEY_KIT, "FILE", 0, "init, ca: where the recovery kit goes", 0},
 	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
 	{"ledger", KEY_LEDGER, NULL, 0, "verify: the numbers, counted from the ledgers", 0},
@@ -110,7 +111,7 @@ from_here(char out[PATH_MAX], const char *path, struct argp_state *state)
 		argp_error(state, "the path is too long");
 }
 
-/* Of `ca renew`; `init` reads them from the arguments. */
+/* Of `ca`; `init` reads them from the arguments. */
 static void
 add_files(struct arguments *a, struct argp_state *state)
 {
@@ -217,6 +218,8 @@ static const struct argp argp = {
 	"                  3 while it owes images; --abandon lists them first\n"
 	"  site lost NAME  a site burnt: what it had not sent counts as lost\n"
 	"  ca renew        a new CA and --kit FILE; sites take it by themselves\n"
+	"  ca retire       older CAs are believed no more; 3 and nothing done while a\n"
+	"                  site has not called with a certificate of the newest one\n"
 	"  retract UID --reason TEXT\n"
 	"                  hide a study, series or image, here and at every edge: what\n"
 	"                  is there and what comes; nothing is deleted here\n"

@@ -45,6 +45,7 @@ read_row(struct member *out, struct kv_slice v, struct err *e)
 	out->code_used = take(out->code_key, &m->code_key);
 	out->refused = take(out->refused_key, &m->refused_key);
 	out->refused_ms = m->refused_wall_ms;
+	out->showed = take(out->ca, &m->ca);
 	message_free(m);
 	return 0;
 }
@@ -68,6 +69,7 @@ write_row(struct store_tx *tx, const struct member *in, struct err *e)
 	m.code_key = message_bytes(in->code_key, in->code_used ? PKI_PRINT : 0);
 	m.refused_key = message_bytes(in->refused_key, in->refused ? PKI_PRINT : 0);
 	m.refused_wall_ms = in->refused_ms;
+	m.ca = message_bytes(in->ca, in->showed ? PKI_PRINT : 0);
 	message_pack(&b, &m.base);
 	rc = buf_failed(&b)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for a catalogue row")
@@ -121,7 +123,7 @@ forget_code(struct member *m)
 static void
 forget_key(struct member *m)
 {
-	m->keyed = false;
+	m->keyed = m->showed = false;
 	m->from_ms = m->until_ms = 0;
 }
 
@@ -140,6 +142,7 @@ static void
 join(struct member *m, const Sync__LogDecision *d)
 {
 	m->keyed = take(m->key, &d->key);
+	m->showed = take(m->ca, &d->ca);
 	m->from_ms = d->from_wall_ms;
 	m->until_ms = d->until_wall_ms;
 	m->code_used = m->coded;
@@ -155,6 +158,8 @@ renew(struct member *m, const Sync__LogDecision *d)
 		return;
 	m->from_ms = d->from_wall_ms;
 	m->until_ms = d->until_wall_ms;
+	if (d->ca.len) /* it was shown; else it was only given */
+		m->showed = take(m->ca, &d->ca);
 }
 
 static void
@@ -210,6 +215,12 @@ member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 		return rc;
 	change(&m, d);
 	return write_row(tx, &m, e);
+}
+
+bool
+member_behind(const struct member *m, const unsigned char ca[PKI_PRINT])
+{
+	return m->keyed && !m->removed && (!m->showed || memcmp(m->ca, ca, PKI_PRINT) != 0);
 }
 
 const char *

@@ -36,6 +36,8 @@ struct member {
 	bool refused;
 	unsigned char refused_key[PKI_PRINT];
 	int64_t refused_ms;
+	bool showed; /* a certificate of this CA, last */
+	unsigned char ca[PKI_PRINT];
 };
 
 /* ERR_ABSENT leaves e alone. */
@@ -45,6 +47,8 @@ int member_each(struct store_tx *tx, int (*fn)(void *arg, const struct member *m
 /* DECISION_SITE_*; others change nothing. */
 int member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e);
 
+/* It may call by a key, and has not shown that it has a certificate of this CA. */
+bool member_behind(const struct member *m, const unsigned char ca[PKI_PRINT]);
 /* "active", "invited", "suspended", "removed" */
 const char *member_state(const struct member *m);
 /* 1 to 64 of letters, digits, '.', '_', '-'; not as central's own certificate is called. */

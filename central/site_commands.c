@@ -7,7 +7,6 @@
 #include "central/central.h"
 #include "central/certificates.h"
 #include "central/figures.h"
-#include "central/kit.h"
 #include "central/loss.h"
 #include "central/record.h"
 #include "central/sites.h"
@@ -16,7 +15,6 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/http/server.h"
 #include "common/os/command.h"
 #include "common/os/file.h"
 #include "proto/join_code.h"
@@ -364,73 +362,4 @@ site_commands_site(struct asked *a)
 		return site_twin(a);
 	command_complain(a, site_commands_usage);
 	return COMMAND_USAGE;
-}
-
-/* --- ca renew --- */
-
-struct renewing {
-	struct asked *a;
-	char passphrase[KIT_PASSPHRASE];
-};
-
-/* R25: the kit is whole before the CA counts. */
-static int
-keep_kit(void *arg, const struct buf *key, const struct buf *ca, struct err *e)
-{
-	struct renewing *r = arg;
-	const struct central *c = r->a->node;
-	struct kit k = {.archive = c->identity.id, .ca_key = *key, .ca = *ca};
-
-	memcpy(k.receipt_key, c->identity.key, sizeof(k.receipt_key));
-	return kit_write(command_option(r->a, "--kit"), &k, r->passphrase, e);
-}
-
-static int
-renew_ca(struct renewing *r, struct err *e)
-{
-	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
-	const char *file = command_option(r->a, "--passphrase-file");
-	struct central *c = r->a->node;
-	unsigned char print[PKI_PRINT];
-	int rc;
-
-	if (!c->certificates)
-		return err_set(e, ERR_PEER, 0, "this central has no CA of its own");
-	rc = kit_passphrase(r->passphrase, file, e);
-	if (!rc)
-		rc = certificates_renew_ca(c->certificates, clock_wall(c->clock), keep_kit, r, e);
-	if (rc)
-		return rc;
-	certificates_print(c->certificates, print);
-	d.kind = SYNC__DECISION_KIND__DECISION_CA;
-	d.why = message_text("a person");
-	d.key = message_bytes(print, sizeof(print));
-	rc = record_decide(c, &d, e);
-	if (!rc && c->http)
-		rc = http_reload(c->http, e);
-	return rc;
-}
-
-int
-site_commands_ca(struct asked *a)
-{
-	const char *kit = command_option(a, "--kit");
-	struct renewing r = {.a = a};
-	struct buf out = BUF_INIT;
-	struct err e = ERR_INIT;
-
-	if (strcmp(a->words[1], "renew") != 0 || !kit) {
-		command_complain(a, "ca renew --kit FILE [--passphrase-file FILE]");
-		return COMMAND_USAGE;
-	}
-	if (renew_ca(&r, &e))
-		return command_failed(a, &e);
-	buf_printf(&out,
-		   "a new CA, signed by the old one; sites take it at their next hello\n"
-		   "recovery kit: %s (the one before is of no use any more)\n",
-		   kit);
-	if (!command_option(a, "--passphrase-file"))
-		buf_printf(&out, "passphrase of the kit, shown this once: %s\n", r.passphrase);
-	buf_puts(&out, "Keep kit and passphrase outside of this building, apart.\n");
-	return command_give(a, &out, COMMAND_OK);
 }

@@ -1,5 +1,5 @@
 /*
- * site_commands.h - what an operator decides about sites, and about the archive's CA (R25, R26).
+ * site_commands.h - what an operator decides about sites (R26).
  *
  * Threads: as central_commands.
  */
@@ -11,6 +11,5 @@ struct asked;
 extern const char site_commands_usage[];
 
 int site_commands_site(struct asked *a);
-int site_commands_ca(struct asked *a);
 
 #endif

@@ -122,7 +122,7 @@ json_key(struct json *j, const char *name, const unsigned char key[PKI_PRINT], b
 }
 
 static void
-json_member(struct json *j, const struct member *m)
+json_member(struct json *j, const struct sites *s, const struct member *m)
 {
 	static const struct member none;
 
@@ -133,12 +133,13 @@ json_member(struct json *j, const struct member *m)
 	json_time(j, "certificate_until", m->until_ms);
 	json_time(j, "code_until", m->code_used ? 0 : m->code_until_ms);
 	json_key(j, "refused_key", m->refused_key, m->refused);
+	json_bool(j, "older_ca", s->older && member_behind(m, s->ca));
 }
 
 /* leader: the row that tells of the site; its latest incarnation says so as well. */
 static void
-json_row(struct json *j, const struct tally_row *r, const struct tally_row *leader, bool latest,
-	 const struct member *m)
+json_row(struct json *j, const struct sites *s, const struct tally_row *r,
+	 const struct tally_row *leader, bool latest, const struct member *m)
 {
 	size_t k;
 
@@ -174,7 +175,7 @@ json_row(struct json *j, const struct tally_row *r, const struct tally_row *lead
 	json_time(j, "last_contact", r->site.contact_ms);
 	json_count(j, "protocol", r->site.version);
 	json_text(j, "software", r->site.software);
-	json_member(j, m);
+	json_member(j, s, m);
 	json_close(j, '}');
 }
 
@@ -186,11 +187,11 @@ sites_json(struct json *j, const char *key, const struct sites *s)
 
 	json_open(j, key, '[');
 	for (i = 0; i < s->tally.n; i++)
-		json_row(j, &s->tally.rows[i], &s->tally.rows[s->tally.rows[i].leader],
+		json_row(j, s, &s->tally.rows[i], &s->tally.rows[s->tally.rows[i].leader],
 			 is_latest(&s->tally, i), member_of(s, s->tally.rows[i].site.site));
 	for (i = 0; i < s->n_members; i++)
 		if (!ever_came(s, s->members[i].site))
-			json_row(j, &none, &none, true, &s->members[i]);
+			json_row(j, s, &none, &none, true, &s->members[i]);
 	json_close(j, ']');
 }
 
@@ -224,9 +225,15 @@ text_member(struct buf *out, const struct sites *s, const char *site, const stru
 }
 
 static void
-text_remarks(struct buf *out, const struct member *m)
+text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 {
 	char key[SHORT_HEX], when[CLOCK_RFC3339_SIZE];
+
+	if (s->older && member_behind(m, s->ca))
+		buf_printf(out,
+			   "%s: has not called with a certificate of the newest CA: `ca retire` "
+			   "would cut it off\n",
+			   m->site);
 
 	if (m->coded && !m->code_used) {
 		clock_rfc3339(m->code_until_ms, when);
@@ -396,7 +403,7 @@ sites_text(struct buf *out, const struct sites *s)
 		if (!ever_came(s, s->members[i].site))
 			text_member(out, s, s->members[i].site, &s->members[i]);
 	for (i = 0; i < s->n_members; i++)
-		text_remarks(out, &s->members[i]);
+		text_remarks(out, s, &s->members[i]);
 	for (i = 0; i < s->tally.n; i++)
 		text_reopened(out, &s->tally.rows[i].site);
 	for (i = 0; i < s->tally.n; i++)

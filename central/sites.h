@@ -21,6 +21,8 @@ struct sites {
 	struct tally tally;	/* incarnations, by site, the latest last */
 	struct member *members; /* by name: whoever was decided about      */
 	size_t n_members;
+	bool older; /* CAs are believed beside this one */
+	unsigned char ca[PKI_PRINT];
 };
 
 int sites_make(struct sites *out, struct store_tx *tx, struct err *e);

@@ -4,6 +4,7 @@
 
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/certificates.h"
 #include "central/join.h"
 #include "central/returns.h"
 #include "central/upload.h"
@@ -48,6 +49,10 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 	if (rc) {
 		sites_free(&s->sites);
 		return rc;
+	}
+	if (c->certificates) {
+		s->sites.older = certificates_older(c->certificates) > 0;
+		certificates_print(c->certificates, s->sites.ca);
 	}
 	s->failed_joins = c->joins ? joins_failed(c->joins) : 0;
 	s->repeated = c->uploads ? uploads_repeats(c->uploads) : 0;

@@ -48,6 +48,7 @@ struct http_request {
 	bool certified;			  /* TLS, a certificate of the CA   */
 	bool late;			  /* which is not valid now (R25)   */
 	int64_t from_ms, until_ms;	  /* its life                       */
+	unsigned char ca[HTTP_KEY_SIZE];  /* print of the CA of the file that signed it, or zero */
 	unsigned char key[HTTP_KEY_SIZE]; /* its key's SHA-256, as pki.h    */
 	char site[HTTP_SITE_SIZE];	  /* its name; plain: what          */
 	char address[HTTP_ADDRESS_SIZE];  /*   Salamander-Site says         */

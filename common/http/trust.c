@@ -16,6 +16,8 @@ struct trust {
 	atomic_uint refs;
 	gnutls_x509_trust_list_t list;
 	struct buf cert, key;
+	gnutls_x509_crt_t *cas; /* as in `list` */
+	unsigned n_cas;
 };
 
 static gnutls_datum_t
@@ -62,7 +64,8 @@ believe(struct trust *t, const char *path, struct err *e)
 		d = datum(&ca);
 		n = gnutls_x509_trust_list_add_trust_mem(t->list, &d, NULL, GNUTLS_X509_FMT_PEM, 0,
 							 0);
-		if (n <= 0)
+		if (n <= 0 || gnutls_x509_crt_list_import2(&t->cas, &t->n_cas, &d,
+							   GNUTLS_X509_FMT_PEM, 0) < 0)
 			rc = err_set(e, ERR_LOCAL, 0, "%s holds no CA certificate", path);
 	}
 	buf_fini(&ca);
@@ -106,6 +109,9 @@ trust_unref(struct trust *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
 		return;
+	while (t->n_cas > 0)
+		gnutls_x509_crt_deinit(t->cas[--t->n_cas]);
+	gnutls_free(t->cas);
 	gnutls_x509_trust_list_deinit(t->list, 1);
 	buf_fini(&t->cert);
 	buf_fini(&t->key);
@@ -178,6 +184,19 @@ name_and_key(gnutls_x509_crt_t cert, struct http_request *rq)
 	       key_n == sizeof(rq->key);
 }
 
+static void
+who_signed(const struct trust *t, gnutls_x509_crt_t cert, struct http_request *rq)
+{
+	size_t n = sizeof(rq->ca);
+	unsigned i;
+
+	for (i = 0; i < t->n_cas; i++)
+		if (gnutls_x509_crt_check_issuer(cert, t->cas[i]) &&
+		    !gnutls_x509_crt_get_key_id(t->cas[i], GNUTLS_KEYID_USE_SHA256, rq->ca, &n))
+			return;
+	memset(rq->ca, 0, sizeof(rq->ca));
+}
+
 void
 trust_judge(const struct trust *t, gnutls_session_t session, int64_t wall_ms,
 	    struct http_request *rq)
@@ -201,6 +220,7 @@ trust_judge(const struct trust *t, gnutls_session_t session, int64_t wall_ms,
 	if (n && made == n && is_believed(t, chain, n) && name_and_key(chain[0], rq)) {
 		rq->certified = true;
 		rq->late = out_of_time(chain[0], wall_ms, rq);
+		who_signed(t, chain[0], rq);
 	} else {
 		rq->site[0] = '\0';
 		memset(rq->key, 0, sizeof(rq->key));

@@ -340,6 +340,43 @@ def ca__R25_a_new_one_reaches_edges_that_run_and_that_were_cut_off():
         expect("untouched", {n: e.status()["identity"]["key"] for n, e in g.edges.items()}, keys)
 
 
+def ca__R25_an_older_one_is_given_up_once_each_site_has_shown_the_newest():
+    with Archive(("north", "south")) as g:
+        def retire(kit, *words):
+            return said(g.central, "ca", "retire", "--kit", g.kit + kit, "--passphrase-file", g.passphrase, *words)
+
+        def bundle():
+            with open(os.path.join(g.central.data, "tls", "ca.pem"), encoding="ascii") as f:
+                return f.read().count("BEGIN")
+
+        expect("nothing to give up", retire("0"), (1, "salamander-central: no older CA is believed here\n"))
+        g.edges["south"].stop()
+        old = {k: os.path.join(g.top, k) for k in ("cert", "key")}
+        for k, path in old.items():
+            shutil.copy(g.tls("north")[k], path)
+        g.central.command("ca", "renew", "--kit", g.kit + "2", "--passphrase-file", g.passphrase)
+        expect("until when the old one is good", ask(g.central.http, raw("POST", "/sync/v1/hello"), old), 426)
+        nodes.wait_for("north shows the new one", lambda: not g.site("north")["older_ca"], 60)
+        expect("south does not", (g.site("south")["older_ca"], bundle()), (True, 3))
+        out = g.central.command("ca", "retire", "--kit", g.kit + "3", "--passphrase-file", g.passphrase, ok=(3,))[1]
+        expect("who would be cut off", ("newest CA: south\n" in out, bundle(), os.path.exists(g.kit + "3")), (True, 3, False))
+        expect("sites says so", "south: has not called with a certificate of the newest CA" in
+               g.central.command("sites")[1], True)
+        g.edges["south"].start()
+        nodes.wait_for("south as well", lambda: not g.site("south")["older_ca"], 60)
+        expect("a word too many", said(g.central, "ca", "renew", "--kit", g.kit + "3", "--abandon")[0], 2)
+        expect("given up", (retire("3"), bundle()), ((0, ""), 1))
+        expect("what the old one signed", ask(g.central.http, raw("POST", "/sync/v1/hello"), old), 403)
+        now = digest(os.path.join(g.central.data, "tls", "ca.pem"))
+        for seed, name in enumerate(g.edges, 5):
+            nodes.wait_for(f"{name} believes the new one alone", lambda n=name: digest(g.tls(n)["ca"]) == now, 60)
+            g.send_and_see(name, "--seed", seed)
+        g.central.burn()
+        g.init("--recover", g.kit + "3")
+        g.drained(seconds=90)
+        expect("from the kit", (bundle(), [g.site(n)["held"] for n in g.edges]), (1, [3, 3]))
+
+
 def renew__R25_out_of_time_and_across_a_new_ca_an_edge_says_hello_renews_and_goes_on():
     years = (("north", 2018, 2020), ("south", 2100, 2102))  # cut off; a clock at 2100 or 1970, here or there
     with Archive(("north", "south")) as g:
@@ -436,6 +473,14 @@ def reload__R24_own_certificates_are_read_again_without_a_restart():
             expect("the last good one stays", certificate_of(port), now)
             node.stop()
             expect("nor by itself", said(node, "reload"), (exit_code, err))
+            if node is central:  # R25: who is still of a CA that the new file gives up
+                certs.ca("next")
+                certs.node(name)
+                shutil.copy(certs.path("ca.pem"), certs.path("kept.pem"))
+                shutil.copy(certs.path("next.pem"), certs.path("ca.pem"))
+                code, out = node.command("reload", ok=(3,))
+                expect("told", "north: its certificate is of a CA that is believed no more" in out, True)
+                shutil.copy(certs.path("kept.pem"), certs.path("ca.pem"))
             certs.node(name)
             expect("good again", "certificate files are good" in node.command("reload")[1], True)
         expect("a code of ours", said(central, "site", "add", "south")[0], 1)

@@ -60,7 +60,8 @@ SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": CO
         "lag.instances": COUNT, "lag.bytes": COUNT, "lag.oldest_seconds": COUNT, "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "protocol": COUNT, "software": r'"(\d+\.\d+\.\d+)?"',
-        "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null'}
+        "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null',
+        "older_ca": "false"}
 
 
 def fits(what, document, contract):

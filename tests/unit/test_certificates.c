@@ -225,6 +225,45 @@ certificates_renew_ca__R25_a_death_leaves_the_old_ca_or_the_new_one(void **state
 	buf_fini(&now);
 }
 
+/* How many certificates central shows: as many as lead to each CA that is believed. */
+static unsigned shown(void);
+
+static void
+certificates_retire__R25_a_death_leaves_all_cas_or_the_newest_alone(void **state)
+{
+	unsigned n, retired = 0;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	for (n = 1;; n++) {
+		struct certificates *c = open_at(NOW);
+		struct kept k = {.times = 0};
+
+		if (!certificates_older(c))
+			assert_int_equal(certificates_renew_ca(c, NOW, keep, &k, NULL), 0);
+		drop_kept(&k);
+		pid = fork();
+		if (pid == 0) {
+			fault_arm(n, FAULT_DIE, 0);
+			k.times = 0;
+			_exit(certificates_retire(c, NOW, keep, &k, NULL) ? 1 : 0);
+		}
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		certificates_close(c);
+		c = open_at(NOW);
+		assert_true(certificates_older(c) <= 1);
+		assert_int_equal(shown(), certificates_older(c) ? 4 : 2);
+		retired += !certificates_older(c);
+		certificates_close(c);
+		if (WEXITSTATUS(status) == 0)
+			break;
+		assert_int_equal(WEXITSTATUS(status), FAULT_EXIT);
+	}
+	assert_true(retired > 1 && retired < n);
+}
+
 static int
 count(void *arg, const struct pki_certificate *c, const struct buf *one, struct err *e)
 {
@@ -233,6 +272,18 @@ count(void *arg, const struct pki_certificate *c, const struct buf *one, struct 
 	(void)e;
 	++*(unsigned *)arg;
 	return 0;
+}
+
+static unsigned
+shown(void)
+{
+	struct buf pem = BUF_INIT;
+	unsigned n = 0;
+
+	slurp("server.pem", &pem);
+	assert_int_equal(pki_each(&pem, count, &n, NULL), 0);
+	buf_fini(&pem);
+	return n;
 }
 
 /* A server takes a chain of 32 at most. */
@@ -305,6 +356,9 @@ main(void)
 			make_archive, drop_folder),
 		cmocka_unit_test_setup_teardown(
 			certificates_renew_ca__R25_a_death_leaves_the_old_ca_or_the_new_one,
+			make_archive, drop_folder),
+		cmocka_unit_test_setup_teardown(
+			certificates_retire__R25_a_death_leaves_all_cas_or_the_newest_alone,
 			make_archive, drop_folder),
 		cmocka_unit_test_setup_teardown(certificates_renew_ca__R25_keeps_a_dozen,
 						make_archive, drop_folder),
