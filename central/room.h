@@ -3,7 +3,7 @@
  * for again, then all bytes; the ledger never.
  *
  * Edges are told in each hello which lanes are closed; whoever sends bytes of one nevertheless is
- * refused before any of them is acknowledged. An edge that names no lane has all that `full` leaves.
+ * refused before any of them is acknowledged. An edge that names no lane has what `full` leaves.
  * Threads: any.
  */
 #ifndef SALAMANDER_CENTRAL_ROOM_H

@@ -39,7 +39,8 @@ void upload_result_fini(struct upload_result *r);
 /*
  * A request as its bytes come: u32 LE length of a manifest (0: none), the manifest, then frames
  * (PROTOCOL.md). Each frame is written when it is whole, whatever becomes of the request; no lock
- * is held between two calls. lane: of its bytes, 0: not said (R12). What fails, or is decided early, is said at the end.
+ * is held between two calls. lane: of its bytes, 0: not said (R12). What fails, or is decided
+ * early, is said at the end.
  */
 struct upload_stream; /* opaque */
 int upload_begin(struct upload_stream **out, struct central *c, const char *site,
