@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/audit.h"
+#include "common/dimse/header_keys.h"
 #include "common/dimse/identifier.h"
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
@@ -25,6 +26,8 @@ struct finding {
 	const struct dimse_caller *who;
 	const struct message *rq;
 	struct identifier id;
+	struct header_keys header; /* keys that no index keeps */
+	uint64_t headers;	   /* objects that were looked at for them */
 	struct query_config q;
 	const char *syntax;
 	bool patient_only;  /* nothing below STUDY level */
@@ -78,7 +81,8 @@ matched(const struct finding *f, uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return tag == TAG_TIMEZONE || supported(f, tag) || (f->q.relational && k) ||
+	return tag == TAG_TIMEZONE || (f->q.level == QUERY_IMAGE && header_keys_can(&f->id, tag)) ||
+	       supported(f, tag) || (f->q.relational && k) ||
 	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
 }
 
@@ -206,9 +210,15 @@ put_answer(const struct finding *f, const struct query_match *m, const struct at
 	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
 	    put_computed(f, out, key->tag, m))
 		return;
-	if (supported(f, key->tag))
+	if (f->header.n > 0 && header_keys_can(&f->id, key->tag))
+		(void)attrs_get(attrs_of(&f->header.set), key->tag, &value);
+	else if (supported(f, key->tag))
 		(void)attrs_get(row_of(m, key->tag), key->tag, &value);
-	if (k && k->kind == KEY_ITEMS) {
+	if (!k && value.n > ATTRS_VALUE_MAX) { /* of an object's own header */
+		buf_put_u32(out, key->tag);
+		buf_put_u16(out, (unsigned)value.n);
+		buf_put(out, value.value, value.n);
+	} else if (k && k->kind == KEY_ITEMS) {
 		match_items_answer(key->value, key->n, value, &items);
 		attrs_put(out, key->tag, (const char *)items.data, items.len);
 		out->failed = out->failed || buf_failed(&items);
@@ -270,8 +280,10 @@ send_answer(struct finding *f, const struct query_match *m, struct err *e)
 
 	build_answer(f, m, &set);
 	(void)attrs_get(attrs_of(&f->id.keys), TAG_CHARSET, &charset);
-	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset);
-	message_answer(&rsp, f->rq, f->unsupported ? STATUS_PENDING_KEYS : STATUS_PENDING);
+	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset, f->header.keys,
+			    f->header.n);
+	message_answer(&rsp, f->rq,
+		       f->unsupported || f->header.unknown ? STATUS_PENDING_KEYS : STATUS_PENDING);
 	rc = buf_failed(&set) || buf_failed(&identifier)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for an answer")
 		     : message_send_with(f->who->assoc, &rsp, &identifier, e);
@@ -333,12 +345,35 @@ finish_limited(struct finding *f, struct query *q, struct err *e)
 	return finish(f, STATUS_OUT_OF_RESOURCES, comment, e);
 }
 
+/*
+ * R34: of at most max_answers objects the header is looked at for one query.
+ * ERR_FULL: of no more; *wanted: this one matches as far as it is known.
+ */
+static int
+look_into(struct finding *f, const struct query_match *m, bool *wanted, struct err *e)
+{
+	int rc;
+
+	*wanted = true;
+	if (f->header.n == 0)
+		return 0;
+	if (f->headers == f->c->max_answers)
+		return err_set(e, ERR_FULL, 0, "enough");
+	f->headers++;
+	rc = header_keys_read(&f->header, f->c->store, m->oid, e);
+	*wanted = !rc && header_keys_match(&f->header, &f->id);
+	return rc;
+}
+
 static int
 answer_all(struct finding *f, struct query *q, struct err *e)
 {
 	struct query_match m;
+	bool wanted;
 	int rc = 0;
 
+	if (f->q.level == QUERY_IMAGE)
+		header_keys_init(&f->header, &f->id);
 	while (f->answers < f->c->max_answers) {
 		rc = query_next(q, &m, e);
 		if (rc == ERR_ABSENT)
@@ -348,6 +383,13 @@ answer_all(struct finding *f, struct query *q, struct err *e)
 		if (f->cancelled)
 			return finish(f, STATUS_CANCELED, "", e);
 		if (!rc)
+			rc = look_into(f, &m, &wanted, e);
+		if (rc == ERR_FULL) {
+			err_clear(e);
+			return finish(f, STATUS_OUT_OF_RESOURCES,
+				      "too many images to look into; narrow the query", e);
+		}
+		if (!rc && wanted)
 			rc = send_answer(f, &m, e);
 		if (rc)
 			return outcome(f, rc, e);
@@ -450,6 +492,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	} else if (!rc) {
 		rc = serve_query(&f, e);
 		identifier_fini(&f.id);
+		header_keys_fini(&f.header);
 	}
 	buf_fini(&bytes);
 	return rc;

@@ -22,6 +22,7 @@ struct value {
 struct reading {
 	struct value values[VALUES_MAX];
 	unsigned n;
+	struct identifier *id;
 	struct buf bytes;
 	bool capture;
 	bool item;     /* what is captured is an attribute of a sequence's item */
@@ -55,6 +56,40 @@ identifier_vr(uint32_t tag)
 		if (extras[i].tag == tag)
 			return extras[i].vr;
 	return "UN";
+}
+
+const char *
+identifier_said(const struct identifier *id, uint32_t tag)
+{
+	unsigned i;
+
+	for (i = 0; i < id->n_said; i++)
+		if (id->said[i].tag == tag)
+			return id->said[i].vr;
+	return "";
+}
+
+bool
+identifier_binary(const char *vr)
+{
+	static const char all[] = "AT FD FL OB OD OF OL OV OW SL SS SV UL UN US UV";
+
+	return strlen(vr) == 2 && strstr(all, vr) != NULL;
+}
+
+/* An explicit identifier says itself what an attribute is that no table knows. */
+static void
+note_vr(struct identifier *id, const struct scan_element *el)
+{
+	struct identifier_vr *to = &id->said[id->n_said];
+
+	if (!el->vr[0] || id->n_said == IDENTIFIER_VRS_MAX ||
+	    strcmp(identifier_vr(el->tag), "UN") != 0)
+		return;
+	to->tag = el->tag;
+	memcpy(to->vr, el->vr, 2);
+	to->vr[2] = '\0';
+	id->n_said++;
 }
 
 /* (0010,1002) is a key as "id^^^issuer", as the index keeps it (R33). */
@@ -135,6 +170,7 @@ on_element(void *arg, const struct scan_element *el)
 	}
 	if (!r->capture)
 		return;
+	note_vr(r->id, el);
 	r->values[r->n].tag = el->tag;
 	r->values[r->n].offset = r->bytes.len;
 	r->values[r->n].n = 0;
@@ -206,23 +242,26 @@ put_shorts(struct buf *text, const char *s, size_t n)
 
 /* A key without the pads around it; lists of UIDs can be longer than an index value. */
 static int
-put_key(struct buf *set, struct charset *charset, uint32_t tag, const char *s, size_t n,
+put_key(struct identifier *id, struct charset *charset, uint32_t tag, const char *s, size_t n,
 	struct err *e)
 {
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, *set = &id->keys;
 	const char *vr = identifier_vr(tag);
+	bool raw = identifier_binary(identifier_said(id, tag));
 	const char *p;
 	int rc = 0;
 
 	if (strcmp(vr, "US") == 0)
 		put_shorts(&text, s, n);
+	else if (raw)
+		buf_put(&text, s, n);
 	else
 		(void)charset_to_utf8(charset, identifier_text(vr), s, n, &text);
 	p = (const char *)text.data;
 	n = text.len;
-	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))
+	while (!raw && n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\0'))
 		n--;
-	while (n > 0 && *p == ' ') {
+	while (!raw && n > 0 && *p == ' ') {
 		p++;
 		n--;
 	}
@@ -270,7 +309,7 @@ collect(struct identifier *out, struct reading *r, struct err *e)
 	for (i = 0; !rc && i < r->n; i++) {
 		if (i && r->values[i].tag == r->values[i - 1].tag)
 			continue;
-		rc = put_key(&out->keys, charset, r->values[i].tag,
+		rc = put_key(out, charset, r->values[i].tag,
 			     r->bytes.data ? (const char *)r->bytes.data + r->values[i].offset : "",
 			     r->values[i].n, e);
 	}
@@ -289,7 +328,9 @@ identifier_parse(struct identifier *out, const char *syntax, const void *p, size
 	int rc;
 
 	memset(&r, 0, sizeof(r));
+	memset(out, 0, sizeof(*out));
 	buf_init(&out->keys);
+	r.id = out;
 	scan_config_default(&c);
 	c.syntax = strcmp(syntax, implicit_le) == 0 ? SCAN_IMPLICIT : SCAN_EXPLICIT;
 	c.max_depth = 16;

@@ -20,9 +20,19 @@
 
 struct err;
 
+/* The VR of an attribute that is in no table of ours; "" where nobody says. */
+struct identifier_vr {
+	uint32_t tag;
+	char vr[3];
+};
+
+enum { IDENTIFIER_VRS_MAX = 64 };
+
 struct identifier {
 	struct buf keys;    /* every top level element; of items what is kept */
 	bool unknown_items; /* attributes of items that nobody keeps */
+	struct identifier_vr said[IDENTIFIER_VRS_MAX]; /* in what an explicit one says */
+	unsigned n_said;
 };
 
 /* syntax: of the presentation context. ERR_PEER when it cannot be read. */
@@ -32,14 +42,19 @@ void identifier_fini(struct identifier *id);
 
 /* Writes a data set from an attribute set; VRs from the table of keys. */
 void identifier_build(struct buf *out, const char *syntax, struct attrs set);
-/* The same in this character set, where it can say all of it. */
-void identifier_build_in(struct buf *out, const char *syntax, struct attrs set,
-			 struct attr charset);
+/* The same in this character set, where it can say all of it; more: VRs of what is in no
+ * table (NULL: none). */
+void identifier_build_in(struct buf *out, const char *syntax, struct attrs set, struct attr charset,
+			 const struct identifier_vr *more, unsigned n_more);
 /* One attribute of UIDs joined by backslashes, however long: beyond 64 KiB as UN (PS3.5 6.2.2). */
 void identifier_build_list(struct buf *out, const char *syntax, uint32_t tag,
 			   const struct buf *uids);
 /* "UI", "DA", ...: of an attribute that can stand in an identifier; "UN" if unknown. */
 const char *identifier_vr(uint32_t tag);
+/* What the identifier itself says of a tag that is in no table: "" if nothing. */
+const char *identifier_said(const struct identifier *id, uint32_t tag);
+/* Numbers and bytes, kept and written as they are. */
+bool identifier_binary(const char *vr);
 /* How text of this VR is delimited. */
 enum charset_text identifier_text(const char *vr);
 

@@ -16,6 +16,8 @@ struct writing {
 	bool implicit;
 	struct charset *charset; /* NULL: UTF-8 */
 	bool unfit;		 /* something cannot be said in it */
+	const struct identifier_vr *more;
+	unsigned n_more;
 };
 
 enum charset_text
@@ -31,12 +33,10 @@ static void
 put_plain(struct buf *out, const struct writing *w, uint32_t tag, const char *vr, const char *value,
 	  size_t n)
 {
-	bool empty = strcmp(vr, "UN") == 0 || strcmp(vr, "SQ") == 0;
-	bool is_long = empty || strcmp(vr, "UT") == 0;
-	char pad = strcmp(vr, "UI") == 0 ? '\0' : ' ';
+	static const char longs[] = "OB OD OF OL OV OW SQ SV UC UN UR UT UV";
+	bool is_long = strstr(longs, vr) != NULL;
+	char pad = strcmp(vr, "UI") == 0 || identifier_binary(vr) ? '\0' : ' ';
 
-	if (empty) /* what it holds is not kept in its own form */
-		n = 0;
 	if (n + n % 2 > VALUE_SHORT_MAX)
 		n = VALUE_SHORT_MAX;
 	buf_put_u16(out, tag >> 16);
@@ -72,7 +72,7 @@ put_element(struct buf *out, struct writing *w, uint32_t tag, const char *vr, co
 {
 	struct buf text = BUF_INIT;
 
-	if (!w->charset || ascii_value(value, n)) {
+	if (!w->charset || identifier_binary(vr) || ascii_value(value, n)) {
 		put_plain(out, w, tag, vr, value, n);
 		return;
 	}
@@ -206,6 +206,24 @@ ascii(struct attrs set)
 	return true;
 }
 
+/* What is in no table and of which nobody says more has no value here either. */
+static const char *
+vr_of(const struct writing *w, struct attr *a)
+{
+	const char *vr = identifier_vr(a->tag);
+	unsigned i;
+
+	if (strcmp(vr, "SQ") == 0)
+		a->n = 0;
+	if (strcmp(vr, "UN") != 0)
+		return vr;
+	for (i = 0; i < w->n_more; i++)
+		if (w->more[i].tag == a->tag && (w->more[i].vr[0] || w->implicit))
+			return w->more[i].vr[0] ? w->more[i].vr : "UN";
+	a->n = 0;
+	return vr;
+}
+
 static void
 write_all(struct buf *out, struct writing *w, struct attrs set, const char *term, size_t term_n)
 {
@@ -214,7 +232,8 @@ write_all(struct buf *out, struct writing *w, struct attrs set, const char *term
 	size_t pos = 0;
 
 	while (attrs_next(set, &pos, &a)) {
-		const char *vr = identifier_vr(a.tag);
+		const struct key *k = key_find(a.tag);
+		const char *vr;
 
 		if (a.tag == TAG_CHARSET)
 			continue;
@@ -222,31 +241,34 @@ write_all(struct buf *out, struct writing *w, struct attrs set, const char *term
 			put_plain(out, w, TAG_CHARSET, "CS", term, term_n);
 			said = true;
 		}
-		if (strcmp(vr, "US") == 0)
+		if (k && k->kind == KEY_SHORT)
 			put_us(out, w, a.tag, a);
 		else if (a.tag == TAG_OTHER_IDS)
 			put_ids(out, w, a);
 		else if (a.tag == TAG_ACCESSION_ISSUER)
 			put_issuer(out, w, a);
-		else if (key_find(a.tag) && key_find(a.tag)->kind == KEY_ITEMS)
+		else if (k && k->kind == KEY_ITEMS)
 			put_items(out, w, a);
-		else
+		else {
+			vr = vr_of(w, &a);
 			put_element(out, w, a.tag, vr, a.value, a.n);
+		}
 	}
 }
 
 void
 identifier_build(struct buf *out, const char *syntax, struct attrs set)
 {
-	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false};
+	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false, NULL, 0};
 
 	write_all(out, &w, set, "ISO_IR 192", 10);
 }
 
 void
-identifier_build_in(struct buf *out, const char *syntax, struct attrs set, struct attr charset)
+identifier_build_in(struct buf *out, const char *syntax, struct attrs set, struct attr charset,
+		    const struct identifier_vr *more, unsigned n_more)
 {
-	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false};
+	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false, more, n_more};
 	size_t before = out->len;
 
 	w.unfit = charset.n == 0 || charset_new(&w.charset, charset.value, charset.n, NULL);
@@ -256,13 +278,14 @@ identifier_build_in(struct buf *out, const char *syntax, struct attrs set, struc
 	if (!w.unfit)
 		return;
 	out->len = before;
-	identifier_build(out, syntax, set);
+	w = (struct writing){w.implicit, NULL, false, more, n_more};
+	write_all(out, &w, set, "ISO_IR 192", 10);
 }
 
 void
 identifier_build_list(struct buf *out, const char *syntax, uint32_t tag, const struct buf *uids)
 {
-	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false};
+	struct writing w = {strcmp(syntax, implicit_le) == 0, NULL, false, NULL, 0};
 	size_t n = uids->len + uids->len % 2;
 
 	if (n <= VALUE_SHORT_MAX) {

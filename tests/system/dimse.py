@@ -130,17 +130,17 @@ class Group:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
         return done.stdout.decode("utf-8", "replace")
 
-    def find(self, node, *keys, level="STUDY", model="-S"):
+    def find(self, node, *keys, level="STUDY", model="-S", words=()):
         """The answers as a list of {tag: value}; their final status in self.final."""
-        out, answers = self.client("findscu", node, model, level=level, keys=keys), []
+        out, answers = self.client("findscu", node, model, *words, level=level, keys=keys), []
         found = re.findall(r"DIMSE Status +: (0x[0-9a-f]{4})", out)
         self.final, self.pending = (found or [out[-300:]])[-1], set(found[:-1])
         for line in out.splitlines():
             if "Received Find Response" in line:
                 answers.append({})
-            match = re.match(r"D: +\(([0-9a-f]{4}),([0-9a-f]{4})\) .. (?:\[(.*?)\]|=(\S+)|\(no value)", line)
+            match = re.match(r"D: +\(([0-9a-f]{4}),([0-9a-f]{4})\) .. (?:\[(.*?)\]|=(\S+)|\(no value|([-0-9.\\]+) )", line)
             if match and answers:
-                value = (match.group(3) or match.group(4) or "").strip(" \0")
+                value = (match.group(3) or match.group(4) or match.group(5) or "").strip(" \0")
                 answers[-1].setdefault(match.group(1) + match.group(2), value)  # also of items
         return answers
 
@@ -221,6 +221,28 @@ def find_by_items(g, node):
     expect(f"{node.name}: another code", len(g.find(node, "StudyInstanceUID", f"{code}CodeValue=P2")), 1)
 
 
+def find_in_headers(g, node, evicted):
+    """PS3.4 C.6.1.1.5: whatever an image says is a key of its level, though no index keeps it."""
+    who, series = node.name, (f"StudyInstanceUID={ROOT}.7", f"SeriesInstanceUID={ROOT}.7.1", "SOPInstanceUID")
+    asked = ("SliceThickness", "AcquisitionMatrix", "AcquisitionDuration", "DerivationDescription", "KVP",
+             "TableHeight=")
+    for syntax in ("-x=", "-xi"):
+        found = g.find(node, *series, *asked, level="IMAGE", words=(syntax,))
+        told = [(a["00200013" if "00200013" in a else "00180050"], a["00181310"], a["00189073"], a["00082111"],
+                 a["00180060"], a["00181130"]) for a in sorted(found, key=lambda a: a["00080018"])]
+        full = [("1.5", "0\\256\\128\\0", "0.25", "Größe 1", "", ""), ("3", "0\\256\\128\\0", "0.25", "Größe 2", "", "")]
+        expect(f"{who} {syntax}: told", (told, g.pending), ([("",) * 6] * 2, {"0xff01"}) if evicted
+               else (full, {"0xff00"}))
+        for key, want in (("SliceThickness=3", 1), ("SliceThickness=4", 0), ("DerivationDescription=Gr*2", 1),
+                          ("DerivationDescription=gr*2", 0), ("KVP=120", 0), ("SliceThickness=1.5", 1)):
+            expect(f"{who} {syntax}: {key}", len(g.find(node, *series, key, level="IMAGE", words=(syntax,))),
+                   2 if evicted else want)
+    g.find(node, *series, "ReferencedImageSequence", level="IMAGE")
+    expect(f"{who}: R34 FF01 for sequences and at other levels", g.pending, {"0xff01"})
+    g.find(node, "StudyInstanceUID", "SliceThickness=3")
+    expect(f"{who}: R34 FF01 at other levels", g.pending, {"0xff01"})
+
+
 # --- what is promised ---
 
 def find__both_nodes_answer_every_level_to_a_foreign_client():
@@ -279,6 +301,31 @@ def find__both_nodes_answer_every_level_to_a_foreign_client():
                        ([], "0xa900"))
             g.find(node, "StudyInstanceUID", "Modality=CT")
             expect(f"{who}: R34 FF01", g.pending, {"0xff01"})
+
+
+def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
+    pixels = {"x7fe00010": ("OW", b"\1\2" * 40000)}
+    with Group(edge={"dicom": {"max_answers": "100"}}) as g:
+        files = g.folder("files")
+        for number, thickness in ((1, "1.5"), (2, "3")):
+            write(os.path.join(files, f"{number}.dcm"), instance(
+                number, study=7, x00180050=("DS", thickness), x00181310=("US", struct.pack("<4H", 0, 256, 128, 0)),
+                x00189073=("FD", struct.pack("<d", 0.25)), x00082111=("ST", f"Gr\xf6\xdfe {number}"),
+                x00081140=("SQ", item(element(0x00081155, "UI", ROOT))), **(pixels if number == 2 else {})))
+        g.send(files)
+        g.drained()
+        for node in (g.edge, g.central):
+            find_in_headers(g, node, False)
+        g.edge.command("evict", "--study", f"{ROOT}.7")
+        find_in_headers(g, g.edge, True)
+    with Group(edge={"dicom": {"max_answers": "10"}}) as g:
+        files = g.folder("files")
+        for number in range(1, 25):
+            write(os.path.join(files, f"{number}.dcm"), instance(number, study=7, x00180050=("DS", str(number))))
+        g.send(files)
+        series = (f"StudyInstanceUID={ROOT}.7", f"SeriesInstanceUID={ROOT}.7.1", "SOPInstanceUID")
+        expect("few are looked into", (len(g.find(g.edge, *series, "SliceThickness=1?", level="IMAGE")) < 10, g.final),
+               (True, "0xa700"))
 
 
 def retrieve__R20_central_gives_what_arrived_and_counts_the_rest():
