@@ -296,12 +296,16 @@ should_renew(struct central *c, const struct http_request *rq, const Sync__Hello
 
 /* --- the answer --- */
 
+struct hashes {
+	ProtobufCBinaryData list[HASHES_MAX];
+	unsigned char hash[HASHES_MAX][SHA256_SIZE];
+};
+
 struct answering {
 	Sync__HelloAnswer a;
 	struct id128 epoch;
 	struct buf token;
-	ProtobufCBinaryData hashes[HASHES_MAX];
-	unsigned char hash[HASHES_MAX][SHA256_SIZE];
+	struct hashes *hashes; /* NULL: none were asked for */
 	char twin[TWINS_MAX][ADDRESS_SIZE], *twins[TWINS_MAX];
 	uint32_t codings[FRAME_ZSTD];
 	const struct hearing *h;
@@ -315,17 +319,22 @@ fill_hashes(struct answering *f, struct store_tx *tx, struct err *e)
 	uint64_t seq = m->hashes_from, step = m->hashes_step ? m->hashes_step : 1;
 	int rc = 0;
 
-	while (!rc && seq && seq <= f->a.head && f->a.n_hashes < HASHES_MAX) {
+	if (!seq || seq > f->a.head)
+		return 0;
+	f->hashes = malloc(sizeof(*f->hashes));
+	if (!f->hashes)
+		return err_set(e, ERR_LOCAL, 0, "no memory to answer hello");
+	while (!rc && seq <= f->a.head && f->a.n_hashes < HASHES_MAX) {
 		size_t i = f->a.n_hashes;
 
-		rc = announced_hash(tx, &f->h->row.incarnation, seq, f->hash[i], e);
-		f->hashes[i] = message_bytes(f->hash[i], SHA256_SIZE);
+		rc = announced_hash(tx, &f->h->row.incarnation, seq, f->hashes->hash[i], e);
+		f->hashes->list[i] = message_bytes(f->hashes->hash[i], SHA256_SIZE);
 		f->a.n_hashes += !rc;
 		if (step > f->a.head - seq)
 			break;
 		seq += step;
 	}
-	f->a.hashes = f->hashes;
+	f->a.hashes = f->hashes->list;
 	return rc;
 }
 
@@ -458,6 +467,7 @@ give(struct hearing *h, const struct http_request *rq, struct buf *out, struct e
 	if (!rc)
 		message_pack(out, &f->a.base);
 	buf_fini(&f->token);
+	free(f->hashes);
 	free(f);
 	return rc;
 }

@@ -144,16 +144,13 @@ enter_page(struct store_tx *tx, void *arg, struct err *err)
 	return rc || p->more ? rc : sync_set_number(tx, DUE, 0, err);
 }
 
-int
-known_page(struct known_work *w, struct edge *e, struct err *err)
+static int
+one_page(struct known_work *w, struct edge *e, struct err *err)
 {
 	struct page p = {.e = e, .from = w->from};
 	struct store_tx *tx;
-	int rc;
+	int rc = store_begin_read(&tx, e->store, err);
 
-	if (!w->going)
-		return 0;
-	rc = store_begin_read(&tx, e->store, err);
 	if (rc)
 		return rc;
 	rc = store_versions(tx, p.from, note_due, &p, err);
@@ -167,4 +164,10 @@ known_page(struct known_work *w, struct edge *e, struct err *err)
 	w->from = p.from;
 	w->going = p.more;
 	return 0;
+}
+
+int
+known_page(struct known_work *w, struct edge *e, struct err *err)
+{
+	return w->going ? one_page(w, e, err) : 0;
 }

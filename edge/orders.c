@@ -142,12 +142,15 @@ was_given(struct store_tx *tx, void *arg, struct err *e)
 static bool
 central_now(const struct orders *o, struct id128 *epoch)
 {
-	struct contact c;
+	const struct contact *c = &o->e->contact;
+	bool yes;
 
-	edge_contact(o->e, &c);
-	*epoch = c.epoch;
-	return c.reachable && c.version >= PROTOCOL_DECISIONS && !c.two_centrals &&
-	       !id128_none(&c.epoch);
+	(void)pthread_mutex_lock(&o->e->mu);
+	*epoch = c->epoch;
+	yes = c->reachable && c->version >= PROTOCOL_DECISIONS && !c->two_centrals &&
+	      !id128_none(&c->epoch);
+	(void)pthread_mutex_unlock(&o->e->mu);
+	return yes;
 }
 
 static void

@@ -20,12 +20,15 @@ note_seq(void *arg, const struct outbox_row *row, struct err *e)
 
 /* Of the lanes in which what came last goes first, whatever is in packs already. */
 static int
-newest(struct store_tx *tx, struct sender_event *ev, struct err *err)
+newest(struct store_tx *tx, const struct outbox_counts *counts, struct sender_event *ev,
+       struct err *err)
 {
 	enum lane lane;
 	int rc = 0;
 
 	for (lane = LANE_STAT; !rc && lane <= LANE_FRESH; lane++) {
+		if (counts->lanes[lane].owed == counts->lanes[lane].late)
+			continue;
 		rc = outbox_newest(tx, OUTBOX_CENTRAL, lane, note_seq, &ev->work[lane].newest, err);
 		rc = rc == ERR_AGAIN ? 0 : rc;
 	}
@@ -47,10 +50,11 @@ waiting_look(struct waiting *waiting, struct edge *e, struct sender_event *ev, s
 	rc = ledger_head(tx, &head, err);
 	if (!rc)
 		rc = outbox_counts(tx, &counts, err);
+	for (i = 0; !rc && !late && i < LANES; i++) /* before each step: nothing that is empty */
+		if (counts.lanes[i].late)
+			rc = late_first(tx, &late, err);
 	if (!rc)
-		rc = late_first(tx, &late, err);
-	if (!rc)
-		rc = newest(tx, ev, err);
+		rc = newest(tx, &counts, ev, err);
 	store_end_read(tx);
 	if (rc)
 		return rc;

@@ -261,6 +261,9 @@ store_table(const struct store *s, const char *name)
 {
 	unsigned i;
 
+	for (i = 0; i < s->n_tables; i++) /* asked at each step: as a rule it is that very text */
+		if (s->names[i] == name)
+			return i;
 	for (i = 0; i < s->n_tables; i++)
 		if (strcmp(s->names[i], name) == 0)
 			return i;

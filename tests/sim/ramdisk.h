@@ -68,13 +68,16 @@ void ramdisk_scale(unsigned times);
 
 /* --- for kv --- */
 enum { RAM_TABLES = 64 };
+struct kv_txn;
+
 struct ram_env {
 	char *dir;
 	unsigned n_tables;
 	char *names[RAM_TABLES];
 	struct tree tables[RAM_TABLES];
-	bool writing;	  /* a write transaction is under way */
-	uint64_t largest; /* it has ever been                 */
+	bool writing;		  /* a write transaction is under way */
+	struct kv_txn *borrowers; /* that read these tables as they are */
+	uint64_t largest;	  /* it has ever been                 */
 	struct ramdisk *disk;
 };
 /* The environment of this folder, made where it is missing. */

@@ -1,5 +1,6 @@
 /* common/kv, on disks in memory. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +19,15 @@ struct kv {
 	bool read_only;
 };
 
+/* What only reads borrows the tables of the disk, and has its own when these change. */
 struct kv_txn {
 	struct kv *kv;
 	bool write;
-	struct tree tables[RAM_TABLES];
-	unsigned n;
+	struct kv_txn *next; /* that borrows */
+	struct tree *at;
+	unsigned n; /* of its own */
 	struct changes changes;
+	struct tree tables[RAM_TABLES];
 };
 
 struct kv_cursor {
@@ -67,35 +71,54 @@ kv_close(struct kv *kv)
 	free(kv);
 }
 
+static void
+keep(struct kv_txn *t)
+{
+	struct ram_env *env = t->kv->env;
+
+	for (t->n = 0; t->n < env->n_tables; t->n++)
+		t->tables[t->n] = tree_keep(&env->tables[t->n]);
+	t->at = t->tables;
+}
+
 int
 kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 {
 	struct kv_txn *t;
-	unsigned i;
 	int sys = mode == KV_WRITE ? ramdisk_step(kv->env->disk) : 0;
 
 	if (sys)
 		return failed(e, sys, "begin");
 	if (mode == KV_WRITE && kv->env->writing)
 		abort(); /* nobody could ever end the other one */
-	t = memset(ram_room(NULL, sizeof(*t)), 0, sizeof(*t));
+	t = ram_room(NULL, sizeof(*t));
+	memset(t, 0, offsetof(struct kv_txn, tables));
 	t->kv = kv;
 	t->write = mode == KV_WRITE;
-	t->n = kv->env->n_tables;
-	kv->env->writing = kv->env->writing || t->write;
-	for (i = 0; i < t->n; i++)
-		t->tables[i] = tree_keep(&kv->env->tables[i]);
+	t->at = kv->env->tables;
 	*out = t;
+	if (t->write) {
+		kv->env->writing = true;
+		keep(t);
+	} else {
+		t->next = kv->env->borrowers;
+		kv->env->borrowers = t;
+	}
 	return 0;
 }
 
 static void
 end(struct kv_txn *t)
 {
+	struct kv_txn **at = &t->kv->env->borrowers;
 	unsigned i;
 
 	if (t->write)
 		t->kv->env->writing = false;
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (*at)
+		*at = t->next;
 	for (i = 0; i < t->n; i++)
 		tree_drop(&t->tables[i]);
 	changes_fini(&t->changes);
@@ -108,8 +131,8 @@ used(const struct kv_txn *t)
 	uint64_t bytes = 0;
 	unsigned i;
 
-	for (i = 0; i < t->n; i++)
-		bytes += t->tables[i].bytes;
+	for (i = 0; i < t->kv->env->n_tables; i++)
+		bytes += t->at[i].bytes;
 	return bytes * ramdisk_times();
 }
 
@@ -120,12 +143,15 @@ kv_commit(struct kv_txn *t, struct err *e)
 	int sys = ramdisk_step(env->disk); /* a death here: it is lost */
 	unsigned i;
 
-	for (i = 0; !sys && i < t->n; i++) {
-		tree_drop(&env->tables[i]);
-		env->tables[i] = tree_keep(&t->tables[i]);
-	}
 	if (!sys && used(t) > env->largest)
 		env->largest = used(t);
+	for (; !sys && env->borrowers; env->borrowers = env->borrowers->next)
+		keep(env->borrowers);
+	for (i = 0; !sys && i < t->n; i++) {
+		tree_drop(&env->tables[i]);
+		env->tables[i] = t->tables[i];
+	}
+	t->n = sys ? t->n : 0;
 	end(t);
 	if (sys)
 		return failed(e, sys, "commit");
@@ -143,7 +169,7 @@ kv_abort(struct kv_txn *t)
 static struct tree *
 of(struct kv_txn *t, unsigned table)
 {
-	return &t->tables[t->kv->table[table]];
+	return &t->at[t->kv->table[table]];
 }
 
 int
@@ -254,11 +280,13 @@ kv_count(struct kv_txn *t, unsigned table, uint64_t *out, struct err *e)
 int
 kv_cursor_open(struct kv_cursor **out, struct kv_txn *t, unsigned table, struct err *e)
 {
-	struct kv_cursor *c = memset(ram_room(NULL, sizeof(*c)), 0, sizeof(*c));
+	struct kv_cursor *c = ram_room(NULL, sizeof(*c));
 
 	(void)e;
 	c->t = t;
 	c->table = table;
+	c->n = 0;
+	c->placed = false;
 	*out = c;
 	return 0;
 }
