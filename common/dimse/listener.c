@@ -25,7 +25,7 @@ enum { BACKLOG = 256, STOP_SECONDS = 8, STACK = 512 * 1024, ACCEPT_PAUSE_MS = 10
 struct dimse_slot { /* one connection */
 	struct dimse_slot *next;
 	struct dimse *d;
-	int fd, sub; /* guarded by d->mu; -1: closed */
+	int fd, subs[DIMSE_SUBS]; /* guarded by d->mu; -1: closed */
 	char address[DIMSE_ADDRESS_SIZE];
 	struct peers *peers;
 };
@@ -164,6 +164,7 @@ static struct dimse_slot *
 take_slot(struct dimse *d, int fd, const char *address)
 {
 	struct dimse_slot *slot = NULL;
+	unsigned i;
 
 	pthread_mutex_lock(&d->mu);
 	if (d->n < d->c.max_associations && from_address(d, address) < d->c.max_per_address)
@@ -171,7 +172,8 @@ take_slot(struct dimse *d, int fd, const char *address)
 	if (slot) {
 		slot->d = d;
 		slot->fd = fd;
-		slot->sub = -1;
+		for (i = 0; i < DIMSE_SUBS; i++)
+			slot->subs[i] = -1;
 		(void)snprintf(slot->address, sizeof(slot->address), "%s", address);
 		slot->peers = peers_ref(d->peers);
 		slot->next = d->slots;
@@ -318,10 +320,10 @@ connection_refused(struct dimse_slot *slot)
 }
 
 void
-dimse_sub(const struct dimse_caller *who, int fd)
+dimse_sub(const struct dimse_caller *who, unsigned at, int fd)
 {
 	pthread_mutex_lock(&who->slot->d->mu);
-	who->slot->sub = fd;
+	who->slot->subs[at] = fd;
 	pthread_mutex_unlock(&who->slot->d->mu);
 }
 
@@ -331,6 +333,7 @@ drain(struct dimse *d)
 {
 	struct timespec until;
 	struct dimse_slot *s;
+	unsigned i;
 
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += d->c.stop_seconds ? (time_t)d->c.stop_seconds : STOP_SECONDS;
@@ -343,8 +346,9 @@ drain(struct dimse *d)
 	for (s = d->slots; s; s = s->next) {
 		if (s->fd >= 0)
 			(void)shutdown(s->fd, SHUT_RDWR);
-		if (s->sub >= 0)
-			(void)shutdown(s->sub, SHUT_RDWR);
+		for (i = 0; i < DIMSE_SUBS; i++)
+			if (s->subs[i] >= 0)
+				(void)shutdown(s->subs[i], SHUT_RDWR);
 	}
 	while (d->n > 0)
 		pthread_cond_wait(&d->gone, &d->mu);

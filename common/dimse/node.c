@@ -98,6 +98,7 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 		nc->store,
 		nc->clock,
 		(unsigned)(conf_number(c, "dicom", NULL, "answer_timeout") / 1000),
+		(unsigned)conf_number(c, "dicom", NULL, "move_retries"),
 		nc->damaged,
 		nc->arg,
 		n->recode};

@@ -14,6 +14,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dimse/service.h"
 #include "common/os/file.h"
 
 enum { HOSTS_MAX = 8, HOST_ADDRESSES = 8, CACHE_MAX = 1 << 20 };
@@ -37,6 +38,8 @@ static const struct conf_row rows[] = {
 	 "Refuse what is odd instead of flagging."},
 	{"peer *", "on_limit", CONF_CHOICE, "a700", 0, 0, "a700 success",
 	 "Final status when a query has more than max_answers matches."},
+	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
+	 "Associations that a large C-MOVE to it opens at once."},
 };
 
 struct host { /* a name or an address, and what it stands for */
@@ -163,6 +166,7 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.host = l->strings[2];
 	l->peer.issuer = l->strings[3];
 	l->peer.port = (unsigned)conf_number(c, "peer *", name, "port");
+	l->peer.move_associations = (unsigned)conf_number(c, "peer *", name, "move_associations");
 	l->peer.foreign = conf_bool(c, "peer *", name, "foreign");
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");
 	l->peer.success_on_limit =

@@ -41,7 +41,8 @@ struct peer {
 	unsigned may; /* enum peer_right bits */
 	const char *issuer;
 	bool foreign, strict, success_on_limit;
-	bool as_proposed; /* transfer syntaxes in the peer's own order (R31) */
+	unsigned move_associations; /* at once, of one C-MOVE to it */
+	bool as_proposed;	    /* transfer syntaxes in the peer's own order (R31) */
 	const char *syntaxes[PEER_SYNTAXES_MAX]; /* preferred ones, NULL behind the last */
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -15,6 +16,7 @@
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/recode.h"
+#include "common/dimse/retrieve_private.h"
 #include "common/dimse/send.h"
 #include "common/dimse/service.h"
 #include "common/dimse/targets.h"
@@ -25,32 +27,11 @@ enum {
 	IDENTIFIER_SECONDS = 60,
 	PENDING_EVERY = 10,
 	PENDING_MS = 1000,
-	PDU = 131072,
 	COUNTER_MAX = 65535, /* US */
-	BROKEN_MAX = 3,	     /* associations in a row that carried nothing */
 	PIECE = 262144	     /* of a recoded object */
 };
 
-/* What everybody can read, the better first (PS3.5 10.1). */
-static const char *const plain[] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
-
-struct retrieving {
-	const struct retrieve_config *c;
-	const struct dimse_caller *who;
-	const struct message *rq;
-	const char *syntax; /* of the request's context */
-	struct targets t;
-	unsigned completed, failed, warning;
-	struct buf failed_uids;
-	bool cancelled;
-	int64_t told_ms; /* when the last pending answer went */
-	unsigned told_at;
-	unsigned next_id;
-	unsigned broken; /* C-MOVE: associations in a row that carried nothing */
-	int lost;	 /* C-MOVE: the asker's own association failed meanwhile */
-	const char *destination;
-	char why[MESSAGE_COMMENT_SIZE]; /* C-MOVE: what the destination lacks; "" if nothing */
-};
+const char *const retrieve_plain[RETRIEVE_PLAIN] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
 
 static unsigned
 remaining(const struct retrieving *r)
@@ -69,6 +50,14 @@ note_failed(struct retrieving *r, struct target *t)
 	buf_puts(&r->failed_uids, t->sop_instance);
 }
 
+void
+retrieve_fail(struct retrieving *r, struct target *t)
+{
+	pthread_mutex_lock(&r->mu);
+	note_failed(r, t);
+	pthread_mutex_unlock(&r->mu);
+}
+
 static unsigned
 counter(unsigned n)
 {
@@ -83,6 +72,7 @@ tell(struct retrieving *r, unsigned status, struct err *e)
 	int rc;
 
 	message_answer(&rsp, r->rq, status);
+	pthread_mutex_lock(&r->mu);
 	rsp.has_counts = true;
 	rsp.remaining = counter(remaining(r));
 	rsp.completed = counter(r->completed);
@@ -92,6 +82,7 @@ tell(struct retrieving *r, unsigned status, struct err *e)
 	r->told_at = r->completed + r->failed + r->warning;
 	if (status != STATUS_SUCCESS && status != STATUS_PENDING)
 		memcpy(rsp.comment, r->why, sizeof(rsp.comment));
+	pthread_mutex_unlock(&r->mu);
 	if (status == STATUS_SUCCESS || status == STATUS_PENDING || !r->failed_uids.len)
 		return message_send(r->who->assoc, &rsp, e);
 	identifier_build_list(&identifier, r->syntax, TAG_FAILED_UIDS, &r->failed_uids);
@@ -101,14 +92,28 @@ tell(struct retrieving *r, unsigned status, struct err *e)
 	return rc;
 }
 
-/* Counters each second and every so many sub-operations; cancel is looked for as often. */
-static int
-tell_pending(struct retrieving *r, struct err *e)
+static unsigned
+counted(struct retrieving *r, unsigned *left)
 {
-	unsigned now = r->completed + r->failed + r->warning;
-	int rc = message_cancelled(r->who->assoc, r->rq->id, &r->cancelled, e);
+	unsigned n;
 
-	if (rc || r->cancelled || remaining(r) == 0)
+	pthread_mutex_lock(&r->mu);
+	n = r->completed + r->failed + r->warning;
+	*left = remaining(r);
+	pthread_mutex_unlock(&r->mu);
+	return n;
+}
+
+int
+retrieve_tell_pending(struct retrieving *r, struct err *e)
+{
+	bool cancelled = r->cancelled;
+	unsigned left, now;
+	int rc = message_cancelled(r->who->assoc, r->rq->id, &cancelled, e);
+
+	r->cancelled = cancelled;
+	now = counted(r, &left);
+	if (rc || cancelled || left == 0)
 		return rc;
 	if (now - r->told_at < PENDING_EVERY && clock_mono(r->c->clock) - r->told_ms < PENDING_MS)
 		return 0;
@@ -158,23 +163,33 @@ finish(struct retrieving *r, struct err *e)
 struct source {
 	struct store_reader *reader;
 	uint64_t skip; /* the canonical file's header */
-	struct retrieving
-		*waiting; /* C-MOVE: who hears of it while a long object goes; else NULL */
-	int fd;		  /* -1, or the data set in another syntax, ... */
+	struct carrier *by;
+	int fd; /* -1, or the data set in another syntax, ... */
 	uint64_t size;
 	unsigned char *piece; /* ... which is read into here */
 };
+
+/* Between two pieces: the asker of a C-MOVE hears of a long object. */
+static int
+meanwhile(void *arg, struct err *e)
+{
+	const struct carrier *c = arg;
+	struct retrieving *r = c->r;
+
+	if (c->helper)
+		return r->over ? err_set(e, ERR_AGAIN, 0, "nobody waits for it any more") : 0;
+	r->lost = retrieve_tell_pending(r, e);
+	return r->lost;
+}
 
 static int
 read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e)
 {
 	struct source *s = arg;
-	struct retrieving *r = s->waiting;
+	int rc = s->by->get ? 0 : meanwhile(s->by, e);
 
-	if (r)
-		r->lost = tell_pending(r, e);
-	if (r && r->lost)
-		return r->lost;
+	if (rc)
+		return rc;
 	if (s->fd < 0)
 		return store_read_some(s->reader, s->skip + offset, p, n, e);
 	*p = s->piece;
@@ -212,19 +227,20 @@ open_source(struct retrieving *r, const struct target *t, struct source *s, stru
 
 /* While a worker is busy with an object of ours. */
 static int
-meanwhile(void *arg, struct err *e)
+while_recoding(void *arg, struct err *e)
 {
-	struct retrieving *r = arg;
+	const struct carrier *c = arg;
+	int rc = meanwhile(arg, e);
 
-	r->lost = tell_pending(r, e);
-	return r->lost ? r->lost : r->cancelled ? ERR_AGAIN : 0;
+	return rc ? rc : c->r->cancelled ? ERR_AGAIN : 0;
 }
 
 /* The receiver does not take the stored syntax: a worker makes another of it. */
 static int
-open_recoded(struct retrieving *r, const struct target *t, const char *syntax, struct source *s,
+open_recoded(struct carrier *c, const struct target *t, const char *syntax, struct source *s,
 	     struct err *e)
 {
+	struct retrieving *r = c->r;
 	int rc = open_source(r, t, s, e);
 
 	if (rc || !syntax)
@@ -232,8 +248,8 @@ open_recoded(struct retrieving *r, const struct target *t, const char *syntax, s
 	s->piece = malloc(PIECE);
 	if (!s->piece)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a piece");
-	rc = recode_run(r->c->recode, s->reader, syntax, meanwhile, r, &s->fd, &s->size, e);
-	if (rc && !r->lost && !r->cancelled)
+	rc = recode_run(r->c->recode, s->reader, syntax, while_recoding, c, &s->fd, &s->size, e);
+	if (rc && !r->lost && !r->cancelled && !r->over)
 		log_line(LOG_WARN, "retrieve.recode", "study=%s oid=%llu from=%s to=%s what=\"%s\"",
 			 uid_shown(t->study), (unsigned long long)t->oid, uid_shown(t->syntax),
 			 syntax, e->what);
@@ -242,33 +258,64 @@ open_recoded(struct retrieving *r, const struct target *t, const char *syntax, s
 
 /* The context that takes it as it is stored, else one of the plain syntaxes (*recode_to). */
 static unsigned char
-choose_context(const struct retrieving *r, struct assoc *to, const struct target *t, bool get,
-	       const char **recode_to)
+choose_context(const struct carrier *c, const struct target *t, const char **recode_to)
 {
-	unsigned char context = send_context(to, t->sop_class, t->syntax, get);
+	unsigned char context = send_context(c->to, t->sop_class, t->syntax, c->get);
 	size_t i;
 
 	*recode_to = NULL;
-	for (i = 0; !context && r->c->recode && i < sizeof(plain) / sizeof(plain[0]); i++) {
-		context = send_context(to, t->sop_class, plain[i], get);
-		*recode_to = context ? plain[i] : NULL;
+	for (i = 0; !context && c->r->c->recode && i < RETRIEVE_PLAIN; i++) {
+		context = send_context(c->to, t->sop_class, retrieve_plain[i], c->get);
+		*recode_to = context ? retrieve_plain[i] : NULL;
 	}
 	return context;
 }
 
-static void
-count(struct retrieving *r, struct target *t, unsigned status)
+/* What another association, later, may well take: no room now, or something went wrong there. */
+static bool
+worth_another_try(unsigned status)
 {
-	if (status == STATUS_SUCCESS) {
-		r->completed++;
-	} else if ((status & 0xf000) == 0xb000 || status == 0x0001 || status == 0x0107 ||
-		   status == 0x0116) {
-		r->warning++;
-	} else {
+	return (status & 0xff00) == 0xa700 || status == STATUS_PROCESSING_FAILURE;
+}
+
+/* A sub-operation that failed is tried again, a few times and later (C-MOVE). */
+static void
+missed(struct carrier *c, struct target *t)
+{
+	struct retrieving *r = c->r;
+
+	pthread_mutex_lock(&r->mu);
+	if (c->get || t->tries >= r->c->retries)
 		note_failed(r, t);
+	else
+		t->tries++;
+	t->failed_on = c->serial;
+	t->taken = false;
+	pthread_mutex_unlock(&r->mu);
+}
+
+static void
+count(struct carrier *c, struct target *t, unsigned status)
+{
+	struct retrieving *r = c->r;
+	bool warning = (status & 0xf000) == 0xb000 || status == 0x0001 || status == 0x0107 ||
+		       status == 0x0116;
+
+	if (status != STATUS_SUCCESS && !warning && worth_another_try(status)) {
+		missed(c, t);
 		return;
 	}
+	if (status != STATUS_SUCCESS && !warning) {
+		retrieve_fail(r, t);
+		return;
+	}
+	pthread_mutex_lock(&r->mu);
+	if (warning)
+		r->warning++;
+	else
+		r->completed++;
 	t->done = true;
+	pthread_mutex_unlock(&r->mu);
 	store_viewed(r->c->store, t->study); /* R11: only a viewer's retrieve counts */
 }
 
@@ -284,28 +331,41 @@ not_readable(struct retrieving *r, const struct target *t, int rc, const struct 
 		r->c->damaged(r->c->arg, t->oid);
 }
 
-/* An error means that this association cannot go on; the target is counted. */
+/* The object cannot be had: that fails one sub-operation, and no other. */
 static int
-send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, struct err *e)
+not_sent(struct carrier *c, struct target *t, bool wanted, int rc, const struct err *why,
+	 struct err *e)
+{
+	struct retrieving *r = c->r;
+
+	if (wanted)
+		not_readable(r, t, rc, why);
+	if (r->lost && !c->helper) {
+		*e = *why;
+		return r->lost;
+	}
+	if (!r->cancelled && !r->over)
+		retrieve_fail(r, t);
+	return 0;
+}
+
+int
+retrieve_send(struct carrier *c, struct target *t, struct err *e)
 {
 	const char *recode_to;
-	unsigned char context = choose_context(r, to, t, get, &recode_to);
+	struct retrieving *r = c->r;
+	unsigned char context = choose_context(c, t, &recode_to);
 	struct send_object o;
 	struct send_answer answer;
-	struct source s = {.waiting = get ? NULL : r, .fd = -1};
+	struct source s = {.by = c, .fd = -1};
 	struct err why = ERR_INIT;
+	bool wanted = t->here && context;
 	int rc;
 
-	rc = t->here && context ? open_recoded(r, t, recode_to, &s, &why) : ERR_ABSENT;
+	rc = wanted ? open_recoded(c, t, recode_to, &s, &why) : ERR_ABSENT;
 	if (rc) {
-		if (t->here && context)
-			not_readable(r, t, rc, &why);
 		close_source(&s);
-		if (r->lost)
-			*e = why;
-		else if (!r->cancelled)
-			note_failed(r, t);
-		return r->lost;
+		return not_sent(c, t, wanted, rc, &why, e);
 	}
 	/* While this one is sent, the disk reads the next. */
 	if (t + 1 < r->t.all + r->t.n && t[1].here)
@@ -313,22 +373,22 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 	memset(&o, 0, sizeof(o));
 	o.sop_class = t->sop_class;
 	o.sop_instance = t->sop_instance;
-	o.originator = get ? "" : r->who->calling;
+	o.originator = c->get ? "" : r->who->calling;
 	o.originator_id = r->rq->id;
 	o.size = s.size;
 	o.read = read_source;
 	o.arg = &s;
-	r->next_id = r->next_id % 65535 + 1;
-	rc = send_object(to, context, r->next_id, r->rq->id, &o, r->c->seconds, &answer, e);
+	c->next_id = c->next_id % 65535 + 1;
+	rc = send_object(c->to, context, c->next_id, r->rq->id, &o, r->c->seconds, &answer, e);
 	close_source(&s);
 	if (rc) {
-		note_failed(r, t);
+		missed(c, t);
 		return rc;
 	}
-	if (get && answer.cancelled)
+	if (c->get && answer.cancelled)
 		r->cancelled = true;
-	r->broken = 0;
-	count(r, t, answer.status);
+	c->broken = 0;
+	count(c, t, answer.status);
 	return 0;
 }
 
@@ -337,163 +397,15 @@ send_target(struct retrieving *r, struct assoc *to, bool get, struct target *t, 
 static int
 get_all(struct retrieving *r, struct err *e)
 {
+	struct carrier c = {.r = r, .to = r->who->assoc, .get = true};
 	size_t i;
 	int rc = 0;
 
 	for (i = 0; !rc && i < r->t.n && !r->cancelled; i++) {
-		rc = send_target(r, r->who->assoc, true, &r->t.all[i], e);
+		rc = retrieve_send(&c, &r->t.all[i], e);
 		if (!rc && !r->cancelled)
-			rc = tell_pending(r, e);
+			rc = retrieve_tell_pending(r, e);
 	}
-	return rc;
-}
-
-/* --- C-MOVE --- */
-
-struct proposals {
-	struct assoc_proposal p[ASSOC_CONTEXTS_MAX];
-	const char *syntaxes[ASSOC_CONTEXTS_MAX];
-	unsigned n;
-};
-
-static bool
-has_proposal(const struct proposals *p, const char *sop_class, const char *syntax)
-{
-	unsigned j;
-
-	for (j = 0; j < p->n; j++)
-		if (strcmp(p->p[j].abstract_syntax, sop_class) == 0 &&
-		    strcmp(p->syntaxes[j], syntax) == 0)
-			return true;
-	return false;
-}
-
-static void
-add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
-{
-	unsigned j = p->n;
-
-	if (j >= ASSOC_CONTEXTS_MAX || has_proposal(p, sop_class, syntax))
-		return;
-	p->syntaxes[j] = syntax;
-	p->p[j] = (struct assoc_proposal){sop_class, &p->syntaxes[j], 1, ASSOC_ROLE_DEFAULT};
-	p->n++;
-}
-
-/*
- * One context per class and stored syntax of targets that are not done, 128 at
- * most; where there is room, each class in the plain syntaxes too (PS3.5 10.1).
- */
-static void
-propose(struct retrieving *r, struct proposals *out)
-{
-	unsigned i, stored;
-	size_t at, j;
-
-	out->n = 0;
-	for (at = 0; at < r->t.n && out->n < ASSOC_CONTEXTS_MAX; at++) {
-		const struct target *t = &r->t.all[at];
-
-		if (!t->done && t->here && strlen(t->sop_class) <= UID_MAX &&
-		    strlen(t->syntax) <= UID_MAX)
-			add_proposal(out, t->sop_class, t->syntax);
-	}
-	stored = out->n;
-	for (j = 0; j < sizeof(plain) / sizeof(plain[0]); j++)
-		for (i = 0; i < stored; i++)
-			add_proposal(out, out->p[i].abstract_syntax, plain[j]);
-}
-
-static bool
-proposed(const struct proposals *p, const struct target *t)
-{
-	return has_proposal(p, t->sop_class, t->syntax);
-}
-
-/* Sends what was proposed on one sub-association. */
-static int
-move_some(struct retrieving *r, struct assoc *to, const struct proposals *p, struct err *e)
-{
-	struct err why = ERR_INIT;
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < r->t.n && !r->cancelled; i++) {
-		struct target *t = &r->t.all[i];
-
-		if (t->done || !t->here || !proposed(p, t))
-			continue;
-		if (send_target(r, to, false, t, &why)) {
-			log_err(LOG_INFO, "move.broken", &why);
-			assoc_abort(to);
-			r->broken++; /* the rest goes on a new association */
-			if (r->lost)
-				*e = why;
-			return r->lost ? r->lost : tell_pending(r, e);
-		}
-		rc = tell_pending(r, e);
-	}
-	assoc_release(to);
-	return rc;
-}
-
-static void
-fail_rest(struct retrieving *r, const struct proposals *only)
-{
-	size_t i;
-
-	for (i = 0; i < r->t.n; i++)
-		if (!r->t.all[i].done && (!only || proposed(only, &r->t.all[i])))
-			note_failed(r, &r->t.all[i]);
-}
-
-/* A destination that is silent must not keep the node from stopping. */
-static void
-connected(void *arg, int fd)
-{
-	dimse_sub(((struct retrieving *)arg)->who, fd);
-}
-
-static int
-move_all(struct retrieving *r, const struct peer *peer, struct err *e)
-{
-	struct assoc_target to = {.port = peer->port,
-				  .calling = r->who->called, /* R30 */
-				  .called = peer->aet,
-				  .max_pdu = PDU,
-				  .seconds = r->c->seconds,
-				  .connected = connected,
-				  .arg = r};
-	struct proposals *p = malloc(sizeof(*p));
-	struct err why = ERR_INIT;
-	char host[PEER_ADDRESS_SIZE];
-	struct assoc *a;
-	int rc = 0;
-
-	if (!p)
-		return err_set(e, ERR_LOCAL, 0, "no memory for a retrieve");
-	to.host = peers_host(r->who->peers, peer, host) ? host : NULL;
-	propose(r, p);
-	while (!rc && p->n > 0 && !r->cancelled && r->broken < BROKEN_MAX) {
-		err_clear(&why);
-		a = NULL;
-		if (!to.host || assoc_request(&a, &to, p->p, p->n, &why)) {
-			log_line(LOG_WARN, "move.unreachable", "peer=%s what=\"%s\"", peer->name,
-				 to.host ? why.what : "its host name is not resolved yet");
-			(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", peer->aet,
-				       to.host ? "cannot be reached, or refuses"
-					       : "has no address yet");
-			fail_rest(r, p);
-		} else {
-			rc = move_some(r, a, p, e);
-		}
-		dimse_sub(r->who, -1);
-		assoc_free(a);
-		propose(r, p);
-	}
-	free(p);
-	if (!rc && !r->cancelled)
-		fail_rest(r, NULL); /* R20: what is not here, or could not be brought there */
 	return rc;
 }
 
@@ -554,12 +466,18 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 		service_is_patient_root(service), service_is_patient_only(service),
 		negotiated(who->assoc, context->abstract_syntax, NEGOTIATED_RELATIONAL)};
 	struct retrieving r;
+	pthread_condattr_t attr;
 	struct identifier id;
 	struct buf bytes = BUF_INIT;
 	struct err why = ERR_INIT;
 	int rc;
 
 	memset(&r, 0, sizeof(r));
+	(void)pthread_mutex_init(&r.mu, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&r.ended, &attr);
+	(void)pthread_condattr_destroy(&attr);
 	r.c = c;
 	r.who = who;
 	r.rq = rq;
@@ -574,6 +492,8 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 	}
 	buf_fini(&bytes);
 	buf_fini(&r.failed_uids);
+	(void)pthread_cond_destroy(&r.ended);
+	(void)pthread_mutex_destroy(&r.mu);
 	return rc;
 }
 

@@ -5,7 +5,9 @@
  * the receiver takes, is a failed sub-operation, never left out under 0000.
  * Bytes go from the store to the wire unchanged where the receiver takes the stored syntax,
  * else through a worker (recode.h); a slow reader holds no read
- * transaction. Counters each second and every tenth; cancel ends with FE00.
+ * transaction. Counters each second and every tenth; cancel ends with FE00. What a destination
+ * broke off, or had no room for, is tried again on a new association; a large C-MOVE goes over
+ * several at once where the destination is set so.
  * Threads: called by the association's own.
  */
 #ifndef SALAMANDER_COMMON_DIMSE_RETRIEVE_H
@@ -24,6 +26,7 @@ struct retrieve_config {
 	struct store *store;
 	struct clock *clock;
 	unsigned seconds; /* for a sub-association and for each answer */
+	unsigned retries; /* C-MOVE: of a sub-operation that failed, each on a later association */
 	/* This copy failed its check on the way out. NULL: it is only logged. */
 	void (*damaged)(void *arg, uint64_t oid);
 	void *arg;

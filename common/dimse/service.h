@@ -88,8 +88,10 @@ void dimse_stop(struct dimse *d); /* frees; NULL is fine */
 unsigned dimse_associations(struct dimse *d);
 /* R29: what was refused since the start: 0124, rejected associations, caps. */
 unsigned long dimse_refusals(struct dimse *d);
-/* C-MOVE: the socket that ends with this association when the node stops; -1: none any more. */
-void dimse_sub(const struct dimse_caller *who, int fd);
+/* C-MOVE: a socket that ends with this association when the node stops, one of DIMSE_SUBS; -1:
+ * none any more. */
+enum { DIMSE_SUBS = 8 };
+void dimse_sub(const struct dimse_caller *who, unsigned at, int fd);
 
 /* Splits "address:port" or "[v6]:port"; ERR_PEER names what is wrong. */
 int dimse_address(const char *s, char *host, size_t size, unsigned *port, struct err *e);

@@ -22,6 +22,9 @@ struct target {
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
 	bool failed;
+	bool taken;	    /* somebody sends it just now */
+	unsigned tries;	    /* that failed, ... */
+	unsigned failed_on; /* ... the last one on this association */
 	const char *sop_class, *sop_instance, *syntax, *study; /* borrowed from the list */
 };
 

@@ -50,6 +50,19 @@ move(void *node, const struct dimse_caller *who, const struct message *rq, struc
 
 static _Atomic unsigned cancels; /* of all viewers, since the last node_start */
 
+/* Waits until so many are on their way in at once. */
+static void
+meet(struct node *n)
+{
+	static const struct timespec moment = {0, 1000000};
+	unsigned now = ++n->inside, most = n->most_inside;
+
+	while (now > most && !atomic_compare_exchange_weak(&n->most_inside, &most, now))
+		;
+	while (n->most_inside < n->meet)
+		(void)nanosleep(&moment, NULL);
+}
+
 static int
 take_begin(void *node, const struct dimse_caller *who, const struct message *rq, const char *syntax,
 	   void **sink, struct err *e)
@@ -63,8 +76,12 @@ take_begin(void *node, const struct dimse_caller *who, const struct message *rq,
 	assert_string_equal(rq->originator, "VIEWER"); /* R30 */
 	assert_int_equal(rq->originator_id, 42);
 	n->called_other += strcmp(who->calling, "OTHER") == 0;
-	if (n->break_at && n->received + 1 >= n->break_at)
+	if (n->break_at && n->received + 1 >= n->break_at) {
+		if (n->breaks && --n->breaks == 0)
+			n->break_at = 0;
 		return err_set(e, ERR_PEER, 0, "hangs up");
+	}
+	meet(n);
 	*sink = node;
 	return 0;
 }
@@ -82,14 +99,24 @@ take_feed(void *sink, const void *p, size_t n, struct err *e)
 static void
 take_end(void *sink, struct message *rsp)
 {
-	((struct node *)sink)->received++;
+	struct node *n = sink;
+	unsigned refuse = n->refuse;
+
+	n->inside--;
+	while (refuse > 0 && !atomic_compare_exchange_weak(&n->refuse, &refuse, refuse - 1))
+		;
+	if (refuse > 0) {
+		rsp->status = n->refuse_with;
+		return;
+	}
+	n->received++;
 	rsp->status = STATUS_SUCCESS;
 }
 
 static void
 take_abandon(void *sink)
 {
-	(void)sink;
+	((struct node *)sink)->inside--;
 }
 
 /* The query asks this when its identifier has been read. */
@@ -142,8 +169,9 @@ load_peers(struct node *n, const char *more)
 	rows = peers_rows(&count);
 	(void)snprintf(text, sizeof(text),
 		       "[peer V]\naet = VIEWER\nhost = 127.0.0.1\nmay = find, get, move\n%s\n"
-		       "[peer N]\naet = NODE\nhost = 127.0.0.1\nport = %u\n",
-		       more, n->port);
+		       "[peer N]\naet = NODE\nhost = 127.0.0.1\nport = %u\n"
+		       "move_associations = %u\n",
+		       more, n->port, n->move_associations ? n->move_associations : 1);
 	assert_int_equal(file_replace(n->stored.dir, "p.conf", text, strlen(text), NULL), 0);
 	(void)snprintf(path, sizeof(path), "%s/p.conf", n->stored.dir);
 	assert_int_equal(conf_load(&c, path, rows, count, NULL), 0);
@@ -161,8 +189,8 @@ node_start(struct node *n)
 	n->port = free_port();
 	n->peers = load_peers(n, "");
 	n->find = (struct find_config){n->stored.s, 10000, central, n, false};
-	n->retrieve = (struct retrieve_config){n->stored.s, clock_real(), VIEWER_SECONDS, damaged,
-					       n,	    NULL};
+	n->retrieve = (struct retrieve_config){
+		n->stored.s, clock_real(), VIEWER_SECONDS, 0, damaged, n, NULL};
 	(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
 	(void)snprintf(n->audit_path, sizeof(n->audit_path), "%s/audit.log", n->stored.dir);
 	n->titles[0] = "NODE";

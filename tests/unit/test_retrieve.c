@@ -154,6 +154,134 @@ retrieve_move__a_destination_that_breaks_ends_in_b000_soon(void **state)
 }
 
 static void
+retrieve_move__what_was_broken_off_goes_on_a_new_association(void **state)
+{
+	struct visit *t = *state;
+
+	node_put(&t->n, 0, 30, 100, NULL);
+	t->n.retrieve.retries = 2;
+	t->n.break_at = 6;
+	t->n.breaks = 2; /* and is well after the second time */
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.last.completed, 30);
+	assert_int_equal(t->n.received, 30);
+	assert_false(t->v.identifier.len);
+}
+
+/* A700: no room now. Others are tried before it is tried again, so often and no more. */
+static void
+retrieve_move__what_there_was_no_room_for_is_tried_again(void **state)
+{
+	static const struct {
+		unsigned with, refuse, completed, failed, status;
+	} rows[] = {
+		{0xa700, 2, 5, 0, STATUS_SUCCESS},
+		{0x0110, 2, 5, 0, STATUS_SUCCESS},
+		{0xa700, 14, 1, 4, STATUS_WARNING_SUBOPERATIONS}, /* 5, 5 and 4 of 15 */
+		{0xa700, 15, 0, 5, STATUS_SUBOPERATIONS_FAILED},
+		{0xc000, 2, 3, 2, STATUS_WARNING_SUBOPERATIONS}, /* for ever */
+		{0xa900, 2, 3, 2, STATUS_WARNING_SUBOPERATIONS},
+	};
+	struct visit *t = *state;
+	size_t i;
+
+	node_put(&t->n, 0, 5, 100, NULL);
+	t->n.retrieve.retries = 2;
+	viewer_open(&t->v, &t->n, "NODE");
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_clear(&t->keys);
+		visit_study(t);
+		t->n.refuse_with = rows[i].with;
+		t->n.refuse = rows[i].refuse;
+		visit_move(t, "NODE");
+		assert_int_equal(t->v.last.status, rows[i].status);
+		assert_int_equal(t->v.last.completed, rows[i].status == STATUS_WARNING_SUBOPERATIONS
+							      ? 5 - rows[i].failed
+							      : rows[i].completed);
+		assert_int_equal(t->v.last.failed, rows[i].failed);
+		if (rows[i].failed)
+			assert_int_equal(viewer_failed_uids(&t->v), rows[i].failed);
+	}
+}
+
+/* B000 of one who stored it all the same is no failure: it is counted, and not listed. */
+static void
+retrieve_move__a_warning_is_counted_and_not_listed(void **state)
+{
+	struct visit *t = *state;
+
+	node_put(&t->n, 0, 5, 100, NULL);
+	t->n.refuse_with = 0xb000;
+	t->n.refuse = 2;
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_int_equal(t->v.last.completed, 3);
+	assert_int_equal(t->v.last.warning, 2);
+	assert_int_equal(t->v.last.failed, 0);
+	assert_int_equal(t->v.identifier.len, 0);
+}
+
+static void
+retrieve_move__a_large_one_goes_over_several_associations_at_once(void **state)
+{
+	struct visit *t = *state;
+
+	node_put(&t->n, 0, 100, 100, NULL);
+	t->n.move_associations = 4;
+	node_reload(&t->n, "");
+	t->n.meet = 4; /* none is taken before four are under way */
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->v.last.completed, 100);
+	assert_int_equal(t->n.received, 100);
+	assert_int_equal(t->n.most_inside, 4);
+	t->n.meet = 0;
+	t->n.received = t->n.most_inside = 0;
+	t->n.retrieve.retries = 3; /* each may be hit by each of the breaks */
+	t->n.break_at = 40;
+	t->n.breaks = 3;
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+	assert_int_equal(t->n.received, 100);
+	t->n.received = 0; /* nor does what ever breaks go on for ever */
+	t->n.breaks = 0;
+	t->n.break_at = 50;
+	t->n.retrieve.retries = 1;
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_WARNING_SUBOPERATIONS);
+	assert_in_range(t->v.last.completed, 49, 52); /* four begin at once */
+	assert_int_equal(t->v.last.completed, t->n.received);
+	assert_int_equal(t->v.last.completed + t->v.last.failed, 100);
+	assert_int_equal(viewer_failed_uids(&t->v), t->v.last.failed);
+}
+
+static void
+retrieve_move__a_cancel_ends_all_its_associations(void **state)
+{
+	struct visit *t = *state;
+
+	t->n.move_associations = 4;
+	node_reload(&t->n, "");
+	node_put(&t->n, 0, 200, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	t->v.cancel_after = 2;
+	t->n.wait_at = 60;
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_CANCELED);
+	assert_in_range(t->v.last.completed, 10, 100);
+	assert_int_equal(t->v.last.completed + t->v.last.remaining, 200);
+	assert_int_equal(t->n.received, t->v.last.completed);
+}
+
+static void
 retrieve_move__more_than_128_contexts_take_several_associations(void **state)
 {
 	struct visit *t = *state;
@@ -318,6 +446,11 @@ main(void)
 		visit_test(retrieve_move__an_unknown_destination_keeps_the_association),
 		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
 		visit_test(retrieve_move__a_destination_that_breaks_ends_in_b000_soon),
+		visit_test(retrieve_move__what_was_broken_off_goes_on_a_new_association),
+		visit_test(retrieve_move__what_there_was_no_room_for_is_tried_again),
+		visit_test(retrieve_move__a_warning_is_counted_and_not_listed),
+		visit_test(retrieve_move__a_large_one_goes_over_several_associations_at_once),
+		visit_test(retrieve_move__a_cancel_ends_all_its_associations),
 		visit_test(retrieve_move__more_than_128_contexts_take_several_associations),
 		visit_test(retrieve_move__says_which_destination_cannot_be_reached),
 		visit_test(retrieve_move__a_list_that_repeats_itself_asks_for_no_more),

@@ -1,0 +1,333 @@
+#include "common/dimse/retrieve_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/uid.h"
+#include "common/dicom/assoc.h"
+#include "common/dimse/peers.h"
+#include "common/dimse/service.h"
+
+enum {
+	PDU = 131072,
+	BROKEN_MAX = 3,	   /* associations in a row that carried nothing         */
+	EACH_AT_LEAST = 16 /* images that are worth an association more         */
+};
+
+struct proposals {
+	struct assoc_proposal p[ASSOC_CONTEXTS_MAX];
+	const char *syntaxes[ASSOC_CONTEXTS_MAX];
+	unsigned n;
+};
+
+static bool
+has_proposal(const struct proposals *p, const char *sop_class, const char *syntax)
+{
+	unsigned j;
+
+	for (j = 0; j < p->n; j++)
+		if (strcmp(p->p[j].abstract_syntax, sop_class) == 0 &&
+		    strcmp(p->syntaxes[j], syntax) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
+{
+	unsigned j = p->n;
+
+	if (j >= ASSOC_CONTEXTS_MAX || has_proposal(p, sop_class, syntax))
+		return;
+	p->syntaxes[j] = syntax;
+	p->p[j] = (struct assoc_proposal){sop_class, &p->syntaxes[j], 1, ASSOC_ROLE_DEFAULT};
+	p->n++;
+}
+
+/*
+ * One context per class and stored syntax of targets that are not done, 128 at
+ * most; where there is room, each class in the plain syntaxes too (PS3.5 10.1).
+ */
+static void
+propose(struct retrieving *r, struct proposals *out)
+{
+	unsigned i, stored;
+	size_t at, j;
+
+	out->n = 0;
+	pthread_mutex_lock(&r->mu);
+	for (at = 0; at < r->t.n && out->n < ASSOC_CONTEXTS_MAX; at++) {
+		const struct target *t = &r->t.all[at];
+
+		if (!t->done && !t->taken && t->here && strlen(t->sop_class) <= UID_MAX &&
+		    strlen(t->syntax) <= UID_MAX)
+			add_proposal(out, t->sop_class, t->syntax);
+	}
+	pthread_mutex_unlock(&r->mu);
+	stored = out->n;
+	for (j = 0; j < RETRIEVE_PLAIN; j++)
+		for (i = 0; i < stored; i++)
+			add_proposal(out, out->p[i].abstract_syntax, retrieve_plain[j]);
+}
+
+static bool
+proposed(const struct proposals *p, const struct target *t)
+{
+	return has_proposal(p, t->sop_class, t->syntax);
+}
+
+/* One that carries, and its thread. */
+struct mover {
+	struct carrier c;
+	const struct peer *peer;
+	unsigned at; /* which socket of ours                                */
+	pthread_t thread;
+	bool started, refused; /* refused: the destination could not be called */
+	struct proposals p;
+};
+
+/* The next one that was proposed and that nobody has; what failed goes on a later association. */
+static struct target *
+take_next(struct mover *m, size_t *from)
+{
+	struct retrieving *r = m->c.r;
+	struct target *found = NULL;
+
+	pthread_mutex_lock(&r->mu);
+	for (; !found && *from < r->t.n; ++*from) {
+		struct target *t = &r->t.all[*from];
+
+		if (!t->done && !t->taken && t->failed_on < m->c.serial && t->here &&
+		    proposed(&m->p, t))
+			found = t;
+	}
+	if (found)
+		found->taken = true;
+	pthread_mutex_unlock(&r->mu);
+	return found;
+}
+
+static int
+tell(struct mover *m, struct err *e)
+{
+	return m->c.helper ? 0 : retrieve_tell_pending(m->c.r, e);
+}
+
+static bool
+stopped(const struct retrieving *r)
+{
+	return r->cancelled || r->over;
+}
+
+/* Sends what was proposed on one sub-association. */
+static int
+move_some(struct mover *m, struct err *e)
+{
+	struct retrieving *r = m->c.r;
+	struct err why = ERR_INIT;
+	struct target *t;
+	size_t from = 0;
+	int rc = 0;
+
+	while (!rc && !stopped(r) && (t = take_next(m, &from)) != NULL) {
+		if (retrieve_send(&m->c, t, &why)) {
+			log_err(LOG_INFO, "move.broken", &why);
+			assoc_abort(m->c.to);
+			m->c.broken++; /* the rest goes on a new association */
+			if (r->lost && !m->c.helper)
+				*e = why;
+			return m->c.helper ? 0 : r->lost ? r->lost : tell(m, e);
+		}
+		rc = tell(m, e);
+	}
+	assoc_release(m->c.to);
+	return rc;
+}
+
+/* Nobody brings these there; only: of what was proposed. */
+static void
+fail_rest(struct retrieving *r, const struct proposals *only)
+{
+	size_t i;
+
+	for (i = 0; i < r->t.n; i++) {
+		struct target *t = &r->t.all[i];
+		bool mine;
+
+		pthread_mutex_lock(&r->mu);
+		mine = !t->done && !t->taken && (!only || proposed(only, t));
+		t->taken = t->taken || mine;
+		pthread_mutex_unlock(&r->mu);
+		if (mine)
+			retrieve_fail(r, t);
+	}
+}
+
+/* A destination that is silent must not keep the node from stopping. */
+static void
+connected(void *arg, int fd)
+{
+	const struct mover *m = arg;
+
+	dimse_sub(m->c.r->who, m->at, fd);
+}
+
+/* One association more than it takes is no failure of an image; nor is one that breaks and
+ * cannot be had again at once. */
+static void
+unreachable(struct mover *m, const char *what)
+{
+	struct retrieving *r = m->c.r;
+
+	log_line(m->c.helper ? LOG_INFO : LOG_WARN, m->c.helper ? "move.fewer" : "move.unreachable",
+		 "peer=%s what=\"%s\"", m->peer->name,
+		 what ? what : "its host name is not resolved yet");
+	m->refused = m->c.helper;
+	if (m->c.helper || (m->c.next_id > 0 && ++m->c.broken < BROKEN_MAX))
+		return;
+	pthread_mutex_lock(&r->mu);
+	(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", m->peer->aet,
+		       what ? "cannot be reached, or refuses" : "has no address yet");
+	pthread_mutex_unlock(&r->mu);
+	fail_rest(r, &m->p);
+}
+
+static unsigned
+next_serial(struct retrieving *r)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&r->mu);
+	n = ++r->serial;
+	pthread_mutex_unlock(&r->mu);
+	return n;
+}
+
+static int
+carry(struct mover *m, struct err *e)
+{
+	struct retrieving *r = m->c.r;
+	struct assoc_target to = {.port = m->peer->port,
+				  .calling = r->who->called, /* R30 */
+				  .called = m->peer->aet,
+				  .max_pdu = PDU,
+				  .seconds = r->c->seconds,
+				  .connected = connected,
+				  .arg = m};
+	struct err why = ERR_INIT;
+	char host[PEER_ADDRESS_SIZE];
+	int rc = 0;
+
+	to.host = peers_host(r->who->peers, m->peer, host) ? host : NULL;
+	propose(r, &m->p);
+	while (!rc && m->p.n > 0 && !stopped(r) && m->c.broken < BROKEN_MAX && !m->refused) {
+		err_clear(&why);
+		m->c.to = NULL;
+		m->c.serial = next_serial(r);
+		if (!to.host || assoc_request(&m->c.to, &to, m->p.p, m->p.n, &why)) {
+			unreachable(m, to.host ? why.what : NULL);
+		} else {
+			rc = move_some(m, e);
+		}
+		dimse_sub(r->who, m->at, -1);
+		assoc_free(m->c.to);
+		propose(r, &m->p);
+	}
+	return rc;
+}
+
+/* --- several associations at once --- */
+
+static void *
+help(void *arg)
+{
+	struct mover *m = arg;
+	struct retrieving *r = m->c.r;
+
+	(void)carry(m, NULL);
+	pthread_mutex_lock(&r->mu);
+	r->helping--;
+	(void)pthread_cond_signal(&r->ended);
+	pthread_mutex_unlock(&r->mu);
+	return NULL;
+}
+
+/* A large retrieve goes over several; what cannot be started is done by the others. */
+static void
+start_helpers(struct retrieving *r, const struct peer *peer, struct mover *all, unsigned n)
+{
+	unsigned i;
+
+	for (i = 1; i < n; i++) {
+		all[i].c = (struct carrier){.r = r, .helper = true};
+		all[i].peer = peer;
+		all[i].at = i;
+		pthread_mutex_lock(&r->mu);
+		all[i].started = pthread_create(&all[i].thread, NULL, help, &all[i]) == 0;
+		r->helping += all[i].started;
+		pthread_mutex_unlock(&r->mu);
+	}
+}
+
+/* The asker hears of what the others do. */
+static int
+wait_for_helpers(struct retrieving *r, struct mover *all, unsigned n, int rc, struct err *e)
+{
+	struct timespec until;
+	unsigned i, helping = 1;
+
+	while (helping) {
+		r->over = r->over || rc;
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec++;
+		pthread_mutex_lock(&r->mu);
+		if (r->helping)
+			(void)pthread_cond_timedwait(&r->ended, &r->mu, &until);
+		helping = r->helping;
+		pthread_mutex_unlock(&r->mu);
+		if (!rc && helping)
+			rc = r->lost = retrieve_tell_pending(r, e);
+	}
+	for (i = 1; i < n; i++)
+		if (all[i].started)
+			(void)pthread_join(all[i].thread, NULL);
+	return rc;
+}
+
+static unsigned
+how_many(const struct retrieving *r, const struct peer *peer)
+{
+	unsigned n = 1;
+
+	while (n < peer->move_associations && n < DIMSE_SUBS &&
+	       r->t.n >= (size_t)EACH_AT_LEAST * (n + 1))
+		n++;
+	return n;
+}
+
+int
+move_all(struct retrieving *r, const struct peer *peer, struct err *e)
+{
+	unsigned n = how_many(r, peer);
+	struct mover *all = calloc(n, sizeof(*all));
+	int rc;
+
+	if (!all)
+		return err_set(e, ERR_LOCAL, 0, "no memory for a retrieve");
+	all[0].c.r = r;
+	all[0].peer = peer;
+	start_helpers(r, peer, all, n);
+	rc = carry(&all[0], e);
+	if (n > 1)
+		rc = wait_for_helpers(r, all, n, rc, e);
+	if (!rc && n > 1) /* what a helper could not bring there */
+		rc = carry(&all[0], e);
+	free(all);
+	if (!rc && !r->cancelled)
+		fail_rest(r, NULL); /* R20: what is not here, or could not be brought there */
+	return rc;
+}
