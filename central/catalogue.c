@@ -7,6 +7,7 @@
 #include "central/join.h"
 #include "central/decisions.h"
 #include "central/figures.h"
+#include "central/heard.h"
 #include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -21,10 +22,11 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {
-		"state",	"site",		  "announced",	    "claim",	  "holdings",
-		"pack",		"upload",	  "decision",	    "member",	  RETURNED_TABLE,
-		DISPATCH_TABLE, DECIDED_AT_TABLE, DECIDED_ID_TABLE, FIGURE_TABLE, EXPOSED_TABLE,
-		OWING_TABLE,	WITHDRAWN_TABLE,  JOIN_TRIES_TABLE};
+		"state",	  "site",	  "announced",	    "claim",
+		"holdings",	  "pack",	  "upload",	    "decision",
+		"member",	  RETURNED_TABLE, DISPATCH_TABLE,   DECIDED_AT_TABLE,
+		DECIDED_ID_TABLE, FIGURE_TABLE,	  EXPOSED_TABLE,    OWING_TABLE,
+		WITHDRAWN_TABLE,  HEARD_TABLE,	  ORDER_DONE_TABLE, JOIN_TRIES_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

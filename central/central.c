@@ -131,11 +131,10 @@ load_state(struct central *c, struct err *e)
 	rc = state_id(tx, "epoch", &c->epoch, e);
 	if (!rc)
 		rc = state_number(tx, "losses", &c->losses, e);
-	if (!rc)
-		rc = dispatch_load(c, tx, e);
 	if (!rc && c->joins)
 		rc = joins_load(c->joins, tx, e);
 	store_end_read(tx);
+	dispatch_news(c);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 #include "central/central_settings.h"
 #include "central/decisions.h"
 #include "central/figures.h"
+#include "central/heard.h"
 #include "central/loss.h"
 #include "central/order_commands.h"
 #include "central/returns.h"
@@ -77,6 +78,9 @@ text_status(struct buf *out, const struct snapshot *s)
 			   (unsigned long long)s->returned);
 	if (s->hold)
 		buf_puts(out, "eviction is on hold at every edge: `hold off` ends it\n");
+	if (s->orders)
+		buf_printf(out, "%llu orders not carried out everywhere: see `orders`\n",
+			   (unsigned long long)s->orders);
 	sites_text_numbers(out, &s->sites);
 }
 
@@ -104,6 +108,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "refusals", s->refusals);
 	json_count(&j, "unaudited", s->unaudited);
 	json_bool(&j, "hold", s->hold != 0);
+	json_count(&j, "orders", s->orders);
 	rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');
@@ -404,11 +409,14 @@ static const struct command commands[] = {
 	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
 	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
 	 conflicts},
-	{"site", 3, 4, " --rejoin --abandon --keep= ", site_commands_usage, false, false,
-	 site_commands_site},
+	{"site", 3, 4, " --rejoin --abandon --keep= --days= --bytes= --group --subset= ",
+	 site_commands_usage, false, false, site_commands_site},
 	{"ca", 2, 2, " --kit= --passphrase-file= --abandon ", ca_commands_usage, false, false,
 	 ca_commands_ca},
 	{"hold", 2, 2, " ", "hold on|off", false, false, order_commands_hold},
+	{"prefetch", 3, 3, " ", "prefetch STUDY SITE", false, false, order_commands_prefetch},
+	{"set", 3, 3, " --site= ", order_commands_set_usage, false, false, order_commands_set},
+	{"orders", 1, 1, " --all --json ", "orders [--all] [--json]", true, false, heard_list},
 	{"retract", 2, 2, " --reason= ", "retract UID --reason TEXT", false, false,
 	 withdraw_command},
 	{"restore", 2, 2, " --reason= ", "restore UID --reason TEXT", false, false,

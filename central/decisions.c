@@ -329,6 +329,8 @@ write_locked(struct writing *w, struct err *e)
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for decisions");
 	else if (w->n)
 		rc = record_decide_locked(w->c, &m, e);
+	if (!rc && w->n)
+		dispatch_news(w->c);
 	buf_fini(&w->bytes);
 	return rc;
 }

@@ -10,7 +10,9 @@
 
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/decisions.h"
 #include "central/gate.h"
+#include "central/heard.h"
 #include "central/record.h"
 #include "central/withdraw.h"
 #include "common/base/buf.h"
@@ -26,7 +28,7 @@
 
 enum { NO_CONTENT = 204, FORBIDDEN = 403 };
 
-static const char last_key[] = "orders";
+static const char last_key[] = DISPATCH_LAST;
 
 struct dispatch_waiter {
 	struct dispatch_waiter *next;
@@ -93,7 +95,7 @@ waiting_of(const struct dispatch *o, const char *site)
 	return n;
 }
 
-/* Until something beyond `seen` was given. false: the time is up, or nobody may wait. */
+/* Until there is more news than `seen`. false: the time is up, or nobody may wait. */
 static bool
 wait_for_more(struct dispatch *o, const char *site, uint64_t seen, const struct timespec *until)
 {
@@ -106,41 +108,31 @@ wait_for_more(struct dispatch *o, const char *site, uint64_t seen, const struct 
 		me->next = o->first;
 		o->first = me;
 		o->waiting++;
-		while (!o->stopping && !up && atomic_load(&o->last) == seen)
+		while (!o->stopping && !up && atomic_load(&o->news) == seen)
 			up = pthread_cond_timedwait(&o->given, &o->mu, until) == ETIMEDOUT;
 		for (at = &o->first; *at != me; at = &(*at)->next)
 			;
 		*at = me->next;
 		o->waiting--;
 	}
-	more = !o->stopping && atomic_load(&o->last) != seen;
+	more = !o->stopping && atomic_load(&o->news) != seen;
 	(void)pthread_mutex_unlock(&o->mu);
 	free(me);
 	return more;
 }
 
-static void
-tell_waiting(struct dispatch *o, uint64_t number)
+void
+dispatch_news(struct central *c)
 {
+	struct dispatch *o = &c->dispatch;
+
 	(void)pthread_mutex_lock(&o->mu);
-	if (atomic_load(&o->last) < number)
-		atomic_store(&o->last, number);
+	(void)atomic_fetch_add(&o->news, 1);
 	(void)pthread_cond_broadcast(&o->given);
 	(void)pthread_mutex_unlock(&o->mu);
 }
 
 /* --- giving one --- */
-
-int
-dispatch_load(struct central *c, struct store_tx *tx, struct err *e)
-{
-	uint64_t last;
-	int rc = state_number(tx, last_key, &last, e);
-
-	if (!rc)
-		tell_waiting(&c->dispatch, last);
-	return rc;
-}
 
 static int
 next_number(struct central *c, uint64_t *out, struct err *e)
@@ -212,7 +204,7 @@ dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
 		return rc;
 	log_line(LOG_INFO, "order.given", "number=%llu kind=%d site=%s",
 		 (unsigned long long)m->number, (int)m->kind, m->site[0] ? m->site : "-");
-	tell_waiting(&c->dispatch, m->number);
+	dispatch_news(c);
 	return 0;
 }
 
@@ -272,14 +264,69 @@ struct answering {
 	size_t bytes;
 };
 
-static bool
-is_for(struct kv_slice bytes, const char *site)
-{
-	Sync__Order *o = message_read(&sync__order__descriptor, bytes.p, bytes.n, NULL);
-	bool yes = o && (!o->site[0] || strcmp(o->site, site) == 0);
+/* What an edge has heard. */
+struct heard {
+	uint64_t number, decisions, losses;
+	bool counts; /* it said the last two */
+};
 
-	message_free(o);
-	return yes;
+bool
+dispatch_is_for(const Sync__Order *m, const char *site)
+{
+	return !m->site[0] || strcmp(m->site, site) == 0;
+}
+
+int
+dispatch_get(struct store_tx *tx, uint64_t number, Sync__Order **out, struct err *e)
+{
+	unsigned char key[8];
+	struct kv_slice v;
+	int rc;
+
+	buf_set_be64(key, number);
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), &v, e);
+	if (rc)
+		return rc;
+	*out = message_read(&sync__order__descriptor, v.p, v.n, NULL);
+	return *out ? 0 : err_set(e, ERR_CORRUPT, 0, "a row of `order` is torn");
+}
+
+int
+dispatch_each(struct store_tx *tx, int (*fn)(void *arg, const Sync__Order *m, struct err *e),
+	      void *arg, struct err *e)
+{
+	struct kv_cursor *c = NULL;
+	struct kv_slice k, v;
+	Sync__Order *m;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
+
+	if (!rc)
+		rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+	while (!rc) {
+		m = message_read(&sync__order__descriptor, v.p, v.n, NULL);
+		rc = m ? fn(arg, m, e) : err_set(e, ERR_CORRUPT, 0, "a row of `order` is torn");
+		message_free(m);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* A chore that the site has done is not said again, whatever became of its disk since. */
+static int
+is_wanted(struct store_tx *tx, struct kv_slice bytes, const char *site, bool *yes, struct err *e)
+{
+	Sync__Order *m = message_read(&sync__order__descriptor, bytes.p, bytes.n, NULL);
+	bool ended = false;
+	int rc = 0;
+
+	*yes = m && dispatch_is_for(m, site);
+	if (*yes && heard_is_chore(m))
+		rc = heard_ended(tx, site, m->number, &ended, e);
+	*yes = *yes && !ended;
+	message_free(m);
+	return rc;
 }
 
 static int
@@ -288,6 +335,7 @@ collect(struct answering *a, struct store_tx *tx, const char *site, uint64_t aft
 	struct kv_cursor *c = NULL;
 	unsigned char from[8];
 	struct kv_slice k, v;
+	bool yes;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
 
 	buf_set_be64(from, after + 1);
@@ -295,42 +343,64 @@ collect(struct answering *a, struct store_tx *tx, const char *site, uint64_t aft
 		rc = kv_cursor_seek(c, kv_slice(from, sizeof(from)), &k, &v, e);
 	while (!rc && a->m.n_orders < ORDERS_MAX && a->bytes < ORDERS_BYTES) {
 		a->m.next = buf_get_be64(k.p);
-		if (is_for(v, site)) {
+		rc = is_wanted(tx, v, site, &yes, e);
+		if (!rc && yes) {
 			a->orders[a->m.n_orders++] = message_bytes(v.p, v.n);
 			a->bytes += v.n;
 		}
-		rc = kv_cursor_next(c, &k, &v, e);
+		if (!rc)
+			rc = kv_cursor_next(c, &k, &v, e);
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* R3, R19: what has no number, and only makes the edge look. */
 static int
-look(struct central *c, const char *site, uint64_t after, struct buf *out, struct err *e)
+counts(struct answering *a, struct central *c, struct store_tx *tx, const struct heard *h,
+       bool *yes, struct err *e)
+{
+	int rc = decisions_total(tx, &a->m.decisions, e);
+
+	a->m.losses = central_losses(c);
+	*yes = !rc && h->counts && (a->m.decisions != h->decisions || a->m.losses != h->losses);
+	return rc;
+}
+
+static int
+look(struct central *c, const char *site, const struct heard *h, struct buf *out, struct err *e)
 {
 	struct answering a = {.m = SYNC__ORDERS_ANSWER__INIT};
 	struct store_tx *tx;
+	bool others = false;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
 		return rc;
 	a.m.orders = a.orders;
-	rc = collect(&a, tx, site, after, e);
-	if (!rc && a.m.next)
+	rc = collect(&a, tx, site, h->number, e);
+	if (!rc)
+		rc = counts(&a, c, tx, h, &others, e);
+	if (!rc && (a.m.next || others))
 		message_pack(out, &a.m.base);
 	store_end_read(tx);
 	return rc;
 }
 
+/* "<number>", or "<number>,<decisions>,<losses>" */
 static bool
-number_of(const char *s, uint64_t *out)
+read_heard(const char *s, struct heard *out)
 {
-	unsigned long long n;
+	unsigned long long n, d = 0, l = 0;
 	char end;
+	int got;
 
-	if (*s < '0' || *s > '9' || sscanf(s, "%20llu%c", &n, &end) != 1 || n == UINT64_MAX)
+	if (s[strspn(s, "0123456789,")] != '\0')
 		return false;
-	*out = n;
+	got = sscanf(s, "%20llu,%20llu,%20llu%c", &n, &d, &l, &end);
+	if ((got != 1 && got != 3) || (got == 1 && strchr(s, ',')) || n == UINT64_MAX)
+		return false;
+	*out = (struct heard){n, d, l, got == 3};
 	return true;
 }
 
@@ -347,11 +417,13 @@ dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *
 	bool waited = false, more = true;
 	const char *why = "";
 	struct timespec until;
-	uint64_t after, seen;
+	struct heard heard;
+	uint64_t seen;
 	int rc = 0;
 
-	if (!number_of(rq->rest, &after))
+	if (!read_heard(rq->rest, &heard))
 		return err_set(e, ERR_PEER, 0, "no number of an order");
+	rc = heard_note(c, rq->site, heard.number, e);
 	until_when(&until);
 	while (!rc && more && !out->body.len) {
 		/* R24: taken back while it waited, it gets no more. */
@@ -360,8 +432,8 @@ dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *
 			buf_printf(&out->body, "%s\n", why);
 			return 0;
 		}
-		seen = atomic_load(&c->dispatch.last);
-		rc = look(c, rq->site, after, &out->body, e);
+		seen = atomic_load(&c->dispatch.news);
+		rc = look(c, rq->site, &heard, &out->body, e);
 		more = !rc && !out->body.len && rq->may_wait &&
 		       wait_for_more(&c->dispatch, rq->site, seen, &until);
 		waited = true;

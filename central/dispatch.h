@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 #define DISPATCH_TABLE "order"
-#define DISPATCH_HOLD "hold" /* a number of the state: 1: no edge evicts */
+#define DISPATCH_LAST "orders" /* a number of the state: the last that was given */
+#define DISPATCH_HOLD "hold"   /* a number of the state: 1: no edge evicts */
 
 struct central;
 struct err;
@@ -38,7 +39,7 @@ struct dispatch {
 	struct dispatch_waiter *first;
 	unsigned waiting;
 	bool stopping;
-	_Atomic uint64_t last; /* number that was given, as far as waiting edges need to know */
+	_Atomic uint64_t news; /* counts up with whatever waiting edges are to hear of */
 };
 
 void dispatch_init(struct dispatch *o);
@@ -56,13 +57,22 @@ int dispatch_give_locked(struct central *c, struct Sync__Order *m, struct err *e
 /* What a DECISION_ORDER of the log, or a new epoch, makes of the catalogue. */
 int dispatch_apply(struct store_tx *tx, const struct Sync__LogDecision *m, struct err *e);
 int dispatch_new_epoch(struct store_tx *tx, struct err *e);
-/* The catalogue was opened: what was given last. */
-int dispatch_load(struct central *c, struct store_tx *tx, struct err *e);
+/* Something was given, decided, or lost, and is committed: those that wait look. Any thread. */
+void dispatch_news(struct central *c);
+
+/* It is for all sites, or for this one. */
+bool dispatch_is_for(const struct Sync__Order *m, const char *site);
+/* The caller frees it. ERR_ABSENT: none was given under that number. */
+int dispatch_get(struct store_tx *tx, uint64_t number, struct Sync__Order **out, struct err *e);
+/* All of them, by rising number, until fn says other than 0; that is returned. */
+int dispatch_each(struct store_tx *tx,
+		  int (*fn)(void *arg, const struct Sync__Order *m, struct err *e), void *arg,
+		  struct err *e);
 
 /* Its seal is ours, or this is a node without an identity (R24). */
 bool dispatch_sealed(const struct central *c, const struct Sync__Order *m);
 
-/* GET ORDERS_PATH<number> */
+/* GET ORDERS_PATH<number>,<decisions>,<losses> */
 int dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *out,
 		    struct err *e);
 

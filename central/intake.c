@@ -9,6 +9,7 @@
 #include "central/clog.h"
 #include "central/decisions.h"
 #include "central/gate.h"
+#include "central/heard.h"
 #include "central/hello.h"
 #include "central/join.h"
 #include "central/metrics.h"
@@ -474,7 +475,12 @@ resolve(void *node, struct http_request *rq, struct http_answer *out, struct err
 static int
 orders_back(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
 {
-	return other_epoch(node, rq, out) ? 0 : withdraw_give_back(node, rq, e);
+	int rc;
+
+	if (other_epoch(node, rq, out))
+		return 0;
+	rc = withdraw_give_back(node, rq, e);
+	return rc ? rc : heard_take(node, rq, e);
 }
 
 static int

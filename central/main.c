@@ -44,7 +44,12 @@ enum {
 	KEY_KIT,
 	KEY_PASSPHRASE,
 	KEY_RECOVER,
-	KEY_REASON
+	KEY_REASON,
+	KEY_DAYS,
+	KEY_BYTES,
+	KEY_GROUP,
+	KEY_SUBSET,
+	KEY_ALL
 };
 
 const char *argp_program_version = "salamander-central " SALAMANDER_VERSION;
@@ -54,7 +59,7 @@ static const struct argp_option options[] = {
 	{"explain-config", KEY_EXPLAIN, NULL, 0, "print every setting with default and bounds", 0},
 	{"json", KEY_JSON, NULL, 0, "one JSON document", 0},
 	{"csv", KEY_CSV, NULL, 0, "loss: a table", 0},
-	{"site", KEY_SITE, "NAME", 0, "loss: of this site only", 0},
+	{"site", KEY_SITE, "NAME", 0, "loss, set: of this site only", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "loss, conflicts: each instance", 0},
 	{"accept-missing", KEY_MISSING, NULL, 0, "serve: go on without packs that are gone", 0},
 	{"keep", KEY_KEEP, "ADDRESS", 0,
@@ -67,6 +72,11 @@ static const struct argp_option options[] = {
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
 	{"ledger", KEY_LEDGER, NULL, 0, "verify: the numbers, counted from the ledgers", 0},
 	{"reason", KEY_REASON, "TEXT", 0, "retract, restore, conflicts resolve: why", 0},
+	{"days", KEY_DAYS, "N", 0, "site refill: only of the last N days", 0},
+	{"bytes", KEY_BYTES, "SIZE", 0, "site refill: stop after so many", 0},
+	{"group", KEY_GROUP, NULL, 0, "site refill: what all sites had", 0},
+	{"subset", KEY_SUBSET, "N/T", 0, "site verify: the N-th of T slices of its images", 0},
+	{"all", KEY_ALL, NULL, 0, "orders: also those that are carried out", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -125,6 +135,42 @@ add_files(struct arguments *a, struct argp_state *state)
 	}
 }
 
+/* Options that the command reads. */
+static const struct passed {
+	int key;
+	const char *word;
+	bool valued;
+} passed[] = {{KEY_JSON, "--json", false},
+	      {KEY_CSV, "--csv", false},
+	      {KEY_INSTANCES, "--instances", false},
+	      {KEY_REJOIN, "--rejoin", false},
+	      {KEY_ABANDON, "--abandon", false},
+	      {KEY_LEDGER, "--ledger", false},
+	      {KEY_GROUP, "--group", false},
+	      {KEY_ALL, "--all", false},
+	      {KEY_REASON, "--reason", true},
+	      {KEY_KEEP, "--keep", true},
+	      {KEY_SITE, "--site", true},
+	      {KEY_DAYS, "--days", true},
+	      {KEY_BYTES, "--bytes", true},
+	      {KEY_SUBSET, "--subset", true}};
+
+static error_t
+pass_on(struct arguments *a, int key, const char *arg, struct argp_state *state)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
+		if (passed[i].key != key)
+			continue;
+		add_word(a, passed[i].word, state);
+		if (passed[i].valued)
+			add_word(a, arg, state);
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
@@ -139,36 +185,6 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_MISSING:
 		a->missing = true;
-		return 0;
-	case KEY_JSON:
-		add_word(a, "--json", state);
-		return 0;
-	case KEY_CSV:
-		add_word(a, "--csv", state);
-		return 0;
-	case KEY_INSTANCES:
-		add_word(a, "--instances", state);
-		return 0;
-	case KEY_REJOIN:
-		add_word(a, "--rejoin", state);
-		return 0;
-	case KEY_ABANDON:
-		add_word(a, "--abandon", state);
-		return 0;
-	case KEY_LEDGER:
-		add_word(a, "--ledger", state);
-		return 0;
-	case KEY_REASON:
-		add_word(a, "--reason", state);
-		add_word(a, arg, state);
-		return 0;
-	case KEY_KEEP:
-		add_word(a, "--keep", state);
-		add_word(a, arg, state);
-		return 0;
-	case KEY_SITE:
-		add_word(a, "--site", state);
-		add_word(a, arg, state);
 		return 0;
 	case KEY_KIT:
 	case KEY_RECOVER:
@@ -188,7 +204,7 @@ parse(int key, char *arg, struct argp_state *state)
 			add_files(a, state);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return pass_on(a, key, arg, state);
 	}
 }
 
@@ -227,6 +243,18 @@ static const struct argp argp = {
 	"                  show it again\n"
 	"  retracted       what is hidden so, since when and why\n"
 	"  hold on | off   no edge evicts anything, or may again\n"
+	"  site refill NAME\n"
+	"                  the edge fetches back what it had (--days, --bytes, --group)\n"
+	"  site verify NAME\n"
+	"                  it reads its bytes (--subset N/T), and compares its ledger\n"
+	"  site resend NAME\n"
+	"                  it compares its ledger, and sends what is not here\n"
+	"  prefetch STUDY SITE\n"
+	"                  the edge fetches the study\n"
+	"  set KEY VALUE|default\n"
+	"                  keep_days, retract_days, dark at every edge, or --site NAME;\n"
+	"                  what its own file says counts where it keeps more\n"
+	"  orders          what is wanted of edges, and how far that is; --all\n"
 	"  verify          re-read every pack, count everything again; --ledger: count\n"
 	"                  alone\n"
 	"  rebuild         make the catalogue anew from packs and log\n"

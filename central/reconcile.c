@@ -189,6 +189,7 @@ reconcile_absent(struct central *c, struct pack_row *rows, size_t n, struct err 
 	(void)pthread_mutex_lock(&c->mu);
 	c->losses++;
 	(void)pthread_mutex_unlock(&c->mu);
+	dispatch_news(c);
 	return 0;
 }
 

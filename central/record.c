@@ -10,6 +10,7 @@
 #include "central/decisions.h"
 #include "central/dispatch.h"
 #include "central/figures.h"
+#include "central/heard.h"
 #include "central/lives.h"
 #include "central/members.h"
 #include "central/returns.h"
@@ -322,6 +323,8 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = returns_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_ORDER) {
 		rc = dispatch_apply(tx, m, e);
+	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_ORDER_DONE) {
+		rc = heard_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_DECIDED) {
 		rc = decisions_apply(tx, m, e);
 	} else if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_WITHDRAW) {

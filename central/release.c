@@ -60,8 +60,9 @@ release_damaged(struct central *c, const struct version *seen, struct err *e)
 		return rc;
 	(void)pthread_mutex_lock(&c->mu);
 	if (d.losses > c->losses)
-		c->losses = d.losses; /* the next hello tells the edges to look again */
+		c->losses = d.losses; /* hello and poll tell the edges to look again */
 	(void)pthread_mutex_unlock(&c->mu);
+	dispatch_news(c);
 	return 0;
 }
 

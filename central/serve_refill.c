@@ -404,6 +404,26 @@ walk_digests(struct listing *l, struct err *e)
 	return rc;
 }
 
+static int
+look_at_next(void *arg, const struct version *v, struct err *e)
+{
+	struct listing *l = arg;
+	int rc = look_at_version(l, v, e);
+
+	if (rc || (l->answer.n_items < ITEMS_MAX && l->bytes <= ANSWER_MAX))
+		return rc;
+	l->answer.next = v->oid + 1;
+	return ERR_AGAIN;
+}
+
+static int
+walk_study(struct listing *l, struct err *e)
+{
+	int rc = store_versions_of_study(l->tx, l->rq->study, l->rq->before, look_at_next, l, e);
+
+	return l->answer.next ? 0 : rc;
+}
+
 static void
 listing_fini(struct listing *l)
 {
@@ -444,7 +464,9 @@ list(struct listing *l, struct http_answer *out, struct err *e)
 	if (l->site[0])
 		rc = site_each(l->tx, note_incarnation, l, e);
 	if (!rc)
-		rc = l->rq->n_digests ? walk_digests(l, e) : walk_on(l, e);
+		rc = l->rq->n_digests  ? walk_digests(l, e)
+		     : l->rq->study[0] ? walk_study(l, e)
+				       : walk_on(l, e);
 	store_end_read(l->tx);
 	if (!rc)
 		message_pack(&out->body, &l->answer.base);

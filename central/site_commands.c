@@ -8,6 +8,7 @@
 #include "central/certificates.h"
 #include "central/figures.h"
 #include "central/loss.h"
+#include "central/order_commands.h"
 #include "central/record.h"
 #include "central/sites.h"
 #include "common/base/buf.h"
@@ -24,7 +25,9 @@ enum { KEEP_HEX = 8 };
 
 const char site_commands_usage[] = "site add NAME [--rejoin] | site suspend|readmit|lost NAME | "
 				   "site remove NAME [--abandon] | site policy NAME own|all | "
-				   "site twin NAME --keep ADDRESS";
+				   "site twin NAME --keep ADDRESS | "
+				   "site refill NAME [--days N] [--bytes SIZE] [--group] | "
+				   "site verify NAME [--subset N/T] | site resend NAME";
 
 static const char *
 name_of(const struct asked *a)
@@ -344,7 +347,10 @@ int
 site_commands_site(struct asked *a)
 {
 	const char *what = a->words[1];
+	int code = order_commands_site(a);
 
+	if (code >= 0)
+		return code;
 	if (strcmp(what, "add") == 0 && only(a, 3, "--rejoin"))
 		return site_add(a);
 	if (strcmp(what, "suspend") == 0 && only(a, 3, NULL))

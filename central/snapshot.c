@@ -5,6 +5,7 @@
 #include "central/catalogue.h"
 #include "central/central.h"
 #include "central/certificates.h"
+#include "central/heard.h"
 #include "central/join.h"
 #include "central/returns.h"
 #include "central/upload.h"
@@ -39,6 +40,8 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 		rc = pack_row_count(tx, &s->packs, e);
 	if (!rc)
 		rc = state_number(tx, DISPATCH_HOLD, &s->hold, e);
+	if (!rc)
+		rc = heard_open(tx, &s->orders, e);
 	if (!rc)
 		rc = sites_make(&s->sites, tx, e);
 	store_end_read(tx);

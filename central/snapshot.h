@@ -22,6 +22,7 @@ struct snapshot {
 	struct store_counts counts;
 	uint64_t packs, failed_joins, returned, repeated;
 	uint64_t hold;			/* 1: by our order no edge evicts */
+	uint64_t orders;		/* that some site has not carried out */
 	uint64_t disk_free, disk_total; /* of the file system of the data folder */
 	unsigned long refusals, unaudited;
 	struct sites sites;

@@ -14,6 +14,7 @@
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
+#include "edge/chores.h"
 #include "edge/damage.h"
 #include "edge/decisions.h"
 #include "edge/edge_commands.h"
@@ -42,9 +43,9 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,   PACKING_TABLE,
-					     SYNC_TABLE,      DAMAGED_TABLE,  ORDER_TABLE,
-					     DECISIONS_TABLE, WITHDRAWN_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,    PACKING_TABLE,
+					     SYNC_TABLE,      DAMAGED_TABLE,   ORDER_TABLE,
+					     DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -523,12 +524,14 @@ stop_duties(struct edge *e)
 {
 	struct err err = ERR_INIT;
 
+	chores_stop(e->chores);
 	mend_stop(e->mend);
 	keep_stop(e->keep);
 	orders_stop(e->orders);
 	replicate_stop(e->replicate);
 	if (edge_keep_contact(e, &err))
 		log_err(LOG_WARN, "contact", &err);
+	e->chores = NULL;
 	e->mend = NULL;
 	e->keep = NULL;
 	e->replicate = NULL;
@@ -545,6 +548,8 @@ start_duties(struct edge *e, struct err *err)
 		rc = start_replication(e, err);
 	if (!rc)
 		rc = mend_start(&e->mend, e, err);
+	if (!rc)
+		rc = chores_start(&e->chores, e, err);
 	return rc ? rc : orders_start(&e->orders, e, err);
 }
 

@@ -19,6 +19,7 @@
 #include "edge/rebuild.h"
 #include "proto/version.h"
 
+struct chores;
 struct clock;
 struct conf;
 struct ctl;
@@ -69,6 +70,9 @@ struct edge_taken {
 	uint64_t objects, bytes, failures; /* objects: answered with success, duplicates too */
 };
 
+/* What replicate looks at next. */
+enum edge_news { EDGE_NEWS_DECISIONS = 1, EDGE_NEWS_LOSSES = 2 };
+
 struct edge {
 	struct conf *conf;
 	const char *conf_path;
@@ -99,11 +103,13 @@ struct edge {
 	/* serving */
 	_Atomic bool resyncing;	   /* one at a time */
 	_Atomic uint64_t compares; /* wanted: counts up, then hello; comparison.asked follows */
+	_Atomic unsigned news;	   /* enum edge_news: central told of it; then replicate_wake */
 	_Atomic bool stopping;	   /* whoever waits for central ends soon */
 	_Atomic bool serving;	   /* main's thread waits, and hears of a reload */
 	struct dimse_node dicom;
 	struct replicate *replicate;
 	struct orders *orders;
+	struct chores *chores;
 	struct keep *keep;
 	struct mend *mend;
 	struct web *web;

@@ -34,7 +34,7 @@
 #include "edge/stat.h"
 #include "edge/status.h"
 
-enum { RELOAD_MS = 60000, STEP_MS = 20, SLICES_MAX = 100000 };
+enum { RELOAD_MS = 60000, STEP_MS = 20 };
 
 static const char conflicts_usage[] =
 	"conflicts [--json] [--instances], or conflicts resolve UID SHA256 [--reason TEXT]";
@@ -277,25 +277,6 @@ stat(struct asked *a)
 	return command_give(a, &out, COMMAND_OK);
 }
 
-static bool
-size_of(const char *s, uint64_t *out)
-{
-	static const struct {
-		const char *unit;
-		unsigned shift;
-	} units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
-	char *end;
-	size_t i;
-
-	*out = strtoull(s, &end, 10);
-	for (i = 0; end != s && i < sizeof(units) / sizeof(units[0]); i++)
-		if (strcmp(end, units[i].unit) == 0 && *out <= UINT64_MAX >> units[i].shift) {
-			*out <<= units[i].shift;
-			return true;
-		}
-	return false;
-}
-
 static int
 refill(struct asked *a)
 {
@@ -313,7 +294,7 @@ refill(struct asked *a)
 			return COMMAND_USAGE;
 		}
 	}
-	if (bytes && (!size_of(bytes, &c.bytes) || !c.bytes)) {
+	if (bytes && (!command_size(bytes, &c.bytes) || !c.bytes)) {
 		command_complain(a, "--bytes: a size such as 20GiB");
 		return COMMAND_USAGE;
 	}
@@ -329,20 +310,6 @@ refill(struct asked *a)
 	return command_give(a, &out, result.failed ? COMMAND_FAILED : COMMAND_OK);
 }
 
-/* "3/30": the third of thirty slices. */
-static bool
-slice_of(const char *s, struct resync_config *c)
-{
-	char *end, *end2;
-
-	c->part = strtoull(s, &end, 10);
-	if (end == s || *end != '/')
-		return false;
-	c->parts = strtoull(end + 1, &end2, 10);
-	return end2 != end + 1 && !*end2 && c->part >= 1 && c->part <= c->parts &&
-	       c->parts <= SLICES_MAX;
-}
-
 static int
 resync(struct asked *a)
 {
@@ -353,7 +320,7 @@ resync(struct asked *a)
 	struct err err = ERR_INIT;
 	int rc;
 
-	if (subset && (!c.verify || !slice_of(subset, &c))) {
+	if (subset && (!c.verify || !command_slice(subset, &c.part, &c.parts))) {
 		command_complain(a, "--subset: with --verify, a slice such as 3/30");
 		return COMMAND_USAGE;
 	}

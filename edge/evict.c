@@ -14,6 +14,7 @@
 #include "edge/edge.h"
 #include "edge/holdings.h"
 #include "edge/outbox.h"
+#include "edge/wanted.h"
 #include "edge/replicate.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
@@ -145,12 +146,12 @@ look(struct evict *v, const char *study, struct present *p, struct err *err)
 	p->epoch = c.epoch;
 	p->losses = c.losses;
 	p->met = c.ever;
+	p->retracted_before_ms =
+		store_time(v->e->store) - wanted_number(v->e, "retract_days") * DAY_MS;
 	rc = store_begin_read(&tx, v->e->store, err);
 	if (rc)
 		return rc;
 	p->tx = tx;
-	p->retracted_before_ms = store_time(v->e->store) -
-				 conf_number(v->e->conf, "cache", NULL, "retract_days") * DAY_MS;
 	rc = store_versions_of_study(tx, study, 0, note, p, err);
 	store_end_read(tx);
 	if (id128_none(&p->epoch))

@@ -16,6 +16,7 @@
 #include "edge/edge.h"
 #include "edge/evict.h"
 #include "edge/outbox.h"
+#include "edge/wanted.h"
 #include "edge/replicate.h"
 
 enum {
@@ -129,7 +130,7 @@ struct round {
 static int64_t
 keep_ms(const struct edge *e)
 {
-	return conf_number(e->conf, "cache", NULL, "keep_days") * DAY_MS;
+	return wanted_number(e, "keep_days") * DAY_MS;
 }
 
 static bool
@@ -228,8 +229,7 @@ turn(struct keep *k, bool wanted, uint64_t need)
 	unsigned used = percent_used(k->e);
 
 	may = !hold && !two_centrals(k->e) && /* R22: then nothing at all */
-	      (!dark || (strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "free") == 0 &&
-			 (used >= DARK_PERCENT || wanted)));
+	      (!dark || ((used >= DARK_PERCENT || wanted) && !wanted_dark_keep(k->e)));
 	if (may && (used >= FREE_PERCENT || wanted)) {
 		tried = true;
 		if (run_round(k, dark ? DARK_PERCENT - 1 : DOWN_PERCENT, need, dark, &r, &err))
@@ -337,8 +337,7 @@ keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, stru
 		return err_set(err, ERR_AGAIN, 0, "central does not answer: nothing is released");
 	if (on_hold(k->e))
 		return err_set(err, ERR_AGAIN, 0, "eviction is on hold; `hold off` ends it");
-	if (dark && (percent_used(k->e) < DARK_PERCENT ||
-		     strcmp(conf_string(k->e->conf, "cache", NULL, "dark"), "keep") == 0))
+	if (dark && (percent_used(k->e) < DARK_PERCENT || wanted_dark_keep(k->e)))
 		return err_set(err, ERR_AGAIN, 0,
 			       "central has not answered for 15 minutes: nothing is freed (R10)");
 	if (!study) {

@@ -5,8 +5,10 @@
 #include "common/base/log.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
+#include "edge/chores.h"
 #include "edge/edge.h"
 #include "edge/outbox.h"
+#include "edge/wanted.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/orders.h"
@@ -150,7 +152,8 @@ static bool
 is_known(int kind)
 {
 	return kind == SYNC__ORDER_KIND__ORDER_HOLD || kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
-	       kind == SYNC__ORDER_KIND__ORDER_RESTORE;
+	       kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
+	       kind == SYNC__ORDER_KIND__ORDER_SETTINGS || chores_is(kind);
 }
 
 static int
@@ -169,6 +172,10 @@ obey_known(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m,
 {
 	if (m->kind == SYNC__ORDER_KIND__ORDER_HOLD)
 		return obey_hold(tx, m, e);
+	if (m->kind == SYNC__ORDER_KIND__ORDER_SETTINGS)
+		return wanted_take(tx, m, e);
+	if (chores_is((int)m->kind))
+		return chores_take(tx, m, bytes, n, e);
 	return obey_withdrawal(tx, epoch, m, bytes, n, e);
 }
 

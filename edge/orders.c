@@ -13,6 +13,7 @@
 #include "common/base/rng.h"
 #include "common/http/client.h"
 #include "common/store/store.h"
+#include "edge/chores.h"
 #include "edge/edge.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
@@ -29,10 +30,13 @@ enum {
 	CALL_SECONDS = ORDERS_WAIT_MS / 1000 + 20,
 	AGAIN_MS = 1000, /* doubled with each failure, with jitter */
 	AGAIN_MAX_MS = 60000,
+	TELL_AGAIN_MS = 15000,
 	ROW = ID128_SIZE + 8
 };
 
 static const char row_key[] = "orders"; /* epoch, number */
+
+enum call { POLL = 1, TELL };
 
 struct orders {
 	struct edge *e;
@@ -40,14 +44,17 @@ struct orders {
 	pthread_t thread;
 	bool threaded;
 	_Atomic bool stopping;
+	_Atomic bool tells; /* there may be something to tell central */
 	/* orders' thread only */
-	bool asking;
+	bool asking, telling;
 	struct id128 epoch; /* in which was asked last */
-	int64_t asked_ms, next_ms;
+	int64_t asked_ms, next_ms, tell_ms;
 	unsigned failures;
+	uint64_t decisions, losses; /* as this epoch's central counted them last; 0: not heard */
 	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
 	struct buf back; /* what is given back now: uids, each with its NUL */
-	bool giving;	 /* `asking` is that */
+	uint64_t ended[ORDERS_MAX]; /* chores whose end is told now */
+	size_t n_ended;
 };
 
 /* --- how far --- */
@@ -75,62 +82,96 @@ write_number(struct store_tx *tx, const struct id128 *epoch, uint64_t number, st
 	return sync_put(tx, row_key, row, sizeof(row), e);
 }
 
-/* --- what was decided in another epoch, and this central has not said (R16) --- */
+/* --- what central does not know: decisions of another epoch (R16), how chores ended --- */
 
-struct giving {
+struct telling {
 	struct orders *o;
 	Sync__OrdersBack m;
 	ProtobufCBinaryData orders[ORDERS_MAX];
+	Sync__OrderDone *done[ORDERS_MAX];
 	size_t bytes;
 };
 
 static int
 note_unsaid(void *arg, const struct withdrawn_row *row, struct err *e)
 {
-	struct giving *g = arg;
+	struct telling *t = arg;
 
 	(void)e;
-	if (id128_same(&row->epoch, &g->o->epoch))
+	if (id128_same(&row->epoch, &t->o->epoch))
 		return 0;
-	if (g->m.n_orders == ORDERS_MAX || g->bytes > ORDERS_BYTES)
+	if (t->m.n_orders == ORDERS_MAX || t->bytes > ORDERS_BYTES)
 		return ERR_AGAIN;
-	g->orders[g->m.n_orders++] = message_bytes(row->bytes, row->n);
-	g->bytes += row->n;
-	buf_put(&g->o->back, row->uid, strlen(row->uid) + 1);
+	t->orders[t->m.n_orders++] = message_bytes(row->bytes, row->n);
+	t->bytes += row->n;
+	buf_put(&t->o->back, row->uid, strlen(row->uid) + 1);
 	return 0;
 }
 
-/* *call: what to say; false: all was said. */
-static bool
-give_back(struct orders *o, struct http_call *call, struct err *err)
+static int
+note_ended(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 {
-	struct giving g = {.o = o, .m = SYNC__ORDERS_BACK__INIT};
-	struct store_tx *tx;
-	int rc = store_begin_read(&tx, o->e->store, err);
+	struct telling *t = arg;
 
-	buf_clear(&o->back);
-	g.m.orders = g.orders;
-	if (!rc) {
-		rc = withdrawn_rows(tx, "", note_unsaid, &g, err);
-		if ((!rc || rc == ERR_AGAIN) && g.m.n_orders)
-			message_pack(&call->body, &g.m.base);
-		store_end_read(tx);
-	}
-	if (rc && rc != ERR_AGAIN)
-		log_err(LOG_WARN, "orders", err);
-	return call->body.len > 0;
+	(void)e;
+	if (!m->done || m->said)
+		return 0;
+	if (t->m.n_done == ORDERS_MAX)
+		return ERR_AGAIN;
+	t->o->ended[t->o->n_ended++] = number;
+	t->done[t->m.n_done++] = m->done;
+	m->done = NULL;
+	return 0;
 }
 
 static int
-was_given(struct store_tx *tx, void *arg, struct err *e)
+collect(struct telling *t, struct store_tx *tx, struct err *err)
+{
+	int rc = t->o->in_step ? withdrawn_rows(tx, "", note_unsaid, t, err) : 0;
+
+	if (!rc || rc == ERR_AGAIN)
+		rc = chores_each(tx, 0, note_ended, t, err);
+	return rc == ERR_AGAIN ? 0 : rc;
+}
+
+/* The body is empty where there is nothing. */
+static int
+what_to_tell(struct orders *o, struct buf *out, struct err *err)
+{
+	struct telling t = {.o = o, .m = SYNC__ORDERS_BACK__INIT};
+	struct store_tx *tx;
+	size_t i;
+	int rc = store_begin_read(&tx, o->e->store, err);
+
+	buf_clear(&o->back);
+	o->n_ended = 0;
+	if (rc)
+		return rc;
+	t.m.orders = t.orders;
+	t.m.done = t.done;
+	rc = collect(&t, tx, err);
+	if (!rc && (t.m.n_orders || t.m.n_done))
+		message_pack(out, &t.m.base);
+	store_end_read(tx);
+	for (i = 0; i < t.m.n_done; i++)
+		message_free(t.done[i]);
+	return rc;
+}
+
+static int
+was_told(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct orders *o = arg;
 	struct id128 epoch;
-	size_t at;
-	int rc = sync_id(tx, "epoch", &epoch, e);
+	size_t at, i;
+	int rc = 0;
 
-	if (!rc && !id128_same(&epoch, &o->epoch))
-		return 0;
+	for (i = 0; !rc && i < o->n_ended; i++)
+		rc = chores_said(tx, o->ended[i], e);
+	if (!rc)
+		rc = sync_id(tx, "epoch", &epoch, e);
+	if (rc || !id128_same(&epoch, &o->epoch))
+		return rc;
 	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1)
 		rc = withdrawn_heard(tx, (const char *)o->back.data + at, &o->epoch, e);
 	return rc;
@@ -166,34 +207,63 @@ later(struct orders *o)
 }
 
 static int
-ask(struct orders *o, const struct id128 *epoch, struct err *err)
+submit(struct orders *o, struct http_call *call, enum call id, struct err *err)
 {
-	struct http_call call = {.method = "GET", .seconds = CALL_SECONDS, .body = BUF_INIT};
+	call->id = id;
+	call->seconds = CALL_SECONDS;
+	hex_of(o->epoch.b, ID128_SIZE, call->epoch);
+	return link_submit(o->link, call, err);
+}
+
+static int
+ask(struct orders *o, struct err *err)
+{
+	struct http_call call = {.method = "GET", .body = BUF_INIT};
 	struct store_tx *tx;
 	uint64_t number;
 	int rc = store_begin_read(&tx, o->e->store, err);
 
 	if (rc)
 		return rc;
-	rc = read_number(tx, epoch, &number, err);
+	rc = read_number(tx, &o->epoch, &number, err);
 	store_end_read(tx);
 	if (rc)
 		return rc;
-	(void)snprintf(call.path, sizeof(call.path), ORDERS_PATH "%llu",
-		       (unsigned long long)number);
-	if (!id128_same(&o->epoch, epoch))
-		o->in_step = false;
-	o->giving = o->in_step && give_back(o, &call, err);
-	if (o->giving) {
-		call.method = "POST";
-		strcpy(call.path, ORDERS_BACK_PATH);
-	}
-	hex_of(epoch->b, ID128_SIZE, call.epoch);
-	o->epoch = *epoch;
+	(void)snprintf(call.path, sizeof(call.path), ORDERS_PATH "%llu,%llu,%llu",
+		       (unsigned long long)number, (unsigned long long)o->decisions,
+		       (unsigned long long)o->losses);
 	o->asked_ms = clock_mono(o->e->clock);
-	rc = link_submit(o->link, &call, err);
+	rc = submit(o, &call, POLL, err);
 	o->asking = !rc;
 	return rc;
+}
+
+static int
+tell(struct orders *o, struct err *err)
+{
+	struct http_call call = {.method = "POST", .path = ORDERS_BACK_PATH, .body = BUF_INIT};
+	int rc;
+
+	atomic_store(&o->tells, false);
+	rc = what_to_tell(o, &call.body, err);
+	if (rc || !call.body.len) {
+		buf_fini(&call.body);
+		return rc;
+	}
+	rc = submit(o, &call, TELL, err);
+	o->telling = !rc;
+	return rc;
+}
+
+/* Another central than the one asked last, or the first one: whoever that is has not failed yet. */
+static void
+begin_epoch(struct orders *o, const struct id128 *epoch)
+{
+	o->epoch = *epoch;
+	o->decisions = o->losses = 0;
+	o->in_step = false;
+	o->next_ms = o->tell_ms = 0;
+	atomic_store(&o->tells, true);
 }
 
 /* --- what came --- */
@@ -243,6 +313,26 @@ obey_next(struct orders *o, const ProtobufCBinaryData *bytes, struct err *err)
 	return rc;
 }
 
+/* What central counts is another number than it was: replicate looks. */
+static void
+take_counts(struct orders *o, const Sync__OrdersAnswer *m)
+{
+	struct contact c;
+	unsigned news = 0;
+
+	edge_contact(o->e, &c);
+	if (m->decisions != o->decisions)
+		news |= EDGE_NEWS_DECISIONS;
+	if (m->losses != o->losses && m->losses != c.losses)
+		news |= EDGE_NEWS_LOSSES;
+	o->decisions = m->decisions;
+	o->losses = m->losses;
+	if (!news)
+		return;
+	atomic_fetch_or(&o->e->news, news);
+	replicate_wake(o->e->replicate);
+}
+
 static int
 obey_all(struct orders *o, const struct http_done *done, struct err *err)
 {
@@ -255,30 +345,45 @@ obey_all(struct orders *o, const struct http_done *done, struct err *err)
 	for (i = 0; !rc && i < m->n_orders; i++)
 		rc = obey_next(o, &m->orders[i], err);
 	last.number = m ? m->next : 0;
-	if (!rc)
+	if (!rc && last.number)
 		rc = store_commit(o->e->store, obey_one, &last, err);
+	if (!rc) {
+		take_counts(o, m);
+		chores_wake(o->e->chores);
+	}
 	message_free(m);
 	return rc;
 }
 
 static void
-on_answer(struct orders *o, const struct http_done *done)
+on_told(struct orders *o, const struct http_done *done, bool ours)
 {
-	bool ours = strcmp(done->asked, done->epoch) == 0;
+	struct err err = ERR_INIT;
+
+	o->telling = false;
+	atomic_store(&o->tells, true); /* is there more? */
+	if (done->status == 200 && ours && store_commit(o->e->store, was_told, o, &err) == 0)
+		return;
+	if (err.code)
+		log_err(LOG_WARN, "orders", &err);
+	if (done->status == 409) /* R22 */
+		replicate_hello(o->e->replicate);
+	o->tell_ms = clock_mono(o->e->clock) + TELL_AGAIN_MS;
+}
+
+static void
+on_answer(struct orders *o, const struct http_done *done, bool ours)
+{
 	struct err err = ERR_INIT;
 
 	o->asking = false;
-	if (o->giving && done->status == 200 && ours) {
-		if (store_commit(o->e->store, was_given, o, &err))
-			log_err(LOG_WARN, "orders", &err);
-		o->failures = 0;
-		return;
-	}
 	if (done->status == 200 && ours && obey_all(o, done, &err) == 0) {
 		o->failures = 0;
 		o->next_ms = clock_mono(o->e->clock); /* which says that these are done */
 	} else if (done->status == 204 && ours) {
 		o->failures = 0; /* where it was not waited for, it is now */
+		if (!o->in_step)
+			atomic_store(&o->tells, true);
 		o->in_step = true;
 		o->next_ms = o->asked_ms + ORDERS_WAIT_MS;
 	} else {
@@ -292,30 +397,51 @@ on_answer(struct orders *o, const struct http_done *done)
 
 /* --- turns --- */
 
+static void
+begin_calls(struct orders *o)
+{
+	int64_t now = clock_mono(o->e->clock);
+	struct err err = ERR_INIT;
+	struct id128 epoch;
+
+	if (!central_now(o, &epoch))
+		return;
+	if (!id128_same(&epoch, &o->epoch)) {
+		if (o->asking || o->telling) /* of the one before */
+			return;
+		begin_epoch(o, &epoch);
+	}
+	if (!o->asking && now >= o->next_ms && ask(o, &err)) {
+		log_err(LOG_WARN, "orders", &err);
+		later(o);
+	}
+	err_clear(&err);
+	if (o->telling || now < o->tell_ms || !atomic_load(&o->tells) || !tell(o, &err))
+		return;
+	log_err(LOG_WARN, "orders", &err);
+	atomic_store(&o->tells, true);
+	o->tell_ms = now + TELL_AGAIN_MS;
+}
+
 void
 orders_turn(struct orders *o, int timeout_ms)
 {
 	struct http_done done;
 	struct err err = ERR_INIT;
-	struct id128 epoch;
-	bool got = false;
+	bool got = false, ours;
 
-	if (!o->asking && central_now(o, &epoch)) {
-		if (!id128_same(&epoch, &o->epoch)) /* whoever that is has not failed yet */
-			o->next_ms = 0;
-		if (clock_mono(o->e->clock) >= o->next_ms && ask(o, &epoch, &err)) {
-			log_err(LOG_WARN, "orders", &err);
-			later(o);
-		}
-	}
-	err_clear(&err);
+	begin_calls(o);
 	if (link_wait(o->link, timeout_ms, &done, &got, &err)) {
 		log_err(LOG_WARN, "orders", &err);
 		return;
 	}
 	if (!got)
 		return;
-	on_answer(o, &done);
+	ours = strcmp(done.asked, done.epoch) == 0;
+	if (done.id == TELL)
+		on_told(o, &done, ours);
+	else
+		on_answer(o, &done, ours);
 	buf_fini(&done.body);
 	buf_fini(&done.spent);
 }
@@ -323,11 +449,16 @@ orders_turn(struct orders *o, int timeout_ms)
 int64_t
 orders_due(const struct orders *o)
 {
+	int64_t due = o->asking ? INT64_MAX : o->next_ms;
 	struct id128 epoch;
 
-	if (o->asking || !central_now(o, &epoch))
+	if (!central_now(o, &epoch))
 		return INT64_MAX;
-	return id128_same(&epoch, &o->epoch) ? o->next_ms : 0;
+	if (!id128_same(&epoch, &o->epoch))
+		return o->asking || o->telling ? INT64_MAX : 0;
+	if (!o->telling && atomic_load(&o->tells) && o->tell_ms < due)
+		due = o->tell_ms;
+	return due;
 }
 
 int
@@ -378,8 +509,10 @@ orders_start(struct orders **out, struct edge *e, struct err *err)
 void
 orders_wake(struct orders *o)
 {
-	if (o)
-		link_wake(o->link);
+	if (!o)
+		return;
+	atomic_store(&o->tells, true);
+	link_wake(o->link);
 }
 
 void

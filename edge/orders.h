@@ -3,7 +3,9 @@
  *
  * A long poll on a link of its own, so that it takes nobody's turn; asked while central answers
  * replicate's hello. Each order is carried out in one transaction with its number, which says
- * where to ask on; after another epoch it asks from 0 (R22).
+ * where to ask on; after another epoch it asks from 0 (R22). What takes longer is a chore
+ * (chores.h). Beside the poll it tells central what that does not know: how chores ended, and
+ * decisions of another epoch (R16).
  * Threads: orders_wake from any; the rest from one. Without a thread (tests) it is turned by
  * hand.
  */
@@ -19,7 +21,7 @@ struct orders; /* opaque */
 
 int orders_start(struct orders **out, struct edge *e, struct err *err);
 void orders_stop(struct orders *o); /* NULL is fine */
-/* Central answers again, or is another one. NULL is fine. */
+/* Central answers again, or is another one, or a chore ended. NULL is fine. */
 void orders_wake(struct orders *o);
 
 /* Without a thread of its own. link is taken, even on failure. */

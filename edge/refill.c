@@ -126,7 +126,8 @@ next_page(struct refilling *f, const struct place *at, struct err *err)
 	int rc;
 
 	edge_contact(f->e, &c);
-	m.site = message_text(f->c->group ? "" : f->e->site);
+	m.site = message_text(f->c->group || f->c->study ? "" : f->e->site);
+	m.study = message_text(f->c->study ? f->c->study : "");
 	m.before = at->before;
 	m.cursor = message_bytes(at->cursor.data, at->cursor.len);
 	m.count = PAGE;
@@ -142,6 +143,13 @@ next_page(struct refilling *f, const struct place *at, struct err *err)
 		message_read(&sync__refill_answer__descriptor, done.body.data, done.body.len, err);
 	buf_fini(&done.body);
 	return f->page ? 0 : ERR_PEER;
+}
+
+/* R11: what nobody asked for here goes first. */
+static enum version_origin
+origin(const struct refilling *f)
+{
+	return f->c->study ? VERSION_PREFETCHED : VERSION_REFILLED;
 }
 
 /* --- the list: known from now on, with or without bytes (R20) --- */
@@ -209,7 +217,7 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 		return 0;
 	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
 	ledger_corrected(&dropped, w->entry);
-	v.origin = VERSION_REFILLED;
+	v.origin = origin(f);
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
 	v.first_ms = store_time(f->e->store) - w->item->age_ms;
 	without_counts(&study, study_of(f, v.study));
@@ -359,7 +367,7 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	struct arrival *a = arg;
 	struct refill_arrival one = {.entry = a->w->entry,
 				     .oid = a->w->oid,
-				     .origin = VERSION_REFILLED,
+				     .origin = (int)origin(a->f),
 				     .epoch = a->f->epoch,
 				     .spool = a->spool,
 				     .info = a->info};

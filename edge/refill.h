@@ -3,7 +3,8 @@
  * newest first (R20: viewers are served, and told what is missing, while it runs).
  *
  * What comes is checked against its digest and entered in the ledger as held, origin
- * central: not owed while central holds it (R7). Stops at 70 % of the quota.
+ * central: not owed while central holds it (R7). Stops at 70 % of the quota (R12, R27: so nothing
+ * has to go for it).
  * Threads: a command's; beside everything else.
  */
 #ifndef SALAMANDER_EDGE_REFILL_H
@@ -23,9 +24,10 @@ struct store_spool;
 struct store_tx;
 
 struct refill_config {
-	bool group;	/* what all sites announced               */
-	uint64_t days;	/* 0: all; by central's clock (R28)       */
-	uint64_t bytes; /* 0: up to 70 % of the quota             */
+	bool group;	   /* what all sites announced               */
+	const char *study; /* prefetch: this one alone; else NULL */
+	uint64_t days;	   /* 0: all; by central's clock (R28)       */
+	uint64_t bytes;	   /* 0: up to 70 % of the quota             */
 };
 
 struct refill_result {

@@ -554,6 +554,18 @@ ask_decisions(struct replicate *r)
 			       &r->wake_ms);
 }
 
+/* A poll told of it before the next hello would (orders.h). */
+static void
+take_news(struct replicate *r)
+{
+	unsigned news = atomic_exchange(&r->e->news, 0);
+
+	if (news & EDGE_NEWS_DECISIONS)
+		decisions_ask(r->decisions);
+	if (atomic_exchange(&r->hello_wanted, false) || news & EDGE_NEWS_LOSSES)
+		sender_hello(&r->sender);
+}
+
 void
 replicate_turn(struct replicate *r, int timeout_ms)
 {
@@ -587,8 +599,7 @@ replicate_turn(struct replicate *r, int timeout_ms)
 		r->comparing = atomic_load(&r->e->compares);
 		sender_compare(&r->sender);
 	}
-	if (atomic_exchange(&r->hello_wanted, false))
-		sender_hello(&r->sender);
+	take_news(r);
 	step(r, &ev);
 	drain(r);
 	ask_decisions(r);

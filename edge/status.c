@@ -5,8 +5,10 @@
 #include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "edge/chores.h"
 #include "edge/figures.h"
 #include "edge/obey.h"
+#include "edge/wanted.h"
 
 enum { SKEW_SHOWN_MS = 60000 };
 
@@ -174,12 +176,15 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "unconfirmed", f.counts.undecided);
 	json_count(&j, "unknown_orders", f.unknown_orders);
 	json_count(&j, "retracts_waiting", f.retracts);
+	rc = chores_json(e, &j, "orders", err);
+	if (!rc)
+		rc = wanted_json(e, &j, "settings_of_central", err);
 	json_count(&j, "refusals", f.refusals);
 	json_count(&j, "unaudited", f.unaudited);
 	json_bool(&j, "journal_damaged", f.journal_damaged);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
-	return 0;
+	return rc;
 }
 
 /* R8 */
@@ -406,5 +411,6 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 			   "%llu UIDs unconfirmed: this edge's own order counts until central's "
 			   "does\n",
 			   (unsigned long long)f.counts.undecided);
-	return 0;
+	rc = wanted_text(e, out, err);
+	return rc ? rc : chores_text(e, out, err);
 }

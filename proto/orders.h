@@ -1,10 +1,11 @@
 /*
  * orders.h - what both ends must agree on about orders (DESIGN 6).
  *
- * An edge asks GET ORDERS_PATH<number> for what central wants beyond that number, the last one
- * that it has committed in this epoch; after another epoch from 0. Central answers when there
- * is something, or after ORDERS_WAIT_MS with 204: shorter than any proxy's patience. Asking for
- * the next says that those before it are carried out.
+ * An edge asks GET ORDERS_PATH<number>,<decisions>,<losses> for what central wants beyond that
+ * number, the last one that it has committed in this epoch; after another epoch from 0. The
+ * other two are central's counts as the edge heard them last: where they changed, it looks.
+ * Central answers when there is something, or after ORDERS_WAIT_MS with 204: shorter than any
+ * proxy's patience. Asking for the next says that those before it are carried out.
  * Each order may come twice, and an older one after a newer one: what it speaks of remembers
  * the number, and a lower one never undoes a higher one. What was decided for good (retract,
  * restore) an edge keeps, and gives back by POST ORDERS_BACK_PATH to a central that has not said
@@ -25,5 +26,8 @@ enum {
 /* A central that does not remember its last orders (it was set back, or made anew from a copy)
  * takes a new epoch; its orders of that epoch count above them. */
 #define ORDERS_EPOCH (UINT64_C(1) << 20)
+
+/* For people: of enum OrderKind. */
+const char *orders_kind_name(int kind);
 
 #endif

@@ -1,10 +1,13 @@
 #include "common/os/command.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+
+enum { SLICES_MAX = 100000 };
 
 const struct command *
 command_find(const struct command *all, size_t n_all, const char *name)
@@ -67,6 +70,40 @@ command_option(const struct asked *a, const char *name)
 		if (strcmp(a->options[i], name) == 0)
 			return a->values[i];
 	return NULL;
+}
+
+bool
+command_size(const char *s, uint64_t *out)
+{
+	static const struct {
+		const char *unit;
+		unsigned shift;
+	} units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+	char *end;
+	size_t i;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	*out = strtoull(s, &end, 10);
+	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (strcmp(end, units[i].unit) == 0 && *out <= UINT64_MAX >> units[i].shift) {
+			*out <<= units[i].shift;
+			return true;
+		}
+	return false;
+}
+
+bool
+command_slice(const char *s, uint64_t *part, uint64_t *parts)
+{
+	unsigned long long i, n;
+	char end;
+
+	if (s[strspn(s, "0123456789/")] || sscanf(s, "%9llu/%9llu%c", &i, &n, &end) != 2)
+		return false;
+	*part = i;
+	*parts = n;
+	return i >= 1 && i <= n && n <= SLICES_MAX;
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/os/ctl.h"
 
@@ -48,6 +49,10 @@ const struct command *command_check(struct asked *out, const struct command *all
 
 /* The value, "" for one without, NULL when it was not given. */
 const char *command_option(const struct asked *a, const char *name);
+/* "20GiB", in bytes; false: no size. */
+bool command_size(const char *s, uint64_t *out);
+/* "3/30": the third of thirty slices. */
+bool command_slice(const char *s, uint64_t *part, uint64_t *parts);
 /* A line on the command's stderr, with the program's name before it. */
 void command_complain(struct asked *a, const char *what);
 int command_failed(struct asked *a, const struct err *e);

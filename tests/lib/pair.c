@@ -26,6 +26,7 @@
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
+#include "edge/chores.h"
 #include "edge/mend.h"
 #include "edge/orders.h"
 #include "edge/outbox.h"
@@ -158,6 +159,8 @@ pair_open_edge(struct pair *p)
 	assert_int_equal(replicate_new(&p->r, &p->edge, link, &e), 0);
 	assert_int_equal(make_link(&link, &p->edge, &e), 0);
 	assert_int_equal(orders_new(&p->o, &p->edge, link, &e), 0);
+	p->edge.orders = p->o;
+	assert_int_equal(chores_new(&p->edge.chores, &p->edge, &e), 0);
 }
 
 void
@@ -165,6 +168,9 @@ pair_close_edge(struct pair *p)
 {
 	if (!p->edge_open)
 		return;
+	chores_stop(p->edge.chores);
+	p->edge.chores = NULL;
+	p->edge.orders = NULL;
 	orders_stop(p->o);
 	p->o = NULL;
 	replicate_free(p->r);
@@ -374,11 +380,24 @@ pair_turn(struct pair *p)
 void
 pair_orders(struct pair *p)
 {
-	unsigned turns;
+	unsigned turns, idle;
 
-	/* Each answer with orders is followed by a question for the next ones. */
-	for (turns = 0; turns < 100 && orders_due(p->o) <= clock_mono(&p->clock.c); turns++)
+	/* Each answer with orders is followed by a question for the next ones; beside the poll
+	 * one more call may be under way. */
+	for (turns = idle = 0; turns < 100 && idle < 2; turns++) {
+		idle = orders_due(p->o) <= clock_mono(&p->clock.c) ? 0 : idle + 1;
 		orders_turn(p->o, 0);
+	}
+}
+
+void
+pair_chores(struct pair *p)
+{
+	bool ran = true;
+	unsigned n;
+
+	for (n = 0; n < 100 && ran; n++)
+		chores_turn(p->edge.chores, &ran);
 }
 
 static bool

@@ -78,6 +78,8 @@ void pair_turn(struct pair *p);
 bool pair_settle(struct pair *p, unsigned most);
 /* Hears of central's orders and carries them out, as far as the link goes. */
 void pair_orders(struct pair *p);
+/* Carries out the chores that are due. */
+void pair_chores(struct pair *p);
 /* One byte near the end of an image, where it lies in its pack at central. */
 void pair_spoil(struct pair *p, unsigned number);
 /* One bit of its digest in that pack's manifest. */

@@ -31,7 +31,7 @@ struct sent {
 	bool silent;		   /* the answer is lost */
 	bool broken;		   /* the edge hears of it before it arrives */
 	int64_t held_until;	   /* 0, or central has nothing to say yet   */
-	uint64_t seen;		   /* then: its last order                   */
+	uint64_t seen;		   /* then: its count of news                */
 };
 
 struct simlink {
@@ -164,7 +164,7 @@ hold(struct simlink *s, struct sent *m)
 		return false;
 	m->arrives = m->held_until;
 	m->answered = m->held_until + travel(s->e);
-	m->seen = atomic_load(&w->central.dispatch.last);
+	m->seen = atomic_load(&w->central.dispatch.news);
 	return true;
 }
 
@@ -234,7 +234,7 @@ due_of(const struct simlink *s, const struct sent *m)
 	struct world *w = s->e->w;
 
 	if (m->held_until && m->arrives != NEVER && w->up &&
-	    m->seen != atomic_load(&w->central.dispatch.last))
+	    m->seen != atomic_load(&w->central.dispatch.news))
 		return w->now;
 	return m->arrives < m->answered ? m->arrives : m->answered;
 }

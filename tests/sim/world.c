@@ -498,6 +498,8 @@ edge_turn(struct sim_edge *e)
 			e->keep_at = e->w->now + KEEP_EVERY_MS;
 		} else if (orders_at(e) <= e->w->now) {
 			orders_turn(e->orders, 0);
+			if (atomic_load(&e->edge.news)) /* as replicate_wake does */
+				replicate_turn(e->r, 0);
 		} else {
 			replicate_turn(e->r, 0);
 		}

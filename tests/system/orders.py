@@ -3,6 +3,7 @@
 
 Each test is a function named after the promise it holds; a test that fails prints why.
 """
+import json
 import os
 import re
 import subprocess
@@ -91,6 +92,73 @@ def orders__hold_R10_and_a_stop_with_edges_that_wait_takes_no_time():
         g.central.start()
         g.central.command("hold", "on")
         nodes.wait_for("heard after a restart", lambda: g.edges["north"].status()["cache"]["hold"], 40)
+
+
+def orders__chores_R7_R27_are_done_within_seconds_and_said_at_both_ends():
+    with Group(("north", "south"), wan=False) as g:
+        images = g.generate("--count", 4, "--per-study", 4)
+        study = study_uid(images)
+        g.send("north", images)
+        g.drained()
+        north, south = g.edges["north"], g.edges["south"]
+        expect("not there", found(south, study), None)
+        out = g.central.command("prefetch", study, "south")[1]
+        expect("what it says", "south fetches the study" in out, True)
+        nodes.wait_for("the study is there", lambda: found(south, study) == 4, 30)
+        g.served(south, images)
+        expect("not owed", south.status()["owed"]["instances"], 0)
+        g.central.command("site", "verify", "north")
+        g.central.command("site", "resend", "north")
+        g.central.command("set", "keep_days", "90", "--site", "north")
+        nodes.wait_for("central has heard", lambda: g.central.status()["orders"] == 0, 60)
+        out = g.central.command("orders", "--all")[1]
+        expect("how it went", ("done: 4 images read, 0 damaged" in out, "done: 4 images known" in out), (True, True))
+        told = north.status()
+        expect("its own word", {(o["kind"], o["state"], o["central_knows"]) for o in told["orders"]},
+               {("verify", "done", True), ("resend", "done", True)})
+        expect("settings", told["settings_of_central"], {"keep_days": "90"})
+        north.kill()
+        north.burn()
+        north.start()
+        g.central.command("site", "refill", "north")
+        nodes.wait_for("it is back", lambda: found(north, study) == 4, 60)
+        nodes.wait_for("central knows", lambda: g.central.status()["orders"] == 0, 60)
+        g.served(north, images)
+        expect("settings come again", north.status()["settings_of_central"], {"keep_days": "90"})
+
+
+def change_a_pixel(folder):
+    """The last byte of each file: another image under the same UID."""
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "r+b") as f:
+            f.seek(-1, os.SEEK_END)
+            last = f.read(1)[0]
+            f.seek(-1, os.SEEK_END)
+            f.write(bytes([last ^ 1]))
+
+
+def orders__decisions_R3_are_heard_when_they_are_made():
+    with Group(("north", "south"), wan=False) as g:
+        first, other = g.generate("--count", 1), g.generate("--count", 1)
+        change_a_pixel(other)
+        g.send("north", first)
+        g.drained()
+        g.send("south", other)
+        g.drained()
+        expect("a conflict", g.central.status()["conflicts"], 1)
+        listed = json.loads(g.central.command("conflicts", "--json", "--instances", ok=(3,))[1])
+        one = listed[0]["list"][0]
+        g.central.command("conflicts", "resolve", one["sop_instance_uid"], one["sha256"], "--reason", "x")
+        north = g.edges["north"]
+
+        def shown():
+            try:
+                g.served(north, other)
+                return True
+            except nodes.Failed:
+                return False
+        nodes.wait_for("north, which said nothing meanwhile, shows it", shown, 40)
+        expect("nothing is open", g.central.status()["conflicts"], 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+#include "proto/orders.h"
+
+#include "proto/sync.pb-c.h"
+
+const char *
+orders_kind_name(int kind)
+{
+	switch ((Sync__OrderKind)kind) {
+	case SYNC__ORDER_KIND__ORDER_HOLD:
+		return "hold";
+	case SYNC__ORDER_KIND__ORDER_RETRACT:
+		return "retract";
+	case SYNC__ORDER_KIND__ORDER_RESTORE:
+		return "restore";
+	case SYNC__ORDER_KIND__ORDER_REFILL:
+		return "refill";
+	case SYNC__ORDER_KIND__ORDER_VERIFY:
+		return "verify";
+	case SYNC__ORDER_KIND__ORDER_RESEND:
+		return "resend";
+	case SYNC__ORDER_KIND__ORDER_PREFETCH:
+		return "prefetch";
+	case SYNC__ORDER_KIND__ORDER_SETTINGS:
+		return "set";
+	case SYNC__ORDER_KIND__ORDER_NONE:
+	case _SYNC__ORDER_KIND_IS_INT_SIZE:
+		break;
+	}
+	return "of a later version";
+}
