@@ -2,21 +2,25 @@
 """Edge to central over long, slow, lossy lines, beside what else could have carried the files.
 
   wan.py [--cells 100,20,10] [--control bbr,cubic] [--loads ct,packed,small] [--peers] [--seconds N] [--cuts]
+         [--delay]
 
 Everything is taken in while the line is cut; the clock runs from the first answered hello after it was mended until
-nothing is owed. Goodput: bytes of the files (of CT: not compressed) as a share of the line's rate. ct: 512 x 512, three
-slices of a real series, varied, where DICOM_CORPUS is set, else made up (less of them is saved); packed: objects that do
-not shrink; small: 8 KB each. A load is what the line carries in about N seconds (40), at most 4,000 objects; what a connection
-needs to begin, and the last packs on few of them, are in the figures. --peers: iperf3 with one stream (cubic: and 32, whether
-the line itself is the limit), curl -T and rsync over the same line, and for small Orthanc's C-STORE to another Orthanc; they
-get the same congestion control as the system's. --cuts: then as much again, while the line is cut for 30 s
-every 2 minutes, and what that costs beyond the time cut is told (N should be 200 or more). bbr: the system's is then Reno, Salamander's sockets choose for themselves. cubic: they may not. No
-threshold; exit 77 where namespaces are not allowed.
+nothing is owed. Goodput: bytes of the files (of CT: not compressed) as a share of the line's rate. ct: 512 x 512,
+three slices of a real series, varied, where DICOM_CORPUS is set, else made up (less of them is saved); packed:
+objects that do not shrink; small: 8 KB each. A load is what the line carries in about N seconds (40), at most 4,000
+objects; what a connection needs to begin, and the last packs on few of them, are in the figures. --peers: iperf3
+with one stream (cubic: and 32, whether the line itself is the limit), curl -T and rsync over the same line, and for
+small Orthanc's C-STORE to another Orthanc; they get the same congestion control as the system's. --cuts: then as
+much again, while the line is cut for 30 s every 2 minutes, and what that costs beyond the time cut is told (N
+should be 200 or more). --delay: how much later objects of 5 KB are receipted while one large object is on its way.
+bbr: the system's is then Reno, Salamander's sockets choose for themselves. cubic: they may not. No threshold; exit
+77 where namespaces are not allowed.
 """
 import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +39,7 @@ LOADS = {"ct": (("--rows", 512), 525312, 130, 100),
          "packed": (("--rows", 512, "--compressed"), 263168, 80, 60),
          "small": (("--rows", 60), 8192, None, None)}
 OBJECTS_MAX, PEER_OBJECTS, SMALL_WANTED, CUTS_WANTED = 4000, 60, 20, 0.05
+LARGE_MAX, DELAYED, DELAY_WANTED = 400 << 20, 9, 250
 
 
 def say(text):
@@ -288,6 +293,35 @@ def one(line, pair, top, load, control, args, theirs):
     say("         beside: " + ", ".join(said))
 
 
+def receipted_after(pair, top, seed, count):
+    """Milliseconds from the answer to a modality to central's receipt, of one object after the other."""
+    out = []
+    for i in range(count):
+        folder = peers.files(top, f"one{seed + i}", "--count", 1, "--rows", 50, "--seed", seed + i)
+        before = pair.edge.status()["ledger"]["receipted"]
+        pair.take_in(folder, 1)
+        start = time.monotonic()
+        nodes.wait_for("its receipt", lambda: pair.edge.status()["ledger"]["receipted"] > before, 120)
+        out.append((time.monotonic() - start) * 1000)
+    return out
+
+
+def delay(line, pair, top, args):
+    """A large object holds one connection and delays a small one by a piece at most (DESIGN 6)."""
+    frames = int(min(line.bits / 8 * args.seconds * 2, LARGE_MAX) / 263168)
+    receipted_after(pair, top, 900, 2)  # the first ones find no connection
+    alone = receipted_after(pair, top, 910, DELAYED)
+    pair.take_in(peers.files(top, "large", "--count", 1, *LOADS["packed"][0], "--frames", frames, "--seed", 99), 1)
+    nodes.wait_for("it is on its way", lambda: line.show()[0] > line.bits / 8, 60)
+    beside = receipted_after(pair, top, 930, DELAYED)
+    left = pair.edge.status()["owed"]["instances"]
+    more = statistics.median(beside) - statistics.median(alone)
+    say(f"  5 KB: receipt after {statistics.median(alone):.0f} ms ({min(alone):.0f} to {max(alone):.0f}); beside one of "
+        f"{frames * 263168 >> 20} MiB {statistics.median(beside):.0f} ({min(beside):.0f} to {max(beside):.0f}): "
+        f"{more:+.0f} ms" + ("" if more <= DELAY_WANTED else f" (wanted: {DELAY_WANTED})")
+        + ("" if left else "; the large one ended too soon"))
+
+
 def cell(name, control, args):
     rate, rtt, loss = CELLS[name]
     say(f"{rate} Mbit/s, {rtt} ms, {loss} % lost, {control}")
@@ -299,8 +333,10 @@ def cell(name, control, args):
             say(f"  iperf3, one stream: {percent(theirs)} of the line"
                 + (f"; 32: {percent(iperf(line, 32))}" if control == "cubic" else ""))
         with lines.Pair(line, congestion) as pair:
-            for load in args.loads.split(","):
+            for load in filter(None, args.loads.split(",")):
                 one(line, pair, top, load, control, args, theirs)
+            if args.delay:
+                delay(line, pair, top, args)
 
 
 def main():
@@ -310,6 +346,7 @@ def main():
     p.add_argument("--loads", default="ct,packed,small")
     p.add_argument("--peers", action="store_true")
     p.add_argument("--cuts", action="store_true")
+    p.add_argument("--delay", action="store_true")
     p.add_argument("--seconds", type=float, default=40)
     args = p.parse_args()
     try:
