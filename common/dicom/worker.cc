@@ -4,19 +4,18 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmdata/dcpixseq.h>
-#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpls/djdecode.h>
 #include <dcmtk/oflog/oflog.h>
 
 #include "common/dicom/worker.h"
+#include "common/dicom/worker_frames.h"
 #include "common/dicom/worker_j2k.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,11 +28,12 @@ namespace
 
 constexpr int EXIT_USAGE = 2;
 
-/* --- JPEG 2000, frame by frame --- */
+/* --- what DCMTK does not decode, frame by frame --- */
 
 struct frames {
 	j2k_image im;
 	unsigned long number = 1;
+	bool bits = false; /* a bit a pixel */
 };
 
 const char *
@@ -50,6 +50,9 @@ describe(DcmDataset *ds, frames *f)
 		samples = 1;
 	if (ds->findAndGetSint32(DCM_NumberOfFrames, number).bad())
 		number = 1;
+	f->bits = allocated == 1 && samples == 1;
+	if (f->bits)
+		allocated = 8; /* a byte each, for now */
 	if (number < 1 || (samples != 1 && samples != 3) || (allocated != 8 && allocated != 16))
 		return "an image of an unusual kind";
 	f->im = {rows, columns, samples, allocated};
@@ -57,31 +60,28 @@ describe(DcmDataset *ds, frames *f)
 	return nullptr;
 }
 
-/* All fragments of frame i: one each, or all of a single frame, or as the offset table says. */
-const char *
-gather(DcmPixelSequence *seq, const frames &f, unsigned long i, std::vector<unsigned char> *out)
+/* A codestream, or a file with one in it. */
+bool
+begins_j2k(const unsigned char *p, size_t n)
 {
-	unsigned long first = i + 1, last = i + 1, items = seq->card();
+	static const unsigned char stream[] = {0xff, 0x4f, 0xff, 0x51};
+	static const unsigned char jp2[] = {0, 0, 0, 12, 'j', 'P', ' ', ' '};
 
-	if (f.number == 1)
-		last = items - 1;
-	else if (items != f.number + 1)
-		return "frames in several fragments";
-	out->clear();
-	for (unsigned long k = first; k <= last; k++) {
-		DcmPixelItem *item = nullptr;
-		Uint8 *bytes = nullptr;
+	return (n > sizeof(stream) && memcmp(p, stream, sizeof(stream)) == 0) ||
+	       (n > sizeof(jp2) && memcmp(p, jp2, sizeof(jp2)) == 0);
+}
 
-		if (seq->getItem(item, k).bad() || item->getUint8Array(bytes).bad() || !bytes)
-			return "a fragment that cannot be read";
-		out->insert(out->end(), bytes, bytes + item->getLength());
-	}
-	return nullptr;
+bool
+begins_rle(const unsigned char *p, size_t n)
+{
+	static const unsigned char one[] = {1, 0, 0, 0, 64, 0, 0, 0};
+
+	return n > sizeof(one) && memcmp(p, one, sizeof(one)) == 0;
 }
 
 /* Values that the codestream kept with a sign are as PixelRepresentation says: the same bits. */
 const char *
-put_pixels(DcmDataset *ds, const frames &f, std::vector<unsigned char> *pixels)
+put_pixels(DcmDataset *ds, const frames &f, bytes *pixels)
 {
 	auto *element = new DcmPixelData(DCM_PixelData);
 	OFString photometric;
@@ -111,26 +111,65 @@ put_pixels(DcmDataset *ds, const frames &f, std::vector<unsigned char> *pixels)
 }
 
 const char *
-decode_j2k(DcmDataset *ds, E_TransferSyntax from)
+open_frames(DcmDataset *ds, E_TransferSyntax from, const frames &f, pixel_frames *out)
 {
 	DcmElement *element = nullptr;
 	DcmPixelSequence *seq = nullptr;
-	std::vector<unsigned char> frame, pixels;
-	frames f;
-	const char *wrong = describe(ds, &f);
-	size_t size;
 
-	if (wrong)
-		return wrong;
 	if (ds->findAndGetElement(DCM_PixelData, element).bad() ||
 	    static_cast<DcmPixelData *>(element)
 		    ->getEncapsulatedRepresentation(from, nullptr, seq)
 		    .bad())
 		return "no encapsulated pixel data";
+	return out->open(seq, f.number, from == EXS_RLELossless ? begins_rle : begins_j2k);
+}
+
+/* A bit a pixel: J2K has a sample for each, RLE has them packed and each frame padded. */
+const char *
+decode_bits(const frames &f, const pixel_frames &in, E_TransferSyntax from, packed_bits *out)
+{
+	size_t pixels = static_cast<size_t>(f.im.rows) * f.im.columns;
+	bytes frame, plain(pixels);
+
+	for (unsigned long i = 0; i < f.number; i++) {
+		const char *wrong = in.get(i, &frame);
+
+		if (!wrong && from == EXS_RLELossless)
+			wrong = rle_decode(frame, (pixels + 7) / 8, &plain);
+		else if (!wrong)
+			wrong = j2k_decode(&f.im, frame.data(), frame.size(), plain.data(), pixels);
+		if (wrong)
+			return wrong;
+		for (size_t k = 0; k < pixels; k++)
+			out->put(from == EXS_RLELossless ? plain[k / 8] >> k % 8 & 1
+							 : plain[k] != 0);
+	}
+	return nullptr;
+}
+
+const char *
+decode_frames(DcmDataset *ds, E_TransferSyntax from)
+{
+	bytes frame, pixels;
+	pixel_frames in;
+	frames f;
+	const char *wrong = describe(ds, &f);
+	size_t size;
+
+	if (!wrong)
+		wrong = open_frames(ds, from, f, &in);
+	if (wrong)
+		return wrong;
+	if (f.bits) {
+		packed_bits out(static_cast<size_t>(f.im.rows) * f.im.columns * f.number);
+
+		wrong = decode_bits(f, in, from, &out);
+		return wrong ? wrong : put_pixels(ds, f, out.all());
+	}
 	size = static_cast<size_t>(f.im.rows) * f.im.columns * f.im.samples * f.im.allocated / 8;
 	pixels.resize(size * f.number);
 	for (unsigned long i = 0; !wrong && i < f.number; i++) {
-		wrong = gather(seq, f, i, &frame);
+		wrong = in.get(i, &frame);
 		if (!wrong)
 			wrong = j2k_decode(&f.im, frame.data(), frame.size(),
 					   pixels.data() + i * size, size);
@@ -154,14 +193,16 @@ recode(const char *from, const char *to, const char *syntax)
 	DcmDataset *ds = file.getDataset();
 	E_TransferSyntax target = DcmXfer(syntax).getXfer(), had;
 	const char *wrong = nullptr;
+	Uint16 allocated = 0;
 
 	if (target != EXS_LittleEndianExplicit && target != EXS_LittleEndianImplicit)
 		return "a syntax that nobody makes here";
 	if (file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
 		return "an object that cannot be parsed";
 	had = ds->getOriginalXfer();
-	if (is_j2k(had))
-		wrong = decode_j2k(ds, had);
+	(void)ds->findAndGetUint16(DCM_BitsAllocated, allocated);
+	if (is_j2k(had) || (had == EXS_RLELossless && allocated == 1))
+		wrong = decode_frames(ds, had);
 	else if (ds->chooseRepresentation(target, nullptr).bad())
 		wrong = "pixels that cannot be decoded";
 	if (wrong)
