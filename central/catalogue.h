@@ -14,6 +14,7 @@
  *	order     number (be64)              dispatch.h
  *	decided_at, decided_id               decisions.h
  *	withdrawn UID                        proto/withdrawn.h
+ *	standing  site                       the same
  *	member    name                       sync.MemberRow (members.h)
  *	figure, exposed                      figures.h
  *	tries     be32 slot                  join.h; the only one that a rebuild forgets

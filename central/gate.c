@@ -39,6 +39,13 @@ is_newer(const struct central *c, const struct http_request *rq, const struct me
 	       (!m->keyed || rq->from_ms > m->from_ms);
 }
 
+/* R25: a site that an edge gave back as suspended, which was readmitted before it called. */
+static bool
+is_unmet(const struct central *c, const struct member *m)
+{
+	return c->certificates && !m->keyed && !m->coded && !m->removed && !m->suspended;
+}
+
 /*
  * R25: the CA signed it and the table does not know the site: this central came from the kit,
  * or was set back. The first key of the name is entered; a person sees it in `sites`.
@@ -60,7 +67,7 @@ enter(struct central *c, const struct http_request *rq, struct member *out, stru
 	}
 	(void)pthread_mutex_lock(&c->order);
 	rc = look_up(c, rq->site, out, e);
-	if (rc == ERR_ABSENT || (!rc && is_newer(c, rq, out))) {
+	if (rc == ERR_ABSENT || (!rc && (is_newer(c, rq, out) || is_unmet(c, out)))) {
 		rc = record_decide_locked(c, &d, e);
 		if (!rc)
 			log_line(LOG_WARN, "site.entered", "site=%s address=%s", rq->site,
@@ -106,7 +113,7 @@ gate_allowed(void *central, const struct http_request *rq, unsigned right, const
 		return false;
 	memset(&m, 0, sizeof(m));
 	rc = look_up(c, rq->site, &m, &e);
-	if ((rc == ERR_ABSENT && c->certificates) ||
+	if ((rc == ERR_ABSENT && c->certificates) || (!rc && is_unmet(c, &m)) ||
 	    ((!rc || rc == ERR_ABSENT) && is_newer(c, rq, &m)))
 		rc = enter(c, rq, &m, &e);
 	*why = "the site table cannot be read";

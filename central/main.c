@@ -315,7 +315,8 @@ init(const struct arguments *a)
 		return fail(&e);
 	if (a->recover) {
 		printf("archive %s again; `serve` runs it, and its sites fill it\n"
-		       "What was decided about sites burnt with it: suspend again whom you had.\n",
+		       "Who was suspended or removed is so again when another site that heard of "
+		       "it\nhas called; until then, and if none has, see `sites`.\n",
 		       b.archive);
 		return EXIT_SUCCESS;
 	}

@@ -11,6 +11,7 @@
 #include "central/order_commands.h"
 #include "central/record.h"
 #include "central/sites.h"
+#include "central/standing.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/conf.h"
@@ -68,13 +69,21 @@ decide(struct asked *a, Sync__DecisionKind kind, bool own, struct err *e)
 	return record_decide(a->node, &d, e);
 }
 
+/* R26: every edge keeps it for a central that has lost it. */
+static int
+decide_standing(struct asked *a, Sync__DecisionKind kind, Sync__Standing standing, struct err *e)
+{
+	int rc = decide(a, kind, false, e);
+
+	return rc ? rc : standing_tell(a->node, name_of(a), (int)standing, e);
+}
+
 /* --- site add --- */
 
 static int
-may_add(struct asked *a, struct err *e)
+may_add(struct asked *a, struct member *m, struct err *e)
 {
 	struct central *c = a->node;
-	struct member m;
 	int rc;
 
 	if (!c->certificates)
@@ -88,10 +97,10 @@ may_add(struct asked *a, struct err *e)
 		return err_set(e, ERR_PEER, 0,
 			       "a site's name is 1 to 64 of letters, digits, '.', '_', '-', and "
 			       "does not begin with central.");
-	rc = find(a, &m, NULL); /* one that is not known is a new one */
+	rc = find(a, m, NULL); /* one that is not known is a new one */
 	if (rc == ERR_ABSENT)
 		return 0;
-	if (!rc && m.keyed && !command_option(a, "--rejoin"))
+	if (!rc && m->keyed && !command_option(a, "--rejoin"))
 		return err_set(e, ERR_CONFLICT, 0,
 			       "%.64s has joined; with --rejoin a code replaces its key",
 			       name_of(a));
@@ -111,8 +120,9 @@ site_add(struct asked *a)
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;
 	struct join_code code;
+	struct member m;
 
-	if (may_add(a, &e))
+	if (may_add(a, &m, &e))
 		return command_failed(a, &e);
 	rng_fill(rng_real(), code.secret, sizeof(code.secret));
 	certificates_print(c->certificates, code.print);
@@ -122,7 +132,8 @@ site_add(struct asked *a)
 	d.why = message_text("a person");
 	d.code = message_bytes(hash, sizeof(hash));
 	d.code_until_wall_ms = until;
-	if (record_decide(c, &d, &e))
+	if (record_decide(c, &d, &e) ||
+	    (m.removed && standing_tell(c, name_of(a), (int)SYNC__STANDING__STANDING_MAY, &e)))
 		return command_failed(a, &e);
 	join_code_write(&code, text);
 	clock_rfc3339(until, when);
@@ -152,7 +163,8 @@ site_suspend(struct asked *a)
 	struct err e = ERR_INIT;
 	struct member m;
 
-	if (find(a, &m, &e) || decide(a, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND, false, &e))
+	if (find(a, &m, &e) || decide_standing(a, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND,
+					       SYNC__STANDING__STANDING_SUSPENDED, &e))
 		return command_failed(a, &e);
 	return say(
 		a,
@@ -170,7 +182,8 @@ site_readmit(struct asked *a)
 	if (!rc && m.removed && c->certificates)
 		rc = err_set(&e, ERR_CONFLICT, 0, "%.64s was removed: `site add` makes a code",
 			     name_of(a));
-	if (rc || decide(a, SYNC__DECISION_KIND__DECISION_SITE_READMIT, false, &e))
+	if (rc || decide_standing(a, SYNC__DECISION_KIND__DECISION_SITE_READMIT,
+				  SYNC__STANDING__STANDING_MAY, &e))
 		return command_failed(a, &e);
 	return say(a, "may call again");
 }
@@ -324,7 +337,8 @@ site_remove(struct asked *a)
 		return COMMAND_PERSON;
 	}
 	if ((owed && keep_list(a, name, &e)) ||
-	    decide(a, SYNC__DECISION_KIND__DECISION_SITE_REMOVE, false, &e))
+	    decide_standing(a, SYNC__DECISION_KIND__DECISION_SITE_REMOVE,
+			    SYNC__STANDING__STANDING_REMOVED, &e))
 		return command_failed(a, &e);
 	if (!owed)
 		return say(a, "is removed; what it sent stays");

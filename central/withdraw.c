@@ -8,6 +8,7 @@
 #include "central/central.h"
 #include "central/figures.h"
 #include "central/record.h"
+#include "central/standing.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -183,7 +184,9 @@ withdraw_give_back(struct central *c, const struct http_request *rq, struct err 
 		Sync__Order *m = message_read(&sync__order__descriptor, back->orders[i].data,
 					      back->orders[i].len, NULL);
 
-		if (m && may_come_back(c, m))
+		if (m && standing_may_come_back(c, m))
+			rc = standing_take_back(c, rq->site, m, e);
+		else if (m && may_come_back(c, m))
 			rc = take_back(c, rq->site, m, e);
 		else /* R26: what a site makes up decides nothing */
 			log_line(LOG_ERROR, "decision.foreign", "site=%s", rq->site);

@@ -43,9 +43,9 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,    PACKING_TABLE,
-					     SYNC_TABLE,      DAMAGED_TABLE,   ORDER_TABLE,
-					     DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE};
+	static const char *const tables[] = {
+		LEDGER_TABLE, OUTBOX_TABLE,    PACKING_TABLE,	SYNC_TABLE,   DAMAGED_TABLE,
+		ORDER_TABLE,  DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE, STANDING_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

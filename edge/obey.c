@@ -7,6 +7,7 @@
 #include "common/store/store.h"
 #include "edge/chores.h"
 #include "edge/edge.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/wanted.h"
 #include "proto/ledger.h"
@@ -143,7 +144,9 @@ obey_withdrawal(struct store_tx *tx, const struct id128 *epoch, const Sync__Orde
 
 	if (rc == ERR_PEER) /* it names nothing; the next one is no worse for it */
 		return 0;
-	return rc || !newer ? rc : withdrawn_settle_all(tx, m, &obey_node, &changed, e);
+	if (rc || !newer || m->kind == SYNC__ORDER_KIND__ORDER_SITE) /* R26: kept for central */
+		return rc;
+	return withdrawn_settle_all(tx, m, &obey_node, &changed, e);
 }
 
 /* --- each kind --- */
@@ -153,7 +156,8 @@ is_known(int kind)
 {
 	return kind == SYNC__ORDER_KIND__ORDER_HOLD || kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 	       kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
-	       kind == SYNC__ORDER_KIND__ORDER_SETTINGS || chores_is(kind);
+	       kind == SYNC__ORDER_KIND__ORDER_SETTINGS || kind == SYNC__ORDER_KIND__ORDER_SITE ||
+	       chores_is(kind);
 }
 
 static int
@@ -278,19 +282,18 @@ static int
 obey_next(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct kept *k = arg;
+	static const struct id128 none;
 	unsigned char key[8];
-	struct id128 epoch;
 	Sync__Order *m;
 	int rc;
 
 	buf_clear(&k->bytes);
 	rc = each_kept(tx, k->from, now_due, k, e);
-	if (!rc)
-		rc = sync_id(tx, "epoch", &epoch, e);
 	if (rc)
 		return rc;
 	m = message_read(&sync__order__descriptor, k->bytes.data, k->bytes.len, e);
-	rc = m ? obey_known(tx, &epoch, m, k->bytes.data, k->bytes.len, e) : ERR_PEER;
+	/* R16: the central that said it may have burnt while it waited: it is given back. */
+	rc = m ? obey_known(tx, &none, m, k->bytes.data, k->bytes.len, e) : ERR_PEER;
 	message_free(m);
 	buf_set_be64(key, k->number);
 	return rc ? rc : kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
@@ -337,5 +340,6 @@ obey_accept(struct edge *e, uint64_t *n, struct err *err)
 	int rc = obey_due(e, &k, err);
 
 	*n = k.obeyed;
+	orders_wake(e->orders); /* what waited is told */
 	return rc ? rc : store_commit(e->store, go_on, NULL, err);
 }

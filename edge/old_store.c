@@ -133,6 +133,8 @@ tell_all(struct telling *t, struct store *s)
 			rc = store_pins(t->tx, tell_pin, t, NULL);
 		if (!rc && !t->live)
 			rc = withdrawn_rows(t->tx, "", tell_decision, t, NULL);
+		if (!rc && !t->live)
+			rc = standing_rows(t->tx, tell_decision, t, NULL);
 		store_end_read(t->tx);
 	}
 	if (!rc && hold)

@@ -52,7 +52,7 @@ struct orders {
 	unsigned failures;
 	uint64_t decisions, losses; /* as this epoch's central counted them last; 0: not heard */
 	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
-	struct buf back; /* what is given back now: uids, each with its NUL */
+	struct buf back; /* what is given back now: 'u' and a UID or 's' and a site, NUL */
 	uint64_t ended[ORDERS_MAX]; /* chores whose end is told now */
 	size_t n_ended;
 };
@@ -93,19 +93,31 @@ struct telling {
 };
 
 static int
-note_unsaid(void *arg, const struct withdrawn_row *row, struct err *e)
+note(struct telling *t, const struct withdrawn_row *row, char kind)
 {
-	struct telling *t = arg;
-
-	(void)e;
 	if (id128_same(&row->epoch, &t->o->epoch))
 		return 0;
 	if (t->m.n_orders == ORDERS_MAX || t->bytes > ORDERS_BYTES)
 		return ERR_AGAIN;
 	t->orders[t->m.n_orders++] = message_bytes(row->bytes, row->n);
 	t->bytes += row->n;
+	buf_put(&t->o->back, &kind, 1);
 	buf_put(&t->o->back, row->uid, strlen(row->uid) + 1);
 	return 0;
+}
+
+static int
+note_unsaid(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	(void)e;
+	return note(arg, row, 'u');
+}
+
+static int
+note_site(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	(void)e;
+	return note(arg, row, 's');
 }
 
 static int
@@ -127,8 +139,10 @@ note_ended(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 static int
 collect(struct telling *t, struct store_tx *tx, struct err *err)
 {
-	int rc = t->o->in_step ? withdrawn_rows(tx, "", note_unsaid, t, err) : 0;
+	int rc = t->o->in_step ? standing_rows(tx, note_site, t, err) : 0; /* first: who may call */
 
+	if (!rc && t->o->in_step)
+		rc = withdrawn_rows(tx, "", note_unsaid, t, err);
 	if (!rc || rc == ERR_AGAIN)
 		rc = chores_each(tx, 0, note_ended, t, err);
 	return rc == ERR_AGAIN ? 0 : rc;
@@ -172,8 +186,11 @@ was_told(struct store_tx *tx, void *arg, struct err *e)
 		rc = sync_id(tx, "epoch", &epoch, e);
 	if (rc || !id128_same(&epoch, &o->epoch))
 		return rc;
-	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1)
-		rc = withdrawn_heard(tx, (const char *)o->back.data + at, &o->epoch, e);
+	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1) {
+		const char *one = (const char *)o->back.data + at;
+
+		rc = (*one == 's' ? standing_heard : withdrawn_heard)(tx, one + 1, &o->epoch, e);
+	}
 	return rc;
 }
 

@@ -16,9 +16,9 @@
 enum { HEAD = 24 + ID128_SIZE };
 
 static unsigned
-table(struct store_tx *tx)
+table(struct store_tx *tx, bool sites)
 {
-	return store_table(store_tx_store(tx), WITHDRAWN_TABLE);
+	return store_table(store_tx_store(tx), sites ? STANDING_TABLE : WITHDRAWN_TABLE);
 }
 
 uint64_t
@@ -51,23 +51,35 @@ read_row(struct withdrawn_row *out, struct kv_slice v, struct err *e)
 }
 
 static int
-get(struct store_tx *tx, const char *uid, struct withdrawn_row *out, struct err *e)
+get(struct store_tx *tx, bool sites, const char *subject, struct withdrawn_row *out, struct err *e)
 {
-	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(uid, strlen(uid)), &v, e);
+	struct kv_slice v, key = kv_slice(subject, strlen(subject));
+	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
 
 	return rc ? rc : read_row(out, v, e);
+}
+
+static int
+get_said(struct store_tx *tx, bool sites, const char *subject, struct withdrawn *out, struct err *e)
+{
+	struct withdrawn_row row;
+	int rc = get(tx, sites, subject, &row, e);
+
+	if (!rc)
+		*out = row.said;
+	return rc;
 }
 
 int
 withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, struct err *e)
 {
-	struct withdrawn_row row;
-	int rc = get(tx, uid, &row, e);
+	return get_said(tx, false, uid, out, e);
+}
 
-	if (!rc)
-		*out = row.said;
-	return rc;
+int
+standing_get(struct store_tx *tx, const char *site, struct withdrawn *out, struct err *e)
+{
+	return get_said(tx, true, site, out, e);
 }
 
 static bool
@@ -103,12 +115,13 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	struct withdrawn_row before;
 	struct buf row = BUF_INIT;
 	size_t uid_n = strlen(m->subject);
+	bool sites = m->kind == SYNC__ORDER_KIND__ORDER_SITE;
 	int rc;
 
 	*newer = false;
 	if (!uid_n || uid_n >= UID_SIZE || now.rank >= WITHDRAWN_RANK_MAX)
 		return err_set(e, ERR_PEER, 0, "a decision about nothing");
-	rc = get(tx, m->subject, &before, e);
+	rc = get(tx, sites, m->subject, &before, e);
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	now.heard_ms = store_time(store_tx_store(tx));
@@ -123,7 +136,26 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	buf_put(&row, epoch->b, ID128_SIZE);
 	buf_put(&row, bytes, n);
 	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-			      : kv_put(store_tx_kv(tx), table(tx), kv_slice(m->subject, uid_n),
+			      : kv_put(store_tx_kv(tx), table(tx, sites),
+				       kv_slice(m->subject, uid_n), kv_slice(row.data, row.len), e);
+	buf_fini(&row);
+	return rc;
+}
+
+static int
+heard(struct store_tx *tx, bool sites, const char *uid, const struct id128 *epoch, struct err *e)
+{
+	struct kv_slice v, key = kv_slice(uid, strlen(uid));
+	struct buf row = BUF_INIT;
+	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
+
+	if (rc || v.n < HEAD)
+		return rc == ERR_ABSENT ? 0 : rc;
+	buf_put(&row, v.p, v.n);
+	if (!buf_failed(&row))
+		memcpy(row.data + 24, epoch->b, ID128_SIZE);
+	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+			      : kv_put(store_tx_kv(tx), table(tx, sites), key,
 				       kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;
@@ -132,32 +164,24 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 int
 withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e)
 {
-	struct kv_slice v, key = kv_slice(uid, strlen(uid));
-	struct buf row = BUF_INIT;
-	int rc = kv_get(store_tx_kv(tx), table(tx), key, &v, e);
-
-	if (rc || v.n < HEAD)
-		return rc == ERR_ABSENT ? 0 : rc;
-	buf_put(&row, v.p, v.n);
-	if (!buf_failed(&row))
-		memcpy(row.data + 24, epoch->b, ID128_SIZE);
-	rc = buf_failed(&row)
-		     ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-		     : kv_put(store_tx_kv(tx), table(tx), key, kv_slice(row.data, row.len), e);
-	buf_fini(&row);
-	return rc;
+	return heard(tx, false, uid, epoch, e);
 }
 
 int
-withdrawn_rows(struct store_tx *tx, const char *from,
-	       int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
-	       struct err *e)
+standing_heard(struct store_tx *tx, const char *site, const struct id128 *epoch, struct err *e)
+{
+	return heard(tx, true, site, epoch, e);
+}
+
+static int
+rows(struct store_tx *tx, bool sites, const char *from,
+     int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg, struct err *e)
 {
 	struct withdrawn_row row;
 	struct kv_cursor *c = NULL;
 	struct kv_slice k, v;
 	char uid[UID_SIZE];
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, sites), e);
 
 	if (!rc)
 		rc = kv_cursor_seek(c, kv_slice(from, strlen(from)), &k, &v, e);
@@ -175,6 +199,22 @@ withdrawn_rows(struct store_tx *tx, const char *from,
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+withdrawn_rows(struct store_tx *tx, const char *from,
+	       int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+	       struct err *e)
+{
+	return rows(tx, false, from, fn, arg, e);
+}
+
+int
+standing_rows(struct store_tx *tx,
+	      int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+	      struct err *e)
+{
+	return rows(tx, true, "", fn, arg, e);
 }
 
 /* --- images --- */

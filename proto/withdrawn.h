@@ -8,6 +8,7 @@
  *
  * Table withdrawn: UID   rank, number, store_time when it was heard here (u64 LE each), epoch (16),
  *                        the Order's bytes
+ * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26).
  * Threads: as the transactions.
  */
 #ifndef SALAMANDER_PROTO_WITHDRAWN_H
@@ -26,6 +27,7 @@ struct Sync__LedgerEntry; /* sync.pb-c.h */
 struct Sync__Order;
 
 #define WITHDRAWN_TABLE "withdrawn"
+#define STANDING_TABLE "standing"
 
 /* No number comes near it: one that somebody made up cannot use the numbers up. */
 #define WITHDRAWN_RANK_MAX (UINT64_C(1) << 56)
@@ -41,11 +43,14 @@ int withdrawn_says(struct store_tx *tx, const struct version *v, struct withdraw
 /* What was decided about this very UID. ERR_ABSENT leaves e alone. */
 int withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, struct err *e);
 
-/* A RETRACT or RESTORE, and its bytes. *newer: its UID's row is this one from now on. */
+int standing_get(struct store_tx *tx, const char *site, struct withdrawn *out, struct err *e);
+
+/* A RETRACT, RESTORE or SITE, and its bytes. *newer: its subject's row is this one from now on. */
 int withdrawn_take(struct store_tx *tx, const struct Sync__Order *m, const void *bytes, size_t n,
 		   const struct id128 *epoch, bool *newer, struct err *e);
 /* The central of this epoch knows it. */
 int withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e);
+int standing_heard(struct store_tx *tx, const char *site, const struct id128 *epoch, struct err *e);
 uint64_t withdrawn_rank(const struct Sync__Order *m);
 
 /* Who knows the ledger entry that told of v (NULL: nobody; the caller frees it). */
@@ -75,5 +80,8 @@ struct withdrawn_row {
 int withdrawn_rows(struct store_tx *tx, const char *from,
 		   int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
 		   struct err *e);
+int standing_rows(struct store_tx *tx,
+		  int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+		  struct err *e);
 
 #endif

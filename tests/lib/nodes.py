@@ -121,6 +121,11 @@ class Node:
         with open(self.log, "rb") as f:
             return b"\n".join(f.read().splitlines()[-lines:]).decode("utf-8", "replace")
 
+    def log_count(self, words):
+        """How many lines of its log hold these words."""
+        with open(self.log, "rb") as f:
+            return sum(words.encode() in line for line in f)
+
     def running(self):
         return self.process is not None and self.process.poll() is None
 

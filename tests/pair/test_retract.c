@@ -432,6 +432,32 @@ retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges(void **state)
 	expect_shown(0, 12, true);
 }
 
+/* What the central that burnt had said is accepted later: the new one hears of that, too. */
+static void
+obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central(void **state)
+{
+	const char *accept[] = {"retracts", "accept"};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 8; i++)
+		send(4 * i, 1);
+	hear();
+	for (i = 0; i < 8; i++)
+		assert_int_equal(say("retract", study(4 * i)), COMMAND_OK);
+	hear();
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	for (i = 0; i < 4; i++)
+		hear();
+	expect_shown(28, 1, true);
+	assert_int_equal(edge_commands_run(&p.edge, 2, accept, NULL), COMMAND_OK);
+	for (i = 0; i < 4; i++)
+		hear();
+	for (i = 0; i < 8; i++)
+		expect_shown(4 * i, 1, false);
+}
+
 static void
 rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden(void **state)
 {
@@ -575,6 +601,7 @@ main(void)
 		WITH(obey__R27_more_than_a_hundredth_in_a_day_waits_for_a_person),
 		WITH(evict__R27_what_was_retracted_stays_for_retract_days),
 		WITH(retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges),
+		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
 		WITH(adopt__R15_an_old_disk_imported_later_shows_nothing_that_was_retracted),

@@ -305,6 +305,41 @@ def init__R22_R25_a_central_from_the_kit_is_the_same_archive():
             expect("untouched", (digest(g.tls(n)["key"]), e.status()["incarnation"]), before[n])
 
 
+def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
+    with Archive(("north", "south", "west")) as g:
+        for seed, name in enumerate(g.edges, 1):
+            g.send_and_see(name, "--seed", seed)
+        before = g.edges["north"].log_count("kind=20")
+        g.central.command("site", "remove", "south")
+        g.central.command("site", "suspend", "west")
+        nodes.wait_for("north has heard both", lambda: g.edges["north"].log_count("kind=20") == before + 2, 60)
+        g.edges["west"].stop()
+        g.wan["north"].cut()
+        g.central.burn()
+        g.init("--recover", g.kit)
+        # its certificate is of this archive's CA, and nobody is there who knows better
+        nodes.wait_for("the removed one calls first", lambda: g.edges["south"].status()["central"]["reachable"], 60)
+        g.wan["north"].restore()
+        g.why("south", "removed", seconds=90)
+        expect("who may call", [g.site(n)["state"] for n in ("north", "south", "west")],
+               ["active", "removed", "suspended"])
+        g.edges["west"].start()
+        g.why("west", "suspended", seconds=60)
+        g.central.command("site", "readmit", "west")  # by its old certificate: nothing else was taken from it
+        g.drained("west", seconds=90)
+        g.join("south")  # a person lets it in again, and that outlives the next fire
+        g.drained("south", seconds=90)
+        nodes.wait_for("north has heard that", lambda: g.edges["north"].log_count("kind=20") >= before + 6, 60)
+        g.wan["south"].cut()
+        g.central.burn()
+        g.init("--recover", g.kit)
+        nodes.wait_for("north gave it back", lambda: g.central.log_count("site.back") >= 4, 60)
+        g.wan["south"].restore()
+        g.send("south", g.generate("--count", 1, "--seed", 9))
+        g.drained(seconds=90)
+        expect("everybody", [g.site(n)["state"] for n in g.edges], ["active"] * 3)
+
+
 def join__R25_R26_without_the_kit_a_rejoin_replaces_keys_only():
     with Archive() as g:
         edge = g.edges["north"]

@@ -1,0 +1,105 @@
+#include "central/standing.h"
+
+#include <pthread.h>
+
+#include "central/central.h"
+#include "central/dispatch.h"
+#include "central/members.h"
+#include "central/record.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/store/store.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
+
+static const struct id128 none;
+
+int
+standing_tell(struct central *c, const char *site, int standing, struct err *e)
+{
+	Sync__Order m = SYNC__ORDER__INIT;
+
+	m.kind = SYNC__ORDER_KIND__ORDER_SITE;
+	m.subject = message_text(site);
+	m.standing = (Sync__Standing)standing;
+	m.why = message_text("a person");
+	return dispatch_give(c, &m, e);
+}
+
+int
+standing_apply(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n,
+	       struct err *e)
+{
+	bool newer;
+	int rc = withdrawn_take(tx, m, bytes, n, &none, &newer, e);
+
+	return rc == ERR_PEER ? 0 : rc; /* a later central's, perhaps: the log keeps it */
+}
+
+bool
+standing_may_come_back(const struct central *c, const Sync__Order *m)
+{
+	return m->kind == SYNC__ORDER_KIND__ORDER_SITE && member_name_valid(m->subject) &&
+	       withdrawn_rank(m) < WITHDRAWN_RANK_MAX && dispatch_sealed(c, m);
+}
+
+/* Is it above what is known, and does it change whether the site may call? */
+static int
+look(struct central *c, const Sync__Order *m, bool *news, bool *changes, struct err *e)
+{
+	struct withdrawn said = {.rank = 0};
+	struct member row;
+	struct store_tx *tx;
+	int rc = record_settle_locked(c, e);
+
+	if (!rc)
+		rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = standing_get(tx, m->subject, &said, e);
+	*news = (!rc || rc == ERR_ABSENT) && withdrawn_rank(m) > said.rank;
+	if (*news) {
+		rc = member_get(tx, m->subject, &row, e);
+		*changes = m->standing != SYNC__STANDING__STANDING_MAY ||
+			   (!rc && (row.suspended || row.removed));
+	}
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static Sync__DecisionKind
+decision_of(const Sync__Order *m)
+{
+	return m->standing == SYNC__STANDING__STANDING_MAY
+		       ? SYNC__DECISION_KIND__DECISION_SITE_READMIT
+	       : m->standing == SYNC__STANDING__STANDING_SUSPENDED
+		       ? SYNC__DECISION_KIND__DECISION_SITE_SUSPEND
+		       : SYNC__DECISION_KIND__DECISION_SITE_REMOVE;
+}
+
+/* The decision, then the order: a death between the two leaves it to be given back again. */
+int
+standing_take_back(struct central *c, const char *from, const Sync__Order *m, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	Sync__Order again = *m;
+	bool news = false, changes = false;
+	int rc;
+
+	again.of = withdrawn_rank(m);
+	d.kind = decision_of(m);
+	d.site = m->subject;
+	d.why = message_text("an edge gave it back");
+	(void)pthread_mutex_lock(&c->order);
+	rc = look(c, m, &news, &changes, e);
+	if (!rc && news && changes)
+		rc = record_decide_locked(c, &d, e);
+	if (!rc && news)
+		rc = dispatch_give_locked(c, &again, e);
+	(void)pthread_mutex_unlock(&c->order);
+	if (!rc && news)
+		log_line(LOG_WARN, "site.back", "site=%s standing=%d from=%s", m->subject,
+			 (int)m->standing, from);
+	return rc;
+}
