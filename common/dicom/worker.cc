@@ -16,6 +16,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -25,6 +27,8 @@
 
 namespace
 {
+
+using bytes = std::vector<unsigned char>;
 
 constexpr int EXIT_USAGE = 2;
 
@@ -111,7 +115,7 @@ put_pixels(DcmDataset *ds, const frames &f, bytes *pixels)
 }
 
 const char *
-open_frames(DcmDataset *ds, E_TransferSyntax from, const frames &f, pixel_frames *out)
+open_frames(DcmDataset *ds, E_TransferSyntax from, const frames &f, pixel_frames **out)
 {
 	DcmElement *element = nullptr;
 	DcmPixelSequence *seq = nullptr;
@@ -121,28 +125,51 @@ open_frames(DcmDataset *ds, E_TransferSyntax from, const frames &f, pixel_frames
 		    ->getEncapsulatedRepresentation(from, nullptr, seq)
 		    .bad())
 		return "no encapsulated pixel data";
-	return out->open(seq, f.number, from == EXS_RLELossless ? begins_rle : begins_j2k);
+	return frames_open(out, seq, f.number, from == EXS_RLELossless ? begins_rle : begins_j2k);
 }
 
-/* A bit a pixel: J2K has a sample for each, RLE has them packed and each frame padded. */
+/* A bit a pixel, the first in the lowest bit; J2K has a sample for each, RLE has them packed and
+ * each frame padded, which native pixels are not (PS3.5 8.1.1). */
 const char *
-decode_bits(const frames &f, const pixel_frames &in, E_TransferSyntax from, packed_bits *out)
+decode_bits(const frames &f, pixel_frames *in, E_TransferSyntax from, bytes *out)
 {
-	size_t pixels = static_cast<size_t>(f.im.rows) * f.im.columns;
-	bytes frame, plain(pixels);
+	size_t pixels = static_cast<size_t>(f.im.rows) * f.im.columns, at = 0, n;
+	bytes plain(pixels);
 
+	out->assign((pixels * f.number + 15) / 16 * 2, 0);
 	for (unsigned long i = 0; i < f.number; i++) {
-		const char *wrong = in.get(i, &frame);
+		const unsigned char *p;
+		const char *wrong = frames_get(in, i, &p, &n);
 
-		if (!wrong && from == EXS_RLELossless)
-			wrong = rle_decode(frame, (pixels + 7) / 8, &plain);
-		else if (!wrong)
-			wrong = j2k_decode(&f.im, frame.data(), frame.size(), plain.data(), pixels);
+		if (!wrong)
+			wrong = from == EXS_RLELossless
+					? rle_decode(p, n, plain.data(), (pixels + 7) / 8)
+					: j2k_decode(&f.im, p, n, plain.data(), pixels);
 		if (wrong)
 			return wrong;
-		for (size_t k = 0; k < pixels; k++)
-			out->put(from == EXS_RLELossless ? plain[k / 8] >> k % 8 & 1
-							 : plain[k] != 0);
+		for (size_t k = 0; k < pixels; k++, at++)
+			if (from == EXS_RLELossless ? plain[k / 8] >> k % 8 & 1 : plain[k] != 0)
+				(*out)[at / 8] =
+					static_cast<unsigned char>((*out)[at / 8] | 1U << at % 8);
+	}
+	return nullptr;
+}
+
+const char *
+decode_all(const frames &f, pixel_frames *in, bytes *out)
+{
+	size_t n, size = static_cast<size_t>(f.im.rows) * f.im.columns * f.im.samples *
+			 f.im.allocated / 8;
+
+	out->resize(size * f.number);
+	for (unsigned long i = 0; i < f.number; i++) {
+		const unsigned char *p;
+		const char *wrong = frames_get(in, i, &p, &n);
+
+		if (!wrong)
+			wrong = j2k_decode(&f.im, p, n, out->data() + i * size, size);
+		if (wrong)
+			return wrong;
 	}
 	return nullptr;
 }
@@ -150,30 +177,17 @@ decode_bits(const frames &f, const pixel_frames &in, E_TransferSyntax from, pack
 const char *
 decode_frames(DcmDataset *ds, E_TransferSyntax from)
 {
-	bytes frame, pixels;
-	pixel_frames in;
+	bytes pixels;
+	pixel_frames *in = nullptr;
 	frames f;
 	const char *wrong = describe(ds, &f);
-	size_t size;
 
 	if (!wrong)
 		wrong = open_frames(ds, from, f, &in);
 	if (wrong)
 		return wrong;
-	if (f.bits) {
-		packed_bits out(static_cast<size_t>(f.im.rows) * f.im.columns * f.number);
-
-		wrong = decode_bits(f, in, from, &out);
-		return wrong ? wrong : put_pixels(ds, f, out.all());
-	}
-	size = static_cast<size_t>(f.im.rows) * f.im.columns * f.im.samples * f.im.allocated / 8;
-	pixels.resize(size * f.number);
-	for (unsigned long i = 0; !wrong && i < f.number; i++) {
-		wrong = in.get(i, &frame);
-		if (!wrong)
-			wrong = j2k_decode(&f.im, frame.data(), frame.size(),
-					   pixels.data() + i * size, size);
-	}
+	std::unique_ptr<pixel_frames, void (*)(pixel_frames *)> owned(in, frames_close);
+	wrong = f.bits ? decode_bits(f, in, from, &pixels) : decode_all(f, in, &pixels);
 	return wrong ? wrong : put_pixels(ds, f, &pixels);
 }
 

@@ -5,14 +5,24 @@
 
 #include "common/dicom/worker_frames.h"
 
+#include <cstring>
+#include <vector>
+
+struct pixel_frames {
+	void *sequence;
+	std::vector<unsigned long> firsts; /* of each frame, and one behind the last */
+	std::vector<unsigned char> frame;
+};
+
 namespace
 {
 
 constexpr size_t ITEM_HEAD = 8, RLE_HEAD = 64;
 
 const char *
-fragment(DcmPixelSequence *seq, unsigned long k, const unsigned char **p, size_t *n)
+fragment(void *sequence, unsigned long k, const unsigned char **p, size_t *n)
 {
+	auto *seq = static_cast<DcmPixelSequence *>(sequence);
 	DcmPixelItem *item = nullptr;
 	Uint8 *data = nullptr;
 
@@ -23,6 +33,12 @@ fragment(DcmPixelSequence *seq, unsigned long k, const unsigned char **p, size_t
 	return nullptr;
 }
 
+unsigned long
+items_of(void *sequence)
+{
+	return static_cast<DcmPixelSequence *>(sequence)->card();
+}
+
 size_t
 u32(const unsigned char *p)
 {
@@ -30,116 +46,126 @@ u32(const unsigned char *p)
 	       static_cast<size_t>(p[3]) << 24;
 }
 
-} // namespace
-
 /* Every entry must point at a fragment, in order. */
 const char *
-pixel_frames::by_table(unsigned long number)
+by_table(pixel_frames *f, unsigned long number)
 {
 	const char *no = "frames in several fragments", *wrong;
 	const unsigned char *table, *p;
 	size_t n, size, at = 0;
 
-	wrong = fragment(seq_, 0, &table, &n);
+	wrong = fragment(f->sequence, 0, &table, &n);
 	if (wrong || n != number * 4)
 		return wrong ? wrong : no;
-	firsts_.clear();
-	for (unsigned long k = 1; k < seq_->card(); k++) {
-		if (firsts_.size() < number && u32(table + 4 * firsts_.size()) == at)
-			firsts_.push_back(k);
-		wrong = fragment(seq_, k, &p, &size);
+	f->firsts.clear();
+	for (unsigned long k = 1; k < items_of(f->sequence); k++) {
+		if (f->firsts.size() < number && u32(table + 4 * f->firsts.size()) == at)
+			f->firsts.push_back(k);
+		wrong = fragment(f->sequence, k, &p, &size);
 		if (wrong)
 			return wrong;
 		at += ITEM_HEAD + size;
 	}
-	return firsts_.size() == number && firsts_[0] == 1 ? nullptr : no;
+	return f->firsts.size() == number && f->firsts[0] == 1 ? nullptr : no;
 }
 
 const char *
-pixel_frames::by_begins(unsigned long number, bool (*begins)(const unsigned char *p, size_t n))
+by_begins(pixel_frames *f, unsigned long number, bool (*begins)(const unsigned char *p, size_t n))
 {
 	const unsigned char *p;
 	size_t n;
 
-	firsts_.clear();
-	for (unsigned long k = 1; k < seq_->card(); k++) {
-		const char *wrong = fragment(seq_, k, &p, &n);
+	f->firsts.clear();
+	for (unsigned long k = 1; k < items_of(f->sequence); k++) {
+		const char *wrong = fragment(f->sequence, k, &p, &n);
 
 		if (wrong)
 			return wrong;
 		if (begins && begins(p, n))
-			firsts_.push_back(k);
+			f->firsts.push_back(k);
 	}
-	return firsts_.size() == number && firsts_[0] == 1 ? nullptr
-							   : "frames in several fragments";
+	return f->firsts.size() == number && f->firsts[0] == 1 ? nullptr
+							       : "frames in several fragments";
 }
 
+} // namespace
+
 const char *
-pixel_frames::open(DcmPixelSequence *seq, unsigned long number,
-		   bool (*begins)(const unsigned char *p, size_t n))
+frames_open(struct pixel_frames **out, void *sequence, unsigned long number,
+	    bool (*begins)(const unsigned char *p, size_t n))
 {
-	unsigned long items = seq->card();
+	unsigned long items = items_of(sequence);
 	const char *wrong = nullptr;
 
-	seq_ = seq;
-	firsts_.clear();
 	if (number < 1 || items < number + 1)
 		return "fewer fragments than frames";
+	auto *f = new pixel_frames{sequence, {}, {}};
 	if (number == 1)
-		firsts_.push_back(1);
+		f->firsts.push_back(1);
 	else if (items == number + 1)
 		for (unsigned long i = 1; i <= number; i++)
-			firsts_.push_back(i);
+			f->firsts.push_back(i);
 	else
-		wrong = by_table(number);
+		wrong = by_table(f, number);
 	if (wrong)
-		wrong = by_begins(number, begins);
-	firsts_.push_back(items);
+		wrong = by_begins(f, number, begins);
+	f->firsts.push_back(items);
+	if (wrong)
+		delete f;
+	else
+		*out = f;
 	return wrong;
 }
 
-const char *
-pixel_frames::get(unsigned long i, bytes *out) const
+void
+frames_close(struct pixel_frames *f)
 {
-	out->clear();
-	for (unsigned long k = firsts_[i]; k < firsts_[i + 1]; k++) {
-		const unsigned char *p;
-		size_t n;
-		const char *wrong = fragment(seq_, k, &p, &n);
-
-		if (wrong)
-			return wrong;
-		out->insert(out->end(), p, p + n);
-	}
-	return out->empty() ? "an empty frame" : nullptr;
+	delete f;
 }
 
 const char *
-rle_decode(const bytes &frame, size_t size, bytes *out)
+frames_get(struct pixel_frames *f, unsigned long i, const unsigned char **p, size_t *n)
+{
+	f->frame.clear();
+	for (unsigned long k = f->firsts[i]; k < f->firsts[i + 1]; k++) {
+		const unsigned char *part;
+		size_t size;
+		const char *wrong = fragment(f->sequence, k, &part, &size);
+
+		if (wrong)
+			return wrong;
+		f->frame.insert(f->frame.end(), part, part + size);
+	}
+	*p = f->frame.data();
+	*n = f->frame.size();
+	return *n ? nullptr : "an empty frame";
+}
+
+const char *
+rle_decode(const unsigned char *p, size_t n, unsigned char *out, size_t size)
 {
 	const char *no = "RLE that cannot be read";
-	size_t at;
+	size_t at, done = 0;
 
-	if (frame.size() < RLE_HEAD || u32(frame.data()) != 1)
+	if (n < RLE_HEAD || u32(p) != 1)
 		return no;
-	at = u32(frame.data() + 4);
-	out->clear();
-	while (out->size() < size && at < frame.size()) {
-		size_t code = frame[at++], n = code < 128 ? code + 1 : 257 - code;
+	at = u32(p + 4);
+	while (done < size && at < n) {
+		size_t code = p[at++], count = code < 128 ? code + 1 : 257 - code;
+		size_t used = code < 128 ? count : 1;
 
 		if (code == 128)
 			continue;
-		if (at + (code < 128 ? n : 1) > frame.size())
+		if (used > n - at)
 			return no;
+		if (count > size - done)
+			count = size - done;
 		if (code < 128)
-			out->insert(out->end(), frame.begin() + static_cast<long>(at),
-				    frame.begin() + static_cast<long>(at + n));
+			memcpy(out + done, p + at, count);
 		else
-			out->insert(out->end(), n, frame[at]);
-		at += code < 128 ? n : 1;
+			memset(out + done, p[at], count);
+		done += count;
+		at += used;
 	}
-	if (out->size() < size)
-		return no;
-	out->resize(size);
-	return nullptr;
+	return done == size ? nullptr : no;
 }
