@@ -371,7 +371,7 @@ copy_damaged(void *arg, uint64_t oid)
 		log_err(LOG_ERROR, "retrieve.damaged", &e);
 }
 
-/* DICOM, then HTTP; ctl is open already. */
+/* HTTP, then DICOM; ctl is open already. HTTP's handlers write to the audit log of the DICOM side. */
 static int
 start_services(struct central *c, struct err *e)
 {
@@ -394,10 +394,10 @@ start_services(struct central *c, struct err *e)
 		hc.ca = certificates_ca(c->certificates);
 	}
 	if (!rc)
-		rc = dimse_node_start(&c->dicom, &dc, e);
+		rc = dimse_node_open(&c->dicom, &dc, e);
 	if (!rc)
 		rc = http_start(&c->http, &hc, e);
-	return rc;
+	return rc ? rc : dimse_node_listen(&c->dicom, e);
 }
 
 /* SIGHUP or `reload`: peers and certificates are read again; no association is cut. */

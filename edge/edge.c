@@ -472,7 +472,7 @@ central_answers(void *arg, struct id128 *epoch)
 }
 
 static int
-start_dicom(struct edge *e, struct err *err)
+open_dicom(struct edge *e, struct err *err)
 {
 	struct dimse_node_config dc = {.conf = e->conf,
 				       .dir = e->dir,
@@ -484,7 +484,7 @@ start_dicom(struct edge *e, struct err *err)
 
 	dc.take_in.node = e;
 	take_in_handlers(&dc.take_in);
-	return dimse_node_start(&e->dicom, &dc, err);
+	return dimse_node_open(&e->dicom, &dc, err);
 }
 
 static int
@@ -557,10 +557,12 @@ start_duties(struct edge *e, struct err *err)
 static int
 start_services(struct edge *e, struct err *err)
 {
-	int rc = web_start(&e->web, e, err);
+	int rc = open_dicom(e, err);
 
 	if (!rc)
-		rc = start_dicom(e, err);
+		rc = web_start(&e->web, e, err);
+	if (!rc)
+		rc = dimse_node_listen(&e->dicom, err);
 	return rc ? rc : replicate_go(e->replicate, err);
 }
 

@@ -171,7 +171,7 @@ dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 }
 
 int
-dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e)
+dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct err *e)
 {
 	char path[PATH_MAX];
 	int rc;
@@ -187,10 +187,18 @@ dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct
 	if (rc)
 		return rc;
 	configure(n, c);
-	rc = resolver_start(&n->resolver, n->peers, RESOLVE_SECONDS, e);
-	if (rc)
-		return rc;
-	return dimse_start(&n->dimse, &n->config, n->peers, e);
+	return resolver_start(&n->resolver, n->peers, RESOLVE_SECONDS, e);
+}
+
+int
+dimse_node_listen(struct dimse_node *n, struct err *e)
+{
+	struct dimse *d;
+	int rc = dimse_start(&d, &n->config, n->peers, e);
+
+	if (!rc)
+		n->dimse = d;
+	return rc;
 }
 
 unsigned long

@@ -2,7 +2,7 @@
  * node.h - the DICOM side of a node: audit log, peers, listener, find and retrieve.
  *
  * Both nodes begin it with their store and settings; an edge adds what takes in.
- * Threads: start, reload and stop from one.
+ * Threads: open, listen, reload and stop from one; the counts from any, between open and stop.
  */
 #ifndef SALAMANDER_COMMON_DIMSE_NODE_H
 #define SALAMANDER_COMMON_DIMSE_NODE_H
@@ -27,12 +27,12 @@ struct store;
 enum { DIMSE_DIR_MAX = 3000 };
 
 struct dimse_node {
-	/* set by dimse_node_start before threads start */
+	/* set by dimse_node_open before threads start */
 	struct audit *audit;
 	struct peers *peers; /* the caller's thread only */
 	struct resolver *resolver;
 	struct recode *recode;
-	struct dimse *dimse;
+	struct dimse *_Atomic dimse; /* NULL: it does not listen */
 	struct find_config find;
 	struct retrieve_config retrieve;
 	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1];
@@ -56,7 +56,9 @@ struct dimse_node_config {
 
 /* [dicom] and [peer *] beyond what each row says for itself. */
 int dimse_check_settings(const struct conf *c, struct err *e);
-int dimse_node_start(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
+/* All but the listener: what HTTP's handlers use as well stands before them. */
+int dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
+int dimse_node_listen(struct dimse_node *n, struct err *e);
 /* Peers are read again from this configuration; no association is cut. */
 int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e);
 /* Associations and requests refused since the start, by a cap, a title or a right (R29); 0

@@ -406,6 +406,31 @@ def serve__says_ready_to_systemd_and_in_one_log_line():
             shutil.rmtree(top)
 
 
+def serve__opens_ctl_then_http_then_dicom():
+    """Whatever comes first is what it stumbles over, when all three are taken."""
+    top = tempfile.mkdtemp(prefix="salamander-order-")
+    try:
+        for node in (nodes.central(os.path.join(top, "central")), nodes.edge(os.path.join(top, "north"), "north")):
+            node.config["http"] = {"listen": f"127.0.0.1:{nodes.port()}"}
+            node.start().stop()
+            ctl, steps = os.path.join(node.data, "ctl"), []
+            os.makedirs(os.path.join(ctl, "taken"))
+            with socket.socket() as http, socket.socket() as dicom:
+                for s, section in ((http, "http"), (dicom, "dicom")):
+                    s.bind(("127.0.0.1", int(node.config[section]["listen"].rpartition(":")[2])))
+                    s.listen()
+                steps.append(said(node, "serve"))
+                shutil.rmtree(ctl)
+                steps.append(said(node, "serve"))
+                http.close()
+                steps.append(said(node, "serve"))
+            wanted = ["/ctl", node.config["http"]["listen"], node.config["dicom"]["listen"]]
+            for (code, _, err), want in zip(steps, wanted):
+                expect(f"{node.name}: stumbles over {want}", (code, want in err), (1, True))
+    finally:
+        shutil.rmtree(top)
+
+
 def serve__stops_within_ten_seconds_whoever_stalls():
     with Group() as g:
         g.send("north", g.generate("--count", 30))
