@@ -61,7 +61,7 @@ PRELOADED := tests/bench/slow_flush tests/tools/wrong_clock
 TOOL_C := $(filter-out $(PRELOADED:%=%.c),$(wildcard tests/tools/*.c tests/bench/*.c)) tests/crash/replay.c
 TOOLS := $(TOOL_C:%.c=$(B)/%) $(B)/tests/crash/recorder.so $(PRELOADED:%=$(B)/%.so)
 
-.PHONY: all build-all tools tests check check-asan check-tsan lint fuzz bench wan soak demo install clean
+.PHONY: all build-all tools tests check check-asan check-tsan floors lint fuzz bench wan soak demo install clean
 .SECONDARY:
 .DEFAULT_GOAL := all
 
@@ -149,9 +149,12 @@ SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h
 CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 	--suppress=missingIncludeSystem --suppress=checkersReport -I. -D_GNU_SOURCE -DSALAMANDER_VERSION='""' -j2
 
-lint: deps-build deps-lint $(GEN_C)
-	clang-format --dry-run -Werror $(SOURCES)
+# What includes what, and how long it may be.
+floors:
 	/usr/bin/python3 tests/lint/floors.py
+
+lint: deps-build deps-lint floors $(GEN_C)
+	clang-format --dry-run -Werror $(SOURCES)
 	@[ "$$($(MAKE) -n $(DEPS) | grep -c install-deps)" = 5 ] || { echo "the goals install nothing"; exit 1; }
 	CC=$(CC) B=$(B) tests/lint/headers.sh
 	cppcheck $(CPPCHECK) $(filter %.c,$(SOURCES))
