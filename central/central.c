@@ -371,7 +371,7 @@ copy_damaged(void *arg, uint64_t oid)
 		log_err(LOG_ERROR, "retrieve.damaged", &e);
 }
 
-/* HTTP, then DICOM; ctl is open already. HTTP's handlers write to the audit log of the DICOM side. */
+/* HTTP, then DICOM, whose audit log HTTP's handlers use; ctl is open already. */
 static int
 start_services(struct central *c, struct err *e)
 {
