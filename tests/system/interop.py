@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+"""dcmjs-dimse, from npm, against a real edge: it queries, retrieves by C-GET and C-MOVE, and is the destination.
+
+Its code comes by tests/interop/install, where Node is there; without it this is skipped.
+"""
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pydicom
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
+import nodes  # noqa: E402
+import recode  # noqa: E402
+from nodes import expect  # noqa: E402
+
+INTEROP = os.path.join(HERE, "..", "interop")
+CLIENT = os.path.join(INTEROP, "client.js")
+ROOT = recode.ROOT
+SUCCESS, PENDING, KEYS = 0x0000, 0xff00, 0xff01
+
+
+class Foreign:
+    """An edge, and dcmjs-dimse as DCMJS, which may find, get and move, and listens as DCMJS too."""
+
+    def __init__(self, **peer):
+        if not shutil.which("node") or not os.path.isdir(os.path.join(INTEROP, "node_modules")):
+            raise nodes.Skipped("no Node, or tests/interop/install was not run")
+        self.top, self.listen = tempfile.mkdtemp(prefix="salamander-interop-"), nodes.port()
+        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", **{
+            "peer DCMJS": {"aet": "DCMJS", "host": "127.0.0.1", "port": self.listen, "may": "find, get, move", **peer}})
+        self.files, self.moved = self.folder("files"), self.folder("moved")
+        self.scp = None
+
+    def __enter__(self):
+        self.edge.start()
+        self.scp = subprocess.Popen(["node", CLIENT, "serve", str(self.listen), self.moved], stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL)
+        expect("it listens", json.loads(self.scp.stdout.readline()), {"listening": True})
+        nodes.wait_for("the destination", lambda: nodes.run("echoscu", "127.0.0.1", self.listen, ok=None)[0] == 0)
+        return self
+
+    def __exit__(self, *_):
+        if self.scp:
+            self.scp.kill()
+            self.scp.wait()
+            self.scp.stdout.close()
+        self.edge.kill()
+        shutil.rmtree(self.top)
+
+    def folder(self, name):
+        path = os.path.join(self.top, name)
+        os.makedirs(path)
+        return path
+
+    def send(self, folder):
+        nodes.run(nodes.tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "MODALITY", folder)
+
+    def ask(self, what, level, *keys, folder="", to="DCMJS"):
+        """Every event that it tells of; the last one has the final status."""
+        done = subprocess.run(["node", CLIENT, what, str(self.edge.dicom), "DCMJS", self.edge.aet, level, folder, *keys],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False,
+                              env={**os.environ, "DESTINATION": to})
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]  # beside its log
+        if done.returncode or not events:
+            raise nodes.Failed(f"{what}: exit {done.returncode}: {done.stdout[-500:]!r}")
+        return events
+
+    def find(self, level, *keys):
+        events = self.ask("find", level, *keys)
+        return [e["elements"] for e in events[:-1]], {e["status"] for e in events[:-1]}, events[-1]["status"]
+
+
+def interop__dcmjs_finds_at_every_level():
+    with Foreign() as f:
+        recode.make(f.files, {})
+        f.send(f.files)
+        study = f"StudyInstanceUID={ROOT}"
+        found, pending, status = f.find("STUDY", "StudyInstanceUID=", "PatientName=recode^t*", "ModalitiesInStudy=",
+                                        "NumberOfStudyRelatedInstances=", "StudyDate=20260101-20260131")
+        expect("study", (pending, status, len(found)), ({PENDING}, SUCCESS, 1))
+        expect("its counts", (int(found[0]["NumberOfStudyRelatedInstances"]), found[0]["StudyInstanceUID"]), (24, ROOT))
+        found, pending, status = f.find("SERIES", study, "SeriesInstanceUID=", "NumberOfSeriesRelatedInstances=")
+        expect("series", (pending, status, sorted(int(a["NumberOfSeriesRelatedInstances"]) for a in found)),
+               ({PENDING}, SUCCESS, [8, 16]))
+        found, pending, status = f.find("IMAGE", study, f"SeriesInstanceUID={ROOT}.1", "SOPInstanceUID=", "Rows=",
+                                        "PhotometricInterpretation=MONO*", "HighBit=")
+        expect("images", (pending, status, len(found)), ({PENDING}, SUCCESS, 8))
+        expect("their rows and, out of their headers, high bits", {(int(a["Rows"]), int(a["HighBit"])) for a in found},
+               {(96, 11)})
+        expect("wildcards in UIDs", f.find("STUDY", "StudyInstanceUID=1.2.*")[2], 0xa900)
+        expect("a series without its study", f.find("SERIES", "SeriesInstanceUID=")[2], 0xa900)
+        expect("FF01", f.find("STUDY", "StudyInstanceUID=", "Modality=CT")[1], {KEYS})
+
+
+def one_without_a_listener(f, study):
+    """The destination ends: no image can be sent, and each is a failed sub-operation."""
+    f.scp.kill()
+    f.scp.wait()
+    last = f.ask("move", "STUDY", study)[-1]
+    expect("all have failed", (last["completed"], last["failures"]), (0, 24))
+    return last["status"]
+
+
+def interop__dcmjs_gets_and_is_moved_to_pixel_for_pixel():
+    truth = {}
+    with Foreign(move_associations="2") as f:
+        recode.make(f.files, truth)
+        f.send(f.files)
+        study = f"StudyInstanceUID={ROOT}"
+        events = f.ask("move", "STUDY", study)
+        expect("C-MOVE", {k: events[-1][k] for k in ("status", "completed", "failures", "warnings")},
+               {"status": SUCCESS, "completed": 24, "failures": 0, "warnings": 0})
+        recode.judge(f.moved, truth, None)  # in one of the plain ones: that of the context that fits best
+        got = f.folder("got")
+        events = f.ask("get", "STUDY", study, folder=got)
+        expect("C-GET", (events[-1]["status"], events[-1]["completed"]), (SUCCESS, 24))
+        expect("all came", len({e["stored"] for e in events if "stored" in e}), 24)
+        for path in glob.glob(os.path.join(got, "*")):
+            uid = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+            expect("no other", uid in truth, True)
+        expect("pendings count", all(e["completed"] + e["remaining"] == 24 for e in events
+                                     if e.get("status") == PENDING), True)
+        one = next(iter(truth))
+        events = f.ask("move", "IMAGE", study, f"SeriesInstanceUID={ROOT}.1", f"SOPInstanceUID={one}")
+        expect("an image", (events[-1]["status"], events[-1]["completed"]), (SUCCESS, 1))
+        expect("an unknown destination", f.ask("move", "STUDY", study, to="NOWHERE")[-1]["status"], 0xa801)
+        expect("nobody listens there", one_without_a_listener(f, study), 0xa702)
+
+
+if __name__ == "__main__":
+    sys.exit(nodes.play("interop", globals()))
