@@ -409,7 +409,7 @@ static const struct command commands[] = {
 	 "loss [--site NAME] [--csv|--json] [--instances]", true, false, loss},
 	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
 	 conflicts},
-	{"site", 3, 4, " --rejoin --abandon --keep= --days= --bytes= --group --subset= ",
+	{"site", 3, 6, " --rejoin --abandon --keep= --days= --bytes= --group --subset= ",
 	 site_commands_usage, false, false, site_commands_site},
 	{"ca", 2, 2, " --kit= --passphrase-file= --abandon ", ca_commands_usage, false, false,
 	 ca_commands_ca},

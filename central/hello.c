@@ -308,6 +308,7 @@ struct answering {
 	struct hashes *hashes; /* NULL: none were asked for */
 	char twin[TWINS_MAX][ADDRESS_SIZE], *twins[TWINS_MAX];
 	uint32_t codings[FRAME_ZSTD];
+	struct bandwidth_runs bandwidth;
 	const struct hearing *h;
 };
 
@@ -365,6 +366,21 @@ fill_twins(struct answering *f, struct store_tx *tx, struct err *e)
 	return rc;
 }
 
+/* What a person at central leaves it of its link. */
+static int
+fill_bandwidth(struct answering *f, struct store_tx *tx, struct err *e)
+{
+	struct member row;
+	int rc = member_get(tx, f->h->row.site, &row, e);
+
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	bandwidth_to_runs(&f->bandwidth, &row.bandwidth);
+	f->a.bandwidth = f->bandwidth.list;
+	f->a.n_bandwidth = f->bandwidth.n;
+	return 0;
+}
+
 static int
 fill(struct answering *f, struct err *e)
 {
@@ -394,6 +410,8 @@ fill(struct answering *f, struct err *e)
 		rc = fill_hashes(f, tx, e);
 	if (!rc)
 		rc = fill_twins(f, tx, e);
+	if (!rc)
+		rc = fill_bandwidth(f, tx, e);
 	store_end_read(tx);
 	/* What was given in another epoch is given again in this one. */
 	token = (struct token){h->row.contacts, f->epoch, h->row.token};

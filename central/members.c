@@ -46,6 +46,7 @@ read_row(struct member *out, struct kv_slice v, struct err *e)
 	out->refused = take(out->refused_key, &m->refused_key);
 	out->refused_ms = m->refused_wall_ms;
 	out->showed = take(out->ca, &m->ca);
+	bandwidth_of_runs(&out->bandwidth, m->bandwidth, m->n_bandwidth);
 	message_free(m);
 	return 0;
 }
@@ -54,6 +55,7 @@ static int
 write_row(struct store_tx *tx, const struct member *in, struct err *e)
 {
 	Sync__MemberRow m = SYNC__MEMBER_ROW__INIT;
+	struct bandwidth_runs runs;
 	struct buf b = BUF_INIT;
 	int rc;
 
@@ -70,6 +72,9 @@ write_row(struct store_tx *tx, const struct member *in, struct err *e)
 	m.refused_key = message_bytes(in->refused_key, in->refused ? PKI_PRINT : 0);
 	m.refused_wall_ms = in->refused_ms;
 	m.ca = message_bytes(in->ca, in->showed ? PKI_PRINT : 0);
+	bandwidth_to_runs(&runs, &in->bandwidth);
+	m.bandwidth = runs.list;
+	m.n_bandwidth = runs.n;
 	message_pack(&b, &m.base);
 	rc = buf_failed(&b)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for a catalogue row")
@@ -193,7 +198,18 @@ change(struct member *m, const Sync__LogDecision *d)
 	case SYNC__DECISION_KIND__DECISION_SITE_POLICY:
 		m->own = d->own;
 		break;
+	case SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH:
+		bandwidth_of_runs(&m->bandwidth, d->bandwidth, d->n_bandwidth);
+		break;
 	}
+}
+
+static bool
+is_of_members(Sync__DecisionKind kind)
+{
+	return (kind >= SYNC__DECISION_KIND__DECISION_SITE_ADD &&
+		kind <= SYNC__DECISION_KIND__DECISION_SITE_POLICY) ||
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
 }
 
 int
@@ -202,12 +218,12 @@ member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 	struct member m;
 	int rc;
 
-	if (d->kind < SYNC__DECISION_KIND__DECISION_SITE_ADD ||
-	    d->kind > SYNC__DECISION_KIND__DECISION_SITE_POLICY || !d->site[0])
+	if (!is_of_members(d->kind) || !d->site[0])
 		return 0;
 	rc = member_get(tx, d->site, &m, e);
 	if (rc == ERR_ABSENT) {
 		memset(&m, 0, sizeof(m));
+		bandwidth_clear(&m.bandwidth);
 		(void)snprintf(m.site, sizeof(m.site), "%s", d->site);
 		rc = 0;
 	}

@@ -17,6 +17,7 @@
 
 #include "common/http/pki.h"
 #include "common/store/version.h"
+#include "proto/bandwidth.h"
 #include "proto/sync.pb-c.h"
 
 struct err;
@@ -38,6 +39,7 @@ struct member {
 	int64_t refused_ms;
 	bool showed; /* a certificate of this CA, last */
 	unsigned char ca[PKI_PRINT];
+	struct bandwidth bandwidth; /* what it may use of its link */
 };
 
 /* ERR_ABSENT leaves e alone. */

@@ -28,7 +28,8 @@ const char site_commands_usage[] = "site add NAME [--rejoin] | site suspend|read
 				   "site remove NAME [--abandon] | site policy NAME own|all | "
 				   "site twin NAME --keep ADDRESS | "
 				   "site refill NAME [--days N] [--bytes SIZE] [--group] | "
-				   "site verify NAME [--subset N/T] | site resend NAME";
+				   "site verify NAME [--subset N/T] | site resend NAME | "
+				   "site bandwidth NAME [RATE [DAYS] [HOURS]]";
 
 static const char *
 name_of(const struct asked *a)
@@ -215,6 +216,85 @@ site_lost(struct asked *a)
 	return command_give(a, &out, COMMAND_OK);
 }
 
+/* --- site bandwidth --- */
+
+static void
+put_line(void *arg, const char *line)
+{
+	buf_printf(arg, "  %s\n", line);
+}
+
+/* As the command takes them again: what a person changes at night he can put back. */
+static void
+put_table(struct buf *out, const struct bandwidth *b)
+{
+	if (bandwidth_is_free(b))
+		buf_puts(out, "  none\n");
+	else
+		bandwidth_lines(b, put_line, out);
+}
+
+static int
+decide_bandwidth(struct asked *a, const struct bandwidth *b, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	struct bandwidth_runs runs;
+
+	bandwidth_to_runs(&runs, b);
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
+	d.site = message_text(name_of(a));
+	d.why = message_text("a person");
+	d.bandwidth = runs.list;
+	d.n_bandwidth = runs.n;
+	return record_decide(a->node, &d, e);
+}
+
+/* RATE, then days or hours or both. */
+static bool
+read_rate(const struct asked *a, struct bandwidth *b)
+{
+	const char *const *words = a->words;
+	const char *days = a->n > 4 && strchr(words[4], ':') ? NULL : a->n > 4 ? words[4] : NULL;
+	const char *hours = a->n > 4 && !days ? words[4] : a->n > 5 ? words[5] : NULL;
+	uint64_t rate;
+
+	return (a->n < 6 || days) && bandwidth_rate(words[3], &rate) &&
+	       bandwidth_set(b, rate, days, hours);
+}
+
+static int
+site_bandwidth(struct asked *a)
+{
+	struct bandwidth before, now;
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct member m;
+
+	if (find(a, &m, &e))
+		return command_failed(a, &e);
+	if (!m.site[0])
+		bandwidth_clear(&m.bandwidth);
+	before = now = m.bandwidth;
+	if (a->n > 3 && !read_rate(a, &now)) {
+		command_complain(a, "site bandwidth NAME [RATE [DAYS] [HOURS]]: 20Mbit, 500kbit, "
+				    "0, none; mon-fri; 07:00-19:00");
+		return COMMAND_USAGE;
+	}
+	if (a->n > 3 && decide_bandwidth(a, &now, &e))
+		return command_failed(a, &e);
+	buf_printf(&out, "%s may use of its link, each way, by its local time:\n", name_of(a));
+	put_table(&out, &now);
+	if (a->n > 3) {
+		buf_puts(&out, "before:\n");
+		put_table(&out, &before);
+		buf_puts(&out, "It hears of it with its next hello, within a minute while it is "
+			       "there.\n");
+	}
+	buf_puts(&out, "Ledger, hello and lane stat are never held; `[central] ceiling` at the "
+		       "edge may be less.\n");
+	return command_give(a, &out, COMMAND_OK);
+}
+
 /* --- site twin (R8) --- */
 
 struct copies {
@@ -378,6 +458,8 @@ site_commands_site(struct asked *a)
 	if (strcmp(what, "policy") == 0 && only(a, 4, NULL) &&
 	    (strcmp(a->words[3], "own") == 0 || strcmp(a->words[3], "all") == 0))
 		return site_policy(a);
+	if (strcmp(what, "bandwidth") == 0 && a->n_options == 0 && a->n <= 6)
+		return site_bandwidth(a);
 	if (strcmp(what, "twin") == 0 && only(a, 3, "--keep") && command_option(a, "--keep"))
 		return site_twin(a);
 	command_complain(a, site_commands_usage);

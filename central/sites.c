@@ -122,9 +122,17 @@ json_key(struct json *j, const char *name, const unsigned char key[PKI_PRINT], b
 }
 
 static void
+json_line(void *arg, const char *line)
+{
+	if (strncmp(line, "none ", 5) != 0)
+		json_text(arg, NULL, line);
+}
+
+static void
 json_member(struct json *j, const struct sites *s, const struct member *m)
 {
 	static const struct member none;
+	bool told = m != NULL;
 
 	m = m ? m : &none;
 	json_text(j, "state", member_state(m));
@@ -134,6 +142,10 @@ json_member(struct json *j, const struct sites *s, const struct member *m)
 	json_time(j, "code_until", m->code_used ? 0 : m->code_until_ms);
 	json_key(j, "refused_key", m->refused_key, m->refused);
 	json_bool(j, "older_ca", s->older && member_behind(m, s->ca));
+	json_open(j, "bandwidth", '[');
+	if (told)
+		bandwidth_lines(&m->bandwidth, json_line, j);
+	json_close(j, ']');
 }
 
 /* leader: the row that tells of the site; its latest incarnation says so as well. */
@@ -225,6 +237,13 @@ text_member(struct buf *out, const struct sites *s, const char *site, const stru
 }
 
 static void
+text_line(void *arg, const char *line)
+{
+	if (strncmp(line, "none ", 5) != 0)
+		buf_printf(arg, " %s;", line);
+}
+
+static void
 text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 {
 	char key[SHORT_HEX], when[CLOCK_RFC3339_SIZE];
@@ -234,7 +253,11 @@ text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 			   "%s: has not called with a certificate of the newest CA: `ca retire` "
 			   "would cut it off\n",
 			   m->site);
-
+	if (!bandwidth_is_free(&m->bandwidth)) {
+		buf_printf(out, "%s: may use of its link, by its local time:", m->site);
+		bandwidth_lines(&m->bandwidth, text_line, out);
+		buf_puts(out, " else all\n");
+	}
 	if (m->coded && !m->code_used) {
 		clock_rfc3339(m->code_until_ms, when);
 		buf_printf(out, "%s: a join code waits until %s\n", m->site, when);

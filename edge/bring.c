@@ -15,6 +15,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/refill.h"
+#include "edge/throttle.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -37,6 +38,7 @@ struct bring {
 	struct canon *canon;
 	struct sha256 *sha;
 	uint64_t at;
+	int64_t held_ms; /* until then by the hour's rate; INT64_MAX: not in this hour */
 };
 
 int
@@ -145,6 +147,11 @@ bring_next(struct bring *b, const struct id128 *epoch, struct http_call *out, bo
 	uint64_t left;
 	int rc = 0;
 
+	b->held_ms = throttle_when(b->e);
+	if (b->entry && b->held_ms > clock_mono(b->e->clock)) {
+		*want = false;
+		return 0;
+	}
 	*want = b->entry != NULL;
 	if (!*want && clock_mono(b->e->clock) >= b->not_before_ms)
 		rc = find(b, want, err);
@@ -158,7 +165,8 @@ bring_next(struct bring *b, const struct id128 *epoch, struct http_call *out, bo
 		(void)snprintf(out->path, sizeof(out->path), "/sync/v1/objects/%s", hex);
 		out->ranged = true;
 		out->range_first = b->at;
-		out->range_n = left < PIECE ? left : PIECE;
+		out->range_n = throttle_part(b->e, PIECE);
+		out->range_n = left < out->range_n ? left : out->range_n;
 		return 0;
 	}
 	b->epoch = *epoch;
@@ -307,6 +315,7 @@ take(struct bring *b, const struct http_done *done, struct err *err)
 
 	if (!n || n > left)
 		return err_set(err, ERR_PEER, 0, "central gave another range than was asked for");
+	throttle_fetched(b->e, n);
 	sha256_add(b->sha, done->body.data, n);
 	rc = canon_feed(b->canon, done->body.data, n, err);
 	if (!rc)
@@ -347,5 +356,5 @@ bring_answered(struct bring *b, const struct http_done *done, struct err *err)
 int64_t
 bring_due(const struct bring *b)
 {
-	return b->entry ? INT64_MIN : b->not_before_ms;
+	return b->entry ? b->held_ms : b->not_before_ms;
 }

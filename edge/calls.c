@@ -16,6 +16,7 @@
 #include "edge/packing.h"
 #include "edge/piece.h"
 #include "edge/setback.h"
+#include "edge/throttle.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -290,6 +291,7 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 {
 	Sync__HelloAnswer *m = message_read(&sync__hello_answer__descriptor, done->body.data,
 					    done->body.len, NULL);
+	struct bandwidth table;
 	size_t i;
 
 	ev->ours = m && protocol_speaks(&e->speaks, m->version) &&
@@ -300,6 +302,8 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		ev->closed = m->full_lanes;
 		/* R8: and this copy is the one that called last. */
 		ev->agrees = agrees(e, m->head, &m->hash) && !m->stale;
+		bandwidth_of_runs(&table, m->bandwidth, m->n_bandwidth);
+		throttle_heard(e, &table, m->wall_ms);
 		(void)pthread_mutex_lock(&e->mu);
 		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
 		e->contact.closed = m->closed;

@@ -17,6 +17,8 @@
 #include "edge/holdings.h"
 #include "edge/pace.h"
 #include "edge/rebuild.h"
+#include "proto/bandwidth.h"
+#include "proto/bucket.h"
 #include "proto/version.h"
 
 struct chores;
@@ -63,6 +65,10 @@ struct contact {
 	uint32_t full_lanes;	/* that central had no room for, at the last hello (R12) */
 	int64_t retry_ms;	/* monotonic: of the next try, when something waits */
 	struct pace pace;
+	/* what the hour leaves of the link (throttle.h) */
+	bool tabled; /* the table limits something */
+	struct bandwidth bandwidth;
+	int64_t told_wall_ms, told_mono_ms; /* central's clock at that hello, and ours */
 };
 
 /* C-STORE since the start. */
@@ -92,6 +98,7 @@ struct edge {
 	struct id128 incarnation; /* another one after a set-back (R8): edge_incarnation */
 	struct contact contact;
 	struct edge_taken taken;
+	struct bucket fetching; /* throttle.h */
 
 	_Atomic bool drains;	/* R8: another copy is the site's: nothing new is taken in */
 	_Atomic bool relist;	/* R8: what the former life announced is not known here yet */

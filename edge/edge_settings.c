@@ -11,6 +11,7 @@
 #include "common/http/server.h"
 #include "edge/edge.h"
 #include "edge/stat.h"
+#include "edge/throttle.h"
 
 enum { ROWS_MAX = 64, SITE_NAME_MAX = 64 };
 
@@ -38,6 +39,9 @@ static const struct conf_row own[] = {
 	 "How long a connection to central may take."},
 	{"central", "compress", CONF_CHOICE, "auto", 0, 0, "auto off",
 	 "Compress what travels to central, where that is faster than the link."},
+	{"central", "ceiling", CONF_STRING, "none", 0, 0, NULL,
+	 "So much of the link at most, each way, whatever central's table says (`site bandwidth` "
+	 "there): 20Mbit, 500kbit. Ledger, hello and stat are never held."},
 	{"cache", "keep_days", CONF_NUMBER, "30", 0, 36500, NULL,
 	 "Own studies younger than this go last (R11)."},
 	{"cache", "retract_days", CONF_NUMBER, "30", 1, 36500, NULL,
@@ -109,6 +113,8 @@ check(const struct conf *c, struct err *e)
 		rc = check_urls(c, e);
 	if (!rc)
 		rc = stat_check(c, e);
+	if (!rc)
+		rc = throttle_check(c, e);
 	if (!rc)
 		rc = http_check_settings(c, e);
 	return rc ? rc : dimse_check_settings(c, e);

@@ -11,6 +11,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/replicate.h"
+#include "edge/throttle.h"
 #include "proto/link.h"
 
 enum {
@@ -43,15 +44,20 @@ get_range(struct fetched *f, struct edge *e, struct link *l, const struct versio
 {
 	struct http_call call = {.method = "GET", .ranged = true, .body = BUF_INIT};
 	char hex[2 * SHA256_SIZE + 1];
-	int rc;
+	uint64_t part = throttle_part(e, RANGE);
+	int rc = throttle_wait(e, err);
 
+	if (rc)
+		return rc;
 	hex_of(v->digest, SHA256_SIZE, hex);
 	(void)snprintf(call.path, sizeof(call.path), "/sync/v1/objects/%s", hex);
 	hex_of(f->epoch.b, ID128_SIZE, call.epoch);
 	call.seconds = CALL_SECONDS;
 	call.range_first = at;
-	call.range_n = v->size - at < RANGE ? v->size - at : RANGE;
+	call.range_n = v->size - at < part ? v->size - at : part;
 	rc = link_ask(l, &call, done, &e->stopping, err);
+	if (!rc)
+		throttle_fetched(e, done->body.len);
 	if (!rc && (done->status != PARTIAL || done->body.len != call.range_n)) {
 		rc = no_bytes(e, done, err);
 		buf_fini(&done->body);

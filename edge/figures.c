@@ -174,6 +174,15 @@ all_closed(const struct figures *f)
 	return f->contact.full_lanes != 0;
 }
 
+/* The hour leaves nothing, and nothing that is in lanes is exempt. */
+static bool
+all_scheduled(const struct figures *f)
+{
+	const struct outbox_lane *stat = &f->outbox.lanes[LANE_STAT];
+
+	return f->hour.limited && !f->hour.rate && f->outbox.owed && stat->owed == stat->late;
+}
+
 static enum figures_wait
 wait_of(const struct figures *f)
 {
@@ -195,6 +204,8 @@ wait_of(const struct figures *f)
 		return WAIT_PARKED;
 	if (c->pieces_failed_with == 507 || all_closed(f))
 		return WAIT_FULL;
+	if (all_scheduled(f))
+		return WAIT_SCHEDULE;
 	return c->pieces_failed_with >= FAILED ? WAIT_CENTRAL : WAIT_NOTHING;
 }
 
@@ -204,11 +215,13 @@ collect_pace(struct edge *e, struct figures *f)
 	int64_t now = clock_mono(e->clock);
 
 	pace_rate(&f->contact.pace, now, &f->images_rate, &f->bytes_rate);
+	throttle_now(e, &f->hour);
+	f->hour_until_wall_ms = throttle_until(e, f->hour_until);
 	f->wait = wait_of(f);
 	f->estimated = !f->owed || (!f->wait && f->bytes_rate > 0);
 	if (f->owed && f->estimated)
 		f->in_step_seconds = (uint64_t)((double)f->outbox.owed_bytes / f->bytes_rate) + 1;
-	if (f->wait >= WAIT_TURNED_AWAY && f->contact.retry_ms > now)
+	if (f->wait >= WAIT_TURNED_AWAY && f->wait != WAIT_SCHEDULE && f->contact.retry_ms > now)
 		f->retry_wall_ms = clock_wall(e->clock) + f->contact.retry_ms - now;
 }
 
@@ -246,6 +259,8 @@ conclude_lanes(struct figures *f)
 		else if (i != LANE_LEDGER &&
 			 (f->wait == WAIT_FULL || f->contact.full_lanes & 1u << i))
 			l->wait = WAIT_FULL;
+		else if (i != LANE_LEDGER && i != LANE_STAT && f->hour.limited && !f->hour.rate)
+			l->wait = WAIT_SCHEDULE;
 		else if (i == LANE_BACKFILL && f->contact.comparing)
 			l->wait = WAIT_COMPARED;
 	}
@@ -298,6 +313,7 @@ figures_wait_name(enum figures_wait w)
 					    [WAIT_LINK] = "link down",
 					    [WAIT_CENTRAL] = "central fails",
 					    [WAIT_FULL] = "central is full",
+					    [WAIT_SCHEDULE] = "schedule",
 					    [WAIT_PARKED] = "parked",
 					    [WAIT_RETRY] = "its next try",
 					    [WAIT_COMPARED] = "what central holds"};

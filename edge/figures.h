@@ -19,6 +19,7 @@
 #include "edge/joined.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/throttle.h"
 #include "proto/ledger.h"
 
 /* Why what is owed is not on its way, the strongest reason first. */
@@ -31,6 +32,7 @@ enum figures_wait {
 	WAIT_LINK,	  /* nobody answers                               */
 	WAIT_CENTRAL,	  /* central answers 5xx, or what answers is none */
 	WAIT_FULL,	  /* central has no room for bytes (R12)          */
+	WAIT_SCHEDULE,	  /* the hour leaves nothing of the link (throttle.h) */
 	WAIT_PARKED,	  /* all that is owed is parked (R17)             */
 	/* of a lane alone: */
 	WAIT_RETRY,   /* all of it failed for its own sake, and is put off */
@@ -78,6 +80,9 @@ struct figures {
 	uint64_t in_step_seconds; /* at that rate */
 	enum figures_wait wait;
 	int64_t retry_wall_ms; /* of its next try; 0: unknown */
+	struct throttle hour;  /* what it leaves of the link, and until when (throttle.h) */
+	int64_t hour_until_wall_ms;
+	char hour_until[THROTTLE_WHEN];
 };
 
 int figures_collect(struct figures *out, struct edge *e, struct err *err);

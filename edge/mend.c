@@ -16,6 +16,7 @@
 #include "edge/fetch.h"
 #include "edge/outbox.h"
 #include "edge/setback.h"
+#include "edge/throttle.h"
 #include "proto/link.h"
 #include "proto/message.h"
 
@@ -192,7 +193,9 @@ mend_turn(struct mend *m)
 		rc = m->e->make_link(&m->link, m->e, &err);
 	if (!rc && m->link)
 		rc = setback_relist(m->e, m->link, &err);
-	for (i = 0; !rc && i < d.n && !atomic_load(&m->e->stopping); i++)
+	for (i = 0;
+	     !rc && i < d.n && !atomic_load(&m->e->stopping) && throttle_when(m->e) != INT64_MAX;
+	     i++)
 		rc = mend_one(m, &d.rows[i], &err);
 	if (!rc || atomic_load(&m->e->stopping))
 		return;

@@ -135,6 +135,10 @@ put_central(struct prom *p, const struct figures *f, int64_t wall_ms)
 	if (f->estimated)
 		prom_one(p, PROM_GAUGE, "sync_in_step_seconds",
 			 "Until nothing is owed, at that rate.", f->in_step_seconds);
+	if (f->hour.limited)
+		prom_one(p, PROM_GAUGE, "limit_bytes_per_second",
+			 "What the hour leaves of the link, each way; 0: stat alone.",
+			 f->hour.rate);
 	put_waits(p, f);
 }
 

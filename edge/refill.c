@@ -20,6 +20,7 @@
 #include "edge/outbox.h"
 #include "edge/reach.h"
 #include "edge/replicate.h"
+#include "edge/throttle.h"
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "proto/message.h"
@@ -65,6 +66,7 @@ struct refilling {
 	size_t n;
 	uint64_t total; /* for the progress bar */
 	int64_t patience_ms;
+	uint64_t range; /* bytes of one request at most */
 };
 
 /* --- asking --- */
@@ -393,6 +395,39 @@ take(struct refilling *f, struct arrival *a, const unsigned char *digest, struct
 	return rc;
 }
 
+static void show_progress(struct refilling *f);
+
+/* What the hour leaves of the link. With a server it waits for another hour, and says what would
+ * end that; without one it holds the lock, and does not. */
+static int
+wait_turn(struct refilling *f, struct err *err)
+{
+	int64_t waited = 0, when;
+	char until[THROTTLE_WHEN], line[240];
+	bool said = false;
+
+	while ((when = throttle_when(f->e)) > clock_mono(f->e->clock)) {
+		if (atomic_load(&f->e->stopping) || ctl_stopping(f->r) ||
+		    (!f->e->replicate && (when == INT64_MAX || waited >= f->patience_ms)))
+			return err_set(err, ERR_AGAIN, 0,
+				       "central's table (`site bandwidth`) leaves nothing for it "
+				       "in this hour");
+		if (when == INT64_MAX && !said) {
+			(void)throttle_until(f->e, until);
+			said = true;
+			(void)snprintf(line, sizeof(line),
+				       "\nwaits until %s: central's table (`site bandwidth %.64s` "
+				       "there) leaves nothing in this hour\n",
+				       until[0] ? until : "it is changed", f->e->site);
+			(void)ctl_progress(f->r, line);
+		}
+		show_progress(f);
+		clock_sleep(PAUSE_MS / 4);
+		waited += PAUSE_MS / 4;
+	}
+	return 0;
+}
+
 static int
 get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n,
 	  struct http_done *done, struct err *err)
@@ -405,7 +440,11 @@ get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n
 	(void)snprintf(call.path, sizeof(call.path), "/sync/v1/packs/%s", hex);
 	call.range_first = offset;
 	call.range_n = n;
+	rc = wait_turn(f, err);
+	if (rc)
+		return rc;
 	rc = ask(f, &call, PARTIAL, done, err);
+	throttle_fetched(f->e, rc ? 0 : done->body.len);
 	if (rc && !atomic_load(&f->e->stopping) &&
 	    (done->status == NO_SUCH_PACK || done->status == NO_SUCH_RANGE ||
 	     done->status == CANNOT_READ)) { /* no reason not to have the others */
@@ -436,7 +475,7 @@ fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 	if (!rc)
 		rc = sha256_new(&sha, err);
 	while (!rc && at < w->size) {
-		n = w->size - at < RANGE ? (size_t)(w->size - at) : RANGE;
+		n = (size_t)(w->size - at < f->range ? w->size - at : f->range);
 		rc = get_range(f, w, w->item->offset + at, n, &done, err);
 		if (rc)
 			break;
@@ -492,11 +531,11 @@ fetch_one(struct refilling *f, struct wanted *w, struct err *err)
 
 	if (!w->size) /* cannot be: a canonical file has a header */
 		rc = err_set(err, ERR_PEER, 0, "an instance without bytes");
-	else if (w->size > RANGE)
+	else if (w->size > f->range)
 		rc = fetch_large(f, w, err);
 	else
 		rc = get_range(f, w, w->item->offset, (size_t)w->size, &done, err);
-	if (!rc && w->size <= RANGE)
+	if (!rc && w->size <= f->range)
 		rc = take_member(f, w, done.body.data, err);
 	buf_fini(&done.body);
 	return leave_out(f, rc, err);
@@ -569,13 +608,14 @@ put_in_order(struct wanted *list, size_t n)
 /* Behind `last` in the request that begins with `first`: none reaches into another, whatever the
  * sizes that somebody announced. */
 static bool
-joins(const struct wanted *first, const struct wanted *last, const struct wanted *next)
+joins(const struct refilling *f, const struct wanted *first, const struct wanted *last,
+      const struct wanted *next)
 {
 	return memcmp(next->pack, first->pack, SHA256_SIZE) == 0 && last->size && next->size &&
-	       last->size <= RANGE && next->size <= RANGE &&
+	       last->size <= f->range && next->size <= f->range &&
 	       next->item->offset >= last->item->offset + last->size &&
 	       next->item->offset <= last->item->offset + last->size + GAP &&
-	       next->item->offset + next->size - first->item->offset <= RANGE;
+	       next->item->offset + next->size - first->item->offset <= f->range;
 }
 
 static bool
@@ -636,8 +676,9 @@ fetch_page(struct refilling *f, struct err *err)
 	for (i = 0; !rc && i < k && !enough(f) && !ctl_stopping(f->r); i += n) {
 		const struct wanted *w = &f->list[i];
 
+		f->range = throttle_part(f->e, RANGE);
 		for (n = 1; i + n < k; n++)
-			if (!joins(w, &f->list[i + n - 1], &f->list[i + n]))
+			if (!joins(f, w, &f->list[i + n - 1], &f->list[i + n]))
 				break;
 		rc = fetch_group(f, &f->list[i], n, err);
 	}

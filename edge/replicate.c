@@ -24,6 +24,7 @@
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "edge/setback.h"
+#include "edge/throttle.h"
 #include "edge/waiting.h"
 #include "proto/coding.h"
 #include "proto/ledger.h"
@@ -291,7 +292,6 @@ run_errand(struct replicate *r, const struct sender_action *a, struct err *err)
 	x->slot = &r->slots[a->slot];
 	x->announced = r->sender.announced;
 	x->epoch = r->sender.epoch;
-	r->coding.link = r->sender.steer.link;
 	x->coding = r->coding;
 	if (a->kind == SENDER_TAKE_RECEIPT || a->kind == SENDER_UNPACK) {
 		x->answer = r->answer->body; /* nobody else reads it */
@@ -421,6 +421,22 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 	return 0;
 }
 
+/* Before anything else of the event: an hour's rate holds also when the store cannot be read. */
+static void
+look_at_hour(struct replicate *r, struct sender_event *ev)
+{
+	struct throttle hour;
+
+	throttle_now(r->e, &hour);
+	ev->limited = hour.limited;
+	ev->limit = hour.rate;
+	ev->limit_until_ms = hour.hour_over_ms;
+	/* What the compressor competes with (coding.h). */
+	r->coding.link = r->sender.steer.link;
+	if (hour.limited && hour.rate && hour.rate < r->coding.link)
+		r->coding.link = hour.rate;
+}
+
 static void
 step(struct replicate *r, struct sender_event *ev)
 {
@@ -429,6 +445,7 @@ step(struct replicate *r, struct sender_event *ev)
 	bool blind = false;
 	unsigned i;
 
+	look_at_hour(r, ev);
 	/* If not, with what was seen last: no event may be lost. */
 	if (waiting_look(&r->waiting, r->e, ev, &err)) {
 		log_err(LOG_ERROR, "replicate", &err);

@@ -73,6 +73,11 @@ json_pace(struct json *j, const struct figures *f)
 	else
 		json_null(j, "waits_for");
 	json_time(j, "retry", f->retry_wall_ms);
+	if (f->hour.limited)
+		json_count(j, "limit_bytes_per_second", f->hour.rate);
+	else
+		json_null(j, "limit_bytes_per_second");
+	json_time(j, "limit_until", f->hour_until_wall_ms);
 	json_close(j, '}');
 }
 
@@ -284,6 +289,27 @@ text_owed(struct buf *out, const struct figures *f)
 	}
 }
 
+static void
+text_wait(struct buf *out, const char *before, enum figures_wait wait, const struct figures *f)
+{
+	buf_printf(out, "%s%s", before, figures_wait_name(wait));
+	if (wait == WAIT_SCHEDULE && f->hour_until[0])
+		buf_printf(out, " until %s", f->hour_until);
+}
+
+/* What central's table, or the ceiling here, leaves of the link; nothing: that is why it waits. */
+static void
+text_hour(struct buf *out, const struct figures *f)
+{
+	char rate[BANDWIDTH_TEXT];
+
+	if (!f->hour.limited || !f->hour.rate)
+		return;
+	bandwidth_rate_text(f->hour.rate, rate);
+	buf_printf(out, "may use %s/s of the link, each way%s%s\n", rate,
+		   f->hour_until[0] ? ", until " : "", f->hour_until);
+}
+
 /* Those that something is in: how far each is behind, and why it waits. */
 static void
 text_lanes(struct buf *out, const struct figures *f)
@@ -306,7 +332,7 @@ text_lanes(struct buf *out, const struct figures *f)
 		if (l->late)
 			buf_printf(out, "; put off: %llu", (unsigned long long)l->late);
 		if (l->wait)
-			buf_printf(out, "; waits: %s", figures_wait_name(l->wait));
+			text_wait(out, "; waits: ", l->wait, f);
 		buf_puts(out, "\n");
 	}
 }
@@ -323,8 +349,8 @@ text_pace(struct buf *out, const struct figures *f)
 	}
 	if (f->wait) {
 		clock_rfc3339(f->retry_wall_ms, when);
-		buf_printf(out, "waits: %s%s%s\n", figures_wait_name(f->wait),
-			   when[0] ? "; next try at " : "", when);
+		text_wait(out, "waits: ", f->wait, f);
+		buf_printf(out, "%s%s\n", when[0] ? "; next try at " : "", when);
 	} else if (!f->owed && f->contact.reachable) {
 		buf_puts(out, "in step with central\n");
 	} else if (f->owed && f->estimated) {
@@ -390,6 +416,7 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 	text_owed(out, &f);
 	text_lanes(out, &f);
 	text_pace(out, &f);
+	text_hour(out, &f);
 	if (f.journal_damaged)
 		buf_puts(out, "THE JOURNAL WAS DAMAGED: the last images before a stop may be in "
 			      "store/journal.damaged alone; `rebuild` looks for them\n");

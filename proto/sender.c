@@ -289,6 +289,7 @@ measure(struct sender *s, const struct sender_event *ev)
 				.steady = ev->steady,
 				.rtt_ms = ev->rtt_ms};
 
+	turn_account(s, &s->slots[ev->slot], ev->sent);
 	steer_end(&s->steer, ev->now_ms, &p);
 }
 
@@ -297,9 +298,13 @@ static void
 forget_piece(struct sender *s, const struct sender_event *ev)
 {
 	struct steer_piece none = {.sent = 0};
+	struct sender_slot *slot = &s->slots[ev->slot];
 
-	if (s->slots[ev->slot].state == SLOT_SENDING)
-		steer_end(&s->steer, ev->now_ms, &none);
+	if (slot->state != SLOT_SENDING)
+		return;
+	steer_end(&s->steer, ev->now_ms, &none);
+	bucket_give_back(&s->bucket, slot->charged);
+	slot->charged = 0;
 }
 
 /* No room, not announced, suspended, starting: nothing that this pack could help. */
@@ -577,6 +582,7 @@ sender_step(struct sender *s, const struct sender_event *ev, struct sender_actio
 {
 	out->n = 0;
 	out->wake_ms = ev->now_ms + SENDER_HELLO_MS;
+	turn_limit(s, ev, out);
 	switch (ev->kind) {
 	case SENDER_TIME:
 		break;

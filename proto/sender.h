@@ -5,6 +5,8 @@
  * of actions. No socket, clock, thread or disk is inside: the driver carries the
  * actions out and comes back with what happened. Order of importance: hello,
  * ledger (in a request of its own, whatever else is queued), holdings, packs by lane (lanes.h).
+ * Pieces of packs keep to the hour's rate (bandwidth.h), but those of lane stat, which count in it
+ * and never wait for it; whatever else is said neither counts nor waits.
  *
  * Nothing that it forgets loses an image: what is owed stands in the edge's outbox.
  * Threads: one owner.
@@ -16,6 +18,7 @@
 #include <stdint.h>
 
 #include "common/base/rng.h"
+#include "proto/bucket.h"
 #include "proto/lanes.h"
 #include "proto/steer.h"
 
@@ -66,6 +69,10 @@ struct sender_event {
 	uint64_t head; /* last seq of our ledger           */
 	struct sender_work work[LANES];
 	int64_t late_ms; /* when the first of what was put off is due; 0: nothing is */
+	/* what the hour leaves (bandwidth.h), and when it is over; 0: not known */
+	bool limited;
+	uint64_t limit; /* bytes per second on the wire; 0: stat alone */
+	int64_t limit_until_ms;
 	uint64_t jitter; /* random                       */
 	/* SENDER_ANSWERED */
 	enum sender_request request;
@@ -170,9 +177,11 @@ struct sender {
 		int64_t not_before_ms;
 		unsigned failures, refusals; /* in a row; refusals: for its own sake */
 		uint64_t budget;	     /* bytes on the wire of the piece under way */
+		uint64_t charged;	     /* to the bucket, for it */
 		uint64_t good_then;	     /* `good`, at the first of these         */
 	} slots[SENDER_SLOTS];
 	uint32_t closed;	 /* lanes, as the last hello said */
+	struct bucket bucket;	 /* of what goes to central; stat is exempt */
 	int64_t pieces_after_ms; /* central asked all to wait (Retry-After) */
 	struct lanes lanes;	 /* whose turn it is                          */
 	uint64_t served;	 /* pieces                                    */

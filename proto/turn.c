@@ -6,7 +6,9 @@ enum {
 	PACK_COUNT = 1000,
 	OLDEST_EVERY = 8,
 	EARLIER_EVERY = 4, /* pieces: one of the earliest pack of the lane, so that none starves */
-	SPARE_SLOTS = 2	   /* that each lane finds, whatever the others have open */
+	SPARE_SLOTS = 2,   /* that each lane finds, whatever the others have open */
+	LIMITED_MS = 250,  /* of the hour's rate: a piece, so that others go between */
+	LIMITED_MIN = 8192
 };
 
 struct sender_action *
@@ -48,22 +50,78 @@ packs_to_send(const struct sender *s, const struct sender_event *ev)
 	return n < SENDER_SLOTS ? (unsigned)n : SENDER_SLOTS;
 }
 
+/* Lanes of which nothing may be sent now: central has no room (R12), or the hour leaves none. */
+static uint32_t
+shut(const struct sender *s)
+{
+	bool nothing = s->bucket.limited && !s->bucket.rate;
+
+	return s->closed | (nothing ? LANES_ALL & ~(1u << LANE_STAT) : 0);
+}
+
+/* Bytes on the wire of a piece that the link could take n of. */
+static uint64_t
+within_rate(const struct sender *s, uint64_t n)
+{
+	uint64_t most = s->bucket.rate * LIMITED_MS / 1000;
+
+	if (!s->bucket.limited || !s->bucket.rate)
+		return n;
+	most = most < LIMITED_MIN ? LIMITED_MIN : most;
+	return n < most ? n : most;
+}
+
+static void
+charge(struct sender *s, struct sender_slot *slot, uint64_t bytes)
+{
+	if (slot->lane == LANE_STAT)
+		bucket_take_exempt(&s->bucket, bytes);
+	else
+		bucket_take(&s->bucket, bytes);
+	slot->charged = s->bucket.limited ? bytes : 0;
+}
+
+void
+turn_account(struct sender *s, struct sender_slot *slot, uint64_t sent)
+{
+	uint64_t charged = slot->charged;
+
+	if (!charged || !sent)
+		return;
+	slot->charged = 0;
+	if (sent < charged)
+		bucket_give_back(&s->bucket, charged - sent);
+	else if (slot->lane == LANE_STAT)
+		bucket_take_exempt(&s->bucket, sent - charged);
+	else
+		bucket_take(&s->bucket, sent - charged);
+}
+
+void
+turn_limit(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
+{
+	bucket_limit(&s->bucket, ev->now_ms, ev->limited, ev->limit);
+	if (ev->limit_until_ms > ev->now_ms)
+		turn_wake_at(out, ev->limit_until_ms);
+}
+
 static void
 send_piece(struct sender *s, unsigned i, const struct sender_event *ev, struct sender_actions *out)
 {
 	struct sender_slot *slot = &s->slots[i];
 	uint64_t n = steer_begin(&s->steer, ev->now_ms, packs_to_send(s, ev));
-	uint64_t left = slot->size - slot->offset;
+	uint64_t left = slot->size - slot->offset, count = within_rate(s, n);
 	struct sender_action *a = turn_act(out, SENDER_SEND_PIECE);
 
 	a->slot = i;
 	a->lane = slot->lane;
 	a->number = slot->offset;
-	a->count = n < left ? n : left;
+	a->count = count < left ? count : left;
 	a->most = left < STEER_PIECE_MAX ? left : STEER_PIECE_MAX;
 	a->first = !slot->begun;
-	slot->budget = n;
+	slot->budget = n; /* one that the hour made smaller says little of the link */
 	slot->state = SLOT_SENDING;
+	charge(s, slot, a->count);
 }
 
 static bool
@@ -85,7 +143,7 @@ sendable(struct sender *s, const struct sender_event *ev, struct sender_actions 
 
 		/* R7: a new central must hear of its members first. */
 		if (slot->state != SLOT_READY || slot->last > s->announced ||
-		    s->closed & 1u << slot->lane)
+		    shut(s) & 1u << slot->lane)
 			continue;
 		if (s->pieces_after_ms > ev->now_ms) {
 			turn_wake_at(out, s->pieces_after_ms);
@@ -114,6 +172,23 @@ goes_first(const struct sender *s, const struct sender_slot *a, const struct sen
 	if (is_large(a))
 		return a->served != b->served ? a->served < b->served : a->made < b->made;
 	return (s->served % EARLIER_EVERY == EARLIER_EVERY - 1) == (a->made < b->made);
+}
+
+/* Of these, the ones that may go now: all, or what waits for no bucket. */
+static uint32_t
+open_to(const struct sender *s, uint32_t ready, struct sender_actions *out)
+{
+	uint32_t stat = 0;
+	unsigned i;
+
+	if (bucket_open(&s->bucket))
+		return ready;
+	for (i = 0; i < SENDER_SLOTS; i++)
+		if (ready & 1u << i && s->slots[i].lane == LANE_STAT)
+			stat |= 1u << i;
+	if (ready != stat)
+		turn_wake_at(out, bucket_when(&s->bucket));
+	return stat;
 }
 
 static unsigned
@@ -173,7 +248,10 @@ turn_send(struct sender *s, const struct sender_event *ev, struct sender_actions
 	uint32_t ready = sendable(s, ev, out), flows;
 	unsigned sending = slots_in(s, SLOT_SENDING), flow, slot;
 
-	for (; sending < s->steer.connections && (flows = flows_of(s, ready)) != 0; sending++) {
+	for (; sending < s->steer.connections; sending++) {
+		flows = flows_of(s, open_to(s, ready, out));
+		if (!flows)
+			break;
 		flow = lanes_next(&s->lanes, flows);
 		slot = next_of(s, ready, flow);
 		s->slots[slot].served = ++s->served;
@@ -300,7 +378,7 @@ turn_pack(struct sender *s, const struct sender_event *ev, struct sender_actions
 	for (lane = LANE_STAT; i < SENDER_SLOTS && lane < LANES; lane++) {
 		struct open o = open_of(s, (enum lane)lane, ev->now_ms);
 
-		if (!(s->closed & 1u << lane) && has_room(s, ev, (enum lane)lane, &o, out) &&
+		if (!(shut(s) & 1u << lane) && has_room(s, ev, (enum lane)lane, &o, out) &&
 		    worth_packing(s, ev, (enum lane)lane, out)) {
 			make_pack(s, ev, i, (enum lane)lane, &o, out);
 			return;

@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "central/record.h"
 #include "central/verify.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/refill.h"
+#include "proto/bandwidth.h"
+#include "proto/message.h"
 #include "proto/sync.pb-c.h"
 #include "tests/sim/count.h"
 #include "tests/sim/disasters.h"
@@ -200,6 +203,49 @@ clock_jumps(struct world *w)
 	world_say(w, "a clock jumps by %lld years", (long long)(c->skew / YEAR_MS));
 }
 
+/* --- what a site may use of its link --- */
+
+static void
+decide_bandwidth(struct world *w, const struct sim_edge *e, const struct bandwidth *b)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	struct bandwidth_runs runs;
+	struct err err = ERR_INIT;
+
+	if (!w->up)
+		return;
+	bandwidth_to_runs(&runs, b);
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
+	d.site = message_text(e->name);
+	d.why = message_text("a person");
+	d.bandwidth = runs.list;
+	d.n_bandwidth = runs.n;
+	world_enter(w, &w->clock);
+	if (record_decide(&w->central, &d, &err))
+		world_say(w, "bandwidth of %s: %s", e->name, err.what);
+	world_look_after_central(w);
+}
+
+/* Some hours of each day little or nothing; or all of them free again. */
+static void
+limit_bandwidth(struct world *w)
+{
+	static const char *const hours[] = {"00:00-12:00", "06:00-07:00", "18:00-09:00", NULL};
+	struct sim_edge *e = faults_edge(w);
+	struct bandwidth b;
+	uint64_t rate = world_chance(w, 400) ? 0 : 1000 + world_below(w, 100000);
+	size_t which = (size_t)world_below(w, 4);
+
+	bandwidth_clear(&b);
+	if (!world_chance(w, 250)) {
+		(void)bandwidth_set(&b, rate, NULL, hours[which]);
+		w->seen[SEEN_LIMITED]++;
+	}
+	world_say(w, "%s may use %llu bytes/s%s", e->name, (unsigned long long)rate,
+		  bandwidth_is_free(&b) ? " no more" : "");
+	decide_bandwidth(w, e, &b);
+}
+
 /* --- by chance --- */
 
 /* A viewer asks somewhere for something. */
@@ -225,6 +271,7 @@ static const struct {
 	{count_exposure, 12},
 	{clock_jumps, 20},
 	{upgrade, 15},
+	{limit_bandwidth, 15},
 	{faults_verify, 15},
 	{disasters_rot, 30},
 	{disasters_central_burns, 6},
@@ -257,6 +304,7 @@ faults_happen(struct world *w)
 void
 faults_end(struct world *w)
 {
+	struct bandwidth all;
 	unsigned i;
 
 	world_say(w, "calm");
@@ -274,4 +322,7 @@ faults_end(struct world *w)
 	}
 	if (!world_all_up(w))
 		world_wrong(w, "not every node starts when all is well");
+	bandwidth_clear(&all);
+	for (i = 0; i < w->n_edges; i++)
+		decide_bandwidth(w, &w->edges[i], &all);
 }

@@ -19,6 +19,7 @@ seen_name(enum seen s)
 		[SEEN_ENOSPC] = "a disk is full",
 		[SEEN_ROT] = "a bit turns",
 		[SEEN_CLOCK] = "a clock jumps by years",
+		[SEEN_LIMITED] = "a site may use only a part of its link",
 		[SEEN_FULL] = "a full cache refuses an image",
 		[SEEN_FULL_IN_DARK] = "the same in the dark",
 		[SEEN_VIEWED] = "a viewer is given an image",

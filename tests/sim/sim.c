@@ -200,6 +200,7 @@ main(int argc, char **argv)
 	unsigned bad, played, seen[SEEN_KINDS] = {0};
 	bool all;
 
+	(void)setenv("TZ", "UTC", 1); /* the hours of a week, wherever this runs */
 	if (wanted)
 		s.seeds = (unsigned)strtoul(wanted, NULL, 10);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &s) || !mkdtemp(folder))

@@ -89,6 +89,9 @@ struct world {
 	unsigned most;	      /* pieces at once */
 	bool fresh;	      /* something came */
 	uint64_t went[LANES]; /* bytes */
+	bool limited;	      /* by the hour */
+	uint64_t limit;	      /* bytes per second */
+	int64_t limit_until;
 };
 
 static void carry_out(struct world *w);
@@ -100,6 +103,9 @@ step(struct world *w, struct sender_event *ev)
 
 	ev->now_ms = w->now;
 	ev->head = w->n;
+	ev->limited = w->limited;
+	ev->limit = w->limit;
+	ev->limit_until_ms = w->limit_until;
 	memset(ev->work, 0, sizeof(ev->work));
 	for (i = 0; i < w->n; i++) {
 		struct sender_work *k = &ev->work[w->o[i].lane];
@@ -441,6 +447,131 @@ sender_step__what_came_last_does_not_wait_for_what_was_packed_before(void **stat
 	free(w);
 }
 
+/* --- what the hour leaves of the link (bandwidth.h) --- */
+
+static void
+limit_to(struct world *w, uint64_t bytes_per_second)
+{
+	w->limited = true;
+	w->limit = bytes_per_second;
+	w->fresh = true;
+}
+
+static uint64_t
+all_that_went(const struct world *w)
+{
+	return w->went[LANE_STAT] + w->went[LANE_FRESH] + w->went[LANE_BACKFILL];
+}
+
+/* However many connections there are and however fast the link: over a minute it is the rate. */
+static void
+sender_step__keeps_to_the_rate_of_the_hour(void **state)
+{
+	static const uint64_t rates[] = {1000, 8000, 250000, 2500000};
+	unsigned c, r, i;
+
+	(void)state;
+	for (c = 1; c <= 16; c *= 4)
+		for (r = 0; r < sizeof(rates) / sizeof(rates[0]); r++) {
+			struct world *w = begin(c, 100000000, 20);
+			uint64_t before, went;
+
+			for (i = 0; i < 400; i++)
+				comes(w, i % 2 ? LANE_FRESH : LANE_BACKFILL, 2 << 20);
+			run(w, 5000); /* the link's own rate is known */
+			limit_to(w, rates[r]);
+			run(w, 15000); /* what was on the link is over, and paid for */
+			before = all_that_went(w);
+			run(w, 120000);
+			went = all_that_went(w) - before;
+			if (went > rates[r] * 130 || went + rates[r] * 12 + 9000 < rates[r] * 120)
+				fail_msg("%llu bytes in 120 s at %llu a second",
+					 (unsigned long long)went, (unsigned long long)rates[r]);
+			w->limited = false;
+			before = all_that_went(w);
+			run(w, 10000); /* it still knows what the link can */
+			assert_true(all_that_went(w) - before > 50000000);
+			free(w);
+		}
+}
+
+/* Fresh images go before back-fill, and the piece that they wait for is a small one. */
+static void
+sender_step__lanes_share_the_rate_of_the_hour_as_they_do_the_link(void **state)
+{
+	struct world *w = begin(4, 100000000, 20);
+	unsigned i, fresh;
+
+	(void)state;
+	for (i = 0; i < 200; i++)
+		comes(w, LANE_BACKFILL, 4 << 20);
+	run(w, 5000);
+	limit_to(w, 250000);
+	run(w, 30000);
+	for (i = 0; i < 20; i++) {
+		fresh = comes(w, LANE_FRESH, 50000);
+		run(w, 3000);
+		assert_true(w->o[fresh].done);
+	}
+	free(w);
+}
+
+/* At 0 stat passes, and the ledger; the others go when the hour is over, by themselves. */
+static void
+sender_step__R7_an_hour_of_nothing_holds_neither_stat_nor_the_ledger(void **state)
+{
+	struct world *w = begin(4, 100000000, 20);
+	unsigned stat, fresh, i;
+
+	(void)state;
+	comes(w, LANE_FRESH, 1 << 20);
+	run(w, 5000);
+	limit_to(w, 0);
+	w->limit_until = w->now + 3600000;
+	fresh = comes(w, LANE_FRESH, 1 << 20);
+	for (i = 0; i < 20; i++) {
+		stat = comes(w, LANE_STAT, 1 << 20);
+		run(w, 5000);
+		assert_true(w->o[stat].done);
+		assert_int_equal(w->s.announced, w->n);
+	}
+	assert_false(
+		w->o[fresh].packed); /* nothing waits in packs that something newer could be in */
+	w->now = w->limit_until - 1;
+	w->limited = false;
+	w->fresh = false;
+	run(w, 3000);
+	assert_true(w->o[fresh].done);
+	free(w);
+}
+
+/* It takes what it needs, and the others have what is left; afterwards they catch up. */
+static void
+sender_step__stat_never_waits_for_the_rate_and_counts_in_it(void **state)
+{
+	struct world *w = begin(4, 100000000, 20);
+	uint64_t before;
+	unsigned i, stat;
+
+	(void)state;
+	for (i = 0; i < 400; i++)
+		comes(w, LANE_FRESH, 1 << 20);
+	run(w, 5000);
+	limit_to(w, 100000);
+	run(w, 20000);
+	before = w->went[LANE_FRESH];
+	for (i = 0; i < 20; i++) { /* half as much again as the rate */
+		stat = comes(w, LANE_STAT, 300000);
+		run(w, 2000);
+		assert_true(w->o[stat].done);
+	}
+	assert_true(w->went[LANE_FRESH] - before < 1000000);
+	before = w->went[LANE_FRESH];
+	run(w, 60000);
+	assert_true(w->went[LANE_FRESH] - before > 4500000);
+	free(w);
+}
+
 int
 main(void)
 {
@@ -453,6 +584,11 @@ main(void)
 		cmocka_unit_test(sender_step__stat_goes_before_fresh_images),
 		cmocka_unit_test(
 			sender_step__what_came_last_does_not_wait_for_what_was_packed_before),
+		cmocka_unit_test(sender_step__keeps_to_the_rate_of_the_hour),
+		cmocka_unit_test(sender_step__lanes_share_the_rate_of_the_hour_as_they_do_the_link),
+		cmocka_unit_test(
+			sender_step__R7_an_hour_of_nothing_holds_neither_stat_nor_the_ledger),
+		cmocka_unit_test(sender_step__stat_never_waits_for_the_rate_and_counts_in_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

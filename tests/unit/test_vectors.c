@@ -20,6 +20,7 @@
 #include "common/os/file.h"
 #include "common/store/index.h"
 #include "common/store/version.h"
+#include "proto/bandwidth.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -276,6 +277,33 @@ messages__R25_R26_of_joining_are_the_golden_ones(void **state)
 	buf_fini(&b);
 }
 
+/* Of a table of the week: unknown to version 1, which skips it. */
+static void
+messages__of_bandwidth_are_the_golden_ones(void **state)
+{
+	Sync__HelloAnswer answer = SYNC__HELLO_ANSWER__INIT;
+	Sync__LogDecision decision = SYNC__LOG_DECISION__INIT;
+	struct bandwidth_runs runs;
+	struct bandwidth table;
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	bandwidth_clear(&table);
+	assert_true(bandwidth_set(&table, 500000, "mon", "07:00-19:00"));
+	assert_true(bandwidth_set(&table, 0, "sun", NULL));
+	bandwidth_to_runs(&runs, &table);
+	answer.bandwidth = decision.bandwidth = runs.list;
+	answer.n_bandwidth = decision.n_bandwidth = runs.n;
+	message_pack(&b, &answer.base);
+	expect("message.hello_answer.bandwidth", b.data, b.len);
+	buf_clear(&b);
+	decision.kind = SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
+	decision.site = message_text("north");
+	message_pack(&b, &decision.base);
+	expect("log.decision.bandwidth", b.data, b.len);
+	buf_fini(&b);
+}
+
 static void
 clog__R16_a_segment_is_the_golden_one(void **state)
 {
@@ -308,6 +336,7 @@ main(void)
 		cmocka_unit_test(messages__R5_R22_are_the_golden_ones),
 		cmocka_unit_test(messages__of_version_2_are_the_golden_ones),
 		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
+		cmocka_unit_test(messages__of_bandwidth_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
 	};
 
