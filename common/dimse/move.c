@@ -289,8 +289,10 @@ wait_for_helpers(struct retrieving *r, struct mover *all, unsigned n, int rc, st
 			(void)pthread_cond_timedwait(&r->ended, &r->mu, &until);
 		helping = r->helping;
 		pthread_mutex_unlock(&r->mu);
-		if (!rc && helping)
-			rc = r->lost = retrieve_tell_pending(r, e);
+		if (!rc && helping) {
+			rc = retrieve_tell_pending(r, e);
+			r->lost = rc;
+		}
 	}
 	for (i = 1; i < n; i++)
 		if (all[i].started)
