@@ -6,11 +6,13 @@
 #include "central/dispatch.h"
 #include "central/join.h"
 #include "central/decisions.h"
+#include "central/committed.h"
 #include "central/figures.h"
 #include "central/heard.h"
 #include "central/returns.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/dimse/commitments.h"
 #include "common/kv/kv.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -21,13 +23,13 @@ enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
 const char *const *
 catalogue_tables(unsigned *n)
 {
-	static const char *const tables[] = {"state",	       "site",		 "announced",
-					     "claim",	       "holdings",	 "pack",
-					     "upload",	       "decision",	 "member",
-					     RETURNED_TABLE,   DISPATCH_TABLE,	 DECIDED_AT_TABLE,
-					     DECIDED_ID_TABLE, FIGURE_TABLE,	 EXPOSED_TABLE,
-					     OWING_TABLE,      WITHDRAWN_TABLE,	 HEARD_TABLE,
-					     ORDER_DONE_TABLE, JOIN_TRIES_TABLE, STANDING_TABLE};
+	static const char *const tables[] = {
+		"state",	  "site",	   "announced",	     "claim",
+		"holdings",	  "pack",	   "upload",	     "decision",
+		"member",	  RETURNED_TABLE,  DISPATCH_TABLE,   DECIDED_AT_TABLE,
+		DECIDED_ID_TABLE, FIGURE_TABLE,	   EXPOSED_TABLE,    OWING_TABLE,
+		WITHDRAWN_TABLE,  HEARD_TABLE,	   ORDER_DONE_TABLE, JOIN_TRIES_TABLE,
+		STANDING_TABLE,	  COMMITTED_TABLE, COMMITMENTS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

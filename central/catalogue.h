@@ -10,6 +10,7 @@
  *	pack      pack id (32)               sync.PackRow
  *	upload    pack id (32)               durable bytes (u64 LE)
  *	decision  digest (32)                1: withdrawn (R15)
+ *	committed digest (32)                a site told whoever sent it not to keep it
  *	returned  digest (32)                returns.h
  *	order     number (be64)              dispatch.h
  *	decided_at, decided_id               decisions.h

@@ -8,6 +8,7 @@
 #include "central/catalogue.h"
 #include "central/certificates.h"
 #include "central/clog.h"
+#include "central/committed.h"
 #include "central/central_commands.h"
 #include "central/gate.h"
 #include "central/intake.h"
@@ -382,6 +383,7 @@ start_services(struct central *c, struct err *e)
 				       .store = c->store,
 				       .clock = c->clock,
 				       .damaged = copy_damaged,
+				       .verdicts = {.safe = committed_safe},
 				       .arg = c};
 	int rc = uploads_new(&c->uploads, e);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/catalogue.h"
+#include "central/committed.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/kv/kv.h"
@@ -13,7 +14,7 @@
 #include "proto/sync.pb-c.h"
 
 enum {
-	FIELDS = 9,
+	FIELDS = 10,
 	FIGURE_SIZE = 8 * FIELDS,
 	FIGURE_KEY = 1 + SITE_SIZE,
 	WORD = 8,
@@ -46,6 +47,7 @@ decode(struct figure *f, const unsigned char *p)
 	f->exposed_bytes = buf_get_u64(p + WORD * 6);
 	f->damaged = buf_get_u64(p + WORD * 7);
 	f->owed_bytes = buf_get_u64(p + WORD * 8);
+	f->exposed_committed = buf_get_u64(p + WORD * 9);
 }
 
 static void
@@ -60,6 +62,7 @@ encode(unsigned char *p, const struct figure *f)
 	buf_set_u64(p + WORD * 6, f->exposed_bytes);
 	buf_set_u64(p + WORD * 7, f->damaged);
 	buf_set_u64(p + WORD * 8, f->owed_bytes);
+	buf_set_u64(p + WORD * 9, f->exposed_committed);
 }
 
 static int
@@ -258,6 +261,8 @@ share_of(struct share *out, struct store_tx *tx, const unsigned char digest[SHA2
 	if (!rc)
 		rc = name_sites(out, tx, e);
 	if (!rc)
+		rc = committed_get(tx, digest, &out->committed, e);
+	if (!rc)
 		judge(out);
 	return rc;
 }
@@ -294,6 +299,7 @@ add_to(struct store_tx *tx, const unsigned char *key, size_t n, const struct sha
 	    memcmp(s->exposed, key + 1, n - 1) == 0) {
 		f.exposed += one;
 		f.exposed_bytes += one * s->v.size;
+		f.exposed_committed += s->committed ? one : 0;
 	}
 	return figures_set(tx, key, n, &f, e);
 }
@@ -544,6 +550,7 @@ fill_site(struct tally_row *row, struct store_tx *tx, struct err *e)
 	memcpy(row->site_of, f.of, sizeof(f.of));
 	row->site_exposure.instances = f.exposed;
 	row->site_exposure.bytes = f.exposed_bytes;
+	row->site_exposure.committed = f.exposed_committed;
 	row->site_owed_bytes = f.owed_bytes;
 	rc = oldest(tx, OWING_TABLE, row->site.site, &row->site_owed_seconds, e);
 	return rc ? rc

@@ -8,7 +8,8 @@
  *
  * Tables of the catalogue:
  *	figure   "s" | site, or "a"   known, held, owed, lost, withdrawn, exposed, bytes of
- *	         these, damaged, bytes of what is owed (u64 LE each); no row: all zero. "S", "A": of
+ *	         these, damaged, bytes of what is owed, exposed and committed (u64 LE each); no
+ *	         row: all zero. "S", "A": of
  *	         a count under way
  *	         "b" | incarnation | one that branched off it (R8)   up to which seq (u64 LE)
  *	exposed, owing  site | 0 | first arrival (be64) | digest   bytes (u64 LE): what of it is
@@ -53,6 +54,7 @@ int figures_tally(struct tally *out, struct store_tx *tx, struct err *e);
 struct figure {
 	uint64_t known, of[TALLY_STATES];
 	uint64_t exposed, exposed_bytes; /* of a site */
+	uint64_t exposed_committed;	 /* of these: who sent them was told not to keep them */
 	uint64_t damaged;		 /* of all: copies here, not healed */
 	uint64_t owed_bytes;
 };
@@ -73,6 +75,7 @@ struct share {
 	enum tally_state state;
 	struct share_word *words;
 	size_t n, cap;
+	bool committed;	     /* committed.h */
 	const char *exposed; /* the only site that has it; NULL: not owed, or another has it, too */
 };
 /* No words: nobody announced it. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/committed.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -15,7 +16,8 @@
 enum { BUCKETS = 8192 };
 
 struct item {
-	bool damaged; /* a copy here failed its check */
+	bool damaged;	/* a copy here failed its check */
+	bool committed; /* who sent it was told not to keep it */
 	char uid[UID_SIZE];
 	unsigned char digest[SHA256_SIZE];
 	uint64_t seq;
@@ -27,7 +29,7 @@ struct study {
 	char uid[UID_SIZE], site[SITE_SIZE];
 	enum tally_state state;
 	char holder[SITE_SIZE];
-	uint64_t instances;
+	uint64_t instances, committed;
 	struct item *items;
 	struct buf row; /* the study record (R6) */
 };
@@ -72,6 +74,7 @@ collect(void *arg, const struct tally_item *i, struct err *e)
 	struct losing *l = arg;
 	struct item *item;
 	struct study *s;
+	int rc;
 
 	l->known++;
 	l->of[i->state]++;
@@ -87,10 +90,12 @@ collect(void *arg, const struct tally_item *i, struct err *e)
 	memcpy(item->digest, i->v->digest, SHA256_SIZE);
 	item->seq = i->seq;
 	item->damaged = i->v->state == VERSION_DAMAGED;
+	rc = committed_get(l->tx, i->v->digest, &item->committed, e);
 	item->next = s->items;
 	s->items = item;
 	s->instances++;
-	return 0;
+	s->committed += item->committed;
+	return rc;
 }
 
 static void
@@ -183,7 +188,8 @@ csv_row(struct buf *out, const struct study *s, const struct item *i)
 		if (attrs_get(attrs_of(&s->row), columns[c].tag, &a))
 			csv_value(out, a.value, a.n);
 	}
-	buf_printf(out, ",%llu,", (unsigned long long)s->instances);
+	buf_printf(out, ",%llu,%llu,", (unsigned long long)s->instances,
+		   (unsigned long long)(i ? i->committed : s->committed));
 	csv_uid(out, s->uid);
 	if (i) {
 		hex_of(i->digest, SHA256_SIZE, hex);
@@ -204,7 +210,7 @@ print_csv(const struct losing *l, struct buf *out)
 	buf_puts(out, "state,site");
 	for (c = 0; c < N_COLUMNS; c++)
 		buf_printf(out, ",%s", columns[c].name);
-	buf_puts(out, ",instances,study_uid");
+	buf_puts(out, ",instances,committed,study_uid");
 	buf_puts(out, l->instances ? ",sop_instance_uid,sha256,why\r\n" : "\r\n");
 	for (s = l->studies; s; s = s->next) {
 		if (!l->instances)
@@ -232,6 +238,7 @@ json_study(struct json *j, const struct study *s)
 		else
 			json_text(j, columns[c].name, "");
 	json_count(j, "instances", s->instances);
+	json_count(j, "committed", s->committed);
 	json_text(j, "why", why_of(s, NULL));
 	if (s->state == TALLY_OWED)
 		json_text(j, "holder", s->holder);
@@ -242,6 +249,7 @@ json_study(struct json *j, const struct study *s)
 		json_text(j, "sop_instance_uid", i->uid);
 		json_text(j, "sha256", hex);
 		json_count(j, "seq", i->seq);
+		json_bool(j, "committed", i->committed);
 		json_text(j, "why", why_of(s, i));
 		json_close(j, '}');
 	}
@@ -315,11 +323,15 @@ text_study(struct buf *out, const struct losing *l, const struct study *s)
 	buf_printf(out, ", study %s", s->uid[0] ? s->uid : "without a UID");
 	if (s->state == TALLY_OWED)
 		buf_printf(out, " (%s has it)", s->holder);
+	if (s->committed)
+		buf_printf(out, "; %llu committed: who sent them may have no copy",
+			   (unsigned long long)s->committed);
 	buf_puts(out, "\n");
 	for (i = l->instances ? s->items : NULL; i; i = i->next) {
 		hex_of(i->digest, SHA256_SIZE, hex);
-		buf_printf(out, "    %s sha256 %s seq %llu: %s\n", i->uid, hex,
-			   (unsigned long long)i->seq, why_of(s, i));
+		buf_printf(out, "    %s sha256 %s seq %llu: %s%s\n", i->uid, hex,
+			   (unsigned long long)i->seq, why_of(s, i),
+			   i->committed ? "; committed" : "");
 	}
 }
 

@@ -68,6 +68,7 @@ enum of_site {
 	SITE_OWED_OLDEST,
 	SITE_EXPOSED,
 	SITE_EXPOSED_BYTES,
+	SITE_EXPOSED_COMMITTED,
 	SITE_EXPOSED_OLDEST,
 	SITE_COPIES,
 	SITE_FIGURES
@@ -101,6 +102,8 @@ figure(const struct sites *s, size_t i, enum of_site of, int64_t wall_ms)
 		return r->site_exposure.instances;
 	case SITE_EXPOSED_BYTES:
 		return r->site_exposure.bytes;
+	case SITE_EXPOSED_COMMITTED:
+		return r->site_exposure.committed;
 	case SITE_EXPOSED_OLDEST:
 		return r->site_exposure.oldest_seconds;
 	case SITE_COPIES:
@@ -132,6 +135,8 @@ put_sites(struct prom *p, const struct sites *s, int64_t wall_ms)
 				      "Age of the oldest image that is owed."},
 		[SITE_EXPOSED] = {"site_exposed_images", "Lost if this building burnt now."},
 		[SITE_EXPOSED_BYTES] = {"site_exposed_bytes", "Bytes of these."},
+		[SITE_EXPOSED_COMMITTED] = {"site_exposed_committed_images",
+					    "Of these, what its sender was told not to keep."},
 		[SITE_EXPOSED_OLDEST] = {"site_exposed_oldest_seconds", "Age of the oldest."},
 		[SITE_COPIES] = {"site_copies", "Edges that call as this site; 2: twins, a "
 						"person (R8)."}};

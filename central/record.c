@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "central/catalogue.h"
+#include "central/committed.h"
 #include "central/central.h"
 #include "central/clog.h"
 #include "central/decisions.h"
@@ -164,6 +165,19 @@ apply_gone(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, str
 	return rc ? rc : holdings_set(a->tx, &a->site.incarnation, seq, true, e);
 }
 
+static int
+apply_committed(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, struct err *e)
+{
+	unsigned char digest[SHA256_SIZE];
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < entry->n_committed; i++)
+		if (message_digest(digest, &entry->committed[i]))
+			rc = committed_put(a->tx, digest, e);
+	return rc ? rc : holdings_set(a->tx, &a->site.incarnation, seq, true, e);
+}
+
 /* Unknown kinds and what cannot be read are kept and held: there are no bytes to owe (R5). */
 static int
 apply_entry(struct applying *a, uint64_t seq, const ProtobufCBinaryData *bytes, struct err *e)
@@ -181,6 +195,8 @@ apply_entry(struct applying *a, uint64_t seq, const ProtobufCBinaryData *bytes, 
 		rc = apply_instance(a, seq, entry, e);
 	else if (!rc && entry && ledger_says_gone((int)entry->kind))
 		rc = apply_gone(a, seq, entry, e);
+	else if (!rc && entry && entry->kind == SYNC__LEDGER_KIND__LEDGER_COMMITTED)
+		rc = apply_committed(a, seq, entry, e);
 	else if (!rc)
 		rc = holdings_set(a->tx, &a->site.incarnation, seq, true, e);
 	message_free(entry);

@@ -171,11 +171,11 @@ put_figure(struct buf *out, const struct figure *f)
 {
 	buf_printf(out,
 		   "known %llu = held %llu + owed %llu + lost %llu + withdrawn %llu, "
-		   "exposed %llu, damaged %llu",
+		   "exposed %llu (%llu of them committed), damaged %llu",
 		   (unsigned long long)f->known, (unsigned long long)f->of[TALLY_HELD],
 		   (unsigned long long)f->of[TALLY_OWED], (unsigned long long)f->of[TALLY_LOST],
 		   (unsigned long long)f->of[TALLY_WITHDRAWN], (unsigned long long)f->exposed,
-		   (unsigned long long)f->damaged);
+		   (unsigned long long)f->exposed_committed, (unsigned long long)f->damaged);
 }
 
 static void

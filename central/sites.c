@@ -176,6 +176,7 @@ json_row(struct json *j, const struct sites *s, const struct tally_row *r,
 	json_open(j, "exposure", '{');
 	json_count(j, "instances", leader->site_exposure.instances);
 	json_count(j, "bytes", leader->site_exposure.bytes);
+	json_count(j, "committed", leader->site_exposure.committed);
 	json_count(j, "oldest_seconds", leader->site_exposure.oldest_seconds);
 	json_close(j, '}');
 	json_open(j, "lag", '{');
@@ -375,6 +376,9 @@ text_exposure(struct buf *out, const struct tally *t)
 		buf_put_size(out, x->bytes);
 		if (x->instances)
 			put_oldest(out, x->oldest_seconds);
+		if (x->committed)
+			buf_printf(out, "; %llu of them committed: who sent them may have none",
+				   (unsigned long long)x->committed);
 		buf_puts(out, "\n");
 	}
 }

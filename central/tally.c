@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/committed.h"
 #include "common/base/err.h"
 #include "proto/message.h"
 
@@ -296,18 +297,22 @@ only_holder(struct walking *w)
 	return only;
 }
 
-static void
-expose(struct walking *w, const struct version *v)
+static int
+expose(struct walking *w, const struct version *v, struct err *e)
 {
 	struct tally_row *row = only_holder(w);
 	int64_t age_ms = w->now_ms - v->first_ms;
+	bool committed = false;
+	int rc = row ? committed_get(w->tx, v->digest, &committed, e) : 0;
 
-	if (!row)
-		return;
+	if (!row || rc)
+		return rc;
 	row->site_exposure.instances++;
 	row->site_exposure.bytes += v->size;
+	row->site_exposure.committed += committed;
 	if (age_ms / 1000 > (int64_t)row->site_exposure.oldest_seconds)
 		row->site_exposure.oldest_seconds = (uint64_t)age_ms / 1000;
+	return 0;
 }
 
 static void
@@ -325,12 +330,10 @@ count(struct walking *w, const struct version *v, enum tally_state s, const char
       struct err *e)
 {
 	size_t i, k;
+	int rc = s == TALLY_OWED ? expose(w, v, e) : 0;
 
 	(void)holder;
-	(void)e;
 	w->t.damaged += v->state == VERSION_DAMAGED;
-	if (s == TALLY_OWED)
-		expose(w, v);
 	for (i = 0; i < w->n; i++) {
 		struct tally_row *row = &w->t.rows[w->words[i].row];
 
@@ -345,7 +348,7 @@ count(struct walking *w, const struct version *v, enum tally_state s, const char
 		if (s == TALLY_OWED)
 			owe(w, &w->t.rows[row->leader], v);
 	}
-	return 0;
+	return rc;
 }
 
 int

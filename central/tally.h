@@ -25,6 +25,7 @@ enum tally_state { TALLY_HELD, TALLY_OWED, TALLY_LOST, TALLY_WITHDRAWN, TALLY_ST
 
 struct exposure {
 	uint64_t instances, bytes;
+	uint64_t committed;	 /* of these: who sent them was told not to keep them */
 	uint64_t oldest_seconds; /* since its first arrival at any node (R28) */
 };
 

@@ -10,11 +10,13 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dimse/commitments.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "edge/chores.h"
+#include "edge/committed.h"
 #include "edge/damage.h"
 #include "edge/decisions.h"
 #include "edge/edge_commands.h"
@@ -43,9 +45,10 @@ enum {
 const char *const *
 edge_tables(unsigned *n)
 {
-	static const char *const tables[] = {
-		LEDGER_TABLE, OUTBOX_TABLE,    PACKING_TABLE,	SYNC_TABLE,   DAMAGED_TABLE,
-		ORDER_TABLE,  DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE, STANDING_TABLE};
+	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,    PACKING_TABLE,
+					     SYNC_TABLE,      DAMAGED_TABLE,   ORDER_TABLE,
+					     DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE,
+					     STANDING_TABLE,  COMMITTED_TABLE, COMMITMENTS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;
@@ -480,10 +483,12 @@ open_dicom(struct edge *e, struct err *err)
 				       .clock = e->clock,
 				       .central = central_answers,
 				       .damaged = damage_found,
+				       .commitment_turned = committed_turned,
 				       .arg = e};
 
 	dc.take_in.node = e;
 	take_in_handlers(&dc.take_in);
+	committed_verdicts(&dc.verdicts, e);
 	return dimse_node_open(&e->dicom, &dc, err);
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/http/client.h"
 #include "common/store/store.h"
+#include "edge/committed.h"
 #include "edge/edge.h"
 #include "edge/holdings.h"
 #include "edge/outbox.h"
@@ -93,7 +94,8 @@ struct present {
 	struct version *list;
 	size_t n, cap;
 	int64_t retracted_before_ms; /* store_time: what was retracted since then stays (R27) */
-	bool owed, met;		     /* met: central has answered a hello since the start */
+	bool dark;
+	bool owed, met; /* met: central has answered a hello since the start */
 };
 
 /* R27: a retract frees nothing; whoever gave it may have erred. */
@@ -120,6 +122,8 @@ note(void *arg, const struct version *v, struct err *e)
 	/* R9, R17: what central has not receipted in this epoch is never evictable. */
 	p->owed = p->owed || !version_receipted(v, &p->epoch) ||
 		  outbox_get(p->tx, OUTBOX_CENTRAL, v->seq, &row, NULL) != ERR_ABSENT;
+	/* R10: whoever sent it may have no copy of his own. */
+	p->owed = p->owed || (p->dark && committed_has(p->tx, v->sop_instance));
 	if (v->hidden & VERSION_WITHDRAWN)
 		rc = stays_yet(p, v, e);
 	p->newest_seq = v->seq > p->newest_seq ? v->seq : p->newest_seq;
@@ -135,13 +139,14 @@ note(void *arg, const struct version *v, struct err *e)
 }
 
 static int
-look(struct evict *v, const char *study, struct present *p, struct err *err)
+look(struct evict *v, const char *study, bool dark, struct present *p, struct err *err)
 {
 	struct contact c;
 	struct store_tx *tx;
 	int rc;
 
 	memset(p, 0, sizeof(*p));
+	p->dark = dark;
 	edge_contact(v->e, &c);
 	p->epoch = c.epoch;
 	p->losses = c.losses;
@@ -260,7 +265,9 @@ free_one(struct store_tx *tx, struct freeing *f, const struct version *asked, st
 	if (v.state != VERSION_HERE || v.seq != asked->seq ||
 	    ((v.hidden ^ asked->hidden) & VERSION_WITHDRAWN) || /* R27 */
 	    !version_receipted(&v, &f->p->epoch) ||
-	    outbox_get(tx, OUTBOX_CENTRAL, v.seq, &row, NULL) != ERR_ABSENT)
+	    outbox_get(tx, OUTBOX_CENTRAL, v.seq, &row, NULL) != ERR_ABSENT ||
+	    (f->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK && /* R10 */
+	     committed_has(tx, v.sop_instance)))
 		return 0;
 	ledger_gone(&entry, f->kind, &v, clock_wall(f->e->clock));
 	rc = ledger_append(tx, &entry, &seq, e); /* R9: with the record, in one transaction */
@@ -337,7 +344,7 @@ evict_study(struct evict *v, const char *study, bool dark, uint64_t *n, uint64_t
 {
 	struct present p;
 	bool yes = dark; /* R10: central's last word counts, see confirmed() */
-	int rc = look(v, study, &p, err);
+	int rc = look(v, study, dark, &p, err);
 
 	if (!rc && p.n && !p.owed && !yes)
 		rc = is_released(v, study, &p, &yes, err);
@@ -358,7 +365,7 @@ evict_ask_ahead(struct evict *v, int64_t keep_ms, struct err *err)
 	if (store_candidates(v->e->store, keep_ms, NULL, list, STUDIES, &n, err))
 		return;
 	for (i = 0; i < n; i++) {
-		if (!look(v, list[i].study, &p, err) && p.n && !p.owed &&
+		if (!look(v, list[i].study, false, &p, err) && p.n && !p.owed &&
 		    !find(v, list[i].study, &p))
 			(void)is_released(v, list[i].study, &p, &yes, err);
 		free(p.list);

@@ -314,6 +314,22 @@ ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms)
 	message_pack(out, &entry.base);
 }
 
+void
+ledger_committed(struct buf *out, const unsigned char *const *digests, size_t n, int64_t wall_ms)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	ProtobufCBinaryData list[LEDGER_COMMITTED_MAX];
+	size_t i;
+
+	for (i = 0; i < n && i < LEDGER_COMMITTED_MAX; i++)
+		list[i] = message_bytes(digests[i], SHA256_SIZE);
+	entry.kind = SYNC__LEDGER_KIND__LEDGER_COMMITTED;
+	entry.wall_ms = wall_ms;
+	entry.committed = list;
+	entry.n_committed = i;
+	message_pack(out, &entry.base);
+}
+
 bool
 ledger_says_has(int kind)
 {

@@ -67,6 +67,10 @@ void ledger_known(struct buf *out, const struct version *v, const struct index_s
 		  int64_t age_ms, int64_t wall_ms);
 /* Its bytes are here no more: LEDGER_EVICTED, LEDGER_EVICTED_DARK, LEDGER_DAMAGED. */
 void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wall_ms);
+/* Whoever sent these was told that he need not keep them: LEDGER_COMMITTED. */
+void ledger_committed(struct buf *out, const unsigned char *const *digests, size_t n,
+		      int64_t wall_ms);
+enum { LEDGER_COMMITTED_MAX = 1000 }; /* digests */
 /* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */
 bool ledger_says_has(int kind);
 bool ledger_says_gone(int kind);

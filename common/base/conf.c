@@ -173,9 +173,11 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 		bounded = true;
 		break;
 	case CONF_DURATION:
-		ok = with_unit(value, time_units, out);
+		/* Words stand for "without end". */
+		bounded = !row->choices || !is_choice(row->choices, value);
+		*out = CONF_ENDLESS;
+		ok = !bounded || with_unit(value, time_units, out);
 		wanted = "a whole number with ms s min h d";
-		bounded = true;
 		break;
 	}
 	if (!ok)
@@ -658,6 +660,8 @@ explain_bounds(FILE *to, const struct conf_row *row)
 		break;
 	case CONF_DURATION:
 		explain_range(to, row, time_units);
+		if (row->choices)
+			fprintf(to, " Or: %s.", row->choices);
 		break;
 	}
 }

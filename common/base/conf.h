@@ -23,6 +23,9 @@
 struct conf; /* opaque */
 struct err;
 
+/* A duration that never ends, by a word of its row's choices. */
+#define CONF_ENDLESS INT64_MAX
+
 enum conf_type {
 	CONF_STRING,
 	CONF_LIST,   /* of max values at most; 0: any number    */
@@ -41,7 +44,8 @@ struct conf_row {
 	enum conf_type type;
 	const char *initial; /* as in a file; NULL: required; "" : absent */
 	int64_t min, max;    /* of numbers, sizes, durations; max: of lists */
-	const char *choices; /* of a choice, or of each value of a list */
+	const char
+		*choices; /* of a choice, or of each value of a list; of a duration: CONF_ENDLESS */
 	const char *sentence;
 };
 

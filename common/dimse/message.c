@@ -21,6 +21,9 @@ enum tag {
 	TAG_OFFENDING = 0x0901,
 	TAG_COMMENT = 0x0902,
 	TAG_INSTANCE = 0x1000,
+	TAG_REQUESTED_INSTANCE = 0x1001,
+	TAG_EVENT_TYPE = 0x1002,
+	TAG_ACTION_TYPE = 0x1008,
 	TAG_REMAINING = 0x1020,
 	TAG_COMPLETED = 0x1021,
 	TAG_FAILED = 0x1022,
@@ -63,20 +66,42 @@ put_text(struct buf *b, enum tag tag, const char *s, char pad)
 		buf_put(b, &pad, 1);
 }
 
+static bool
+has_priority(unsigned command)
+{
+	return command == MESSAGE_STORE_RQ || command == MESSAGE_FIND_RQ ||
+	       command == MESSAGE_MOVE_RQ || command == MESSAGE_GET_RQ;
+}
+
+/* PS3.7 10.3: an action names what is requested, its answer and events what is affected. */
+static void
+put_instance(struct buf *b, const struct message *m)
+{
+	unsigned kind = m->command & ~(unsigned)MESSAGE_IS_ANSWER;
+
+	put_text(b, m->command == MESSAGE_ACTION_RQ ? TAG_REQUESTED_INSTANCE : TAG_INSTANCE,
+		 m->sop_instance, '\0');
+	if (kind == MESSAGE_EVENT_RQ)
+		put_us(b, TAG_EVENT_TYPE, m->type);
+	else if (kind == MESSAGE_ACTION_RQ)
+		put_us(b, TAG_ACTION_TYPE, m->type);
+}
+
 void
 message_build(struct buf *out, const struct message *m)
 {
 	struct buf b = BUF_INIT;
 	bool answer = m->command & 0x8000;
 
-	put_text(&b, TAG_CLASS, m->sop_class, '\0');
+	put_text(&b, m->command == MESSAGE_ACTION_RQ ? TAG_REQUESTED_CLASS : TAG_CLASS,
+		 m->sop_class, '\0');
 	put_us(&b, TAG_COMMAND, m->command);
 	if (answer || m->command == MESSAGE_CANCEL_RQ)
 		put_us(&b, TAG_RESPONDED_TO, m->responded_to);
 	else
 		put_us(&b, TAG_ID, m->id);
 	put_text(&b, TAG_DESTINATION, m->destination, ' ');
-	if (!answer && m->command != MESSAGE_ECHO_RQ && m->command != MESSAGE_CANCEL_RQ)
+	if (has_priority(m->command))
 		put_us(&b, TAG_PRIORITY, m->priority);
 	put_us(&b, TAG_DATA_TYPE, m->has_data ? 1 : NO_DATA);
 	if (answer)
@@ -84,7 +109,7 @@ message_build(struct buf *out, const struct message *m)
 	if (m->offending)
 		put_at(&b, TAG_OFFENDING, m->offending);
 	put_text(&b, TAG_COMMENT, m->comment, ' ');
-	put_text(&b, TAG_INSTANCE, m->sop_instance, '\0');
+	put_instance(&b, m);
 	if (m->has_counts) {
 		if (m->status == STATUS_PENDING || m->status == STATUS_CANCELED)
 			put_us(&b, TAG_REMAINING, m->remaining);
@@ -148,7 +173,12 @@ take(struct message *m, unsigned tag, const unsigned char *p, size_t n)
 		buf_copy_text(m->comment, sizeof(m->comment), p, n);
 		break;
 	case TAG_INSTANCE:
+	case TAG_REQUESTED_INSTANCE:
 		buf_copy_text(m->sop_instance, sizeof(m->sop_instance), p, n);
+		break;
+	case TAG_EVENT_TYPE:
+	case TAG_ACTION_TYPE:
+		m->type = take_us(p, n);
 		break;
 	case TAG_REMAINING:
 		m->remaining = take_us(p, n);
@@ -205,6 +235,7 @@ message_answer(struct message *m, const struct message *rq, unsigned status)
 	m->status = status;
 	memcpy(m->sop_class, rq->sop_class, sizeof(m->sop_class));
 	memcpy(m->sop_instance, rq->sop_instance, sizeof(m->sop_instance));
+	m->type = rq->type;
 }
 
 int
@@ -280,7 +311,9 @@ message_receive_identifier(struct assoc *a, const struct message *m, unsigned se
 			   struct buf *out, struct err *e)
 {
 	unsigned char context = 0;
-	int rc = collect(a, seconds, false, MESSAGE_IDENTIFIER_MAX, &context, out, e);
+	bool lists = m->command == MESSAGE_ACTION_RQ || m->command == MESSAGE_EVENT_RQ;
+	int rc = collect(a, seconds, false, lists ? MESSAGE_REFERENCES_MAX : MESSAGE_IDENTIFIER_MAX,
+			 &context, out, e);
 
 	if (!rc && context != m->context)
 		rc = err_set(e, ERR_PEER, 0, "an identifier on another context");

@@ -2,7 +2,7 @@
  * message.h - DIMSE messages (PS3.7): command sets built and read by ourselves.
  *
  * Command sets have no sequences and at most 64 KiB; identifiers at most
- * MESSAGE_IDENTIFIER_MAX. What does not fit is ERR_PEER: hang up.
+ * MESSAGE_IDENTIFIER_MAX, or MESSAGE_REFERENCES_MAX. What does not fit is ERR_PEER: hang up.
  * Threads: plain memory; a message belongs to the thread of its association.
  */
 #ifndef SALAMANDER_COMMON_DIMSE_MESSAGE_H
@@ -18,7 +18,12 @@
 
 struct err;
 
-enum { MESSAGE_COMMAND_MAX = 65536, MESSAGE_IDENTIFIER_MAX = 1048576, MESSAGE_COMMENT_SIZE = 65 };
+enum {
+	MESSAGE_COMMAND_MAX = 65536,
+	MESSAGE_IDENTIFIER_MAX = 1048576,
+	MESSAGE_REFERENCES_MAX = 8 << 20, /* of an N-ACTION and an N-EVENT-REPORT */
+	MESSAGE_COMMENT_SIZE = 65
+};
 
 /* PS3.7 E.1 */
 enum message_command {
@@ -32,20 +37,28 @@ enum message_command {
 	MESSAGE_MOVE_RSP = 0x8021,
 	MESSAGE_ECHO_RQ = 0x0030,
 	MESSAGE_ECHO_RSP = 0x8030,
+	MESSAGE_EVENT_RQ = 0x0100,
+	MESSAGE_EVENT_RSP = 0x8100,
+	MESSAGE_ACTION_RQ = 0x0130,
+	MESSAGE_ACTION_RSP = 0x8130,
 	MESSAGE_CANCEL_RQ = 0x0fff,
 	MESSAGE_IS_ANSWER = 0x8000 /* the bit of all answers */
 };
 
 /*
  * PS3.4 and PS3.7 annex C: those that we send. S: C-STORE, F: C-FIND, R: C-MOVE and C-GET,
- * *: every service.
+ * C: N-ACTION of storage commitment, *: every service.
  */
 #define MESSAGE_STATUSES(X)                                                                        \
 	X(STATUS_SUCCESS, 0x0000, "*", "success; C-STORE: the object is durable")                  \
 	X(STATUS_PROCESSING_FAILURE, 0x0110, "*", "processing failure; the log says which")        \
+	X(STATUS_NO_SUCH_INSTANCE, 0x0112, "C", "another instance than the well-known one")        \
+	X(STATUS_INVALID_ARGUMENT, 0x0115, "C", "no list of instances, or no transaction")         \
 	X(STATUS_CLASS_NOT_SUPPORTED, 0x0122, "*", "class of the message is not the context's")    \
+	X(STATUS_NO_SUCH_ACTION, 0x0123, "C", "another action than the request")                   \
 	X(STATUS_REFUSED_NOT_AUTHORIZED, 0x0124, "*", "the peer has no right to it")               \
 	X(STATUS_UNRECOGNIZED_OPERATION, 0x0211, "*", "no operation of the context's class")       \
+	X(STATUS_RESOURCE_LIMITATION, 0x0213, "C", "too many requests wait")                       \
 	X(STATUS_OUT_OF_RESOURCES, 0xa700, "SF",                                                   \
 	  "C-STORE: no room; C-FIND: more answers than are given")                                 \
 	X(STATUS_SUBOPERATIONS_FAILED, 0xa702, "R", "no image could be sent")                      \
@@ -60,6 +73,14 @@ enum message_command {
 #define MESSAGE_STATUS_VALUE(name, value, services, meaning) name = value,
 enum message_status { MESSAGE_STATUSES(MESSAGE_STATUS_VALUE) };
 
+/* Why one of several instances failed (PS3.3 C.14.1). */
+enum message_reason {
+	REASON_PROCESSING_FAILURE = 0x0110,
+	REASON_NO_SUCH_INSTANCE = 0x0112,
+	REASON_CLASS_INSTANCE_CONFLICT = 0x0119,
+	REASON_DUPLICATE_TRANSACTION = 0x0131
+};
+
 struct message {
 	unsigned char context; /* presentation context id               */
 	unsigned command;      /* enum message_command, or an unknown one */
@@ -70,6 +91,7 @@ struct message {
 	bool has_data; /* a data set follows */
 	char destination[ASSOC_AET_SIZE], originator[ASSOC_AET_SIZE];
 	unsigned originator_id;
+	unsigned type; /* of an event or an action */
 	bool has_counts;
 	unsigned remaining, completed, failed, warning;
 	uint32_t offending; /* A900: the attribute that is wrong, 0: none */

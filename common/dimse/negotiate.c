@@ -19,11 +19,12 @@ static const struct known_class classes[] = {
 	 "Patient/Study Only Query/Retrieve MOVE (retired)"},
 	{"1.2.840.10008.5.1.4.1.2.3.3", SERVICE_GET_PATIENT_ONLY,
 	 "Patient/Study Only Query/Retrieve GET (retired)"},
+	{"1.2.840.10008.1.20.1", SERVICE_COMMITMENT, "Storage Commitment Push Model"},
 };
 
 /* Families of UIDs that other services own (PS3.4): not offered here. */
 static const char *const others[] = {
-	"1.2.840.10008.1.20.",		 /* storage commitment                    */
+	"1.2.840.10008.1.20.",		 /* storage commitment, pull model        */
 	"1.2.840.10008.1.40",		 /* procedural event logging              */
 	"1.2.840.10008.1.42",		 /* substance administration logging      */
 	"1.2.840.10008.1.9",		 /* basic study content notification      */
@@ -139,7 +140,8 @@ answer_extended(struct assoc *a, const struct assoc_context *c, enum service_cla
 	size_t i, n;
 
 	if (service == SERVICE_NONE || service == SERVICE_VERIFICATION ||
-	    service == SERVICE_STORAGE || !assoc_extended_of(a, c->abstract_syntax, &x))
+	    service == SERVICE_COMMITMENT || service == SERVICE_STORAGE ||
+	    !assoc_extended_of(a, c->abstract_syntax, &x))
 		return 0;
 	n = offers(service, ours);
 	for (i = 0; i < x.n; i++)
@@ -242,6 +244,8 @@ offered(const struct assoc_context *c, enum service_class service, bool stores)
 {
 	if (service == SERVICE_STORAGE)
 		return stores || c->role != ASSOC_ROLE_DEFAULT;
+	if (service == SERVICE_COMMITMENT) /* whoever would commit to us was asked nothing */
+		return c->role != ASSOC_ROLE_SCP;
 	return service != SERVICE_NONE;
 }
 

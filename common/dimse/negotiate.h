@@ -29,6 +29,7 @@ enum service_class {
 	SERVICE_GET_PATIENT,
 	SERVICE_GET_STUDY,
 	SERVICE_GET_PATIENT_ONLY,
+	SERVICE_COMMITMENT, /* storage commitment, push model */
 	SERVICE_STORAGE
 };
 

@@ -9,6 +9,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dimse/audit.h"
+#include "common/dimse/commitment.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/recode.h"
 #include "common/dimse/resolver.h"
@@ -53,6 +54,24 @@ get(void *node, const struct dimse_caller *who, const struct message *rq, struct
 	return retrieve_get(&((struct dimse_node *)node)->retrieve, who, rq, e);
 }
 
+static int
+action(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return commitment_action(((struct dimse_node *)node)->commitment, who, rq, e);
+}
+
+static int
+answered(void *node, const struct dimse_caller *who, const struct message *rsp, struct err *e)
+{
+	return commitment_answered(((struct dimse_node *)node)->commitment, who, rsp, e);
+}
+
+static void
+ended(void *node, const struct dimse_caller *who)
+{
+	commitment_ended(((struct dimse_node *)node)->commitment, who);
+}
+
 /* How many there may be is said by the row. */
 static void
 fill_list(const struct conf *c, const char *key, const char **out)
@@ -91,6 +110,11 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	d->handlers.find = find;
 	d->handlers.move = move;
 	d->handlers.get = get;
+	if (n->commitment) {
+		d->handlers.action = action;
+		d->handlers.answered = answered;
+		d->handlers.ended = ended;
+	}
 	n->find = (struct find_config){
 		nc->store, (uint64_t)conf_number(c, "dicom", NULL, "max_answers"), nc->central,
 		nc->arg, conf_bool(c, "dicom", NULL, "umlauts")};
@@ -165,9 +189,25 @@ dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 		return rc;
 	dimse_reload(n->dimse, p);
 	resolver_peers(n->resolver, p);
+	if (n->commitment)
+		commitment_peers(n->commitment, p);
 	peers_unref(n->peers);
 	n->peers = p;
 	return 0;
+}
+
+static int
+start_commitment(struct dimse_node *n, const struct dimse_node_config *c, struct err *e)
+{
+	struct commitment_config cc = {
+		.verdicts = c->verdicts,
+		.seconds = (unsigned)(conf_number(c->conf, "dicom", NULL, "answer_timeout") / 1000),
+		.audit = n->audit,
+		.turned = c->commitment_turned,
+		.arg = c->arg};
+
+	cc.verdicts.store = c->store;
+	return c->verdicts.safe ? commitment_start(&n->commitment, &cc, n->peers, e) : 0;
 }
 
 int
@@ -184,6 +224,8 @@ dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct 
 		rc = load_peers(n, c->conf, &n->peers, e);
 	if (!rc)
 		rc = start_recode(n, c->conf, e);
+	if (!rc)
+		rc = start_commitment(n, c, e);
 	if (rc)
 		return rc;
 	configure(n, c);
@@ -223,6 +265,7 @@ void
 dimse_node_stop(struct dimse_node *n)
 {
 	dimse_stop(n->dimse);
+	commitment_stop(n->commitment);
 	resolver_stop(n->resolver);
 	peers_unref(n->peers);
 	recode_free(n->recode);

@@ -13,9 +13,11 @@
 #include "common/dimse/find.h"
 #include "common/dimse/retrieve.h"
 #include "common/dimse/service.h"
+#include "common/dimse/verdicts.h"
 
 struct audit;
 struct clock;
+struct commitment;
 struct conf;
 struct err;
 struct id128;
@@ -32,7 +34,8 @@ struct dimse_node {
 	struct peers *peers; /* the caller's thread only */
 	struct resolver *resolver;
 	struct recode *recode;
-	struct dimse *_Atomic dimse; /* NULL: it does not listen */
+	struct dimse *_Atomic dimse;   /* NULL: it does not listen */
+	struct commitment *commitment; /* NULL: none is offered */
 	struct find_config find;
 	struct retrieve_config retrieve;
 	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1];
@@ -52,6 +55,9 @@ struct dimse_node_config {
 	/* This copy failed its check on the way out. NULL: it is only logged. */
 	void (*damaged)(void *arg, uint64_t oid);
 	void *arg;
+	/* Storage commitment: safe and note are the node's; safe NULL: it is not offered. */
+	struct verdicts verdicts;
+	bool (*commitment_turned)(void *arg);
 };
 
 /* [dicom] and [peer *] beyond what each row says for itself. */

@@ -40,6 +40,10 @@ static const struct conf_row rows[] = {
 	 "Final status when a query has more than max_answers matches."},
 	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
 	 "Associations that a large C-MOVE to it opens at once."},
+	{"peer *", "commit", CONF_CHOICE, "central", 0, 0, "central edge",
+	 "Storage commitment: said when central holds the image, or when this edge does."},
+	{"peer *", "commit_wait", CONF_DURATION, "12h", 0, 31 * INT64_C(86400000), "never",
+	 "For so long central's word is waited for; then this edge's own copy counts."},
 };
 
 struct host { /* a name or an address, and what it stands for */
@@ -171,6 +175,8 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");
 	l->peer.success_on_limit =
 		strcmp(conf_string(c, "peer *", name, "on_limit"), "success") == 0;
+	l->peer.commit_here = strcmp(conf_string(c, "peer *", name, "commit"), "edge") == 0;
+	l->peer.commit_wait_ms = conf_number(c, "peer *", name, "commit_wait");
 	l->from_host = conf_list(c, "peer *", name, "from", 0) == NULL;
 	if (l->peer.host[0] && add_host(l, l->peer.host, e))
 		return e ? (int)e->code : ERR_LOCAL;
@@ -405,6 +411,17 @@ peers_destination(const struct peers *p, const char *aet, const char *address)
 			first = peer;
 	}
 	return first;
+}
+
+const struct peer *
+peers_named(const struct peers *p, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < p->n; i++)
+		if (strcmp(p->all[i].peer.name, name) == 0)
+			return &p->all[i].peer;
+	return NULL;
 }
 
 bool

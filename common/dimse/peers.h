@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/dicom/assoc.h"
 
@@ -43,6 +44,8 @@ struct peer {
 	bool foreign, strict, success_on_limit;
 	unsigned move_associations; /* at once, of one C-MOVE to it */
 	bool as_proposed;	    /* transfer syntaxes in the peer's own order (R31) */
+	bool commit_here;	    /* storage commitment: on this edge's own copy */
+	int64_t commit_wait_ms;	    /* for central's; then so all the same; CONF_ENDLESS */
 	const char *syntaxes[PEER_SYNTAXES_MAX]; /* preferred ones, NULL behind the last */
 };
 
@@ -59,6 +62,8 @@ void peers_resolve(struct peers *p);
 const struct peer *peers_caller(const struct peers *p, const char *aet, const char *address);
 /* The C-MOVE destination of that title with host and port; the caller's own address wins. */
 const struct peer *peers_destination(const struct peers *p, const char *aet, const char *address);
+/* By its section; NULL: there is none. Borrowed likewise. */
+const struct peer *peers_named(const struct peers *p, const char *name);
 /* The peer's host as a number if it is known; false: not resolved yet. */
 bool peers_host(const struct peers *p, const struct peer *peer, char out[PEER_ADDRESS_SIZE]);
 

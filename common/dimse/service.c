@@ -180,6 +180,9 @@ services_of(unsigned command)
 	case MESSAGE_GET_RQ:
 		return 1u << SERVICE_GET_PATIENT | 1u << SERVICE_GET_STUDY |
 		       1u << SERVICE_GET_PATIENT_ONLY;
+	case MESSAGE_ACTION_RQ:
+	case MESSAGE_EVENT_RSP:
+		return 1u << SERVICE_COMMITMENT;
 	default: /* cancels, answers, and what nobody offers: dispatch knows */
 		return UINT32_MAX;
 	}
@@ -197,6 +200,8 @@ belongs(const struct dimse_caller *who, const struct message *rq)
 
 	if (may_be == UINT32_MAX)
 		return true;
+	if (rq->command == MESSAGE_EVENT_RSP) /* its class may be left out (PS3.7 10.3.1) */
+		return (may_be & 1u << service_of(c->abstract_syntax)) != 0;
 	return (may_be & 1u << service_of(c->abstract_syntax)) &&
 	       (rq->command == MESSAGE_STORE_RQ || strcmp(rq->sop_class, c->abstract_syntax) == 0);
 }
@@ -208,6 +213,16 @@ refuse_stray(const struct dimse_caller *who, const struct message *rq, struct er
 		   "what=command-%04x status=0122 calling=%s called=%s address=%s", rq->command,
 		   who->calling, who->called, who->address);
 	return refuse(who, rq, STATUS_CLASS_NOT_SUPPORTED, e);
+}
+
+static int
+answered(const struct dimse_caller *who, const struct message *rsp, struct err *e)
+{
+	const struct dimse_handlers *h = &who->config->handlers;
+	int rc = h->answered ? h->answered(h->node, who, rsp, e)
+			     : err_set(e, ERR_PEER, 0, "an answer to nothing");
+
+	return !rc && rsp->has_data ? swallow(who, e) : rc;
 }
 
 static int
@@ -228,6 +243,10 @@ dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e
 		return with_handler(who, rq, PEER_MOVE, "move", h->move, e);
 	case MESSAGE_GET_RQ:
 		return with_handler(who, rq, PEER_GET, "get", h->get, e);
+	case MESSAGE_ACTION_RQ:
+		return with_handler(who, rq, PEER_COMMIT, "commit", h->action, e);
+	case MESSAGE_EVENT_RSP:
+		return answered(who, rq, e);
 	case MESSAGE_CANCEL_RQ: /* what it meant has ended */
 		return 0;
 	default:
@@ -305,4 +324,6 @@ connection_serve(struct dimse_caller *who)
 	audit_line(c->audit, "association", "calling=%s called=%s address=%s peer=%s", who->calling,
 		   who->called, who->address, who->peer->name);
 	serve(who);
+	if (c->handlers.ended)
+		c->handlers.ended(c->handlers.node, who);
 }

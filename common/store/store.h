@@ -58,7 +58,7 @@ struct store_config {
 };
 
 /* Of the tables and their rows, also the node's own. A store of a later one is refused. */
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 
 enum {
 	STORE_CHUNK_CLASS = 1024 * 1024,    /* measured: see README                              */

@@ -24,12 +24,12 @@ must(int ok, const char *what)
 int
 stored_open(struct stored *t, struct err *e)
 {
-	static const char *const extra[] = {"extra"};
+	static const char *const extra[] = {"extra", "commitments"};
 	struct store_config c;
 
 	memset(&c, 0, sizeof(c));
 	c.extra_tables = extra;
-	c.n_extra_tables = 1;
+	c.n_extra_tables = 2;
 	c.dir = t->dir;
 	c.quota = t->quota;
 	c.buffers = t->buffers;

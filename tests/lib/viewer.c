@@ -203,8 +203,9 @@ node_start(struct node *n)
 					  .max_pdu = ASSOC_PDU_MAX,
 					  .association_seconds = VIEWER_SECONDS,
 					  .idle_seconds = VIEWER_SECONDS};
-	n->config.handlers = (struct dimse_handlers){
-		n, take_begin, take_feed, take_end, take_abandon, NULL, find, move, get};
+	n->config.handlers =
+		(struct dimse_handlers){n,    take_begin, take_feed, take_end, take_abandon, NULL,
+					find, move,	  get,	     NULL,     NULL,	     NULL};
 	assert_int_equal(audit_open(&n->config.audit, n->audit_path, clock_real(), NULL), 0);
 	assert_int_equal(dimse_start(&n->dimse, &n->config, n->peers, NULL), 0);
 }
