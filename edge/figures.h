@@ -59,6 +59,8 @@ struct figures {
 	struct pki_certificate certificate;
 	uint64_t damaged; /* copies here that failed their check, and are not back yet */
 	uint64_t hold, evictable, losses;
+	uint64_t committed_here_only;	   /* storage commitment on this edge's word alone */
+	uint64_t commitments;		   /* requests that are not settled */
 	uint64_t unknown_orders, retracts; /* kept: of a later kind; that wait for a person */
 	bool journal_damaged;
 	uint32_t speaks; /* our newest version of the protocol */

@@ -52,6 +52,15 @@ put_owed(struct prom *p, const struct figures *f)
 }
 
 static void
+put_commitment(struct prom *p, const struct figures *f)
+{
+	prom_one(p, PROM_GAUGE, "committed_here_only_images",
+		 "Storage commitment on this edge's word alone: a person.", f->committed_here_only);
+	prom_one(p, PROM_GAUGE, "commitments", "Requests for storage commitment, not settled.",
+		 f->commitments);
+}
+
+static void
 put_lanes(struct prom *p, const struct figures *f)
 {
 	enum lane i;
@@ -170,6 +179,7 @@ metrics_of_edge(struct edge *e, struct buf *out, struct err *err)
 	prom_init(&p, out, "salamander_edge");
 	put_here(&p, &f);
 	put_owed(&p, &f);
+	put_commitment(&p, &f);
 	put_lanes(&p, &f);
 	put_cache(&p, &f);
 	put_central(&p, &f, clock_wall(e->clock));

@@ -11,9 +11,12 @@
 #include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/dimse/commitments.h"
+#include "common/dimse/verdicts.h"
 #include "common/os/daemon.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/committed.h"
 #include "edge/edge.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
@@ -28,11 +31,13 @@ enum frame {
 	FRAME_KNOWN = 2, /* length of the study's row u32, the row, a ledger entry */
 	FRAME_HOLD = 3,
 	FRAME_END = 4,
-	FRAME_PIN = 5,	   /* until when u64, study                                  */
-	FRAME_DECISION = 6 /* an Order: retract or restore                           */
+	FRAME_PIN = 5,	     /* until when u64, study                                  */
+	FRAME_DECISION = 6,  /* an Order: retract or restore                           */
+	FRAME_COMMITTED = 7, /* here only u8, digest 32, UID                          */
+	FRAME_REQUEST = 8    /* length of a key u32, the key, its row of commitments  */
 };
 
-enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600 };
+enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600, REQUESTS_PAGE = 1 << 20 };
 
 /* --- the child --- */
 
@@ -116,6 +121,34 @@ tell_decision(void *arg, const struct withdrawn_row *row, struct err *e)
 }
 
 static int
+tell_committed(void *arg, const struct verdict_mark *mark, struct err *e)
+{
+	unsigned char b[1 + SHA256_SIZE + UID_SIZE];
+	size_t n = strlen(mark->sop_instance);
+
+	(void)e;
+	b[0] = mark->here_only;
+	memcpy(b + 1, mark->digest, SHA256_SIZE);
+	memcpy(b + 1 + SHA256_SIZE, mark->sop_instance, n);
+	return tell(arg, FRAME_COMMITTED, b, 1 + SHA256_SIZE + n);
+}
+
+static int
+tell_request(void *arg, const void *key, size_t n, const void *value, size_t value_n, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc;
+
+	(void)e;
+	buf_put_u32(&b, (uint32_t)n);
+	buf_put(&b, key, n);
+	buf_put(&b, value, value_n);
+	rc = buf_failed(&b) ? ERR_LOCAL : tell(arg, FRAME_REQUEST, b.data, b.len);
+	buf_fini(&b);
+	return rc;
+}
+
+static int
 tell_all(struct telling *t, struct store *s)
 {
 	uint64_t hold = 0;
@@ -135,6 +168,10 @@ tell_all(struct telling *t, struct store *s)
 			rc = withdrawn_rows(t->tx, "", tell_decision, t, NULL);
 		if (!rc && !t->live)
 			rc = standing_rows(t->tx, tell_decision, t, NULL);
+		if (!rc && !t->live)
+			rc = committed_each(t->tx, tell_committed, t, NULL);
+		if (!rc && !t->live)
+			rc = commitments_rows(t->tx, tell_request, t, NULL);
 		store_end_read(t->tx);
 	}
 	if (!rc && hold)
@@ -319,8 +356,11 @@ old_store_lacks(const struct old_store *o)
 
 struct heir {
 	struct edge *e;
-	struct buf page; /* frames of this page: length u32, bytes */
-	struct buf pins; /* the same; pins */
+	struct buf page;     /* frames of this page: length u32, bytes */
+	struct buf pins;     /* the same; pins */
+	struct buf requests; /* the same; rows of commitments */
+	struct verdict_mark marks[VERDICTS_PAGE];
+	size_t n_marks;
 	unsigned rows;
 	bool hold;
 	uint64_t known, added;
@@ -431,6 +471,75 @@ inherit_decision(struct store_tx *tx, void *arg, struct err *err)
 	return rc == ERR_PEER ? 0 : rc;
 }
 
+/* R10, R18: what a modality need not keep is called so in the new ledger as well. */
+static int
+inherit_committed(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct heir *h = arg;
+
+	return committed_note(h->e, tx, h->marks, h->n_marks, err);
+}
+
+static int
+inherit_requests(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct buf *b = arg;
+	size_t at, n, key;
+	int rc = 0;
+
+	for (at = 0; !rc && at + 8 <= b->len; at += 4 + n) {
+		n = buf_get_u32(b->data + at);
+		key = buf_get_u32(b->data + at + 4);
+		rc = commitments_row_put(tx, b->data + at + 8, key, b->data + at + 8 + key,
+					 n - 4 - key, err);
+	}
+	return rc;
+}
+
+static int
+flush_marks(struct heir *h, struct err *err)
+{
+	int rc = h->n_marks ? store_commit(h->e->store, inherit_committed, h, err) : 0;
+
+	h->n_marks = 0;
+	return rc;
+}
+
+static int
+flush_requests(struct heir *h, struct err *err)
+{
+	int rc = buf_failed(&h->requests) ? err_set(err, ERR_LOCAL, 0, "no memory for a page")
+		 : h->requests.len ? store_commit(h->e->store, inherit_requests, &h->requests, err)
+				   : 0;
+
+	buf_clear(&h->requests);
+	return rc;
+}
+
+/* Storage commitment: what was said, and what was asked. */
+static int
+hear_commitment(struct heir *h, enum frame kind, const struct buf *frame, struct err *err)
+{
+	const size_t fixed = 1 + SHA256_SIZE;
+	struct verdict_mark *m = &h->marks[h->n_marks];
+
+	if (kind == FRAME_COMMITTED && frame->len > fixed && frame->len < fixed + UID_SIZE) {
+		memset(m, 0, sizeof(*m));
+		m->here_only = frame->data[0] != 0;
+		memcpy(m->digest, frame->data + 1, SHA256_SIZE);
+		memcpy(m->sop_instance, frame->data + fixed, frame->len - fixed);
+		if (++h->n_marks == VERDICTS_PAGE)
+			return flush_marks(h, err);
+	} else if (kind == FRAME_REQUEST && frame->len > 4 &&
+		   buf_get_u32(frame->data) <= frame->len - 4 && buf_get_u32(frame->data)) {
+		buf_put_u32(&h->requests, (uint32_t)frame->len);
+		buf_put(&h->requests, frame->data, frame->len);
+		if (h->requests.len > REQUESTS_PAGE)
+			return flush_requests(h, err);
+	}
+	return 0;
+}
+
 static int
 flush(struct heir *h, struct err *err)
 {
@@ -443,43 +552,71 @@ flush(struct heir *h, struct err *err)
 	return rc;
 }
 
-int
-old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whole, struct err *err)
+/* One frame of what the child says. */
+static int
+hear_one(struct heir *h, enum frame kind, struct buf *frame, struct err *err)
 {
-	struct heir heir = {.e = e, .page = BUF_INIT, .pins = BUF_INIT};
+	int rc = 0;
+
+	h->hold = h->hold || kind == FRAME_HOLD;
+	if (kind == FRAME_PIN && frame->len > 8 && frame->len < 8 + UID_SIZE) {
+		buf_put_u32(&h->pins, (uint32_t)frame->len);
+		buf_put(&h->pins, frame->data, frame->len);
+	}
+	if (kind == FRAME_DECISION)
+		rc = store_commit(h->e->store, inherit_decision, frame, err);
+	else if (kind == FRAME_COMMITTED || kind == FRAME_REQUEST)
+		rc = hear_commitment(h, kind, frame, err);
+	if (rc || kind != FRAME_KNOWN)
+		return rc;
+	buf_put_u32(&h->page, (uint32_t)frame->len);
+	buf_put(&h->page, frame->data, frame->len);
+	return ++h->rows == PAGE ? flush(h, err) : 0;
+}
+
+static int
+hear_all(struct heir *heir, const char *path, bool *whole, struct err *err)
+{
 	struct hearing h;
 	enum frame kind;
-	int rc = hear(&h, e, path, false, err);
+	int rc = hear(&h, heir->e, path, false, err);
 
-	*known = 0;
-	*whole = false;
 	if (rc)
 		return rc;
 	while (!rc && next(&h, &kind)) {
 		*whole = kind == FRAME_END;
-		heir.hold = heir.hold || kind == FRAME_HOLD;
-		if (kind == FRAME_PIN && h.frame.len > 8 && h.frame.len < 8 + UID_SIZE) {
-			buf_put_u32(&heir.pins, (uint32_t)h.frame.len);
-			buf_put(&heir.pins, h.frame.data, h.frame.len);
-		}
-		if (kind == FRAME_DECISION)
-			rc = store_commit(e->store, inherit_decision, &h.frame, err);
-		if (kind != FRAME_KNOWN)
-			continue;
-		buf_put_u32(&heir.page, (uint32_t)h.frame.len);
-		buf_put(&heir.page, h.frame.data, h.frame.len);
-		if (++heir.rows == PAGE)
-			rc = flush(&heir, err);
+		rc = hear_one(heir, kind, &h.frame, err);
 		if (!rc)
 			rc = daemon_go_on(err);
 	}
 	end_hearing(&h);
 	if (!rc)
-		rc = flush(&heir, err);
-	if (!rc && !buf_failed(&heir.pins) && heir.pins.len)
-		rc = store_commit(e->store, inherit_pins, &heir.pins, err);
-	*known = heir.known;
-	buf_fini(&heir.page);
-	buf_fini(&heir.pins);
+		rc = flush(heir, err);
+	if (!rc)
+		rc = flush_marks(heir, err);
+	if (!rc)
+		rc = flush_requests(heir, err);
+	if (!rc && !buf_failed(&heir->pins) && heir->pins.len)
+		rc = store_commit(heir->e->store, inherit_pins, &heir->pins, err);
+	return rc;
+}
+
+int
+old_store_bequeath(struct edge *e, const char *path, uint64_t *known, bool *whole, struct err *err)
+{
+	struct heir *heir = calloc(1, sizeof(*heir));
+	int rc = heir ? 0 : err_set(err, ERR_LOCAL, 0, "no memory for the old store");
+
+	*known = 0;
+	*whole = false;
+	if (!rc) {
+		heir->e = e;
+		rc = hear_all(heir, path, whole, err);
+		*known = heir->known;
+		buf_fini(&heir->page);
+		buf_fini(&heir->pins);
+		buf_fini(&heir->requests);
+	}
+	free(heir);
 	return rc;
 }

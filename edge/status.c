@@ -175,6 +175,8 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_cache(&j, &f);
 	json_count(&j, "parked", f.outbox.parked);
 	json_count(&j, "damaged", f.damaged);
+	json_count(&j, "committed_here_only", f.committed_here_only);
+	json_count(&j, "commitments", f.commitments);
 	json_count(&j, "variants", f.counts.variants);
 	json_count(&j, "revisions", f.counts.revisions);
 	json_count(&j, "conflicts", f.counts.conflicts);
@@ -425,6 +427,15 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 			   "DAMAGED here: %llu images; what central holds of them is fetched "
 			   "back\n",
 			   (unsigned long long)f.damaged);
+	if (f.commitments)
+		buf_printf(out, "%llu requests for storage commitment are not settled\n",
+			   (unsigned long long)f.commitments);
+	if (f.committed_here_only)
+		buf_printf(
+			out,
+			"COMMITTED HERE ONLY: %llu images: their senders may have none any more, "
+			"central has none yet\n",
+			(unsigned long long)f.committed_here_only);
 	if (f.refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   f.refusals);

@@ -40,7 +40,7 @@ def status__tells_how_fast_it_goes_and_why_what_is_owed_waits():
         expect("cut off, nobody knows", waits("link down")["in_step_seconds"], None)
         exposed = [s["exposure"] for s in g.central.status()["sites"]]
         expect("what central has not heard of is in no list", exposed,
-               [{"instances": 0, "bytes": 0, "oldest_seconds": 0}])
+               [{"instances": 0, "bytes": 0, "committed": 0, "oldest_seconds": 0}])
         g.central.command("site", "suspend", "north")
         g.wan["north"].restore()
         waits("turned away")
@@ -79,7 +79,8 @@ EDGE_METRICS = {
     "ledger_announced_seq": "ledger.announced_seq", "cache_quota_bytes": "cache.quota_bytes",
     "cache_evictable_bytes": "cache.evictable_bytes",
     "central_reachable": "central.reachable", "images_variants": "variants", "images_revisions": "revisions",
-    "uids_in_conflict": "conflicts", "refusals_total": "refusals", "unaudited_total": "unaudited"}
+    "uids_in_conflict": "conflicts", "refusals_total": "refusals", "unaudited_total": "unaudited",
+    "committed_here_only_images": "committed_here_only", "commitments": "commitments"}
 CENTRAL_METRICS = {
     "images": "instances", "studies": "studies", "images_bytes": "bytes", "packs": "packs", "images_variants": "variants",
     "images_revisions": "revisions", "uids_in_conflict": "conflicts", "images_damaged": "damaged",
@@ -88,7 +89,8 @@ CENTRAL_METRICS = {
 SITE_METRICS = {
     "known_images": "of_site.known", "held_images": "of_site.held", "owed_images": "of_site.owed",
     "lost_images": "of_site.lost", "withdrawn_images": "of_site.withdrawn", "ledger_seq": "ledger_seq",
-    "owed_bytes": "lag.bytes", "exposed_images": "exposure.instances", "exposed_bytes": "exposure.bytes"}
+    "owed_bytes": "lag.bytes", "exposed_images": "exposure.instances", "exposed_bytes": "exposure.bytes",
+    "exposed_committed_images": "exposure.committed"}
 
 
 def scrape(port):

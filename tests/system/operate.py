@@ -50,14 +50,14 @@ EDGE_STATUS = {
     "sync.images_per_second": r"\d+\.\d", "sync.bytes_per_second": r"\d+\.\d", "sync.in_step_seconds": r"\d+|null",
     "sync.waits_for": r'"[a-z ]+"|null', "sync.retry": f'"{TIME}"|null',
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "unconfirmed": COUNT, "refusals": COUNT,
-    "unaudited": COUNT, "resync.last_good": f'"{TIME}"|null', "resync.age_seconds": r"\d+|null"}
+    "unaudited": COUNT, "committed_here_only": COUNT, "commitments": COUNT, "resync.last_good": f'"{TIME}"|null', "resync.age_seconds": r"\d+|null"}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
     "refusals": COUNT, "unaudited": COUNT, "damaged": COUNT, "disk_free_bytes": COUNT, "returned": r"\[\]"}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
         "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT,
-        "lag.instances": COUNT, "lag.bytes": COUNT, "lag.oldest_seconds": COUNT, "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
+        "lag.instances": COUNT, "lag.bytes": COUNT, "lag.oldest_seconds": COUNT, "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.committed": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "protocol": COUNT, "software": r'"(\d+\.\d+\.\d+)?"',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null',
