@@ -2,9 +2,9 @@
  * old_store.h - what the records of a store that is made anew still tell (R13, R20).
  *
  * Objects are salvaged without them. But if they can be read, they say which chunks belong to
- * nothing any more (what was evicted is not lost), what was known without bytes, what is
- * pinned, what was called committed and who asks for that, and whether eviction is on hold. A damaged tree may be the death of whoever walks
- * it: a child does, and what it could not say is not known.
+ * nothing any more (what was evicted is not lost), what was known without bytes, what is pinned,
+ * what was called committed and who asks for that, and whether eviction is on hold. A damaged tree
+ * may be the death of whoever walks it: a child does, and what it could not say is not known.
  * Threads: main's, while nothing else uses the store.
  */
 #ifndef SALAMANDER_EDGE_OLD_STORE_H

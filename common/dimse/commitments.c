@@ -343,7 +343,7 @@ int
 commitments_add(struct store_tx *tx, struct commitment_row *row, const struct references *r,
 		bool *again, struct err *e)
 {
-	struct commitment_row other;
+	struct commitment_row other = {.number = 0};
 	uint64_t last, count;
 	int rc = read_numbers(tx, &last, &count, e);
 	bool named;

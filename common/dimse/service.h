@@ -63,7 +63,7 @@ struct dimse_handlers {
 		   struct err *e);
 	int (*action)(void *node, const struct dimse_caller *who, const struct message *rq,
 		      struct err *e);
-	/* The answer to an event that the node reported on this association; NULL: it reports none. */
+	/* The answer to an event that the node reported here; NULL: it reports none. */
 	int (*answered)(void *node, const struct dimse_caller *who, const struct message *rsp,
 			struct err *e);
 	void (*ended)(void *node, const struct dimse_caller *who); /* NULL: nobody cares */

@@ -46,7 +46,7 @@ bool modality_await(struct modality *m, unsigned n);
 /* An association to the node; its title is MODALITY. */
 void modality_call(struct modality *m, unsigned port, const char *called);
 void modality_hang_up(struct modality *m); /* released; not open is fine */
-/* Instances `uids` (secondary captures, NULL behind the last) in this transaction; the answer's status. */
+/* Instances `uids` (secondary captures, NULL behind the last); the answer's status. */
 unsigned modality_ask(struct modality *m, const char *transaction, const char *const *uids);
 /* The same with another type of action, instance and bytes (NULL: as asked for). */
 struct message modality_action(struct modality *m, unsigned type, const char *instance,

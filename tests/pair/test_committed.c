@@ -1,4 +1,4 @@
-/* What a modality was told it need not keep: what it waits for, and what is made of it (R9, R10, R18). */
+/* What a modality was told it need not keep: what that waits for, what is made of it (R9, R10). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>

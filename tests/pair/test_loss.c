@@ -172,7 +172,7 @@ loss__R6_R18_one_line_per_study_for_people_and_one_per_image_on_demand(void **st
 	assert_ptr_equal(strstr(at, "state,site,patient_name,patient_id,issuer,birth_date,sex,"
 				    "accession,accession_issuer,study_date,study_time,modalities,"
 				    "description,body_part,station,institution,"
-				    "referring_physician,instances,study_uid\r\n"),
+				    "referring_physician,instances,committed,study_uid\r\n"),
 			 at);
 	for (rows = 0; (at = strstr(at, "\r\n")); at++)
 		rows++;

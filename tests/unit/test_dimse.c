@@ -175,7 +175,8 @@ service_of__unknown_classes_are_storage(void **state)
 	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.2.2.3"), SERVICE_GET_STUDY);
 	assert_int_equal(service_of("1.2.840.10008.5.1.4.1.1.2"), SERVICE_STORAGE);
 	assert_int_equal(service_of("1.3.46.670589.5.0.1.1"), SERVICE_STORAGE);
-	assert_int_equal(service_of("1.2.840.10008.1.20.1"), SERVICE_NONE);
+	assert_int_equal(service_of("1.2.840.10008.1.20.1"), SERVICE_COMMITMENT);
+	assert_int_equal(service_of("1.2.840.10008.1.20.2"), SERVICE_NONE);
 	assert_int_equal(service_of("1.2.840.10008.5.1.4.31"), SERVICE_NONE);
 	assert_int_equal(service_of("1.2.840.10008.5.1.4.42"), SERVICE_NONE);
 	/* Storage and queries side by side in one family of UIDs. */

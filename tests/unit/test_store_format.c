@@ -56,7 +56,7 @@ store_open__refuses_a_later_format_and_touches_nothing(void **state)
 	t.s = NULL;
 	digest_of(&t, before);
 	assert_int_equal(stored_open(&t, &e), ERR_LOCAL);
-	assert_non_null(strstr(e.what, " is of format 2, this release knows 1: a later release"));
+	assert_non_null(strstr(e.what, " is of format 3, this release knows 2: a later release"));
 	c.read_only = true;
 	assert_int_equal(store_open(&s, &c, NULL), ERR_LOCAL);
 	digest_of(&t, after);
