@@ -37,6 +37,7 @@ struct mend {
 	pthread_cond_t wake;
 	bool stopping, wanted; /* guarded by mu */
 	int64_t rest_until_ms; /* monotonic; central failed */
+	uint64_t from;	       /* the first that the next turn looks at; 0: all */
 };
 
 /* --- which --- */
@@ -70,7 +71,9 @@ list_due(struct mend *m, struct due *d, struct err *err)
 	d->now = store_time(m->e->store);
 	if (rc)
 		return rc;
-	rc = damage_each(tx, 0, note_due, d, err);
+	rc = damage_each(tx, m->from, note_due, d, err);
+	if (!rc && !d->n && m->from)
+		rc = damage_each(tx, 0, note_due, d, err);
 	store_end_read(tx);
 	return rc == ERR_AGAIN ? 0 : rc;
 }
@@ -193,10 +196,14 @@ mend_turn(struct mend *m)
 		rc = m->e->make_link(&m->link, m->e, &err);
 	if (!rc && m->link)
 		rc = setback_relist(m->e, m->link, &err);
+	m->from = 0;
 	for (i = 0;
 	     !rc && i < d.n && !atomic_load(&m->e->stopping) && throttle_when(m->e) != INT64_MAX;
-	     i++)
+	     i++) {
 		rc = mend_one(m, &d.rows[i], &err);
+		if (rc) /* it holds up nobody behind it: the next turn begins there */
+			m->from = d.rows[i].oid + 1;
+	}
 	if (!rc || atomic_load(&m->e->stopping))
 		return;
 	log_err(LOG_WARN, "mend", &err);

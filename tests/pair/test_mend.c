@@ -229,6 +229,49 @@ mend__R20_until_they_are_right_no_bytes_count(void **state)
 	pair_fini(&p);
 }
 
+/* Central's disk cannot read that one, say: each time it is asked about it, it fails. */
+static void
+cut_what_is_for_0(struct pair *p, struct http_call *call)
+{
+	unsigned char digest[SHA256_SIZE];
+	char hex[2 * SHA256_SIZE + 1];
+
+	digest_of(p, 0, digest);
+	hex_of(digest, SHA256_SIZE, hex);
+	p->cut_method = strstr(call->path, hex) ? "GET" : NULL;
+}
+
+static void
+mend__R18_one_that_central_cannot_give_holds_the_others_up_for_a_while_only(void **state)
+{
+	struct pair p;
+	unsigned turn;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 3);
+	rot(&p, 0);
+	rot(&p, 1);
+	rot(&p, 2);
+	p.on_request = cut_what_is_for_0;
+	for (turn = 0; turn < 3; turn++) {
+		mend_turn(p.edge.mend);
+		clock_manual_advance(&p.clock, 15001);
+		pair_turn(&p);
+	}
+	assert_true(pair_edge_has(&p, 1));
+	assert_true(pair_edge_has(&p, 2));
+	assert_int_equal(damaged(&p), 1);
+	p.on_request = NULL;
+	p.cut_method = NULL;
+	mend_turn(p.edge.mend);
+	clock_manual_advance(&p.clock, 15001);
+	pair_turn(&p);
+	mend_turn(p.edge.mend);
+	assert_int_equal(damaged(&p), 0);
+	pair_fini(&p);
+}
+
 /* R19: who asks central for what is damaged there finds that out, for all. */
 static void
 mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost(void **state)
@@ -457,6 +500,8 @@ main(void)
 		cmocka_unit_test(mend__R7_R18_R20_damage_here_is_fetched_back_from_central),
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
+		cmocka_unit_test(
+			mend__R18_one_that_central_cannot_give_holds_the_others_up_for_a_while_only),
 		cmocka_unit_test(mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost),
 		cmocka_unit_test(
 			verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it),
