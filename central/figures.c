@@ -147,9 +147,28 @@ add_word(struct share *s, const struct id128 *incarnation, const struct claim *c
 struct gathering {
 	struct store_tx *tx;
 	struct share *s;
+	/* whose word the claim at hand is; who branched off the first `done` is known */
+	struct id128 *lives;
+	size_t done, n, cap;
 };
 
-/* R8: it is also the word of whoever branched off later. */
+static int
+add_life(struct gathering *g, const struct id128 *incarnation, const struct claim *c, struct err *e)
+{
+	struct id128 *more;
+
+	if (g->n == g->cap) {
+		more = realloc(g->lives, (g->cap * 2 + 8) * sizeof(*more));
+		if (!more)
+			return err_set(e, ERR_LOCAL, 0, "no memory for an image's sites");
+		g->lives = more;
+		g->cap = g->cap * 2 + 8;
+	}
+	g->lives[g->n++] = *incarnation;
+	return add_word(g->s, incarnation, c, e);
+}
+
+/* Who branched off it, behind that claim. */
 static int
 add_branches(struct gathering *g, const struct id128 *incarnation, const struct claim *c,
 	     struct err *e)
@@ -158,10 +177,8 @@ add_branches(struct gathering *g, const struct id128 *incarnation, const struct 
 	struct id128 other;
 	struct kv_cursor *cursor;
 	struct kv_slice k, v;
-	int rc = add_word(g->s, incarnation, c, e);
+	int rc = kv_cursor_open(&cursor, store_tx_kv(g->tx), table(g->tx, FIGURE_TABLE), e);
 
-	if (!rc)
-		rc = kv_cursor_open(&cursor, store_tx_kv(g->tx), table(g->tx, FIGURE_TABLE), e);
 	if (rc)
 		return rc;
 	prefix[0] = (unsigned char)branch_key;
@@ -170,7 +187,7 @@ add_branches(struct gathering *g, const struct id128 *incarnation, const struct 
 	while (!rc && k.n == BRANCH_KEY && memcmp(k.p, prefix, sizeof(prefix)) == 0) {
 		memcpy(other.b, (const unsigned char *)k.p + sizeof(prefix), ID128_SIZE);
 		if (v.n == WORD && c->seq <= buf_get_u64(v.p))
-			rc = add_branches(g, &other, c, e);
+			rc = add_life(g, &other, c, e);
 		if (!rc)
 			rc = kv_cursor_next(cursor, &k, &v, e);
 	}
@@ -178,10 +195,22 @@ add_branches(struct gathering *g, const struct id128 *incarnation, const struct 
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* R8: it is also the word of whoever branched off later, and of whoever branched off that. One
+ * after the other: a disk may have been set back each day for years. */
 static int
 add_claim(void *arg, const struct claim *c, struct err *e)
 {
-	return add_branches(arg, &c->incarnation, c, e);
+	struct gathering *g = arg;
+	struct id128 one;
+	int rc;
+
+	g->n = g->done = 0;
+	rc = add_life(g, &c->incarnation, c, e);
+	while (!rc && g->done < g->n) {
+		one = g->lives[g->done++]; /* the list moves as it grows */
+		rc = add_branches(g, &one, c, e);
+	}
+	return rc;
 }
 
 int
@@ -243,12 +272,13 @@ int
 share_of(struct share *out, struct store_tx *tx, const unsigned char digest[SHA256_SIZE],
 	 struct err *e)
 {
-	struct gathering g = {tx, out};
+	struct gathering g = {.tx = tx, .s = out};
 	uint64_t oid;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	rc = claim_each(tx, digest, add_claim, &g, e);
+	free(g.lives);
 	if (rc || !out->n)
 		return rc;
 	rc = store_by_digest(tx, digest, &oid, e);

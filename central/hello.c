@@ -23,7 +23,7 @@
 #include "proto/sync.pb-c.h"
 #include "proto/version.h"
 
-enum { HASHES_MAX = 4096, TWINS_MAX = 4 };
+enum { HASHES_MAX = 4096, TWINS_MAX = 4, LIVES_A_DAY = 100, DAY_MS = 24 * 3600000 };
 
 struct hearing { /* one hello */
 	struct central *c;
@@ -48,6 +48,8 @@ struct others {
 	const char *site;
 	const struct id128 *but;
 	bool live;
+	int64_t now_ms;
+	unsigned lately; /* opened within a day */
 };
 
 static int
@@ -56,9 +58,25 @@ note_live(void *arg, const struct site_row *row, struct err *e)
 	struct others *o = arg;
 
 	(void)e;
-	o->live = o->live || (!row->closed && strcmp(row->site, o->site) == 0 &&
-			      !id128_same(o->but, &row->incarnation));
+	if (strcmp(row->site, o->site) != 0)
+		return 0;
+	o->live = o->live || (!row->closed && !id128_same(o->but, &row->incarnation));
+	o->lately += llabs(o->now_ms - row->opened_ms) < DAY_MS;
 	return 0;
+}
+
+/* R8: each costs memory, and time for each image, for ever. A disk that is set back again and
+ * again waits at its site, with all that it has; a person sees why. */
+static int
+may_open(const struct hearing *h, const struct others *o, struct err *e)
+{
+	if (!h->opens || o->lately < LIVES_A_DAY)
+		return 0;
+	log_line(LOG_ERROR, "site.too_many_lives", "site=%s address=%s", h->row.site, h->address);
+	return err_set(e, ERR_AGAIN, 0,
+		       "%d incarnations of this site within a day: is its disk set back again and "
+		       "again?",
+		       LIVES_A_DAY);
 }
 
 /* R22: receipts that this central does not remember, in its own epoch: it was set back, and what
@@ -89,7 +107,7 @@ static int
 judge(struct hearing *h, struct store_tx *tx, const struct id128 *incarnation, const char *site,
       struct err *e)
 {
-	struct others o = {site, incarnation, false};
+	struct others o = {site, incarnation, false, clock_wall(h->c->clock), 0};
 	struct id128 own;
 	int rc = site_get(tx, incarnation, &h->row, e);
 
@@ -109,8 +127,10 @@ judge(struct hearing *h, struct store_tx *tx, const struct id128 *incarnation, c
 	read_receipt(h, &own);
 	(void)token_read(h->c, &h->row, h->m->token.data, h->m->token.len, &h->said);
 	rc = token_judge(tx, &h->row, &h->said, &h->contact, &own, &h->word, e);
-	if (!rc && h->row.closed)
+	if (!rc && (h->row.closed || h->opens))
 		rc = site_each(tx, note_live, &o, e);
+	if (!rc)
+		rc = may_open(h, &o, e);
 	h->beside = h->row.closed && o.live;
 	/* A closed one that no other has followed is not lost after all. */
 	h->again = h->row.closed && !o.live && h->word != TOKEN_STALE;

@@ -343,10 +343,31 @@ put_back(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	}
 }
 
+/*
+ * R17: a pack that never gets any further while others do (something on the way cuts whoever sends
+ * these bytes) leaves the lanes. A link that is down says nothing about a pack.
+ */
+static bool
+is_stuck(struct sender *s, struct sender_slot *slot)
+{
+	bool others = slot->stumbles == 0 || s->good != slot->good_last;
+
+	slot->stumbles += others;
+	slot->good_last = s->good;
+	return slot->stumbles >= FAILURES_MAX;
+}
+
 /* Once is chance; the second time in a row it may be this very piece. */
 static void
-stumbled(struct sender_slot *slot, const struct sender_event *ev)
+stumbled(struct sender *s, const struct sender_event *ev, struct sender_actions *out)
 {
+	struct sender_slot *slot = &s->slots[ev->slot];
+
+	if (is_stuck(s, slot)) {
+		slot->state = SLOT_CLOSING;
+		turn_act(out, SENDER_GIVE_UP)->slot = ev->slot;
+		return;
+	}
 	if (slot->failures)
 		slot->not_before_ms = ev->now_ms + backoff(&slot->failures, ev->jitter);
 	else
@@ -377,11 +398,10 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 			slot->offset = ev->number;
 		slot->begun = ev->status == 200 && ev->number <= slot->size;
 		slot->asked = true;
-		if (!further) {
-			stumbled(slot, ev);
-			return;
-		}
-		slot->failures = slot->refusals = 0;
+		if (!further)
+			stumbled(s, ev, out);
+		else
+			slot->failures = slot->refusals = slot->stumbles = 0;
 		return;
 	}
 	put_back(s, ev, out);
@@ -407,6 +427,8 @@ on_places(struct sender *s, const struct sender_event *ev)
 		}
 		slot->asked = true;
 		slot->begun = ev->places[i] <= slot->size;
+		if (slot->begun && ev->places[i] > slot->offset) /* what a cut left is durable */
+			slot->failures = slot->stumbles = 0;
 		slot->offset = slot->begun		       ? ev->places[i]
 			       : ev->places[i] == SENDER_WHOLE ? slot->size
 							       : 0;
@@ -449,7 +471,7 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 			break;
 		}
 		s->slots[ev->slot].state = SLOT_READY;
-		stumbled(&s->slots[ev->slot], ev);
+		stumbled(s, ev, out);
 		break;
 	case SENDER_DISSOLVE:
 		break;

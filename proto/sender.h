@@ -179,6 +179,8 @@ struct sender {
 		uint64_t budget;	     /* bytes on the wire of the piece under way */
 		uint64_t charged;	     /* to the bucket, for it */
 		uint64_t good_then;	     /* `good`, at the first of these         */
+		unsigned stumbles;  /* it got no further, and others did since the last one */
+		uint64_t good_last; /* `good`, at the last of these          */
 	} slots[SENDER_SLOTS];
 	uint32_t closed;	 /* lanes, as the last hello said */
 	struct bucket bucket;	 /* of what goes to central; stat is exempt */

@@ -242,7 +242,7 @@ cut_what_is_for_0(struct pair *p, struct http_call *call)
 }
 
 static void
-mend__R18_one_that_central_cannot_give_holds_the_others_up_for_a_while_only(void **state)
+mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long(void **state)
 {
 	struct pair p;
 	unsigned turn;
@@ -500,8 +500,7 @@ main(void)
 		cmocka_unit_test(mend__R7_R18_R20_damage_here_is_fetched_back_from_central),
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
-		cmocka_unit_test(
-			mend__R18_one_that_central_cannot_give_holds_the_others_up_for_a_while_only),
+		cmocka_unit_test(mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long),
 		cmocka_unit_test(mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost),
 		cmocka_unit_test(
 			verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it),

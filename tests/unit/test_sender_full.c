@@ -1,4 +1,4 @@
-/* The sender and a central that has no room, or wants to be left alone (R12). */
+/* The sender and a central that has no room, wants to be left alone, or never gets a pack. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -226,11 +226,62 @@ sender_step__R12_closed_lanes_rest_until_central_opens_them(void **state)
 	assert_true(did(&p, SENDER_ASK_PLACES)); /* the one that was refused: how far is it? */
 }
 
+/* A minute in which each pack may send a piece: of slot 0 none arrives, of slot 1 as said. */
+static void
+minute(struct play *p, int status)
+{
+	struct sender_event places = {
+		.kind = SENDER_ANSWERED, .request = SENDER_PLACE, .status = 200, .ours = true};
+	unsigned i;
+
+	p->now += 61000;
+	tick(p);
+	if (p->s.saying_hello)
+		hello(p, &epoch_a, 0);
+	for (i = 0; i < SENDER_SLOTS; i++)
+		if (p->s.slots[i].state == SLOT_ASKING) {
+			places.slot |= 1u << i;
+			places.places[i] = p->s.slots[i].offset;
+		}
+	if (places.slot)
+		step(p, &places);
+	if (p->s.slots[1].state == SLOT_SENDING)
+		answer(p, SENDER_PIECE, 1, status, p->s.slots[1].offset + 1000);
+	if (p->s.slots[0].state == SLOT_SENDING)
+		answer(p, SENDER_PIECE, 0, 0, 0);
+}
+
+/* Something on the way cuts whoever sends these bytes. That a link is down is no reason. */
+static void
+sender_step__R17_what_never_gets_through_while_others_do_leaves_its_slot(void **state)
+{
+	struct play p;
+	unsigned i;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	pack(&p, 0, 1 << 30, 10);
+	pack(&p, 1, 1 << 30, 10);
+	for (i = 0; i < 60; i++)
+		minute(&p, 0);
+	for (i = 0; i < 5; i++)
+		minute(&p, 200);
+	assert_int_not_equal(p.s.slots[0].state, SLOT_CLOSING);
+	for (i = 0; i < 60 && p.s.slots[0].state != SLOT_CLOSING; i++)
+		minute(&p, 200);
+	assert_int_equal(p.s.slots[0].state, SLOT_CLOSING);
+	assert_true(did(&p, SENDER_GIVE_UP));
+	assert_int_not_equal(p.s.slots[1].state, SLOT_CLOSING);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sender_step__Retry_After_is_kept_to_for_ten_minutes_at_most),
+		cmocka_unit_test(
+			sender_step__R17_what_never_gets_through_while_others_do_leaves_its_slot),
 		cmocka_unit_test(sender_step__R12_closed_lanes_rest_until_central_opens_them),
 	};
 
