@@ -145,7 +145,7 @@ more(unsigned n)
 static unsigned
 fewer(unsigned n)
 {
-	n -= n / 4;
+	n -= (n + 7) / 8;
 	return n > STEER_FEW ? n : STEER_FEW;
 }
 
@@ -163,7 +163,9 @@ try_on(struct steer *s, uint64_t rate)
 {
 	unsigned n = s->downwards ? fewer(s->connections) : more(s->connections);
 
-	s->base = rate;
+	/* All steps downwards together may cost what one may. */
+	if (!s->downwards || !s->trying || rate > s->base)
+		s->base = rate;
 	s->base_connections = s->connections;
 	s->trying = n != s->connections;
 	s->connections = n;

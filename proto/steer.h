@@ -17,7 +17,7 @@
 enum {
 	STEER_FEW = 4, /* connections at the start, and where they need no steering */
 	STEER_FAR = 8, /* the same where the way is long: each waits for its answers */
-	STEER_FAR_MS = 100,
+	STEER_FAR_MS = 40,
 	STEER_SHY = 16, /* at the start, where they shy from loss and the way is not short */
 	STEER_SHY_MS = 20,
 	STEER_MOST = 32,

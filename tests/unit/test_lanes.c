@@ -381,7 +381,7 @@ sender_step__fresh_images_never_wait_behind_back_fill(void **state)
 static void
 sender_step__back_fill_never_starves(void **state)
 {
-	struct world *w = begin(4, 20000000, 50);
+	struct world *w = begin(4, 20000000, 30);
 	unsigned i, k;
 
 	(void)state;

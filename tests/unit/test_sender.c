@@ -237,7 +237,7 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 				  .status = 200,
 				  .ours = true,
 				  .steady = true,
-				  .rtt_ms = 90,
+				  .rtt_ms = 30,
 				  .sent = STEER_FIRST,
 				  .ms = 1000};
 	struct play p;

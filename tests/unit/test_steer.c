@@ -192,7 +192,7 @@ steer_line__begins_with_as_many_as_the_line_needs(void **state)
 		bool steady;
 		unsigned wanted;
 	} lines[] = {{0, false, STEER_FEW},  {1, false, STEER_FEW},  {1, true, STEER_FEW},
-		     {50, true, STEER_FEW},  {50, false, STEER_SHY}, {200, true, STEER_FAR},
+		     {30, true, STEER_FEW},  {30, false, STEER_SHY}, {50, true, STEER_FAR},
 		     {200, false, STEER_SHY}};
 	struct link l = {.rate = 2500000, .rtt_ms = 20};
 	struct steer s;
@@ -305,7 +305,7 @@ static void
 steer__what_fails_counts_for_nothing(void **state)
 {
 	struct steer_piece failed = {.sent = 0, .ms = 5000};
-	struct link l = {.rate = 2500000, .rtt_ms = 50, .steady = true};
+	struct link l = {.rate = 2500000, .rtt_ms = 30, .steady = true};
 	struct steer s;
 	uint64_t known;
 	int i;

@@ -12,9 +12,9 @@ objects; what a connection needs to begin, and the last packs on few of them, ar
 with one stream (cubic: and 32, whether the line itself is the limit), curl -T and rsync over the same line, and for
 small Orthanc's C-STORE to another Orthanc; they get the same congestion control as the system's. --cuts: then as
 much again, while the line is cut for 30 s every 2 minutes, and what that costs beyond the time cut is told (N
-should be 200 or more). --delay: how much later objects of 5 KB are receipted while one large object is on its way.
-bbr: the system's is then Reno, Salamander's sockets choose for themselves. cubic: they may not. No threshold; exit
-77 where namespaces are not allowed.
+should be 200 or more). --delay: how long 60 objects of 8 KB take, and how much later objects of 5 KB are receipted
+while one large object is on its way. bbr: the system's is then Reno, Salamander's sockets choose for themselves.
+cubic: they may not. No threshold; exit 77 where namespaces are not allowed.
 """
 import argparse
 import json
@@ -276,7 +276,7 @@ def one(line, pair, top, load, control, args, theirs):
     short = f" (wanted: {wanted})" if wanted and 100 * share < wanted else ""
     say(f"  {load:6} {percent(share)} of the line{short}, {count / seconds:.1f} objects/s, {seconds:.1f} s; "
         f"{crossed * 8 / seconds / line.bits * 100:.0f} % of it in use, {size / crossed:.2f} of image in a byte")
-    if theirs and load == "packed":
+    if theirs and load == "packed" and control == "bbr":
         say(f"         {percent(share / theirs)} of what one stream of iperf3 brought")
     if args.cuts:
         with_cuts(pair, files(top, load, line.bits, args.seconds, 1), seconds)
@@ -306,10 +306,19 @@ def receipted_after(pair, top, seed, count):
     return out
 
 
+def sixty(pair, top):
+    folder = peers.files(top, "sixty", "--count", 60, "--rows", 60, "--seed", 98)
+    pair.take_in(folder)
+    start = time.monotonic()
+    nodes.wait_for("nothing is owed", pair.is_done, 300)
+    say(f"  60 objects of 8 KB: receipts after {time.monotonic() - start:.1f} s")
+
+
 def delay(line, pair, top, args):
     """A large object holds one connection and delays a small one by a piece at most (DESIGN 6)."""
     frames = int(min(line.bits / 8 * args.seconds * 2, LARGE_MAX) / 263168)
     receipted_after(pair, top, 900, 2)  # the first ones find no connection
+    sixty(pair, top)
     alone = receipted_after(pair, top, 910, DELAYED)
     pair.take_in(peers.files(top, "large", "--count", 1, *LOADS["packed"][0], "--frames", frames, "--seed", 99), 1)
     nodes.wait_for("it is on its way", lambda: line.show()[0] > line.bits / 8, 60)
