@@ -139,12 +139,11 @@ hyphen(const char *s, size_t n)
 
 /* What says no offset of its own is in its zone. */
 static bool
-parse_in(const struct datetime_zones *zones, int minutes, const char *s, size_t n, bool latest,
-	 struct moment *out)
+parse_in(bool known, int minutes, const char *s, size_t n, bool latest, struct moment *out)
 {
 	if (!parse(s, n, latest, out))
 		return false;
-	if (!out->zoned && zones && zones->known) {
+	if (!out->zoned && known) {
 		out->zoned = true;
 		out->offset_us = minutes * INT64_C(60000000);
 	}
@@ -164,17 +163,18 @@ datetime_matches_in(const struct datetime_zones *zones, const char *key, size_t 
 		    size_t vn)
 {
 	size_t left = hyphen(key, kn), skip = left < kn ? left + 1 : 0;
-	int of_key = zones ? zones->key : 0, of_value = zones ? zones->value : 0;
+	struct datetime_zones z = zones ? *zones : (struct datetime_zones){false, false, 0, 0};
 	struct moment from, to, value;
 
-	if (!parse_in(zones, of_value, v, vn, false, &value))
+	if (!parse_in(z.value_known, z.value, v, vn, false, &value))
 		return false;
 	if (left > 0 &&
-	    (!parse_in(zones, of_key, key, left, false, &from) || !not_after(&from, &value)))
+	    (!parse_in(z.key_known, z.key, key, left, false, &from) || !not_after(&from, &value)))
 		return false;
 	if (skip == kn) /* "2026-": no end; "-": whatever has a moment */
 		return true;
-	return parse_in(zones, of_key, key + skip, kn - skip, true, &to) && not_after(&value, &to);
+	return parse_in(z.key_known, z.key, key + skip, kn - skip, true, &to) &&
+	       not_after(&value, &to);
 }
 
 bool

@@ -19,7 +19,7 @@ enum { DATETIME_OFFSET_SIZE = 5 };
 
 /* The zones of what says none itself: minutes east of Greenwich, where they are known. */
 struct datetime_zones {
-	bool known;
+	bool key_known, value_known;
 	int key, value;
 };
 

@@ -40,7 +40,8 @@ struct query {
 	bool exhausted, wants_availability, collecting;
 	bool zoned; /* the keys name their zone: minutes east of Greenwich, */
 	int zone;
-	bool moves;		    /* the study that is looked at is in a known one,       */
+	bool moves;		    /* the study that is looked at is in a known one, too   */
+	bool row_zoned;		    /* it is in a known one,                                */
 	int row_zone;		    /* this                                                 */
 	struct order order;	    /* FROM_ORDER */
 	struct name_filter filter;  /* collecting names */

@@ -27,8 +27,8 @@ query_enter(struct query *q, struct attrs study)
 {
 	struct attr a;
 
-	q->moves = q->zoned && attrs_get(study, TAG_TIMEZONE, &a) &&
-		   zone_parse(a.value, a.n, &q->row_zone);
+	q->row_zoned = attrs_get(study, TAG_TIMEZONE, &a) && zone_parse(a.value, a.n, &q->row_zone);
+	q->moves = q->zoned && q->row_zoned;
 }
 
 static struct attr
@@ -73,7 +73,8 @@ key_matches(const struct query *q, struct attrs row, const struct attr *key)
 	const struct zone_pair *m = moment_of(q, key->tag), *p = zone_pair_of(key->tag);
 	struct attr value = value_of(row, key->tag), date, time;
 	const char *vr = k ? k->vr : key->tag == TAG_CLASSES ? "UI" : "CS";
-	struct datetime_zones zones = {q->moves, q->zone, q->row_zone};
+	/* A DT that says no offset is in the zone of its data set, whatever was negotiated. */
+	struct datetime_zones zones = {q->zoned, q->row_zoned, q->zone, q->row_zone};
 	struct zone_room room;
 
 	if (p)

@@ -397,6 +397,34 @@ zone__without_negotiation_it_is_no_key(void **state)
 	assert_false(viewer_has(&t->v, TAG_TIMEZONE));
 }
 
+/* A DT without an offset is in the zone of its data set; one with an offset is a moment anyway. */
+static void
+zone__a_date_time_without_an_offset_is_in_that_of_its_data_set(void **state)
+{
+	static const struct {
+		const char *study, *series, *acquired;
+		unsigned found;
+	} rows[] = {
+		{"2.1", "2.1.1", "20260228233000+0000-20260228233100+0000", 1}, /* +0100 */
+		{"2.1", "2.1.1", "20260301003000+0000-20260301003100+0000", 0},
+		{"2.2", "2.2.1", "20260301053000+0000-20260301053100+0000", 1}, /* -0500 */
+		{"2.3", "2.3.1", "20260301003000+0000-20260301003100+0000", 1}, /* unknown: walls */
+		{"2.1", "2.1.1", "20260301003000-20260301003100", 1}, /* nor does the key say any */
+	};
+	struct visit *t = *state;
+	size_t i;
+
+	put_these(&t->n, zoned, sizeof(zoned) / sizeof(zoned[0]));
+	viewer_open(&t->v, &t->n, "NODE");
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		level(t, "IMAGE");
+		key(t, TAG_STUDY_UID, rows[i].study);
+		key(t, TAG_SERIES_UID, rows[i].series);
+		key(t, ACQUIRED, rows[i].acquired);
+		assert_int_equal(count(t), rows[i].found);
+	}
+}
+
 static void
 zone__moments_and_date_times_move_too(void **state)
 {
@@ -556,6 +584,7 @@ main(void)
 		visit_test(moments__a_range_crosses_midnight_where_it_was_negotiated),
 		visit_test(zone__times_are_in_the_one_that_was_asked_for),
 		visit_test(zone__without_negotiation_it_is_no_key),
+		visit_test(zone__a_date_time_without_an_offset_is_in_that_of_its_data_set),
 		visit_test(zone__moments_and_date_times_move_too),
 		visit_test(names__blanks_and_commas_part_components_too),
 		visit_test(names__fuzzy_ones_are_found_by_the_beginnings_of_words),
