@@ -300,6 +300,7 @@ site_bandwidth(struct asked *a)
 struct copies {
 	const char *site, *keep;
 	unsigned n, named;
+	bool drains; /* one of them */
 	struct id128 kept;
 };
 
@@ -313,6 +314,7 @@ note_copy(void *arg, const struct site_row *row, struct err *e)
 	if (row->closed || strcmp(row->site, c->site) != 0)
 		return 0;
 	c->n++;
+	c->drains = c->drains || row->drains;
 	hex_of(row->incarnation.b, ID128_SIZE, hex);
 	if (strcmp(row->address, c->keep) != 0 &&
 	    (strlen(c->keep) < KEEP_HEX || strncmp(hex, c->keep, strlen(c->keep)) != 0))
@@ -333,7 +335,8 @@ choose_copy(struct asked *a, struct copies *c, struct err *e)
 		return rc;
 	rc = site_each(tx, note_copy, c, e);
 	store_end_read(tx);
-	if (!rc && c->n < 2)
+	/* The copy that was kept may have burnt: the last one is told to take in again. */
+	if (!rc && c->n < 2 && !c->drains)
 		rc = err_set(e, ERR_CONFLICT, 0, "%.64s has no twin", c->site);
 	if (!rc && c->named == 0)
 		rc = err_set(e, ERR_ABSENT, 0, "no copy of %.64s calls from %.80s; see `sites`",

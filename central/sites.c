@@ -301,8 +301,15 @@ text_copies(struct buf *out, const struct tally *t, size_t i)
 			   "%s: holds a receipt that is not ours: did another central with this "
 			   "archive's id answer it?\n",
 			   row->site);
-	if (row->drains && !row->closed)
-		buf_printf(out, "%s: the copy at %s drains\n", row->site, row->address);
+	if (row->drains && !row->closed) {
+		buf_printf(out, "%s: the copy at %s drains", row->site, row->address);
+		if (!t->rows[t->rows[i].leader].site_copies)
+			buf_printf(out,
+				   ", and no other calls: `site twin %s --keep %s` lets it take in "
+				   "again",
+				   row->site, row->address);
+		buf_puts(out, "\n");
+	}
 	if (t->rows[i].site_copies < 2)
 		return;
 	buf_printf(out, "%s: TWIN: copies of one edge call:", row->site);

@@ -194,8 +194,11 @@ mend_turn(struct mend *m)
 	rc = list_due(m, &d, &err);
 	if (!rc && (d.n || atomic_load(&m->e->relist)) && !m->link)
 		rc = m->e->make_link(&m->link, m->e, &err);
-	if (!rc && m->link)
-		rc = setback_relist(m->e, m->link, &err);
+	if (!rc && m->link && setback_relist(m->e, m->link, &err)) { /* nobody waits for it */
+		log_err(LOG_WARN, "relist", &err);
+		err_clear(&err);
+		m->rest_until_ms = clock_mono(m->e->clock) + REST_MS;
+	}
 	m->from = 0;
 	for (i = 0;
 	     !rc && i < d.n && !atomic_load(&m->e->stopping) && throttle_when(m->e) != INT64_MAX;

@@ -9,10 +9,12 @@
 #include <cmocka.h>
 
 #include "central/catalogue.h"
+#include "central/central_commands.h"
 #include "central/record.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/os/command.h"
 #include "common/store/store.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -107,12 +109,68 @@ figures__R8_R18_a_long_line_of_lives_is_counted_right(void **state)
 	pair_fini(&p);
 }
 
+static struct site_row
+life(struct pair *p, unsigned char number)
+{
+	struct id128 incarnation = {{9, number}};
+	struct store_tx *tx;
+	struct site_row row;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(site_get(tx, &incarnation, &row, NULL), 0);
+	store_end_read(tx);
+	return row;
+}
+
+static void
+decide(struct pair *p, Sync__DecisionKind kind, unsigned char number)
+{
+	struct id128 incarnation = {{9, number}};
+
+	assert_int_equal(record_decision(&p->central, (int)kind, "west",
+					 number ? &incarnation : NULL, "a test", NULL),
+			 0);
+}
+
+static int
+keep(struct pair *p, const char *which)
+{
+	const char *words[] = {"site", "twin", "west", "--keep", which};
+
+	return central_commands_run(&p->central, 5, words, NULL);
+}
+
+/* The copy that was kept burns; the one that drained is all there is, and takes in again. */
+static void
+site_twin__R8_the_last_copy_of_a_site_need_not_drain_for_ever(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	assert_int_equal(hello_as(&p, "west", 2), 200);
+	assert_int_equal(keep(&p, "09020000"), COMMAND_FAILED); /* one that is closed is no twin */
+	decide(&p, SYNC__DECISION_KIND__DECISION_TWIN, 1);
+	assert_int_equal(keep(&p, "09020000"), COMMAND_OK);
+	assert_true(life(&p, 1).drains);
+	decide(&p, SYNC__DECISION_KIND__DECISION_CLOSE, 0); /* `site lost` */
+	assert_true(life(&p, 1).closed && life(&p, 2).closed);
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	assert_false(life(&p, 1).closed);
+	assert_true(life(&p, 1).drains); /* nobody has said otherwise */
+	assert_int_equal(keep(&p, "09010000"), COMMAND_OK);
+	assert_false(life(&p, 1).drains);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			hello__R8_a_site_has_a_hundred_new_lives_a_day_and_the_old_ones_go_on),
+		cmocka_unit_test(site_twin__R8_the_last_copy_of_a_site_need_not_drain_for_ever),
 		cmocka_unit_test(figures__R8_R18_a_long_line_of_lives_is_counted_right),
 	};
 

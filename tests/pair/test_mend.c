@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -272,6 +273,29 @@ mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long(void **state)
 	pair_fini(&p);
 }
 
+/* What a former life announced (R8) is asked for in the same thread; central cannot say it now. */
+static void
+mend__R8_R18_a_list_that_does_not_come_holds_nobody_up(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, 2);
+	rot(&p, 0);
+	atomic_store(&p.edge.relist, true);
+	p.cut_method = "POST";
+	mend_turn(p.edge.mend);
+	p.cut_method = NULL;
+	assert_true(pair_edge_has(&p, 0));
+	assert_true(atomic_load(&p.edge.relist));
+	clock_manual_advance(&p.clock, 15001);
+	pair_turn(&p);
+	mend_turn(p.edge.mend);
+	assert_false(atomic_load(&p.edge.relist));
+	pair_fini(&p);
+}
+
 /* R19: who asks central for what is damaged there finds that out, for all. */
 static void
 mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost(void **state)
@@ -501,6 +525,7 @@ main(void)
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
 		cmocka_unit_test(mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long),
+		cmocka_unit_test(mend__R8_R18_a_list_that_does_not_come_holds_nobody_up),
 		cmocka_unit_test(mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost),
 		cmocka_unit_test(
 			verify__R7_R19_damage_at_central_is_healed_from_any_edge_that_has_it),
