@@ -5,8 +5,15 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmdata/dcpixseq.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
+#include <dcmtk/dcmdata/dcrleerg.h>
+#include <dcmtk/dcmdata/dcrlerp.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
+#include <dcmtk/dcmjpeg/djencode.h>
+#include <dcmtk/dcmjpeg/djrplol.h>
 #include <dcmtk/dcmjpls/djdecode.h>
+#include <dcmtk/dcmjpls/djcparam.h>
+#include <dcmtk/dcmjpls/djencode.h>
+#include <dcmtk/dcmjpls/djrparam.h>
 #include <dcmtk/oflog/oflog.h>
 
 #include "common/dicom/worker.h"
@@ -199,6 +206,124 @@ is_j2k(E_TransferSyntax x)
 	return x == EXS_JPEG2000LosslessOnly || x == EXS_JPEG2000;
 }
 
+bool
+is_plain(E_TransferSyntax x)
+{
+	return x == EXS_LittleEndianExplicit || x == EXS_LittleEndianImplicit;
+}
+
+bool
+is_compressed(E_TransferSyntax x)
+{
+	return x == EXS_RLELossless || x == EXS_JPEGProcess14SV1 || x == EXS_JPEGLSLossless;
+}
+
+/* --- lossless compression: what comes of it is decoded again and compared --- */
+
+/* Native pixels, colour by pixel. */
+const char *
+plain_pixels(DcmDataset *ds, bytes *out)
+{
+	const Uint16 *words = nullptr;
+	const Uint8 *octets = nullptr;
+	Uint16 planar = 0;
+	frames f;
+	const char *wrong = describe(ds, &f);
+	size_t size, width, plane;
+	unsigned long n = 0;
+
+	if (wrong || f.bits)
+		return wrong ? wrong : "a bit a pixel";
+	if (ds->findAndGetUint16Array(DCM_PixelData, words, &n).good())
+		n *= 2;
+	else if (ds->findAndGetUint8Array(DCM_PixelData, octets, &n).bad())
+		return "no pixels";
+	auto p = words ? reinterpret_cast<const unsigned char *>(words) : octets;
+	width = f.im.allocated / 8;
+	plane = static_cast<size_t>(f.im.rows) * f.im.columns;
+	size = plane * f.im.samples * width;
+	if (n < size * f.number)
+		return "fewer pixels than it says";
+	out->assign(p, p + size * f.number);
+	(void)ds->findAndGetUint16(DCM_PlanarConfiguration, planar);
+	if (planar != 1 || f.im.samples == 1)
+		return nullptr;
+	for (unsigned long k = 0; k < f.number; k++)
+		for (size_t i = 0; i < plane; i++)
+			for (unsigned c = 0; c < f.im.samples; c++)
+				memcpy(out->data() + k * size + (i * f.im.samples + c) * width,
+				       p + k * size + (c * plane + i) * width, width);
+	return nullptr;
+}
+
+const char *
+encode(DcmDataset *ds, E_TransferSyntax target)
+{
+	DcmRLERepresentationParameter rle;
+	DJ_RPLossless jpeg(1, 0);
+	DJLSRepresentationParameter jpegls(0, OFTrue);
+	const DcmRepresentationParameter *how = &rle;
+	OFString derivation;
+	bool derived = ds->findAndGetOFStringArray(DCM_DerivationDescription, derivation).good();
+
+	if (target == EXS_JPEGProcess14SV1)
+		how = &jpeg;
+	if (target == EXS_JPEGLSLossless)
+		how = &jpegls;
+	if (ds->chooseRepresentation(target, how).bad() || !ds->canWriteXfer(target))
+		return "pixels that cannot be compressed";
+	/* The library tells of itself there; what is lossless changes nothing of the image. */
+	if (derived)
+		(void)ds->putAndInsertOFStringArray(DCM_DerivationDescription, derivation);
+	else
+		(void)ds->findAndDeleteElement(DCM_DerivationDescription);
+	ds->removeAllButCurrentRepresentations();
+	return nullptr;
+}
+
+const char *
+still_the_same(DcmDataset *ds, const bytes &pixels, const OFString &photometric)
+{
+	OFString now;
+	bytes again;
+	const char *wrong = "pixels that did not survive it";
+
+	if (ds->chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad() ||
+	    plain_pixels(ds, &again) || again != pixels)
+		return wrong;
+	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, now);
+	return now == photometric ? nullptr : wrong;
+}
+
+const char *
+save(DcmFileFormat *file, const char *to, E_TransferSyntax target)
+{
+	return file->saveFile(to, target, EET_UndefinedLength, EGL_noChange, EPD_noChange, 0, 0,
+			      EWM_dataset)
+			       .bad()
+		       ? "a result that cannot be written"
+		       : nullptr;
+}
+
+const char *
+compress(DcmFileFormat *file, const char *to, E_TransferSyntax had, E_TransferSyntax target)
+{
+	DcmDataset *ds = file->getDataset();
+	OFString photometric;
+	bytes pixels;
+	const char *wrong;
+
+	if (DcmXfer(had).isEncapsulated())
+		return "only plain pixels are compressed here";
+	wrong = plain_pixels(ds, &pixels);
+	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, photometric);
+	if (!wrong)
+		wrong = encode(ds, target);
+	if (!wrong)
+		wrong = save(file, to, target);
+	return wrong ? wrong : still_the_same(ds, pixels, photometric);
+}
+
 /* NULL: the data set is written. Else the step that failed. */
 const char *
 recode(const char *from, const char *to, const char *syntax)
@@ -209,11 +334,13 @@ recode(const char *from, const char *to, const char *syntax)
 	const char *wrong = nullptr;
 	Uint16 allocated = 0;
 
-	if (target != EXS_LittleEndianExplicit && target != EXS_LittleEndianImplicit)
+	if (!is_plain(target) && !is_compressed(target))
 		return "a syntax that nobody makes here";
 	if (file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
 		return "an object that cannot be parsed";
 	had = ds->getOriginalXfer();
+	if (is_compressed(target))
+		return compress(&file, to, had, target);
 	(void)ds->findAndGetUint16(DCM_BitsAllocated, allocated);
 	if (is_j2k(had) || (had == EXS_RLELossless && allocated == 1))
 		wrong = decode_frames(ds, had);
@@ -224,11 +351,7 @@ recode(const char *from, const char *to, const char *syntax)
 	ds->removeAllButCurrentRepresentations();
 	if (!ds->canWriteXfer(target, had))
 		return "pixels that cannot be decoded";
-	if (file.saveFile(to, target, EET_UndefinedLength, EGL_noChange, EPD_noChange, 0, 0,
-			  EWM_dataset)
-		    .bad())
-		return "a result that cannot be written";
-	return nullptr;
+	return save(&file, to, target);
 }
 
 /* --- limits, jobs --- */
@@ -292,6 +415,10 @@ serve(rlim_t memory, rlim_t seconds)
 	DcmRLEDecoderRegistration::registerCodecs();
 	DJDecoderRegistration::registerCodecs(EDC_photometricInterpretation, EUC_never);
 	DJLSDecoderRegistration::registerCodecs(EJLSUC_never);
+	DcmRLEEncoderRegistration::registerCodecs();
+	DJEncoderRegistration::registerCodecs(ECC_lossyYCbCr, EUC_never);
+	DJLSEncoderRegistration::registerCodecs(0, 0, 0, 0, OFFalse, 0, OFTrue, EJLSUC_never,
+						OFFalse, DJLSCodecParameter::interleaveLine);
 	while (receive(STDIN_FILENO, &job, files)) {
 		worker_answer answer = {};
 		char from[32], to[32];

@@ -53,7 +53,7 @@ add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
  * most; where there is room, each class in the plain syntaxes too (PS3.5 10.1).
  */
 static void
-propose(struct retrieving *r, struct proposals *out)
+propose(struct retrieving *r, const struct peer *peer, struct proposals *out)
 {
 	unsigned i, stored;
 	size_t at, j;
@@ -64,8 +64,11 @@ propose(struct retrieving *r, struct proposals *out)
 		const struct target *t = &r->t.all[at];
 
 		if (!t->done && !t->taken && t->here && strlen(t->sop_class) <= UID_MAX &&
-		    strlen(t->syntax) <= UID_MAX)
+		    strlen(t->syntax) <= UID_MAX) {
 			add_proposal(out, t->sop_class, t->syntax);
+			if (peer->compress && t->plain && r->c->recode)
+				add_proposal(out, t->sop_class, peer->compress);
+		}
 	}
 	pthread_mutex_unlock(&r->mu);
 	stored = out->n;
@@ -83,7 +86,6 @@ proposed(const struct proposals *p, const struct target *t)
 /* One that carries, and its thread. */
 struct mover {
 	struct carrier c;
-	const struct peer *peer;
 	unsigned at; /* which socket of ours                                */
 	pthread_t thread;
 	bool started, refused; /* refused: the destination could not be called */
@@ -184,13 +186,13 @@ unreachable(struct mover *m, const char *what)
 	struct retrieving *r = m->c.r;
 
 	log_line(m->c.helper ? LOG_INFO : LOG_WARN, m->c.helper ? "move.fewer" : "move.unreachable",
-		 "peer=%s what=\"%s\"", m->peer->name,
+		 "peer=%s what=\"%s\"", m->c.peer->name,
 		 what ? what : "its host name is not resolved yet");
 	m->refused = m->c.helper;
 	if (m->c.helper || (m->c.next_id > 0 && ++m->c.broken < BROKEN_MAX))
 		return;
 	pthread_mutex_lock(&r->mu);
-	(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", m->peer->aet,
+	(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", m->c.peer->aet,
 		       what ? "cannot be reached, or refuses" : "has no address yet");
 	pthread_mutex_unlock(&r->mu);
 	fail_rest(r, &m->p);
@@ -211,9 +213,9 @@ static int
 carry(struct mover *m, struct err *e)
 {
 	struct retrieving *r = m->c.r;
-	struct assoc_target to = {.port = m->peer->port,
+	struct assoc_target to = {.port = m->c.peer->port,
 				  .calling = r->who->called, /* R30 */
-				  .called = m->peer->aet,
+				  .called = m->c.peer->aet,
 				  .max_pdu = PDU,
 				  .seconds = r->c->seconds,
 				  .connected = connected,
@@ -222,8 +224,8 @@ carry(struct mover *m, struct err *e)
 	char host[PEER_ADDRESS_SIZE];
 	int rc = 0;
 
-	to.host = peers_host(r->who->peers, m->peer, host) ? host : NULL;
-	propose(r, &m->p);
+	to.host = peers_host(r->who->peers, m->c.peer, host) ? host : NULL;
+	propose(r, m->c.peer, &m->p);
 	while (!rc && m->p.n > 0 && !stopped(r) && m->c.broken < BROKEN_MAX && !m->refused) {
 		err_clear(&why);
 		m->c.to = NULL;
@@ -235,7 +237,7 @@ carry(struct mover *m, struct err *e)
 		}
 		dimse_sub(r->who, m->at, -1);
 		assoc_free(m->c.to);
-		propose(r, &m->p);
+		propose(r, m->c.peer, &m->p);
 	}
 	return rc;
 }
@@ -263,8 +265,7 @@ start_helpers(struct retrieving *r, const struct peer *peer, struct mover *all, 
 	unsigned i;
 
 	for (i = 1; i < n; i++) {
-		all[i].c = (struct carrier){.r = r, .helper = true};
-		all[i].peer = peer;
+		all[i].c = (struct carrier){.r = r, .peer = peer, .helper = true};
 		all[i].at = i;
 		pthread_mutex_lock(&r->mu);
 		all[i].started = pthread_create(&all[i].thread, NULL, help, &all[i]) == 0;
@@ -321,7 +322,7 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 	if (!all)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a retrieve");
 	all[0].c.r = r;
-	all[0].peer = peer;
+	all[0].c.peer = peer;
 	start_helpers(r, peer, all, n);
 	rc = carry(&all[0], e);
 	if (n > 1)

@@ -38,6 +38,8 @@ static const struct conf_row rows[] = {
 	 "Refuse what is odd instead of flagging."},
 	{"peer *", "on_limit", CONF_CHOICE, "a700", 0, 0, "a700 success",
 	 "Final status when a query has more than max_answers matches."},
+	{"peer *", "compress", CONF_CHOICE, "no", 0, 0, "no rle jpeg-lossless jpeg-ls",
+	 "Lossless syntax in which it gets what is stored uncompressed, where it takes it."},
 	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
 	 "Associations that a large C-MOVE to it opens at once."},
 	{"peer *", "commit", CONF_CHOICE, "central", 0, 0, "central edge",
@@ -154,6 +156,15 @@ load_lists(struct listed *l, const struct conf *c, const char *name, struct err 
 	return 0;
 }
 
+static const char *
+compression(const char *choice)
+{
+	return strcmp(choice, "rle") == 0	      ? "1.2.840.10008.1.2.5"
+	       : strcmp(choice, "jpeg-lossless") == 0 ? "1.2.840.10008.1.2.4.70"
+	       : strcmp(choice, "jpeg-ls") == 0	      ? "1.2.840.10008.1.2.4.80"
+						      : NULL;
+}
+
 static int
 load_one(struct listed *l, const struct conf *c, const char *name, struct err *e)
 {
@@ -170,6 +181,7 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.host = l->strings[2];
 	l->peer.issuer = l->strings[3];
 	l->peer.port = (unsigned)conf_number(c, "peer *", name, "port");
+	l->peer.compress = compression(conf_string(c, "peer *", name, "compress"));
 	l->peer.move_associations = (unsigned)conf_number(c, "peer *", name, "move_associations");
 	l->peer.foreign = conf_bool(c, "peer *", name, "foreign");
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");

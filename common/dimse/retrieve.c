@@ -249,11 +249,25 @@ open_recoded(struct carrier *c, const struct target *t, const char *syntax, stru
 	if (!s->piece)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a piece");
 	rc = recode_run(r->c->recode, s->reader, syntax, while_recoding, c, &s->fd, &s->size, e);
+	if (rc == ERR_PEER && t->plain && syntax == c->peer->compress)
+		return rc; /* it is sent as it is */
 	if (rc && !r->lost && !r->cancelled && !r->over)
 		log_line(LOG_WARN, "retrieve.recode", "study=%s oid=%llu from=%s to=%s what=\"%s\"",
 			 uid_shown(t->study), (unsigned long long)t->oid, uid_shown(t->syntax),
 			 syntax, e->what);
 	return rc;
+}
+
+/* A plain image for one who wants it compressed: in that syntax, where it takes it. */
+static unsigned char
+compressing_context(const struct carrier *c, const struct target *t, const char **recode_to)
+{
+	unsigned char context = 0;
+
+	if (c->peer->compress && t->plain && c->r->c->recode)
+		context = send_context(c->to, t->sop_class, c->peer->compress, c->get);
+	*recode_to = context ? c->peer->compress : NULL;
+	return context;
 }
 
 /* The context that takes it as it is stored, else one of the plain syntaxes (*recode_to). */
@@ -349,23 +363,42 @@ not_sent(struct carrier *c, struct target *t, bool wanted, int rc, const struct 
 	return 0;
 }
 
+/* The object in the syntax that suits best; *context 0: the receiver takes none that we have. */
+static int
+open_best(struct carrier *c, const struct target *t, struct source *s, unsigned char *context,
+	  struct err *e)
+{
+	const char *recode_to;
+	int rc;
+
+	*context = compressing_context(c, t, &recode_to);
+	if (t->here && *context) {
+		rc = open_recoded(c, t, recode_to, s, e);
+		if (rc != ERR_PEER || c->r->lost)
+			return rc;
+		close_source(s); /* not to be compressed, for whatever reason */
+		*s = (struct source){.by = c, .fd = -1};
+		if (e)
+			err_clear(e);
+	}
+	*context = choose_context(c, t, &recode_to);
+	return t->here && *context ? open_recoded(c, t, recode_to, s, e) : ERR_ABSENT;
+}
+
 int
 retrieve_send(struct carrier *c, struct target *t, struct err *e)
 {
-	const char *recode_to;
 	struct retrieving *r = c->r;
-	unsigned char context = choose_context(c, t, &recode_to);
+	unsigned char context;
 	struct send_object o;
 	struct send_answer answer;
 	struct source s = {.by = c, .fd = -1};
 	struct err why = ERR_INIT;
-	bool wanted = t->here && context;
-	int rc;
+	int rc = open_best(c, t, &s, &context, &why);
 
-	rc = wanted ? open_recoded(c, t, recode_to, &s, &why) : ERR_ABSENT;
 	if (rc) {
 		close_source(&s);
-		return not_sent(c, t, wanted, rc, &why, e);
+		return not_sent(c, t, t->here && context, rc, &why, e);
 	}
 	/* While this one is sent, the disk reads the next. */
 	if (t + 1 < r->t.all + r->t.n && t[1].here)
@@ -397,7 +430,7 @@ retrieve_send(struct carrier *c, struct target *t, struct err *e)
 static int
 get_all(struct retrieving *r, struct err *e)
 {
-	struct carrier c = {.r = r, .to = r->who->assoc, .get = true};
+	struct carrier c = {.r = r, .to = r->who->assoc, .peer = r->who->peer, .get = true};
 	size_t i;
 	int rc = 0;
 

@@ -49,9 +49,10 @@ struct retrieving {
 struct carrier {
 	struct retrieving *r;
 	struct assoc *to;
-	bool get;	 /* C-GET: to is the asker's own */
-	bool helper;	 /* of a C-MOVE: tells nobody    */
-	unsigned serial; /* of this association, from 1 on */
+	const struct peer *peer; /* who receives */
+	bool get;		 /* C-GET: to is the asker's own */
+	bool helper;		 /* of a C-MOVE: tells nobody    */
+	unsigned serial;	 /* of this association, from 1 on */
 	unsigned next_id;
 	unsigned broken; /* associations in a row that carried nothing */
 };

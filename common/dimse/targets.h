@@ -22,6 +22,7 @@ struct target {
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
 	bool failed;
+	bool plain;	    /* an image whose pixels are stored uncompressed */
 	bool taken;	    /* somebody sends it just now */
 	unsigned tries;	    /* that failed, ... */
 	unsigned failed_on; /* ... the last one on this association */

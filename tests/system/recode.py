@@ -89,11 +89,11 @@ def make(folder, truth):
 
 
 class Site:
-    def __init__(self, **dicom):
+    def __init__(self, compress="no", **dicom):
         self.top = tempfile.mkdtemp(prefix="salamander-recode-")
         self.listen = nodes.port()
         self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", dicom=dicom, **{
-            "peer PACS": {"aet": "PACS", "host": "127.0.0.1", "port": self.listen},
+            "peer PACS": {"aet": "PACS", "host": "127.0.0.1", "port": self.listen, "compress": compress},
             "peer VIEWER": {"aet": "VIEWER", "host": "127.0.0.1", "may": "find, get, move"}})
 
     def __enter__(self):
@@ -195,6 +195,44 @@ def recode__R20_what_cannot_be_decoded_fails_alone_and_is_listed():
         judge(got, truth, ExplicitVRLittleEndian)
         with open(s.edge.log, encoding="utf-8") as f:
             expect("the log tells of it", sum("retrieve.recode" in line for line in f), 1)
+
+
+def plain_again(folder, wanted):
+    """Each file of `wanted` (uid -> syntax) has that syntax; GDCM makes those that are compressed plain, in place."""
+    for path in glob.glob(os.path.join(folder, "*")):
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        if ds.SOPInstanceUID in wanted:
+            expect(f"{ds.SOPInstanceUID}: compressed", ds.file_meta.TransferSyntaxUID, wanted[ds.SOPInstanceUID])
+            nodes.run("gdcmconv", "--raw", path, path)
+
+
+def recode__plain_images_go_compressed_to_who_wants_that():
+    """Lossless: what arrives has the same pixels, and every other attribute; what cannot be compressed goes plain."""
+    for setting, syntax, option in (("jpeg-ls", "1.2.840.10008.1.2.4.80", "+xt"), ("rle", "1.2.840.10008.1.2.5", "+xr"),
+                                    ("jpeg-lossless", "1.2.840.10008.1.2.4.70", "+xs")):
+        truth = {}
+        with Site(compress=setting) as s:
+            files = s.folder("files")
+            number = make(files, truth)
+            bits = image(f"{ROOT}.9.{number + 1}", "slice")  # 32 bits: nothing compresses that here
+            bits.BitsAllocated, bits.BitsStored, bits.HighBit, bits.PixelRepresentation = 32, 32, 31, 0
+            bits.PixelData = bytes(96 * 64 * 4)
+            bits.save_as(os.path.join(files, "bits.dcm"), write_like_original=False)
+            s.send(files)
+            status, got = s.move("compressed", option)
+            expect(f"{setting}: C-MOVE", status, "0x0000")
+            plain = ("explicit", "implicit", "big", "deflated")
+            plain_again(got, {uid: syntax for uid, (name, _) in truth.items()
+                              if name.split("-")[1] in plain or name.endswith("-jpegls") and setting == "jpeg-ls"
+                              or name.endswith("-rle") and setting == "rle"
+                              or name.endswith("-lossless") and setting == "jpeg-lossless"})
+            left, = (p for p in glob.glob(os.path.join(got, "*")) if pydicom.dcmread(p).BitsAllocated == 32)
+            expect(f"{setting}: what cannot be", pydicom.dcmread(left).file_meta.TransferSyntaxUID, ExplicitVRLittleEndian)
+            os.remove(left)
+            judge(got, truth, None)
+            # Another receiver of the same node takes plain ones only, and gets them.
+            status, got = s.move("plain", "+xi")
+            expect(f"{setting}: C-MOVE", (status, len(os.listdir(got))), ("0x0000", number + 1))
 
 
 def children(pid):
