@@ -129,7 +129,7 @@ SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.p
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
-	$(addprefix pair/test_,keep_death.c pair_death.c newest.c))
+	$(addprefix pair/test_,keep_death.c pair_death.c orders_sweep.c newest.c))
 THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 
 check: deps-build deps-test
@@ -216,7 +216,8 @@ wan: deps-build deps-test deps-bench
 
 # What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
 # cuts, chaos, a cache turned over and over, the simulator on both cores, and every fuzzer.
-SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep unit/test_store_journal pair/test_keep_death pair/test_pair_death pair/test_pair_errors)
+SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep unit/test_store_journal pair/test_keep_death pair/test_pair_death pair/test_pair_errors \
+	pair/test_orders_sweep)
 soak: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools $(SIM) $(SWEEPS)
 	@SWEEP_ALL=1 $(RUN) --timeout 7200 --title sweeps $(SWEEPS)

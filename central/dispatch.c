@@ -179,15 +179,16 @@ dispatch_sealed(const struct central *c, const Sync__Order *m)
 	       memcmp(m->mac.data, mac, sizeof(mac)) == 0;
 }
 
-int
-dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
+/* In the log on 0, and on its way; wall_ms is the caller's. */
+static int
+give_as(struct central *c, Sync__Order *m, struct err *e)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	ProtobufCBinaryData before = m->mac;
 	unsigned char mac[SHA256_SIZE];
 	struct buf bytes = BUF_INIT;
 	int rc = next_number(c, &m->number, e);
 
-	m->wall_ms = m->of ? m->wall_ms : clock_wall(c->clock);
 	if (!rc)
 		rc = seal(c, m, mac, e);
 	if (rc)
@@ -200,13 +201,20 @@ dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
 	rc = buf_failed(&bytes) ? err_set(e, ERR_LOCAL, 0, "no memory for an order")
 				: record_decide_locked(c, &d, e);
 	buf_fini(&bytes);
-	m->mac = message_bytes(NULL, 0);
+	m->mac = before;
 	if (rc)
 		return rc;
 	log_line(LOG_INFO, "order.given", "number=%llu kind=%d site=%s",
 		 (unsigned long long)m->number, (int)m->kind, m->site[0] ? m->site : "-");
 	dispatch_news(c);
 	return 0;
+}
+
+int
+dispatch_give_locked(struct central *c, Sync__Order *m, struct err *e)
+{
+	m->wall_ms = m->of ? m->wall_ms : clock_wall(c->clock);
+	return give_as(c, m, e);
 }
 
 int
@@ -238,6 +246,8 @@ dispatch_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 	highest = o->of > o->number ? o->of : o->number; /* the next one is above both */
 	if (!rc && last < highest)
 		rc = state_set_number(tx, last_key, highest, e);
+	if (!rc && o->instead_of)
+		rc = heard_replace(tx, o->instead_of, e);
 	if (!rc && (o->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 		    o->kind == SYNC__ORDER_KIND__ORDER_RESTORE))
 		rc = withdraw_apply(tx, o, m->order.data, m->order.len, e);
@@ -257,6 +267,111 @@ dispatch_new_epoch(struct store_tx *tx, struct err *e)
 
 	/* R22: what was given before a set-back, and is not remembered, counts below. */
 	return rc ? rc : state_set_number(tx, last_key, last + ORDERS_EPOCH, e);
+}
+
+/* --- what was forgotten (R22) --- */
+
+struct forgotten {
+	uint64_t top; /* an edge has heard an order of that number */
+	struct store_tx *tx;
+	Sync__Order **again;
+	size_t n;
+};
+
+/* Below it, and not heard by all: an edge takes it for something that it has heard before. */
+static int
+note_below(void *arg, const Sync__Order *m, struct err *e)
+{
+	struct forgotten *f = arg;
+	struct buf copy = BUF_INIT;
+	bool replaced, yes = false;
+	Sync__Order **more;
+	int rc;
+
+	if (m->number > f->top)
+		return ERR_AGAIN;
+	rc = heard_replaced(f->tx, m->number, &replaced, e);
+	/* What came back from an edge has the rank that it had. */
+	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE && !m->of)
+		rc = heard_is_new(f->tx, m, &yes, e);
+	if (rc || !yes)
+		return rc;
+	more = realloc(f->again, (f->n + 1) * sizeof(*more));
+	if (!more)
+		return err_set(e, ERR_LOCAL, 0, "no memory for orders");
+	f->again = more;
+	message_pack(&copy, &m->base);
+	f->again[f->n] = message_read(&sync__order__descriptor, copy.data, copy.len, e);
+	buf_fini(&copy);
+	return f->again[f->n] && ++f->n ? 0 : ERR_LOCAL;
+}
+
+static int
+find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, bool *unknown,
+	       uint64_t *last, struct err *e)
+{
+	Sync__Order *own = NULL;
+	int rc = record_settle_locked(c, e);
+
+	if (!rc)
+		rc = store_begin_read(&f->tx, c->store, e);
+	if (rc)
+		return rc;
+	rc = state_number(f->tx, last_key, last, e);
+	if (!rc)
+		rc = dispatch_get(f->tx, m->number, &own, e);
+	*unknown = rc == ERR_ABSENT ||
+		   (!rc && (own->mac.len != m->mac.len ||
+			    (m->mac.len && memcmp(own->mac.data, m->mac.data, m->mac.len) != 0)));
+	message_free(own);
+	rc = rc == ERR_ABSENT ? 0 : rc;
+	if (!rc && *unknown)
+		rc = dispatch_each(f->tx, note_below, f, e);
+	store_end_read(f->tx);
+	return rc == ERR_AGAIN ? 0 : rc;
+}
+
+/* Numbers go on above it; what it would have hidden is said again. */
+static int
+go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e)
+{
+	Sync__Order raise = SYNC__ORDER__INIT, *m;
+	size_t i;
+	int rc = 0;
+
+	raise.of = f->top;
+	raise.wall_ms = clock_wall(c->clock);
+	if (last < f->top)
+		rc = dispatch_give_locked(c, &raise, e);
+	for (i = 0; !rc && i < f->n; i++) {
+		m = f->again[i];
+		m->instead_of = m->number;
+		rc = give_as(c, m, e);
+	}
+	return rc;
+}
+
+int
+dispatch_heard_there(struct central *c, const Sync__Order *m, struct err *e)
+{
+	struct forgotten f = {.top = m->number};
+	bool unknown = false;
+	uint64_t last = 0;
+	size_t i;
+	int rc;
+
+	(void)pthread_mutex_lock(&c->order);
+	rc = find_forgotten(c, m, &f, &unknown, &last, e);
+	if (!rc && unknown && (last < f.top || f.n)) {
+		log_line(LOG_WARN, "orders.forgotten", "number=%llu last=%llu again=%zu",
+			 (unsigned long long)f.top, (unsigned long long)last, f.n);
+		rc = go_on_above(c, &f, last, e);
+	}
+	(void)pthread_mutex_unlock(&c->order);
+	for (i = 0; i < f.n; i++)
+		message_free(f.again[i]);
+	free(f.again);
+	return rc;
 }
 
 /* --- answering --- */
@@ -316,7 +431,8 @@ dispatch_each(struct store_tx *tx, int (*fn)(void *arg, const Sync__Order *m, st
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-/* A chore that the site has done is not said again, whatever became of its disk since. */
+/* What the site has done, or what is said under another number, is not said again, whatever became
+ * of its disk since. */
 static int
 is_wanted(struct store_tx *tx, struct kv_slice bytes, const char *site, bool *yes, struct err *e)
 {
@@ -324,9 +440,11 @@ is_wanted(struct store_tx *tx, struct kv_slice bytes, const char *site, bool *ye
 	bool ended = false;
 	int rc = 0;
 
-	*yes = m && dispatch_is_for(m, site);
+	*yes = m && m->kind != SYNC__ORDER_KIND__ORDER_NONE && dispatch_is_for(m, site);
 	if (*yes && heard_is_chore(m))
 		rc = heard_ended(tx, site, m->number, &ended, e);
+	if (*yes && !rc && !ended)
+		rc = heard_replaced(tx, m->number, &ended, e);
 	*yes = *yes && !ended;
 	message_free(m);
 	return rc;

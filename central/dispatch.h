@@ -54,6 +54,11 @@ int dispatch_give(struct central *c, struct Sync__Order *m, struct err *e);
 /* The caller holds `order`. */
 int dispatch_give_locked(struct central *c, struct Sync__Order *m, struct err *e);
 
+/* An edge has heard this order, whose seal is ours. A central that does not know it was set back:
+ * its numbers go on above, and what it has given below, and not every site has heard, is given
+ * again (R22). */
+int dispatch_heard_there(struct central *c, const struct Sync__Order *m, struct err *e);
+
 /* What a DECISION_ORDER of the log, or a new epoch, makes of the catalogue. */
 int dispatch_apply(struct store_tx *tx, const struct Sync__LogDecision *m, struct err *e);
 int dispatch_new_epoch(struct store_tx *tx, struct err *e);

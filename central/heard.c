@@ -155,13 +155,28 @@ heard_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 	return rc;
 }
 
+int
+heard_replace(struct store_tx *tx, uint64_t number, struct err *e)
+{
+	unsigned char key[KEY + 1];
+
+	return kv_put(store_tx_kv(tx), table(tx, ORDER_DONE_TABLE),
+		      kv_slice(key, key_of(key, "", number)), kv_slice("", 0), e);
+}
+
+int
+heard_replaced(struct store_tx *tx, uint64_t number, bool *out, struct err *e)
+{
+	return heard_ended(tx, "", number, out, e);
+}
+
 /* A chore that was given to that site, and has not ended there. */
 static int
 is_news(struct central *c, const char *site, uint64_t number, bool *out, struct err *e)
 {
 	Sync__Order *m = NULL;
 	struct store_tx *tx;
-	bool ended = true;
+	bool ended = true, replaced = true;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	*out = false;
@@ -170,8 +185,10 @@ is_news(struct central *c, const char *site, uint64_t number, bool *out, struct 
 	rc = dispatch_get(tx, number, &m, e);
 	if (!rc)
 		rc = heard_ended(tx, site, number, &ended, e);
+	if (!rc)
+		rc = heard_replaced(tx, number, &replaced, e);
 	store_end_read(tx);
-	*out = !rc && heard_is_chore(m) && dispatch_is_for(m, site) && !ended;
+	*out = !rc && heard_is_chore(m) && dispatch_is_for(m, site) && !ended && !replaced;
 	message_free(m);
 	return rc == ERR_ABSENT ? 0 : rc; /* R22: of a central before this one */
 }
@@ -323,6 +340,28 @@ places_fini(struct places *p)
 	free(p->list);
 }
 
+int
+heard_is_new(struct store_tx *tx, const Sync__Order *m, bool *out, struct err *e)
+{
+	bool withdrawal = m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
+			  m->kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
+			  m->kind == SYNC__ORDER_KIND__ORDER_SITE;
+	size_t open, i, heard = 0;
+	struct places p;
+	bool any = false;
+	int rc = places_make(&p, tx, e);
+
+	if (!rc)
+		rc = count_open(&p, m, &open, &any, e);
+	for (i = 0, open = 0; i < p.n && any; i++) {
+		open += p.list[i].state == UNHEARD;
+		heard += p.list[i].state != UNHEARD && dispatch_is_for(m, p.list[i].site);
+	}
+	places_fini(&p);
+	*out = !rc && (withdrawal ? heard == 0 : open > 0);
+	return rc;
+}
+
 struct listing {
 	struct places places;
 	struct buf *out;
@@ -417,11 +456,14 @@ json_order(struct listing *l, const Sync__Order *m)
 static int
 list_one(void *arg, const Sync__Order *m, struct err *e)
 {
-	bool any, recent, wrong = false;
+	bool any, recent, replaced, wrong = false;
 	struct listing *l = arg;
 	size_t open, i;
-	int rc = count_open(&l->places, m, &open, &any, e);
+	int rc = heard_replaced(l->places.tx, m->number, &replaced, e);
 
+	if (rc || replaced || m->kind == SYNC__ORDER_KIND__ORDER_NONE)
+		return rc;
+	rc = count_open(&l->places, m, &open, &any, e);
 	if (rc)
 		return rc;
 	recent = l->now_ms - m->wall_ms < DAYS_SHOWN * INT64_C(86400000);

@@ -163,13 +163,46 @@ take_back(struct central *c, const char *site, const Sync__Order *m, struct err 
 	return rc;
 }
 
+/* One of ours that speaks of an image, a series or a study. */
 static bool
-may_come_back(const struct central *c, const Sync__Order *m)
+is_withdrawal(const Sync__Order *m)
 {
 	return (m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 		m->kind == SYNC__ORDER_KIND__ORDER_RESTORE) &&
-	       m->subject[0] && strlen(m->subject) < UID_SIZE && strlen(m->study) < UID_SIZE &&
-	       withdrawn_rank(m) < WITHDRAWN_RANK_MAX && dispatch_sealed(c, m);
+	       m->subject[0] && strlen(m->subject) < UID_SIZE && strlen(m->study) < UID_SIZE;
+}
+
+/* fn, if it is one that this archive gave. */
+static int
+with_order(struct central *c, const char *site, const ProtobufCBinaryData *bytes,
+	   int (*fn)(struct central *c, const char *site, const Sync__Order *m, struct err *e),
+	   struct err *e)
+{
+	Sync__Order *m = message_read(&sync__order__descriptor, bytes->data, bytes->len, NULL);
+	int rc = 0;
+
+	if (m && withdrawn_rank(m) < WITHDRAWN_RANK_MAX && m->number < WITHDRAWN_RANK_MAX &&
+	    dispatch_sealed(c, m))
+		rc = fn(c, site, m, e);
+	else /* R26: what a site makes up decides nothing */
+		log_line(LOG_ERROR, "decision.foreign", "site=%s", site);
+	message_free(m);
+	return rc;
+}
+
+static int
+give_back_one(struct central *c, const char *site, const Sync__Order *m, struct err *e)
+{
+	if (standing_may_come_back(c, m))
+		return standing_take_back(c, site, m, e);
+	return is_withdrawal(m) ? take_back(c, site, m, e) : 0;
+}
+
+static int
+look_at_highest(struct central *c, const char *site, const Sync__Order *m, struct err *e)
+{
+	(void)site;
+	return dispatch_heard_there(c, m, e);
 }
 
 int
@@ -180,18 +213,10 @@ withdraw_give_back(struct central *c, const struct http_request *rq, struct err 
 	size_t i;
 	int rc = back ? 0 : ERR_PEER;
 
-	for (i = 0; !rc && i < back->n_orders; i++) {
-		Sync__Order *m = message_read(&sync__order__descriptor, back->orders[i].data,
-					      back->orders[i].len, NULL);
-
-		if (m && standing_may_come_back(c, m))
-			rc = standing_take_back(c, rq->site, m, e);
-		else if (m && may_come_back(c, m))
-			rc = take_back(c, rq->site, m, e);
-		else /* R26: what a site makes up decides nothing */
-			log_line(LOG_ERROR, "decision.foreign", "site=%s", rq->site);
-		message_free(m);
-	}
+	if (!rc && back->highest.len)
+		rc = with_order(c, rq->site, &back->highest, look_at_highest, e);
+	for (i = 0; !rc && i < back->n_orders; i++)
+		rc = with_order(c, rq->site, &back->orders[i], give_back_one, e);
 	message_free(back);
 	return rc;
 }

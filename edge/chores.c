@@ -27,7 +27,9 @@ enum {
 	TURN_SECONDS = 2,
 	STEP_MS = 60000, /* n tries: n^2 of it */
 	STEP_MAX_MS = 4 * 3600000,
-	TEXT = 200
+	TEXT = 200,
+	NAME = 32,
+	KINDS = 64 /* more than there are */
 };
 
 struct chores {
@@ -113,15 +115,57 @@ chores_is(int kind)
 	       kind == SYNC__ORDER_KIND__ORDER_RESEND || kind == SYNC__ORDER_KIND__ORDER_PREFETCH;
 }
 
+/* Of the sync table: the number of the last one of its kind. */
+static void
+name_of(char name[NAME], int kind)
+{
+	(void)snprintf(name, NAME, "chore_%d", kind);
+}
+
+static int
+note_number(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
+{
+	struct buf *numbers = arg;
+
+	(void)m;
+	(void)e;
+	buf_put_u64(numbers, number);
+	return 0;
+}
+
+int
+chores_other_archive(struct store_tx *tx, struct err *e)
+{
+	struct buf numbers = BUF_INIT;
+	unsigned char key[8];
+	char name[NAME];
+	size_t at;
+	int kind, rc = chores_each(tx, 0, note_number, &numbers, e);
+
+	if (!rc && buf_failed(&numbers))
+		rc = err_set(e, ERR_LOCAL, 0, "no memory for orders");
+	/* Nobody waits for them any more, and their numbers are given again. */
+	for (at = 0; !rc && at < numbers.len; at += 8) {
+		buf_set_be64(key, buf_get_u64(numbers.data + at));
+		rc = kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+	}
+	for (kind = 0; !rc && kind < KINDS; kind++) {
+		name_of(name, kind);
+		rc = chores_is(kind) ? sync_set_number(tx, name, 0, e) : 0;
+	}
+	buf_fini(&numbers);
+	return rc;
+}
+
 int
 chores_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n, struct err *e)
 {
 	Sync__ChoreRow row = SYNC__CHORE_ROW__INIT;
 	uint64_t last = 0;
-	char name[32];
+	char name[NAME];
 	int rc;
 
-	(void)snprintf(name, sizeof(name), "chore_%d", (int)m->kind);
+	name_of(name, (int)m->kind);
 	rc = sync_number(tx, name, &last, e);
 	if (rc || m->number <= last) /* R22: it was heard before */
 		return rc;

@@ -40,6 +40,8 @@ bool chores_is(int kind); /* enum OrderKind */
 /* In the closure that hears it. */
 int chores_take(struct store_tx *tx, const struct Sync__Order *m, const void *bytes, size_t n,
 		struct err *e);
+/* Another archive counts from the beginning. In a closure. */
+int chores_other_archive(struct store_tx *tx, struct err *e);
 /* By rising number from `from` on, until fn says other than 0; that is returned. */
 int chores_each(struct store_tx *tx, uint64_t from,
 		int (*fn)(void *arg, uint64_t number, struct Sync__ChoreRow *m, struct err *e),

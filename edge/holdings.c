@@ -6,6 +6,7 @@
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/known.h"
+#include "edge/obey.h"
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -251,6 +252,8 @@ new_epoch(struct store_tx *tx, void *arg, struct err *e)
 	/* Receipts of an archive that burnt are sealed with a key that burnt with it. */
 	if (!rc && !id128_same(&before, o->archive))
 		rc = sync_put(tx, "receipt", "", 0, e);
+	if (!rc && !id128_same(&before, o->archive))
+		rc = obey_other_archive(tx, e);
 	if (!rc)
 		rc = sync_put(tx, "archive", o->archive->b, sizeof(o->archive->b), e);
 	if (!rc)

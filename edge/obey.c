@@ -1,5 +1,7 @@
 #include "edge/obey.h"
 
+#include <stdlib.h>
+
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -22,6 +24,8 @@ table(struct store_tx *tx)
 	return store_table(store_tx_store(tx), ORDER_TABLE);
 }
 
+static const char hold_key[] = "hold_order"; /* number of the last one */
+
 /* --- what is told once: the last number of its kind counts --- */
 
 /* *newer: it is above all of this name so far; it is the last from now on. */
@@ -41,7 +45,7 @@ obey_hold(struct store_tx *tx, const Sync__Order *m, struct err *e)
 {
 	uint64_t hold = 0;
 	bool newer;
-	int rc = is_newer(tx, "hold_order", m->number, &newer, e);
+	int rc = is_newer(tx, hold_key, m->number, &newer, e);
 
 	if (rc || !newer)
 		return rc;
@@ -202,6 +206,83 @@ obey(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m, const
 	if (rc)
 		return rc;
 	return wait ? keep(tx, m, bytes, n, e) : obey_known(tx, epoch, m, bytes, n, e);
+}
+
+struct waiting {
+	uint64_t *numbers;
+	size_t n;
+};
+
+static int
+list_waiting(struct store_tx *tx, struct waiting *w, struct err *e)
+{
+	struct kv_cursor *c = NULL;
+	struct kv_slice at, v;
+	uint64_t *more;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
+
+	if (!rc)
+		rc = kv_cursor_seek(c, kv_slice(NULL, 0), &at, &v, e);
+	while (!rc) {
+		more = realloc(w->numbers, (w->n + 1) * sizeof(*more));
+		if (!more)
+			rc = err_set(e, ERR_LOCAL, 0, "no memory for orders");
+		if (!rc) {
+			w->numbers = more;
+			more[w->n++] = buf_get_be64(at.p);
+			rc = kv_cursor_next(c, &at, &v, e);
+		}
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* Those that wait go below the numbers that are given from now on. */
+static int
+move_waiting(struct store_tx *tx, struct err *e)
+{
+	struct waiting w = {NULL, 0};
+	unsigned char from[8], to[8];
+	struct buf copy = BUF_INIT;
+	struct kv_slice v;
+	size_t i;
+	int rc = list_waiting(tx, &w, e);
+
+	for (i = 0; !rc && i < w.n; i++) { /* in their order: none is in the way of the next */
+		buf_set_be64(from, w.numbers[i]);
+		buf_set_be64(to, i + 1);
+		rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(from, sizeof(from)), &v, e);
+		buf_clear(&copy);
+		if (!rc)
+			buf_put(&copy, v.p, v.n);
+		if (!rc && buf_failed(&copy))
+			rc = err_set(e, ERR_LOCAL, 0, "no memory for orders");
+		if (!rc)
+			rc = kv_del(store_tx_kv(tx), table(tx), kv_slice(from, sizeof(from)), e);
+		if (!rc)
+			rc = kv_put(store_tx_kv(tx), table(tx), kv_slice(to, sizeof(to)),
+				    kv_slice(copy.data, copy.len), e);
+	}
+	buf_fini(&copy);
+	free(w.numbers);
+	return rc;
+}
+
+int
+obey_other_archive(struct store_tx *tx, struct err *e)
+{
+	int rc = sync_set_number(tx, hold_key, 0, e);
+
+	if (!rc)
+		rc = move_waiting(tx, e);
+
+	if (!rc)
+		rc = chores_other_archive(tx, e);
+	if (!rc)
+		rc = wanted_other_archive(tx, e);
+	if (!rc)
+		rc = sync_put(tx, ORDERS_TOP, "", 0, e);
+	return rc ? rc : withdrawn_other_archive(tx, e);
 }
 
 /* --- those that were not known --- */

@@ -40,6 +40,10 @@ int obey_accept(struct edge *e, uint64_t *n, struct err *err);
 /* Kept ones: of a later kind, and retracts that wait for a person. */
 int obey_waiting(struct store_tx *tx, uint64_t *unknown, uint64_t *retracts, struct err *e);
 
+/* In a closure: another archive gives orders from now on, and counts from the beginning. What the
+ * one before it wanted stays, until this one says otherwise. */
+int obey_other_archive(struct store_tx *tx, struct err *e);
+
 /* What of an image our ledger tells. */
 extern const struct withdrawn_node obey_node;
 

@@ -34,7 +34,8 @@ enum {
 	ROW = ID128_SIZE + 8
 };
 
-static const char row_key[] = "orders"; /* epoch, number */
+static const char row_key[] = "orders";	  /* epoch, number */
+static const char top_key[] = ORDERS_TOP; /* epoch in which central knew it, number, bytes */
 
 enum call { POLL = 1, TELL };
 
@@ -51,6 +52,7 @@ struct orders {
 	int64_t asked_ms, next_ms, tell_ms;
 	unsigned failures;
 	uint64_t decisions, losses; /* as this epoch's central counted them last; 0: not heard */
+	bool greeted;	 /* it has been told the highest order that was ever heard here */
 	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
 	struct buf back; /* what is given back now: 'u' and a UID or 's' and a site, NUL */
 	uint64_t ended[ORDERS_MAX]; /* chores whose end is told now */
@@ -82,6 +84,42 @@ write_number(struct store_tx *tx, const struct id128 *epoch, uint64_t number, st
 	return sync_put(tx, row_key, row, sizeof(row), e);
 }
 
+/* --- the highest that was ever heard (R22) --- */
+
+static int
+note_top(struct store_tx *tx, const struct id128 *epoch, uint64_t number,
+	 const ProtobufCBinaryData *bytes, struct err *e)
+{
+	struct buf row = BUF_INIT;
+	int rc = sync_get(tx, top_key, &row, e);
+
+	if (!rc && (row.len < ROW || buf_get_u64(row.data + ID128_SIZE) < number)) {
+		buf_clear(&row);
+		buf_put(&row, epoch->b, ID128_SIZE);
+		buf_put_u64(&row, number);
+		buf_put(&row, bytes->data, bytes->len);
+		rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for an order")
+				      : sync_put(tx, top_key, row.data, row.len, e);
+	}
+	buf_fini(&row);
+	return rc;
+}
+
+/* The central of this epoch knows it. */
+static int
+top_is_known(struct store_tx *tx, const struct id128 *epoch, struct err *e)
+{
+	struct buf row = BUF_INIT;
+	int rc = sync_get(tx, top_key, &row, e);
+
+	if (!rc && row.len > ROW) {
+		memcpy(row.data, epoch->b, ID128_SIZE);
+		rc = sync_put(tx, top_key, row.data, row.len, e);
+	}
+	buf_fini(&row);
+	return rc;
+}
+
 /* --- what central does not know: decisions of another epoch (R16), how chores ended --- */
 
 struct telling {
@@ -89,8 +127,20 @@ struct telling {
 	Sync__OrdersBack m;
 	ProtobufCBinaryData orders[ORDERS_MAX];
 	Sync__OrderDone *done[ORDERS_MAX];
+	struct buf top;
 	size_t bytes;
 };
+
+/* A central that does not remember it was set back: it says again what it has said since. */
+static int
+add_top(struct telling *t, struct store_tx *tx, struct err *e)
+{
+	int rc = sync_get(tx, top_key, &t->top, e);
+
+	if (!rc && t->top.len > ROW && memcmp(t->top.data, t->o->epoch.b, ID128_SIZE) != 0)
+		t->m.highest = message_bytes(t->top.data + ROW, t->top.len - ROW);
+	return rc;
+}
 
 static int
 note(struct telling *t, const struct withdrawn_row *row, char kind)
@@ -139,7 +189,10 @@ note_ended(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 static int
 collect(struct telling *t, struct store_tx *tx, struct err *err)
 {
-	int rc = t->o->in_step ? standing_rows(tx, note_site, t, err) : 0; /* first: who may call */
+	int rc = add_top(t, tx, err);
+
+	if (!rc && t->o->in_step) /* first: who may call */
+		rc = standing_rows(tx, note_site, t, err);
 
 	if (!rc && t->o->in_step)
 		rc = withdrawn_rows(tx, "", note_unsaid, t, err);
@@ -164,11 +217,12 @@ what_to_tell(struct orders *o, struct buf *out, struct err *err)
 	t.m.orders = t.orders;
 	t.m.done = t.done;
 	rc = collect(&t, tx, err);
-	if (!rc && (t.m.n_orders || t.m.n_done))
+	if (!rc && (t.m.n_orders || t.m.n_done || t.m.highest.len))
 		message_pack(out, &t.m.base);
 	store_end_read(tx);
 	for (i = 0; i < t.m.n_done; i++)
 		message_free(t.done[i]);
+	buf_fini(&t.top);
 	return rc;
 }
 
@@ -186,6 +240,7 @@ was_told(struct store_tx *tx, void *arg, struct err *e)
 		rc = sync_id(tx, "epoch", &epoch, e);
 	if (rc || !id128_same(&epoch, &o->epoch))
 		return rc;
+	rc = top_is_known(tx, &o->epoch, e);
 	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1) {
 		const char *one = (const char *)o->back.data + at;
 
@@ -264,6 +319,7 @@ tell(struct orders *o, struct err *err)
 	atomic_store(&o->tells, false);
 	rc = what_to_tell(o, &call.body, err);
 	if (rc || !call.body.len) {
+		o->greeted = o->greeted || !rc;
 		buf_fini(&call.body);
 		return rc;
 	}
@@ -278,7 +334,7 @@ begin_epoch(struct orders *o, const struct id128 *epoch)
 {
 	o->epoch = *epoch;
 	o->decisions = o->losses = 0;
-	o->in_step = false;
+	o->greeted = o->in_step = false;
 	o->next_ms = o->tell_ms = 0;
 	atomic_store(&o->tells, true);
 }
@@ -308,6 +364,8 @@ obey_one(struct store_tx *tx, void *arg, struct err *e)
 		return rc;
 	if (x->bytes)
 		rc = obey(tx, x->epoch, x->order, x->bytes->data, x->bytes->len, e);
+	if (!rc && x->bytes)
+		rc = note_top(tx, x->epoch, x->number, x->bytes, e);
 	return rc ? rc : write_number(tx, x->epoch, x->number, e);
 }
 
@@ -379,8 +437,11 @@ on_told(struct orders *o, const struct http_done *done, bool ours)
 
 	o->telling = false;
 	atomic_store(&o->tells, true); /* is there more? */
-	if (done->status == 200 && ours && store_commit(o->e->store, was_told, o, &err) == 0)
+	o->greeted = o->greeted || (done->status >= 400 && done->status < 500 && ours);
+	if (done->status == 200 && ours && store_commit(o->e->store, was_told, o, &err) == 0) {
+		o->greeted = true;
 		return;
+	}
 	if (err.code)
 		log_err(LOG_WARN, "orders", &err);
 	if (done->status == 409) /* R22 */
@@ -428,16 +489,16 @@ begin_calls(struct orders *o)
 			return;
 		begin_epoch(o, &epoch);
 	}
-	if (!o->asking && now >= o->next_ms && ask(o, &err)) {
+	if (!o->telling && now >= o->tell_ms && atomic_load(&o->tells) && tell(o, &err)) {
 		log_err(LOG_WARN, "orders", &err);
-		later(o);
+		atomic_store(&o->tells, true);
+		o->tell_ms = now + TELL_AGAIN_MS;
 	}
 	err_clear(&err);
-	if (o->telling || now < o->tell_ms || !atomic_load(&o->tells) || !tell(o, &err))
+	if (!o->greeted || o->asking || now < o->next_ms || !ask(o, &err))
 		return;
 	log_err(LOG_WARN, "orders", &err);
-	atomic_store(&o->tells, true);
-	o->tell_ms = now + TELL_AGAIN_MS;
+	later(o);
 }
 
 void
@@ -466,7 +527,7 @@ orders_turn(struct orders *o, int timeout_ms)
 int64_t
 orders_due(const struct orders *o)
 {
-	int64_t due = o->asking ? INT64_MAX : o->next_ms;
+	int64_t due = o->asking || !o->greeted ? INT64_MAX : o->next_ms;
 	struct id128 epoch;
 
 	if (!central_now(o, &epoch))

@@ -19,6 +19,9 @@ struct err;
 struct link;
 struct orders; /* opaque */
 
+/* Of the sync table: the highest order that was ever heard of this archive. */
+#define ORDERS_TOP "orders_top"
+
 int orders_start(struct orders **out, struct edge *e, struct err *err);
 void orders_stop(struct orders *o); /* NULL is fine */
 /* Central answers again, or is another one, or a chore ended. NULL is fine. */

@@ -57,6 +57,28 @@ wanted_take(struct store_tx *tx, const Sync__Order *m, struct err *e)
 }
 
 int
+wanted_other_archive(struct store_tx *tx, struct err *e)
+{
+	struct buf row = BUF_INIT;
+	const struct setting *all;
+	char key[KEY];
+	size_t i, n;
+	int rc = 0;
+
+	all = settings_all(&n);
+	for (i = 0; !rc && i < n; i++) {
+		key_of(key, all[i].name);
+		rc = sync_get(tx, key, &row, e);
+		if (rc || row.len < NUMBER)
+			continue;
+		buf_set_u64(row.data, 0);
+		rc = sync_put(tx, key, row.data, row.len, e);
+	}
+	buf_fini(&row);
+	return rc;
+}
+
+int
 wanted_value(struct store_tx *tx, const char *name, struct buf *out, struct err *e)
 {
 	struct buf row = BUF_INIT;

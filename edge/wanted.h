@@ -20,6 +20,8 @@ struct store_tx;
 struct Sync__Order; /* sync.pb-c.h */
 
 int wanted_take(struct store_tx *tx, const struct Sync__Order *m, struct err *e);
+/* Another archive counts from the beginning; what the one before it said stays until then. */
+int wanted_other_archive(struct store_tx *tx, struct err *e);
 /* Central's word about it, with a NUL behind: empty where there is none. */
 int wanted_value(struct store_tx *tx, const char *name, struct buf *out, struct err *e);
 

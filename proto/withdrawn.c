@@ -1,5 +1,6 @@
 #include "proto/withdrawn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,6 +216,84 @@ standing_rows(struct store_tx *tx,
 	      struct err *e)
 {
 	return rows(tx, true, "", fn, arg, e);
+}
+
+/* --- another archive --- */
+
+struct ranking {
+	struct ranked {
+		char uid[UID_SIZE];
+		struct withdrawn said;
+	} * list;
+	size_t n;
+};
+
+static int
+note_rank(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	struct ranking *r = arg;
+	struct ranked *more = r->list;
+
+	if (r->n % 64 == 0)
+		more = realloc(r->list, (r->n + 64) * sizeof(*more));
+	if (!more)
+		return err_set(e, ERR_LOCAL, 0, "no memory for decisions");
+	r->list = more;
+	(void)snprintf(more[r->n].uid, UID_SIZE, "%s", row->uid);
+	more[r->n++].said = row->said;
+	return 0;
+}
+
+static int
+by_rank(const void *a, const void *b)
+{
+	const struct withdrawn *x = &((const struct ranked *)a)->said;
+	const struct withdrawn *y = &((const struct ranked *)b)->said;
+
+	return is_above(x, y) - is_above(y, x);
+}
+
+static int
+set_rank(struct store_tx *tx, bool sites, const char *uid, uint64_t rank, struct err *e)
+{
+	struct kv_slice v, key = kv_slice(uid, strlen(uid));
+	struct buf row = BUF_INIT;
+	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
+
+	if (rc)
+		return rc;
+	buf_put_u64(&row, rank);
+	buf_put_u64(&row, rank);
+	buf_put(&row, (const unsigned char *)v.p + 16, v.n - 16);
+	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+			      : kv_put(store_tx_kv(tx), table(tx, sites), key,
+				       kv_slice(row.data, row.len), e);
+	buf_fini(&row);
+	return rc;
+}
+
+static int
+rank_anew(struct store_tx *tx, bool sites, struct err *e)
+{
+	struct ranking r = {NULL, 0};
+	size_t i, low;
+	int rc = rows(tx, sites, "", note_rank, &r, e);
+
+	if (r.n)
+		qsort(r.list, r.n, sizeof(*r.list), by_rank);
+	low = r.n >= WITHDRAWN_LIFE ? r.n - WITHDRAWN_LIFE + 1 : 0;
+	for (i = 0; !rc && i < r.n; i++)
+		rc = set_rank(tx, sites, r.list[i].uid, i < low ? 1 : i - low + 1, e);
+	free(r.list);
+	return rc;
+}
+
+int
+withdrawn_other_archive(struct store_tx *tx, struct err *e)
+{
+	int rc = rank_anew(tx, false, e);
+
+	return rc ? rc : rank_anew(tx, true, e);
 }
 
 /* --- images --- */

@@ -32,6 +32,8 @@ struct Sync__Order;
 /* No number comes near it: one that somebody made up cannot use the numbers up. */
 #define WITHDRAWN_RANK_MAX (UINT64_C(1) << 56)
 
+#define WITHDRAWN_LIFE (UINT64_C(1) << 20)
+
 struct withdrawn {
 	bool yes;
 	uint64_t rank, number;
@@ -51,6 +53,9 @@ int withdrawn_take(struct store_tx *tx, const struct Sync__Order *m, const void 
 /* The central of this epoch knows it. */
 int withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e);
 int standing_heard(struct store_tx *tx, const char *site, const struct id128 *epoch, struct err *e);
+/* Another archive decides from now on, whose numbers begin at WITHDRAWN_LIFE: what the one before
+ * it decided stays, in its order, below all that this one will. */
+int withdrawn_other_archive(struct store_tx *tx, struct err *e);
 uint64_t withdrawn_rank(const struct Sync__Order *m);
 
 /* Who knows the ledger entry that told of v (NULL: nobody; the caller frees it). */

@@ -28,6 +28,7 @@
 #include "common/store/private.h"
 #include "common/store/store.h"
 #include "edge/chores.h"
+#include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
 #include "edge/status.h"
@@ -558,6 +559,133 @@ chores__R26_what_a_site_makes_up_is_not_noted(void **state)
 	assert_int_equal(open_orders(), 1);
 }
 
+/* --- central forgets --- */
+
+static void
+shell(const char *what)
+{
+	char line[400];
+
+	(void)snprintf(line, sizeof(line), "cd %s && %s", p.dir, what);
+	assert_int_equal(system(line), 0);
+}
+
+static uint64_t
+hold(void)
+{
+	struct store_tx *tx;
+	uint64_t n;
+
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(sync_number(tx, "hold", &n, NULL), 0);
+	store_end_read(tx);
+	return n;
+}
+
+static void
+call_and_hear(void)
+{
+	struct contact c;
+	unsigned i;
+
+	for (i = 0; i < 10; i++)
+		pair_turn(&p);
+	/* An epoch that comes again may be that of two centrals: for a while nothing is heard. */
+	for (edge_contact(&p.edge, &c); i < 1000 && c.two_centrals; i++) {
+		pair_turn(&p);
+		edge_contact(&p.edge, &c);
+	}
+	hear();
+	hear();
+}
+
+/* What was said, and done, between the copy and the restore; then what is said before any edge has
+ * called: the last word of a person counts, whatever its number was. */
+static void
+set_back(unsigned epochs)
+{
+	unsigned i;
+
+	assert_int_equal(command("hold", "off", NULL, NULL, NULL), COMMAND_OK);
+	hear();
+	pair_close_central(&p);
+	shell("cp -a central copy");
+	pair_open_central(&p);
+	call_and_hear();
+	for (i = 0; i < 5; i++) {
+		assert_int_equal(command("hold", "on", NULL, NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("set", "keep_days", "60", NULL, NULL), COMMAND_OK);
+		call_and_hear();
+	}
+	assert_int_equal(hold(), HOLD_ORDER);
+	assert_int_equal(rows().n, 5);
+	for (i = 0; i < epochs; i++)
+		assert_int_equal(record_epoch(&p.central, "a test", NULL), 0);
+	if (epochs) {
+		assert_int_equal(command("hold", "on", NULL, NULL, NULL), COMMAND_OK);
+		call_and_hear();
+	}
+	pair_close_central(&p);
+	shell("rm -rf central && mv copy central");
+	pair_open_central(&p);
+	assert_int_equal(command("hold", "off", NULL, NULL, NULL), COMMAND_OK);
+	assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
+	assert_int_equal(command("set", "keep_days", "90", NULL, NULL), COMMAND_OK);
+	call_and_hear();
+	assert_int_equal(hold(), 0);
+	assert_int_equal(rows().n, 6);
+	assert_int_equal(wanted_number(&p.edge, "keep_days"), 90);
+	assert_int_equal(open_orders(), 0);
+}
+
+static void
+orders__R22_of_a_central_that_was_set_back_count_whatever_it_forgot(void **state)
+{
+	(void)state;
+	set_back(0);
+}
+
+/* Its next epoch alone does not get above what was heard. */
+static void
+orders__R22_nor_when_it_forgot_epochs_as_well(void **state)
+{
+	(void)state;
+	set_back(3);
+}
+
+/* Nothing of it is left, key and numbers included: it begins below what the edge has heard. */
+static void
+orders__R22_of_an_archive_that_was_made_anew_count(void **state)
+{
+	struct version v = version_of(p.edge.store, 0);
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(command("hold", "on", NULL, NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("set", "keep_days", "60", NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("retract", v.study, "--reason", "x", NULL), COMMAND_OK);
+		assert_int_equal(command("restore", v.study, "--reason", "x", NULL), COMMAND_OK);
+		call_and_hear();
+	}
+	pair_close_central(&p);
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(command("hold", "off", NULL, NULL, NULL), COMMAND_OK);
+	assert_int_equal(command("set", "keep_days", "90", NULL, NULL), COMMAND_OK);
+	call_and_hear();
+	assert_int_equal(hold(), 0);
+	assert_int_equal(wanted_number(&p.edge, "keep_days"), 90);
+	assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
+	assert_int_equal(command("retract", v.study, "--reason", "y", NULL), COMMAND_OK);
+	call_and_hear();
+	assert_int_equal(rows().open, 0);
+	assert_int_equal(open_orders(), 0);
+	assert_true(version_of(p.edge.store, 0).hidden & VERSION_WITHDRAWN);
+}
+
 /* --- settings --- */
 
 static void
@@ -640,6 +768,9 @@ main(void)
 		TEST(chores__what_fails_is_tried_again_and_in_the_end_said_to_have_failed),
 		TEST(chores__one_for_an_edge_of_version_1_waits_for_its_upgrade),
 		TEST(chores__R26_what_a_site_makes_up_is_not_noted),
+		TEST(orders__R22_of_a_central_that_was_set_back_count_whatever_it_forgot),
+		TEST(orders__R22_nor_when_it_forgot_epochs_as_well),
+		TEST(orders__R22_of_an_archive_that_was_made_anew_count),
 		TEST(set__R10_R27_of_both_words_the_one_that_keeps_more_counts),
 		TEST(status__of_both_ends_tells_of_orders),
 	};

@@ -241,6 +241,120 @@ messages__of_version_2_are_the_golden_ones(void **state)
 	buf_fini(&b);
 }
 
+/* Each kind of order has its fields; a kind that was released is never another one. */
+static void
+orders__R16_R27_are_the_golden_ones(void **state)
+{
+	static unsigned char mac[SHA256_SIZE] = {7, 7, 7};
+	Sync__OrderSetting setting = SYNC__ORDER_SETTING__INIT, *settings[1] = {&setting};
+	Sync__OrderDone done = SYNC__ORDER_DONE__INIT, *ended[1] = {&done};
+	Sync__OrdersAnswer answer = SYNC__ORDERS_ANSWER__INIT;
+	Sync__OrdersBack back = SYNC__ORDERS_BACK__INIT;
+	Sync__Order order = SYNC__ORDER__INIT, none = SYNC__ORDER__INIT;
+	ProtobufCBinaryData list[1];
+	struct buf b = BUF_INIT, one = BUF_INIT;
+
+	(void)state;
+	order.number = 1048577;
+	order.kind = SYNC__ORDER_KIND__ORDER_RETRACT;
+	order.subject = message_text("1.2.3.4");
+	order.study = message_text("1.2.3");
+	order.why = message_text("wrong patient");
+	order.wall_ms = 1790000000000;
+	order.of = 17;
+	order.mac = message_bytes(mac, sizeof(mac));
+	message_pack(&one, &order.base);
+	expect("2.order.retract", one.data, one.len);
+	order = none;
+	order.number = 1048578;
+	order.kind = SYNC__ORDER_KIND__ORDER_REFILL;
+	order.site = message_text("north");
+	order.group = true;
+	order.days = 30;
+	order.most_bytes = 1 << 30;
+	order.instead_of = 5;
+	message_pack(&b, &order.base);
+	expect("2.order.refill", b.data, b.len);
+	buf_clear(&b);
+	order = none;
+	order.number = 1048579;
+	order.kind = SYNC__ORDER_KIND__ORDER_VERIFY;
+	order.part = 3;
+	order.parts = 30;
+	message_pack(&b, &order.base);
+	expect("2.order.verify", b.data, b.len);
+	buf_clear(&b);
+	order = none;
+	order.number = 1048580;
+	order.kind = SYNC__ORDER_KIND__ORDER_SETTINGS;
+	setting.name = message_text("keep_days");
+	setting.value = message_text("60");
+	order.settings = settings;
+	order.n_settings = 1;
+	message_pack(&b, &order.base);
+	expect("2.order.settings", b.data, b.len);
+	buf_clear(&b);
+	list[0] = message_bytes(one.data, one.len);
+	answer.orders = list;
+	answer.n_orders = 1;
+	answer.next = 1048580;
+	answer.decisions = 12;
+	answer.losses = 3;
+	message_pack(&b, &answer.base);
+	expect("2.message.orders_answer", b.data, b.len);
+	buf_clear(&b);
+	done.number = 1048579;
+	done.outcome = SYNC__ORDER_OUTCOME__ORDER_OUTCOME_PERSON;
+	done.text = message_text("3 images read, 1 damaged");
+	done.wall_ms = 1790000000001;
+	back.done = ended;
+	back.n_done = 1;
+	back.highest = list[0];
+	message_pack(&b, &back.base);
+	expect("2.message.orders_back", b.data, b.len);
+	buf_fini(&one);
+	buf_fini(&b);
+}
+
+static void
+decision__R3_R16_is_the_golden_one(void **state)
+{
+	static unsigned char first[SHA256_SIZE] = {1}, second[SHA256_SIZE] = {2}, seen[2] = {1, 0};
+	ProtobufCBinaryData digests[2], back[1];
+	Sync__DecisionsRequest request = SYNC__DECISIONS_REQUEST__INIT;
+	Sync__Decision m = SYNC__DECISION__INIT;
+	struct buf b = BUF_INIT, one = BUF_INIT;
+
+	(void)state;
+	digests[0] = message_bytes(first, sizeof(first));
+	digests[1] = message_bytes(second, sizeof(second));
+	m.number = 5;
+	m.id = message_bytes(id.b, ID128_SIZE);
+	m.kind = SYNC__DECIDED_KIND__DECIDED_CURRENT;
+	m.sop_instance = message_text("1.2.3.4.5");
+	m.digests = digests;
+	m.n_digests = 2;
+	m.seen = message_bytes(seen, sizeof(seen));
+	m.person = true;
+	m.follows = 3;
+	m.origin = 2;
+	m.why = message_text("sharper");
+	m.by = message_text("north");
+	m.wall_ms = 1790000000000;
+	m.mac = message_bytes(first, sizeof(first));
+	message_pack(&one, &m.base);
+	expect("2.decision", one.data, one.len);
+	back[0] = message_bytes(one.data, one.len);
+	request.after = 9;
+	request.last = message_bytes(id.b, ID128_SIZE);
+	request.back = back;
+	request.n_back = 1;
+	message_pack(&b, &request.base);
+	expect("2.message.decisions", b.data, b.len);
+	buf_fini(&one);
+	buf_fini(&b);
+}
+
 static void
 messages__R25_R26_of_joining_are_the_golden_ones(void **state)
 {
@@ -335,6 +449,8 @@ main(void)
 		cmocka_unit_test(pack__R14_manifest_id_and_file_are_the_golden_ones),
 		cmocka_unit_test(messages__R5_R22_are_the_golden_ones),
 		cmocka_unit_test(messages__of_version_2_are_the_golden_ones),
+		cmocka_unit_test(orders__R16_R27_are_the_golden_ones),
+		cmocka_unit_test(decision__R3_R16_is_the_golden_one),
 		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
 		cmocka_unit_test(messages__of_bandwidth_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
