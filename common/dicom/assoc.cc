@@ -310,7 +310,7 @@ struct assoc {
 	std::vector<assoc_context> contexts;
 	std::vector<std::vector<OFString>> proposed;
 	std::vector<assoc_extended> extended; /* proposed, later settled */
-	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "";
+	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "", user[ASSOC_USER_SIZE] = "";
 };
 
 namespace
@@ -447,6 +447,7 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		}
 		learn_contexts(s);
 		learn_extended(s, false);
+		parameters_user(s->a->params, s->user);
 		*out = s;
 		return 0;
 	});
@@ -524,17 +525,6 @@ assoc_reject(struct assoc *s, enum assoc_reject why, struct err *e)
 }
 
 static int
-rejected(struct err *e, T_ASC_Parameters *params)
-{
-	T_ASC_RejectParameters r = {};
-	OFString text;
-
-	(void)ASC_getRejectParameters(params, &r);
-	return err_set(e, ERR_PEER, 0, "rejected: %.150s",
-		       ASC_printRejectParameters(text, &r).c_str());
-}
-
-static int
 request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, unsigned n,
 	struct err *e)
 {
@@ -570,7 +560,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 	c = ASC_requestAssociation(s->net, params, &s->a, nullptr, nullptr, DUL_NOBLOCK,
 				   static_cast<int>(t->seconds));
 	if (c.bad()) {
-		rc = c == DUL_ASSOCIATIONREJECTED ? rejected(e, params)
+		rc = c == DUL_ASSOCIATIONREJECTED ? parameters_rejected(params, e)
 						  : failed(e, c, "association");
 		if (!s->a)
 			(void)ASC_destroyAssociationParameters(&params);
@@ -627,6 +617,12 @@ const char *
 assoc_calling(const struct assoc *s)
 {
 	return s->calling;
+}
+
+const char *
+assoc_user(const struct assoc *s)
+{
+	return s->user;
 }
 
 unsigned

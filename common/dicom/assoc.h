@@ -27,6 +27,7 @@ struct assoc; /* opaque */
 struct err;
 
 enum { ASSOC_AET_SIZE = 17, ASSOC_UID_SIZE = 65, ASSOC_CONTEXTS_MAX = 128 };
+enum { ASSOC_USER_SIZE = 65 };
 enum { ASSOC_EXTENDED_MAX = 16, ASSOC_EXTENDED_CLASSES = 32 };
 enum { ASSOC_PDU_MIN = 4096, ASSOC_PDU_MAX = 131072 };
 
@@ -120,6 +121,12 @@ const char *assoc_proposed_syntax(const struct assoc *a, unsigned i, unsigned j)
  */
 bool assoc_extended_of(const struct assoc *a, const char *abstract_syntax,
 		       struct assoc_extended *out);
+/*
+ * Who uses the requestor, as it says (PS3.7 D.3.3.7); nobody has checked it. By name for types 1
+ * and 2, cut to size, signs that would part words or lines replaced; else only of which type.
+ * "": it says nothing. Where an answer is wanted, it is positive.
+ */
+const char *assoc_user(const struct assoc *a);
 /* By id; NULL unless accepted. */
 const struct assoc_context *assoc_accepted(const struct assoc *a, unsigned char id);
 int assoc_read(struct assoc *a, unsigned seconds, struct assoc_pdv *out, struct err *e);

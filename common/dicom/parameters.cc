@@ -1,5 +1,6 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmnet/assoc.h>
+#include <dcmtk/dcmnet/dcuserid.h>
 #include <dcmtk/dcmnet/extneg.h>
 
 #include "common/dicom/parameters.h"
@@ -39,6 +40,44 @@ parameters_propose(void *params, const struct assoc_proposal *p, unsigned n, str
 			return err_set(e, ERR_PEER, 0, "propose a context: %.120s", c.text());
 	}
 	return 0;
+}
+
+int
+parameters_rejected(void *params, struct err *e)
+{
+	T_ASC_RejectParameters r = {};
+	OFString text;
+
+	(void)ASC_getRejectParameters(static_cast<T_ASC_Parameters *>(params), &r);
+	return err_set(e, ERR_PEER, 0, "rejected: %.150s",
+		       ASC_printRejectParameters(text, &r).c_str());
+}
+
+void
+parameters_user(void *params, char out[ASSOC_USER_SIZE])
+{
+	static const char *const types[] = {"", "", "", "(kerberos)", "(saml)", "(jwt)"};
+	auto *p = static_cast<T_ASC_Parameters *>(params);
+	UserIdentityNegotiationSubItemRQ *rq = nullptr;
+	char *name = nullptr;
+	Uint16 n = 0, i;
+
+	out[0] = '\0';
+	ASC_getUserIdentRQ(p, &rq);
+	if (!rq || rq->getIdentityType() == ASC_USER_IDENTITY_NONE ||
+	    rq->getIdentityType() > ASC_USER_IDENTITY_MAX_VALUE)
+		return;
+	if (rq->isPosResponseRequested())
+		p->DULparams.ackUserIdentNeg = new UserIdentityNegotiationSubItemAC;
+	strcpy(out, types[rq->getIdentityType()]);
+	if (out[0])
+		return;
+	(void)rq->getPrimField(name, n);
+	n = n < ASSOC_USER_SIZE - 1 ? n : static_cast<Uint16>(ASSOC_USER_SIZE - 1);
+	for (i = 0; name && i < n; i++)
+		out[i] = name[i] > ' ' && name[i] <= '~' && name[i] != '"' ? name[i] : '_';
+	out[i] = '\0';
+	delete[] name;
 }
 
 void

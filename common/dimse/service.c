@@ -321,8 +321,10 @@ connection_serve(struct dimse_caller *who)
 		log_err(LOG_INFO, "dimse.negotiate", &e);
 		return;
 	}
-	audit_line(c->audit, "association", "calling=%s called=%s address=%s peer=%s", who->calling,
-		   who->called, who->address, who->peer->name);
+	/* R36: who he says he is; titles and addresses decide what he may (R29). */
+	audit_line(c->audit, "association", "calling=%s called=%s address=%s peer=%s user=%s",
+		   who->calling, who->called, who->address, who->peer->name,
+		   assoc_user(who->assoc));
 	serve(who);
 	if (c->handlers.ended)
 		c->handlers.ended(c->handlers.node, who);

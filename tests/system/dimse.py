@@ -416,6 +416,18 @@ def audit__R36_both_nodes_tell_what_happened_in_a_whole_chain():
                     raise nodes.Failed(f"{node.name}: {told} is not in the audit log:\n{lines}")
 
 
+def audit__R36_a_user_of_storescu_is_accepted_and_named():
+    with Group() as g:
+        path = write(os.path.join(g.folder("files"), "1.dcm"), instance(1))
+        # It insists on a positive answer.
+        nodes.run("storescu", "-aec", g.edge.aet, "--user", "night reader", "--password", "ZQXPASS", "--pos-response",
+                  "127.0.0.1", g.edge.dicom, path)
+        expect("stored", g.edge.status()["cache"]["instances"], 1)
+        lines = "\n".join(audit_lines(g.edge))
+        expect("named", " user=night_reader " in lines, True)
+        expect("no password", "ZQXPASS" in lines, False)
+
+
 def logs__R35_no_value_of_any_text_attribute_leaves_the_data_folder():
     marker = "ZQXMARK"
     texts = {0x00080050: "SH", 0x00080080: "LO", 0x00080081: "ST", 0x00080090: "PN", 0x00081010: "SH", 0x00081030: "LO",

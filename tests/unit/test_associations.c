@@ -17,6 +17,7 @@
 #include "common/dicom/keys.h"
 #include "common/dimse/identifier.h"
 #include "common/dimse/peers.h"
+#include "common/os/file.h"
 #include "tests/lib/viewer.h"
 
 /* DCMTK 3.6.7 forgets its lists of a request that it cannot parse: 32 bytes each. */
@@ -433,7 +434,8 @@ put_item(struct buf *out, unsigned char type, const void *p, size_t n)
 
 /* An A-ASSOCIATE-RQ of one context (PS3.8 9.3.2). */
 static void
-build_request(struct buf *out, const char *calling, const char *sop_class, unsigned syntaxes)
+build_request(struct buf *out, const char *calling, const char *sop_class, unsigned syntaxes,
+	      const struct buf *identity)
 {
 	static const char application[] = "1.2.840.10008.3.1.1.1";
 	struct buf body = BUF_INIT, context = BUF_INIT, user = BUF_INIT;
@@ -453,6 +455,8 @@ build_request(struct buf *out, const char *calling, const char *sop_class, unsig
 	put_item(&body, 0x20, context.data, context.len);
 	put_item(&user, 0x51, "\0\1\0\0", 4);
 	put_item(&user, 0x52, "1.2.3", 5);
+	if (identity)
+		put_item(&user, 0x58, identity->data, identity->len);
 	put_item(&body, 0x50, user.data, user.len);
 	buf_put(out, "\1\0", 2);
 	buf_put_be32(out, (uint32_t)body.len);
@@ -462,24 +466,36 @@ build_request(struct buf *out, const char *calling, const char *sop_class, unsig
 	buf_fini(&user);
 }
 
-/* The type of the PDU that answers; 0: the connection is closed without. */
-static int
-answer_to(const struct node *n, const char *calling, const char *sop_class, unsigned syntaxes)
+/* What answers, the first kilobyte of it; 0 bytes: the connection is closed without. */
+static size_t
+send_request(const struct node *n, const struct buf *rq, unsigned char out[1024])
 {
 	struct sockaddr_in in = {.sin_family = AF_INET,
 				 .sin_port = htons((uint16_t)n->port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct buf rq = BUF_INIT;
-	unsigned char type = 0;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ssize_t got;
 
-	build_request(&rq, calling, sop_class, syntaxes);
+	memset(out, 0, 1024);
 	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	assert_int_equal(send(fd, rq.data, rq.len, 0), rq.len);
-	assert_true(recv(fd, &type, 1, 0) >= 0);
+	assert_int_equal(send(fd, rq->data, rq->len, 0), rq->len);
+	got = recv(fd, out, 1024, 0);
+	assert_true(got >= 0);
 	(void)close(fd);
+	return (size_t)got;
+}
+
+/* The type of the PDU that answers; 0: none. */
+static int
+answer_to(const struct node *n, const char *calling, const char *sop_class, unsigned syntaxes)
+{
+	struct buf rq = BUF_INIT;
+	unsigned char answer[1024];
+
+	build_request(&rq, calling, sop_class, syntaxes, NULL);
+	(void)send_request(n, &rq, answer);
 	buf_fini(&rq);
-	return type;
+	return answer[0];
 }
 
 /* PS3.8 9.2.2: what cannot be a request is aborted, so that its log says why, not only that. */
@@ -498,6 +514,125 @@ associations__what_cannot_be_a_request_is_aborted(void **state)
 	assert_int_equal(answer_to(&t->n, "", FIND, 1), ABORTED);
 }
 
+/* A user identity of this type (PS3.7 D.3.3.7); n: what it says is the length of the name. */
+static size_t
+identify(const struct node *n, unsigned type, bool answer, const char *name, size_t length,
+	 unsigned char out[1024])
+{
+	struct buf identity = BUF_INIT, rq = BUF_INIT;
+	unsigned char head[4] = {(unsigned char)type, answer, (unsigned char)(length >> 8),
+				 (unsigned char)length};
+	size_t got;
+
+	buf_put(&identity, head, sizeof(head));
+	buf_put(&identity, name, strlen(name));
+	buf_put(&identity, type == 2 ? "\0\6secret" : "\0\0", type == 2 ? 8 : 2);
+	build_request(&rq, "VIEWER", FIND, 1, &identity);
+	got = send_request(n, &rq, out);
+	buf_fini(&identity);
+	buf_fini(&rq);
+	return got;
+}
+
+static bool
+audited(const struct node *n, const char *what)
+{
+	struct buf b = BUF_INIT;
+	bool has;
+
+	assert_int_equal(file_slurp(n->audit_path, 1 << 20, &b, NULL), 0);
+	buf_put(&b, "", 1);
+	has = strstr((const char *)b.data, what) != NULL;
+	buf_fini(&b);
+	return has;
+}
+
+/* The line is written when the association stands, which the peer may know sooner. */
+static bool
+audited_soon(const struct node *n, const char *what)
+{
+	int waited;
+
+	for (waited = 0; waited < WAIT_MS && !audited(n, what); waited += 20)
+		pause_ms(20);
+	return audited(n, what);
+}
+
+static bool
+has_item(const unsigned char *p, size_t n, unsigned char type)
+{
+	size_t i;
+
+	for (i = 0; i + 6 <= n; i++) /* 59H, length 2, no answer of its own */
+		if (memcmp(p + i, (unsigned char[]){type, 0, 0, 2, 0, 0}, 6) == 0)
+			return true;
+	return false;
+}
+
+static void
+associations__R36_a_user_is_accepted_and_named_in_the_audit_log(void **state)
+{
+	enum { ACCEPTED = 2, ANSWER = 0x59 };
+	struct visit *t = *state;
+	unsigned char out[1024];
+	size_t n = identify(&t->n, 1, true, "reader one", 10, out);
+
+	assert_int_equal(out[0], ACCEPTED);
+	assert_true(has_item(out, n, ANSWER));
+	assert_true(audited_soon(&t->n, " user=reader_one "));
+	n = identify(&t->n, 2, false, "anna", 4, out);
+	assert_int_equal(out[0], ACCEPTED);
+	assert_false(has_item(out, n, ANSWER)); /* nobody asked for one */
+	assert_true(audited_soon(&t->n, " user=anna "));
+	assert_false(audited(&t->n, "secret"));
+	(void)identify(&t->n, 5, true, "token", 5, out);
+	assert_int_equal(out[0], ACCEPTED);
+	assert_true(audited_soon(&t->n, " user=(jwt) "));
+	assert_false(audited(&t->n, "token"));
+	/* Lengths that lie, and a type that is none: whatever it is answered, the node goes on. */
+	(void)identify(&t->n, 1, true, "x", 65535, out);
+	(void)identify(&t->n, 2, true, "", 3, out);
+	(void)identify(&t->n, 77, true, "x", 1, out);
+	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 1), ACCEPTED);
+	assert_true(audited_soon(&t->n, " user= "));
+}
+
+/* All stand, idle or not, and each is served; one more is turned away. */
+static void
+associations__200_stand_at_once_and_each_is_served(void **state)
+{
+	enum { MANY = 200 };
+	static struct viewer all[MANY];
+	struct visit *t = *state;
+	struct assoc_target to = {"127.0.0.1",	  t->n.port, "VIEWER", "NODE", ASSOC_PDU_MAX,
+				  VIEWER_SECONDS, NULL,	     NULL,     NULL,   0};
+	static const char *const plain[] = {EXPLICIT};
+	static const struct assoc_proposal p = {FIND, plain, 1, ASSOC_ROLE_DEFAULT};
+	struct assoc *more;
+	unsigned i;
+
+	node_put(&t->n, 0, 3, 16, NULL);
+	dimse_stop(t->n.dimse);
+	t->n.config.max_associations = t->n.config.max_per_address = MANY;
+	assert_int_equal(dimse_start(&t->n.dimse, &t->n.config, t->n.peers, NULL), 0);
+	for (i = 0; i < MANY; i++)
+		viewer_open(&all[i], &t->n, "NODE");
+	assert_int_equal(dimse_associations(t->n.dimse), MANY);
+	assert_int_not_equal(assoc_request(&more, &to, &p, 1, NULL), 0);
+	assert_int_equal(dimse_refusals(t->n.dimse), 1);
+	visit_study(t);
+	for (i = 0; i < MANY; i++) /* all ask before any listens */
+		viewer_ask(&all[i], ON_FIND, MESSAGE_FIND_RQ, FIND, &t->keys, "");
+	for (i = 0; i < MANY; i++) {
+		viewer_listen(&all[i]);
+		assert_int_equal(all[i].last.status, STATUS_SUCCESS);
+		assert_int_equal(all[i].pendings, 1);
+	}
+	for (i = 0; i < MANY; i++)
+		viewer_close(&all[i]);
+	assert_true(alone_in_time(&t->n));
+}
+
 int
 main(void)
 {
@@ -514,6 +649,8 @@ main(void)
 		visit_test(associations__a_command_on_the_context_of_another_class_is_0122),
 		visit_test(associations__a_node_that_takes_nothing_in_refuses_the_contexts),
 		visit_test(associations__what_cannot_be_a_request_is_aborted),
+		visit_test(associations__R36_a_user_is_accepted_and_named_in_the_audit_log),
+		visit_test(associations__200_stand_at_once_and_each_is_served),
 		visit_test(associations__R29_a_reload_cuts_none),
 		visit_test(associations__R29_what_is_refused_is_counted),
 	};
