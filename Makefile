@@ -133,6 +133,7 @@ NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal
 THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 
 check: deps-build deps-test
+	@tests/interop/install
 	@$(MAKE) --no-print-directory build-all tools tests $(SIM)
 	@BUILD=$(CURDIR)/$(B) $(RUN) --title check $(TESTS) $(SIM) $(SYSTEM)
 

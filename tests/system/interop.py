@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """dcmjs-dimse, from npm, against a real edge: it queries, retrieves by C-GET and C-MOVE, and is the destination.
 
-Its code comes by tests/interop/install, where Node is there; without it this is skipped.
+Its code comes by tests/interop/install; without it this fails.
 """
 import glob
 import json
@@ -30,7 +30,7 @@ class Foreign:
 
     def __init__(self, **peer):
         if not shutil.which("node") or not os.path.isdir(os.path.join(INTEROP, "node_modules")):
-            raise nodes.Skipped("no Node, or tests/interop/install was not run")
+            raise nodes.Failed("no Node, or tests/interop/install did not bring the client")
         self.top, self.listen = tempfile.mkdtemp(prefix="salamander-interop-"), nodes.port()
         self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", **{
             "peer DCMJS": {"aet": "DCMJS", "host": "127.0.0.1", "port": self.listen, "may": "find, get, move", **peer}})
