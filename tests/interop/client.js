@@ -3,6 +3,7 @@
 //   client.js find|get|move PORT CALLING CALLED LEVEL FOLDER KEY=VALUE...   FOLDER: where what comes by C-GET goes
 //   client.js serve PORT FOLDER                                            takes what is stored, in the plain syntaxes
 'use strict';
+const net = require('net');
 const path = require('path');
 const dimse = require('dcmjs-dimse');
 const { Client, Scp, Server } = dimse;
@@ -11,6 +12,29 @@ const { CEchoResponse, CStoreResponse } = dimse.responses;
 const { PresentationContextResult, Status, TransferSyntax } = dimse.constants;
 
 dimse.log.level = 'error';
+
+// It negotiates nothing beyond the baseline: EXTENDED (hex digits, a byte for each of PS3.4 C.5.1.1) is added to its
+// A-ASSOCIATE-RQ for the class that is asked, as a sub-item 56H of the user information (PS3.7 D.3.3.5).
+function negotiateExtended(bytes, uid) {
+  const write = net.Socket.prototype.write;
+  net.Socket.prototype.write = function (data, ...more) {
+    if (Buffer.isBuffer(data) && data[0] === 1) {
+      const item = Buffer.alloc(6 + uid.length);
+      item.writeUInt8(0x56, 0);
+      item.writeUInt16BE(2 + uid.length + bytes.length, 2);
+      item.writeUInt16BE(uid.length, 4);
+      item.write(uid, 6, 'ascii');
+      const grown = item.length + bytes.length;
+      const made = Buffer.concat([data, item, bytes]);
+      made.writeUInt32BE(data.readUInt32BE(2) + grown, 2);
+      let at = 74; // of the first item
+      while (made[at] !== 0x50) at += 4 + made.readUInt16BE(at + 2);
+      made.writeUInt16BE(made.readUInt16BE(at + 2) + grown, at + 2);
+      data = made;
+    }
+    return write.call(this, data, ...more);
+  };
+}
 
 function say(event) {
   process.stdout.write(JSON.stringify(event) + '\n');
@@ -80,6 +104,9 @@ if (what === 'serve') {
 } else {
   const [calling, called, level, folder, ...keys] = rest;
   const client = new Client();
+  const models = { find: '2.2.1', move: '2.2.2', get: '2.2.3' };
+  if (process.env.EXTENDED)
+    negotiateExtended(Buffer.from(process.env.EXTENDED, 'hex'), '1.2.840.10008.5.1.4.1.' + models[what]);
   const asked = request(what, level, keys, calling);
   asked.on('response', (response) => {
     const event = { status: response.getStatus() };
