@@ -1,6 +1,7 @@
 #include "proto/message.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -16,10 +17,40 @@ message_pack(struct buf *out, const ProtobufCMessage *m)
 		out->len += protobuf_c_message_pack(m, to);
 }
 
+/*
+ * R24: a field of two bytes becomes a struct of up to a hundred. What others make may not take
+ * more memory than honest messages do: these are mostly bytes, which are copied once.
+ */
+enum { TIMES = 4, AT_LEAST = 256 << 10 };
+
+struct purse {
+	size_t left;
+};
+
+static void *
+spend(void *arg, size_t n)
+{
+	struct purse *p = arg;
+
+	if (n > p->left)
+		return NULL;
+	p->left -= n;
+	return malloc(n);
+}
+
+static void
+give_back(void *arg, void *p)
+{
+	(void)arg;
+	free(p);
+}
+
 void *
 message_read(const ProtobufCMessageDescriptor *type, const void *p, size_t n, struct err *e)
 {
-	ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, n, p);
+	struct purse purse = {AT_LEAST + TIMES * n};
+	ProtobufCAllocator own = {spend, give_back, &purse};
+	ProtobufCMessage *m = protobuf_c_message_unpack(type, &own, n, p);
 
 	if (!m)
 		(void)err_set(e, ERR_PEER, 0, "these bytes are no %s", type->short_name);

@@ -18,7 +18,8 @@ struct err;
 
 /* Memory that runs out shows as buf_failed. */
 void message_pack(struct buf *out, const ProtobufCMessage *m);
-/* NULL and ERR_PEER unless the bytes are such a message. */
+/* NULL and ERR_PEER unless the bytes are such a message, and take no more than four times their
+ * number of memory, and 256 KiB (R24). */
 void *message_read(const ProtobufCMessageDescriptor *type, const void *p, size_t n, struct err *e);
 void message_free(void *m); /* NULL is fine */
 
