@@ -534,7 +534,7 @@ def routes(path):
         return "".join(open(os.path.join(nodes.TOP, n), encoding="utf-8").read() for n in names)
     named = dict(re.findall(r'#define ([A-Z_]+_PATH) "(/[^"]+)"', source("proto/orders.h")))
     found = re.findall(r'\{"([A-Z]+)", (?:"(/[^"]+)"|([A-Z_]+)), RIGHT_', source(path))
-    expect(f"rows of {path}", len(found), len(re.findall(r", RIGHT_\w+,", source(path))))
+    expect(f"rows of {path}", len(found), len(re.findall(r", RIGHT_[\w |]+,", source(path))))
     paths = [(method, p or named[name]) for method, p, name in found]
     return [(m, p + "0" * (1 if "orders" in p else 64) if p.endswith("/") else p) for m, p in paths]
 
