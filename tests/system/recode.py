@@ -235,6 +235,38 @@ def recode__plain_images_go_compressed_to_who_wants_that():
             expect(f"{setting}: C-MOVE", (status, len(os.listdir(got))), ("0x0000", number + 1))
 
 
+def recode__R20_a_worker_that_crashes_or_hangs_costs_its_object_and_nothing_else():
+    """Two of 26 kill the worker that they meet, one by a signal, one by keeping it: they are listed, the rest comes."""
+    truth = {}
+    with Site(workers="1", worker_timeout="2s") as s:
+        bins = s.folder("bin")
+        shutil.copy(s.edge.binary, bins)
+        shutil.copy(os.path.join(nodes.BUILD, "salamander-worker"), os.path.join(bins, "real-worker"))
+        shutil.copy(os.path.join(HERE, "..", "lib", "mad_worker.py"), os.path.join(bins, "salamander-worker"))
+        s.edge.kill()
+        s.edge.binary = os.path.join(bins, "salamander-edge")
+        s.edge.start()
+        files = s.folder("files")
+        number = make(files, truth)
+        for more, kills in ((1, "CRASHES"), (2, "HANGS")):
+            ds = pydicom.dcmread(os.path.join(files, "slice-rle.dcm"))
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.9.{number + more}"
+            ds.StudyDescription = kills
+            ds.save_as(os.path.join(files, f"{kills}.dcm"), write_like_original=False)
+        s.send(files)
+        pid = s.edge.process.pid
+        status, got = s.get("explicit")
+        expect("C-GET", status, "0xb000")
+        judge(got, truth, ExplicitVRLittleEndian)
+        status, got = s.move("moved", "+xi")
+        expect("C-MOVE", status, "0xb000")
+        judge(got, truth, ImplicitVRLittleEndian)
+        with open(s.edge.log, encoding="utf-8") as f:
+            expect("the log tells of both, twice", sum("retrieve.recode" in line for line in f), 4)
+        expect("the node has gone on", (s.edge.running(), s.edge.process.pid), (True, pid))
+        expect("one worker at most", len(children(pid)) <= 1, True)
+
+
 def children(pid):
     out = []
     for path in glob.glob(f"/proc/{pid}/task/*/children"):
