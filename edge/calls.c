@@ -24,13 +24,7 @@
 #include "proto/sync.pb-c.h"
 #include "proto/version.h"
 
-enum {
-	ENTRIES_MAX = 1000,
-	BATCH_BYTES = 4 << 20,
-	SHORT_SECONDS = 15,
-	LONG_SECONDS = 120,
-	PIECE_SECONDS = 1800
-};
+enum { ENTRIES_MAX = 1000, SHORT_SECONDS = 15, LONG_SECONDS = 120, PIECE_SECONDS = 1800 };
 
 static void
 call_init(struct http_call *c, const char *method, const char *path, unsigned seconds)
@@ -143,7 +137,7 @@ calls_hello(struct http_call *out, struct edge *e, const struct setback *back, b
 struct batch {
 	Sync__LedgerRequest m;
 	ProtobufCBinaryData entries[ENTRIES_MAX];
-	size_t bytes;
+	size_t bytes, most;
 };
 
 static int
@@ -155,7 +149,7 @@ add_entry(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const 
 	(void)seq;
 	(void)hash;
 	(void)e;
-	if (b->m.n_entries == ENTRIES_MAX || (b->m.n_entries && b->bytes + n > BATCH_BYTES))
+	if (b->m.n_entries == ENTRIES_MAX || (b->m.n_entries && b->bytes + n > b->most))
 		return ERR_AGAIN;
 	b->entries[b->m.n_entries++] = message_bytes(entry, n);
 	b->bytes += n;
@@ -163,7 +157,7 @@ add_entry(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const 
 }
 
 int
-calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err)
+calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, uint64_t most, struct err *err)
 {
 	unsigned char before[SHA256_SIZE];
 	struct id128 incarnation;
@@ -176,6 +170,7 @@ calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *er
 		return err_set(err, ERR_LOCAL, 0, "no memory for a ledger batch");
 	sync__ledger_request__init(&b->m);
 	b->m.entries = b->entries;
+	b->most = most;
 	rc = store_begin_read(&tx, e->store, err);
 	if (!rc) {
 		rc = ledger_hash(tx, seq - 1, before, err);

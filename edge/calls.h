@@ -24,8 +24,9 @@ struct setback;
 /* compress: it says which codings it can send. back: what it asks of central's ledger (R8). */
 int calls_hello(struct http_call *out, struct edge *e, const struct setback *back, bool compress,
 		struct err *err);
-/* As many entries from seq on as fit one request. */
-int calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, struct err *err);
+/* As many entries from seq on as fit `most` bytes and one request; one at least. */
+int calls_ledger(struct http_call *out, struct edge *e, uint64_t seq, uint64_t most,
+		 struct err *err);
 void calls_holdings(struct http_call *out, struct edge *e, uint64_t first, uint64_t count);
 /* How far are the packs of this set of slots? One HEAD for all of them (R14). */
 void calls_places(struct http_call *out, const struct packing *slots, unsigned set);

@@ -397,7 +397,7 @@ carry_out(struct replicate *r, const struct sender_action *a, struct err *err)
 		rc = calls_hello(&call, r->e, &r->back, r->compress, err);
 		return rc ? rc : submit(r, SENDER_HELLO, 0, &call, err);
 	case SENDER_SEND_LEDGER:
-		rc = calls_ledger(&call, r->e, a->number, err);
+		rc = calls_ledger(&call, r->e, a->number, a->count, err);
 		return rc ? rc : submit(r, SENDER_LEDGER, 0, &call, err);
 	case SENDER_ASK_HOLDINGS:
 		calls_holdings(&call, r->e, a->number, a->count);

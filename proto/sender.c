@@ -24,6 +24,7 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 	s->losses = losses;
 	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
 	s->ask_next = 1;
+	s->ledger_bytes = SENDER_LEDGER_FIRST;
 	steer_init(&s->steer);
 }
 
@@ -223,12 +224,26 @@ on_hello(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	s->answered_hello_ms = ev->now_ms;
 }
 
+/* As much as crosses in two seconds: on a slow line images would wait for the whole of it. */
+static void
+measure_ledger(struct sender *s, const struct sender_event *ev)
+{
+	uint64_t n = ev->sent * SENDER_LEDGER_MS / (ev->ms ? ev->ms : 1);
+
+	if (ev->sent < SENDER_LEDGER_MIN && n < SENDER_LEDGER_MAX)
+		return; /* a few entries say little */
+	s->ledger_bytes = n < SENDER_LEDGER_MIN	  ? SENDER_LEDGER_MIN
+			  : n > SENDER_LEDGER_MAX ? SENDER_LEDGER_MAX
+						  : n;
+}
+
 static void
 on_ledger(struct sender *s, const struct sender_event *ev)
 {
 	s->sending_ledger = false;
 	if ((ev->status == 200 || ev->status == 409) && ev->agrees) {
 		s->announced = ev->number;
+		measure_ledger(s, ev);
 		more_to_pack(s);
 	} else if (ev->status == 409) { /* R8: hello says more of it */
 		s->reachable = false;
@@ -576,7 +591,9 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 	turn_wake_at(out, quiet > ev->now_ms ? quiet : ev->now_ms + PROBE_MS);
 	if (!s->sending_ledger && s->announced < ev->head) {
 		s->sending_ledger = true;
-		turn_act(out, SENDER_SEND_LEDGER)->number = s->announced + 1;
+		a = turn_act(out, SENDER_SEND_LEDGER);
+		a->number = s->announced + 1;
+		a->count = s->ledger_bytes;
 	}
 	if (s->round_due && has(out, SENDER_NEW_EPOCH)) {
 		out->wake_ms = ev->now_ms; /* what was entered before its commit counts too */

@@ -28,9 +28,13 @@ enum {
 	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
 	SENDER_HELLO_MAX_MS = 60000, /* hello, however busy                */
 	SENDER_ROUNDS = 256,
-	SENDER_QUIET_MS = 1000,	 /* a pack closes (DESIGN 6)          */
-	SENDER_LARGE = 16 << 20, /* a pack of more is one object     */
-	SENDER_HOLDINGS = 262144 /* seqs asked for at once            */
+	SENDER_QUIET_MS = 1000,	      /* a pack closes (DESIGN 6)          */
+	SENDER_LARGE = 16 << 20,      /* a pack of more is one object     */
+	SENDER_HOLDINGS = 262144,     /* seqs asked for at once            */
+	SENDER_LEDGER_MIN = 64 << 10, /* bytes of a request */
+	SENDER_LEDGER_FIRST = 128 << 10,
+	SENDER_LEDGER_MAX = 4 << 20,
+	SENDER_LEDGER_MS = 2000 /* of its connection */
 };
 
 enum sender_request {
@@ -98,7 +102,7 @@ struct sender_event {
 
 enum sender_action_kind {
 	SENDER_SAY_HELLO = 1,
-	SENDER_SEND_LEDGER,    /* from seq `number` on                      */
+	SENDER_SEND_LEDGER,    /* from seq `number` on, `count` bytes or so */
 	SENDER_ASK_HOLDINGS,   /* `count` seqs from `number` on             */
 	SENDER_NEW_EPOCH,      /* commit it: all receipts are of another one */
 	SENDER_APPLY_HOLDINGS, /* of the answer; whole: each entry, else what is owed only */
@@ -155,7 +159,8 @@ struct sender {
 	unsigned failures; /* of 5xx in a row                   */
 	/* the ledger */
 	bool sending_ledger;
-	uint64_t announced; /* acknowledged up to here (R7)      */
+	uint64_t ledger_bytes; /* of a request: images go as soon as theirs is answered */
+	uint64_t announced;    /* acknowledged up to here (R7)      */
 	/* holdings */
 	bool asking, whole, round_due;
 	bool through;		/* of a round of this epoch, since the start              */

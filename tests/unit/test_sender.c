@@ -168,6 +168,42 @@ sender_step__R7_the_ledger_waits_for_nothing_that_is_queued(void **state)
 	assert_int_equal(p.out.a[0].number, 11);
 }
 
+/* On a slow line an image does not wait for entries of a thousand others. */
+static void
+sender_step__R7_a_request_with_entries_takes_two_seconds_of_the_line(void **state)
+{
+	static const struct {
+		uint64_t sent, ms, wanted;
+	} lines[] = {{SENDER_LEDGER_FIRST, 1000, 2 * SENDER_LEDGER_FIRST},
+		     {SENDER_LEDGER_FIRST, 60000, SENDER_LEDGER_MIN},
+		     {1 << 20, 4000, 512 << 10},
+		     {SENDER_LEDGER_FIRST, 0, SENDER_LEDGER_MAX},
+		     {500, 200, SENDER_LEDGER_MAX}}; /* a few entries say little */
+	struct sender_event ev = {.kind = SENDER_ANSWERED,
+				  .request = SENDER_LEDGER,
+				  .status = 200,
+				  .ours = true,
+				  .agrees = true};
+	struct play p;
+	size_t i;
+
+	(void)state;
+	begin(&p);
+	settle(&p, 10);
+	p.head = 100000;
+	tick(&p);
+	assert_int_equal(p.out.a[0].kind, SENDER_SEND_LEDGER);
+	assert_int_equal(p.out.a[0].count, SENDER_LEDGER_FIRST);
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		ev.number = p.s.announced + 100;
+		ev.sent = lines[i].sent;
+		ev.ms = lines[i].ms;
+		step(&p, &ev);
+		assert_int_equal(p.out.a[0].kind, SENDER_SEND_LEDGER);
+		assert_int_equal(p.out.a[0].count, lines[i].wanted);
+	}
+}
+
 /* A piece whose connection broke: hello in the same step, the ledger with its answer. */
 static void
 sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up(void **state)
@@ -718,6 +754,8 @@ main(void)
 		cmocka_unit_test(sender_step__says_hello_each_minute_however_busy_it_is),
 		cmocka_unit_test(sender_step__never_gets_stuck),
 		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
+		cmocka_unit_test(
+			sender_step__R7_a_request_with_entries_takes_two_seconds_of_the_line),
 		cmocka_unit_test(sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up),
 		cmocka_unit_test(sender_step__R14_packs_under_way_are_asked_about_in_one_request),
 		cmocka_unit_test(sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms),
