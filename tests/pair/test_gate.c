@@ -387,8 +387,8 @@ static void
 join__R26_what_is_no_request_is_refused_and_counted(void **state)
 {
 	static const char *const bodies[] = {"", "x",
-					     "\x0a\x10"
-					     "0123456789abcdef\x12\x05north"};
+					     ("\x0a\x10"
+					      "0123456789abcdef\x12\x05north")};
 	struct caller k;
 	size_t i;
 
