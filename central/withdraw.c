@@ -20,6 +20,7 @@
 #include "common/store/index.h"
 #include "common/store/store.h"
 #include "proto/message.h"
+#include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 
@@ -213,6 +214,8 @@ withdraw_give_back(struct central *c, const struct http_request *rq, struct err 
 	size_t i;
 	int rc = back ? 0 : ERR_PEER;
 
+	if (!rc && back->n_orders > ORDERS_MAX) /* R24: each that is foreign is a line in the log */
+		rc = err_set(e, ERR_PEER, 0, "more than %d orders at once", ORDERS_MAX);
 	if (!rc && back->highest.len)
 		rc = with_order(c, rq->site, &back->highest, look_at_highest, e);
 	for (i = 0; !rc && i < back->n_orders; i++)

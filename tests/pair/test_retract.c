@@ -545,17 +545,18 @@ adopt__R15_an_old_disk_imported_later_shows_nothing_that_was_retracted(void **st
 /* --- who may --- */
 
 static int
-post_back(const struct buf *order_bytes)
+post_back_times(const struct buf *order_bytes, size_t n)
 {
 	Sync__OrdersBack m = SYNC__ORDERS_BACK__INIT;
-	ProtobufCBinaryData one = message_bytes(order_bytes->data, order_bytes->len);
+	ProtobufCBinaryData all[ORDERS_MAX + 1];
 	struct link_served to = {.node = &p.central, .site = "north"};
 	struct http_call call = {.method = "POST", .path = ORDERS_BACK_PATH, .body = BUF_INIT};
 	struct http_done done;
 	struct id128 epoch;
 
-	m.orders = &one;
-	m.n_orders = 1;
+	m.orders = all;
+	while (m.n_orders < n)
+		all[m.n_orders++] = message_bytes(order_bytes->data, order_bytes->len);
 	message_pack(&call.body, &m.base);
 	central_epoch(&p.central, &epoch);
 	hex_of(epoch.b, ID128_SIZE, call.epoch);
@@ -564,6 +565,12 @@ post_back(const struct buf *order_bytes)
 	buf_fini(&call.body);
 	buf_fini(&done.body);
 	return done.status;
+}
+
+static int
+post_back(const struct buf *order_bytes)
+{
+	return post_back_times(order_bytes, 1);
 }
 
 static void
@@ -579,6 +586,8 @@ back__R24_R26_what_a_site_makes_up_decides_nothing(void **state)
 	b = order(SYNC__ORDER_KIND__ORDER_RETRACT, 5, uid);
 	p.central.identity.by_init = true; /* an archive with a receipt key to keep */
 	assert_int_equal(post_back(&b), 200);
+	assert_int_equal(post_back_times(&b, ORDERS_MAX), 200);
+	assert_int_equal(post_back_times(&b, ORDERS_MAX + 1), 400);
 	assert_true(is_shown(p.central.store, 0));
 	buf_fini(&b);
 	b = order(SYNC__ORDER_KIND__ORDER_RETRACT, UINT64_MAX, uid); /* would use the numbers up */
