@@ -22,6 +22,7 @@
 
 enum {
 	PAGE = 64,
+	AT_ONCE = 4, /* images on their way; each in ranges of 1 MiB, in memory for one of them */
 	TURN_SECONDS = 2,
 	STEP_MS = 60000, /* n tries: n^2 of it */
 	STEP_MAX_MS = 3600000,
@@ -30,9 +31,10 @@ enum {
 
 struct mend {
 	struct edge *e;
-	struct link *link; /* NULL: nothing was fetched yet */
+	struct link *links[AT_ONCE]; /* NULL: nothing was fetched over it yet */
 	pthread_t thread;
 	bool threaded;
+	unsigned at_once; /* set before the thread starts */
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	bool stopping, wanted; /* guarded by mu */
@@ -142,9 +144,9 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 
 /* Until they are all here and right, nothing of them counts. */
 static int
-fetch(struct mend *m, struct mending *x, const struct version *v, struct err *err)
+fetch(struct mend *m, struct link *l, struct mending *x, const struct version *v, struct err *err)
 {
-	int rc = fetch_object(&x->bytes, m->e, m->link, v, err);
+	int rc = fetch_object(&x->bytes, m->e, l, v, err);
 
 	if (!rc)
 		rc = store_commit_bytes(m->e->store, enter, x, store_spool_left(x->bytes.spool),
@@ -157,7 +159,7 @@ fetch(struct mend *m, struct mending *x, const struct version *v, struct err *er
 
 /* Other than 0: none of the others either. */
 static int
-mend_one(struct mend *m, const struct damage_row *row, struct err *err)
+mend_one(struct mend *m, struct link *l, const struct damage_row *row, struct err *err)
 {
 	struct mending x = {.e = m->e, .row = *row};
 	struct store_tx *tx;
@@ -171,7 +173,7 @@ mend_one(struct mend *m, const struct damage_row *row, struct err *err)
 	if (rc == ERR_ABSENT || (!rc && v.state != VERSION_DAMAGED))
 		return store_commit(m->e->store, forget, &x, err);
 	if (!rc)
-		rc = fetch(m, &x, &v, err);
+		rc = fetch(m, l, &x, &v, err);
 	if (rc != ERR_ABSENT && rc != ERR_CORRUPT && rc != ERR_PEER)
 		return rc;
 	log_err(LOG_WARN, "instance.not_mended", err);
@@ -179,37 +181,106 @@ mend_one(struct mend *m, const struct damage_row *row, struct err *err)
 	return store_commit(m->e->store, put_off, &x, err);
 }
 
+/* --- several --- */
+
+struct turn {
+	struct mend *m;
+	struct due due;
+	pthread_mutex_t mu;
+	/* guarded by mu */
+	size_t next;
+	int rc; /* of the first that failed: nothing more is begun */
+	struct err err;
+};
+
+struct hand {
+	struct turn *t;
+	struct link *link;
+};
+
+static bool
+next_row(struct turn *t, struct damage_row *row)
+{
+	bool yes;
+
+	(void)pthread_mutex_lock(&t->mu);
+	yes = !t->rc && t->next < t->due.n && !atomic_load(&t->m->e->stopping) &&
+	      throttle_when(t->m->e) != INT64_MAX;
+	if (yes)
+		*row = t->due.rows[t->next++];
+	(void)pthread_mutex_unlock(&t->mu);
+	return yes;
+}
+
+static void *
+work(void *arg)
+{
+	const struct hand *h = arg;
+	struct damage_row row;
+
+	while (next_row(h->t, &row)) {
+		struct err err = ERR_INIT;
+		int rc = mend_one(h->t->m, h->link, &row, &err);
+
+		if (!rc)
+			continue;
+		(void)pthread_mutex_lock(&h->t->mu);
+		if (!h->t->rc) { /* it holds up nobody behind it: the next turn begins there */
+			h->t->rc = rc;
+			h->t->err = err;
+			h->t->m->from = row.oid + 1;
+		}
+		(void)pthread_mutex_unlock(&h->t->mu);
+	}
+	return NULL;
+}
+
+/* A hand that cannot be had is one less; the caller's own works as well. */
+static void
+work_all(struct turn *t)
+{
+	pthread_t threads[AT_ONCE];
+	struct hand hands[AT_ONCE];
+	unsigned i, n;
+
+	for (n = 1; n < t->m->at_once && n < t->due.n; n++) {
+		hands[n] = (struct hand){t, t->m->links[n]};
+		if (!hands[n].link && t->m->e->make_link(&t->m->links[n], t->m->e, NULL))
+			break;
+		hands[n].link = t->m->links[n];
+		if (pthread_create(&threads[n], NULL, work, &hands[n]))
+			break;
+	}
+	hands[0] = (struct hand){t, t->m->links[0]};
+	(void)work(&hands[0]);
+	for (i = 1; i < n; i++)
+		(void)pthread_join(threads[i], NULL);
+}
+
 void
 mend_turn(struct mend *m)
 {
-	struct err err = ERR_INIT;
+	struct turn t = {.m = m, .mu = PTHREAD_MUTEX_INITIALIZER};
 	struct contact c;
-	struct due d;
-	size_t i;
-	int rc;
 
 	edge_contact(m->e, &c);
 	if (!c.reachable || clock_mono(m->e->clock) < m->rest_until_ms)
 		return;
-	rc = list_due(m, &d, &err);
-	if (!rc && (d.n || atomic_load(&m->e->relist)) && !m->link)
-		rc = m->e->make_link(&m->link, m->e, &err);
-	if (!rc && m->link && setback_relist(m->e, m->link, &err)) { /* nobody waits for it */
-		log_err(LOG_WARN, "relist", &err);
-		err_clear(&err);
+	t.rc = list_due(m, &t.due, &t.err);
+	if (!t.rc && (t.due.n || atomic_load(&m->e->relist)) && !m->links[0])
+		t.rc = m->e->make_link(&m->links[0], m->e, &t.err);
+	if (!t.rc && m->links[0] && setback_relist(m->e, m->links[0], &t.err)) {
+		log_err(LOG_WARN, "relist", &t.err); /* nobody waits for it */
+		err_clear(&t.err);
 		m->rest_until_ms = clock_mono(m->e->clock) + REST_MS;
 	}
 	m->from = 0;
-	for (i = 0;
-	     !rc && i < d.n && !atomic_load(&m->e->stopping) && throttle_when(m->e) != INT64_MAX;
-	     i++) {
-		rc = mend_one(m, &d.rows[i], &err);
-		if (rc) /* it holds up nobody behind it: the next turn begins there */
-			m->from = d.rows[i].oid + 1;
-	}
-	if (!rc || atomic_load(&m->e->stopping))
+	if (!t.rc && t.due.n)
+		work_all(&t);
+	(void)pthread_mutex_destroy(&t.mu);
+	if (!t.rc || atomic_load(&m->e->stopping))
 		return;
-	log_err(LOG_WARN, "mend", &err);
+	log_err(LOG_WARN, "mend", &t.err);
 	m->rest_until_ms = clock_mono(m->e->clock) + REST_MS;
 }
 
@@ -256,6 +327,7 @@ mend_new(struct mend **out, struct edge *e, struct err *err)
 	if (!m)
 		return err_set(err, ERR_LOCAL, 0, "no memory to mend");
 	m->e = e;
+	m->at_once = 1;
 	(void)pthread_mutex_init(&m->mu, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -272,6 +344,7 @@ mend_start(struct mend **out, struct edge *e, struct err *err)
 
 	if (rc)
 		return rc;
+	(*out)->at_once = AT_ONCE;
 	(*out)->threaded = pthread_create(&(*out)->thread, NULL, run, *out) == 0;
 	if ((*out)->threaded)
 		return 0;
@@ -283,6 +356,8 @@ mend_start(struct mend **out, struct edge *e, struct err *err)
 void
 mend_stop(struct mend *m)
 {
+	unsigned i;
+
 	if (!m)
 		return;
 	(void)pthread_mutex_lock(&m->mu);
@@ -291,7 +366,8 @@ mend_stop(struct mend *m)
 	(void)pthread_mutex_unlock(&m->mu);
 	if (m->threaded)
 		(void)pthread_join(m->thread, NULL);
-	link_close(m->link);
+	for (i = 0; i < AT_ONCE; i++)
+		link_close(m->links[i]);
 	(void)pthread_mutex_destroy(&m->mu);
 	(void)pthread_cond_destroy(&m->wake);
 	free(m);

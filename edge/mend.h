@@ -1,9 +1,10 @@
 /*
  * mend.h - the duty that fetches back from central what was damaged here.
  *
- * By digest, checked, stored again in the place of what failed its check, and entered in the
- * ledger as held: not owed while central holds it (R7). Until then viewers get a failed
- * sub-operation (R20). What central does not hold, or cannot give, is asked for again later.
+ * Four at once, each on a link of its own. By digest, checked, stored again in the place of what
+ * failed its check, and entered in the ledger as held: not owed while central holds it (R7). Until
+ * then viewers get a failed sub-operation (R20). What central does not hold, or cannot give, is
+ * asked for again later.
  * After a set-back it fetches the list of what the site announced, too (R8, setback.h).
  * Threads: any.
  */

@@ -39,11 +39,11 @@ struct pair {
 	unsigned rows;		       /* and columns of the images; 0: 16            */
 	void (*change)(struct gen *g); /* what is otherwise in images from now on */
 	/* the link */
-	unsigned messages;	/* requests and answers so far          */
-	unsigned cut_at;	/* 0: never; the number of one of them  */
-	const char *cut_method; /* NULL, or what never arrives          */
-	unsigned refused;	/* answers of 412: R7 was broken        */
-	uint64_t link_rate;	/* of the edge that is open next; bytes per second, 0: fast */
+	_Atomic unsigned messages; /* requests and answers so far          */
+	unsigned cut_at;	   /* 0: never; the number of one of them  */
+	const char *cut_method;	   /* NULL, or what never arrives          */
+	unsigned refused;	   /* answers of 412: R7 was broken        */
+	uint64_t link_rate;	   /* of the edge that is open next; bytes per second, 0: fast */
 	void (*on_request)(struct pair *p,
 			   struct http_call *call); /* as it arrives; may change it */
 	/* What central is reached by; NULL: its own routes. Of the edge that is opened next. */

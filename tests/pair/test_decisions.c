@@ -193,6 +193,43 @@ decisions__R3_a_person_decides_and_all_nodes_follow(void **state)
 	pair_fini(&p);
 }
 
+static int
+policy(struct pair *p, const char *what)
+{
+	const char *words[] = {"site", "policy", "south", what};
+
+	return ctl_local(central_commands_run, &p->central, 4, words);
+}
+
+/* R26 goes before R3: no decision gives a right to bytes. What it has is shown, and said to be
+ * unconfirmed, until it may read what was chosen. */
+static void
+decisions__R3_R26_under_policy_own_anothers_version_is_not_brought(void **state)
+{
+	unsigned char digest[SHA256_SIZE];
+	struct store_tx *tx;
+	struct pair p;
+	uint64_t oid;
+
+	(void)state;
+	make_conflict(&p);
+	assert_int_equal(policy(&p, "own"), COMMAND_OK);
+	resolve(&p, NULL);
+	listen(&p);
+	digest_of(&p, NULL, digest);
+	assert_true(shows(&p, p.edge.store, other_pixels));
+	assert_int_equal(counts(p.edge.store).undecided, 1);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), ERR_ABSENT);
+	store_end_read(tx);
+	assert_int_equal(policy(&p, "all"), COMMAND_OK);
+	all_show(&p, NULL);
+	assert_int_equal(policy(&p, "own"), COMMAND_OK); /* what it chose itself it has */
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	pair_fini(&p);
+}
+
 static void
 decisions__R3_a_correction_of_what_was_chosen_counts_everywhere(void **state)
 {
@@ -524,6 +561,8 @@ main(void)
 		cmocka_unit_test(
 			decisions__R3_at_rest_all_nodes_show_the_version_that_central_chose),
 		cmocka_unit_test(decisions__R3_a_person_decides_and_all_nodes_follow),
+		cmocka_unit_test(
+			decisions__R3_R26_under_policy_own_anothers_version_is_not_brought),
 		cmocka_unit_test(decisions__R3_a_correction_of_what_was_chosen_counts_everywhere),
 		cmocka_unit_test(decisions__R3_a_correction_in_the_dark_outlives_a_decision),
 		cmocka_unit_test(

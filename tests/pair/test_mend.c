@@ -17,6 +17,7 @@
 #include "central/tally.h"
 #include "central/verify.h"
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/fault.h"
 #include "common/http/client.h"
@@ -200,6 +201,61 @@ ask_for_1(struct pair *p, struct http_call *call)
 }
 
 /* Nothing that central says can make wrong bytes count. */
+/* --- several --- */
+
+enum { MANY = 12, PATIENCE_MS = 20000 };
+
+static _Atomic unsigned asking, most_asking;
+
+/* Two bodies are on their way before the first one comes. */
+static void
+count_asking(struct pair *p, const char *method, const char *path, bool answer)
+{
+	unsigned now;
+	int ms;
+
+	(void)p;
+	if (strcmp(method, "GET") != 0 || !strstr(path, "/objects/"))
+		return;
+	now = answer ? atomic_fetch_sub(&asking, 1) : atomic_fetch_add(&asking, 1) + 1;
+	if (now > atomic_load(&most_asking))
+		atomic_store(&most_asking, now);
+	for (ms = 0; !answer && atomic_load(&most_asking) < 2 && ms < PATIENCE_MS; ms++)
+		clock_sleep(1);
+}
+
+static void
+mend__R7_fetches_several_at_once_and_no_more_than_four(void **state)
+{
+	struct mend *m;
+	struct pair p;
+	unsigned i;
+	int ms;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	send(&p, MANY);
+	for (i = 0; i < MANY; i++)
+		rot(&p, i);
+	settle(&p);
+	atomic_store(&asking, 0);
+	atomic_store(&most_asking, 0);
+	p.on_message = count_asking;
+	assert_int_equal(mend_start(&m, &p.edge, NULL), 0);
+	for (ms = 0; damaged(&p) && ms < PATIENCE_MS; ms++)
+		clock_sleep(1);
+	mend_stop(m);
+	p.on_message = NULL;
+	assert_int_equal(damaged(&p), 0);
+	assert_true(atomic_load(&most_asking) >= 2);
+	assert_true(atomic_load(&most_asking) <= 4);
+	settle(&p);
+	for (i = 0; i < MANY; i++)
+		assert_true(pair_edge_has(&p, i));
+	expect(&p, MANY, 0, 0);
+	pair_fini(&p);
+}
+
 static void
 mend__R20_until_they_are_right_no_bytes_count(void **state)
 {
@@ -523,6 +579,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mend__R7_R18_R20_damage_here_is_fetched_back_from_central),
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
+		cmocka_unit_test(mend__R7_fetches_several_at_once_and_no_more_than_four),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
 		cmocka_unit_test(mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long),
 		cmocka_unit_test(mend__R8_R18_a_list_that_does_not_come_holds_nobody_up),
