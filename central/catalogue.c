@@ -100,6 +100,10 @@ read_site(struct site_row *out, struct kv_slice v, struct err *e)
 	(void)snprintf(out->address, sizeof(out->address), "%s", m->address);
 	out->version = m->version;
 	(void)snprintf(out->software, sizeof(out->software), "%s", m->software);
+	if (m->state.len <= sizeof(out->state)) {
+		out->state_n = m->state.len;
+		memcpy(out->state, m->state.len ? m->state.data : out->state, m->state.len);
+	}
 	message_free(m);
 	return 0;
 }
@@ -143,6 +147,7 @@ write_site(struct store_tx *tx, const struct site_row *row, struct err *e)
 	m.address = message_text(row->address);
 	m.version = row->version;
 	m.software = message_text(row->software);
+	m.state = message_bytes(row->state, row->state_n);
 	message_pack(&b, &m.base);
 	rc = put(tx, "site", row->incarnation.b, ID128_SIZE, &b, e);
 	buf_fini(&b);

@@ -42,7 +42,7 @@ struct buf;
 struct clock;
 struct err;
 
-enum { HOLDINGS_PAGE = 32768, ADDRESS_SIZE = 80 };
+enum { HOLDINGS_PAGE = 32768, ADDRESS_SIZE = 80, SITE_STATE_MAX = 512 };
 
 const char *const *catalogue_tables(unsigned *n);
 
@@ -67,6 +67,8 @@ struct site_row {
 	char address[ADDRESS_SIZE];
 	uint32_t version; /* of the protocol, and of its software, at its last hello */
 	char software[24];
+	size_t state_n; /* what it told of its way to here, at its last hello (told.h) */
+	unsigned char state[SITE_STATE_MAX];
 };
 /* ERR_ABSENT leaves e alone. */
 int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out,

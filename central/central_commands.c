@@ -28,6 +28,7 @@
 #include "common/os/daemon.h"
 #include "common/store/store.h"
 #include "common/store/differences.h"
+#include "proto/lanes.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20 };
 
@@ -48,6 +49,39 @@ say(struct asked *a, const char *text)
 }
 
 /* --- status and sites --- */
+
+/* R12: which lanes have no room, and by which setting. */
+static void
+text_room(struct buf *out, const struct room *room)
+{
+	static const char *const by[LANES] = {[LANE_STAT] = "full",
+					      [LANE_FRESH] = "full",
+					      [LANE_RESEND] = "full_resend",
+					      [LANE_BACKFILL] = "full_backfill"};
+	enum lane i;
+
+	buf_printf(out, "disk %u %% full, catalogue %u %%\n", room->disk, room->catalogue);
+	for (i = LANE_STAT; i < LANES; i++)
+		if (room->closed & 1u << i)
+			buf_printf(out, "NO ROOM for lane %s: [data] %s is reached\n",
+				   lanes_name(i), by[i]);
+}
+
+static void
+json_room(struct json *j, const struct room *room)
+{
+	enum lane i;
+
+	json_open(j, "room", '{');
+	json_count(j, "disk_percent", room->disk);
+	json_count(j, "catalogue_percent", room->catalogue);
+	json_open(j, "closed_lanes", '[');
+	for (i = LANE_STAT; i < LANES; i++)
+		if (room->closed & 1u << i)
+			json_text(j, NULL, lanes_name(i));
+	json_close(j, ']');
+	json_close(j, '}');
+}
 
 static void
 text_status(struct buf *out, const struct snapshot *s)
@@ -81,6 +115,7 @@ text_status(struct buf *out, const struct snapshot *s)
 	if (s->orders)
 		buf_printf(out, "%llu orders not carried out everywhere: see `orders`\n",
 			   (unsigned long long)s->orders);
+	text_room(out, &s->room);
 	sites_text_numbers(out, &s->sites);
 }
 
@@ -109,6 +144,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "unaudited", s->unaudited);
 	json_bool(&j, "hold", s->hold != 0);
 	json_count(&j, "orders", s->orders);
+	json_room(&j, &s->room);
 	rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');

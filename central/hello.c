@@ -13,6 +13,7 @@
 #include "central/record.h"
 #include "central/room.h"
 #include "central/token.h"
+#include "central/told.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -199,6 +200,7 @@ touch(struct store_tx *tx, void *arg, struct err *e)
 	h->row.version = h->version;
 	(void)snprintf(h->row.software, sizeof(h->row.software), "%s", h->m->software);
 	memcpy(h->row.address, h->address, sizeof(h->row.address));
+	told_keep(&h->row, h->m->state);
 	return site_put(tx, &h->row, e);
 }
 

@@ -2,9 +2,11 @@
 
 #include "central/central.h"
 #include "central/snapshot.h"
+#include "central/told.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/prom.h"
+#include "proto/lanes.h"
 
 static void
 put_archive(struct prom *p, const struct snapshot *s)
@@ -37,6 +39,19 @@ put_archive(struct prom *p, const struct snapshot *s)
 		 "Bytes of packs that came although they were here already, since the start.",
 		 s->repeated);
 	prom_one(p, PROM_GAUGE, "needs_a_person", "1: `status` exits 3.", s->person);
+}
+
+/* R12 */
+static void
+put_room(struct prom *p, const struct room *room)
+{
+	enum lane i;
+
+	prom_family(p, PROM_GAUGE, "catalogue_used_ratio", "Of the catalogue's address space.");
+	prom_decimal(p, NULL, NULL, room->catalogue / 100.0);
+	prom_family(p, PROM_GAUGE, "lane_closed", "1: central takes no bytes of it: no room.");
+	for (i = LANE_STAT; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i), room->closed >> i & 1);
 }
 
 static uint64_t
@@ -162,7 +177,9 @@ metrics_of_central(struct central *c, struct buf *out, struct err *e)
 		return rc;
 	prom_init(&p, out, "salamander_central");
 	put_archive(&p, &s);
+	put_room(&p, &s.room);
 	put_sites(&p, &s.sites, clock_wall(c->clock));
+	told_metrics(&p, &s.sites);
 	snapshot_free(&s);
 	return 0;
 }

@@ -49,14 +49,23 @@ used(const struct central *c, unsigned *disk, unsigned *catalogue, struct err *e
 	return rc;
 }
 
+void
+room_look(const struct central *c, struct room *out)
+{
+	unsigned more;
+	int rc = used(c, &out->disk, &out->catalogue, NULL);
+
+	more = out->disk > out->catalogue ? out->disk : out->catalogue;
+	out->closed = rc ? 0 : room_closed_at(c->conf, more); /* a piece will say what is wrong */
+}
+
 uint32_t
 room_closed(const struct central *c)
 {
-	unsigned disk, catalogue;
+	struct room room;
 
-	if (used(c, &disk, &catalogue, NULL)) /* a piece will say what is wrong */
-		return 0;
-	return room_closed_at(c->conf, disk > catalogue ? disk : catalogue);
+	room_look(c, &room);
+	return room.closed;
 }
 
 int

@@ -19,6 +19,12 @@ struct err;
 uint32_t room_closed(const struct central *c);
 /* Of a disk, or of the catalogue, of which so many per cent are in use. */
 uint32_t room_closed_at(const struct conf *conf, unsigned percent);
+/* As `status` shows it. */
+struct room {
+	unsigned disk, catalogue; /* per cent in use */
+	uint32_t closed;
+};
+void room_look(const struct central *c, struct room *out);
 /* Before bytes of this lane are taken (0: an edge that does not say which it is). ERR_FULL: they
  * are not. */
 int room_check(const struct central *c, unsigned lane, struct err *e);

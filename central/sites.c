@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "central/figures.h"
+#include "central/told.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -107,6 +108,27 @@ is_latest(const struct tally *t, size_t i)
 	return i + 1 == t->n || t->rows[i + 1].leader != t->rows[i].leader;
 }
 
+bool
+sites_told(const struct sites *s, size_t i, struct told *out)
+{
+	const struct tally *t = &s->tally;
+	const struct site_row *own = &t->rows[i].site, *other;
+	size_t first = t->rows[i].leader, k;
+
+	if (own->closed || own->drains)
+		return false;
+	for (k = first; k < t->n && t->rows[k].leader == first; k++) {
+		other = &t->rows[k].site;
+		if (k != i && !other->closed && !other->drains &&
+		    (other->contact_ms > own->contact_ms ||
+		     (other->contact_ms == own->contact_ms && k > i)))
+			return false;
+	}
+	told_open(out, own, member_of(s, own->site), t->rows[first].site_of[TALLY_OWED],
+		  s->wall_ms);
+	return true;
+}
+
 /* --- JSON --- */
 
 static void
@@ -148,6 +170,21 @@ json_member(struct json *j, const struct sites *s, const struct member *m)
 	json_close(j, ']');
 }
 
+static void
+json_told(struct json *j, const struct sites *s, const struct tally_row *r)
+{
+	struct told t;
+	size_t i;
+
+	for (i = 0; i < s->tally.n; i++)
+		if (&s->tally.rows[i] == r && sites_told(s, i, &t)) {
+			told_json(j, &t);
+			told_close(&t);
+			return;
+		}
+	json_null(j, "sync");
+}
+
 /* leader: the row that tells of the site; its latest incarnation says so as well. */
 static void
 json_row(struct json *j, const struct sites *s, const struct tally_row *r,
@@ -184,6 +221,7 @@ json_row(struct json *j, const struct sites *s, const struct tally_row *r,
 	json_count(j, "bytes", leader->site_owed_bytes);
 	json_count(j, "oldest_seconds", leader->site_owed_seconds);
 	json_close(j, '}');
+	json_told(j, s, r);
 	json_count(j, "ledger_seq", r->site.head.seq);
 	json_time(j, "last_contact", r->site.contact_ms);
 	json_count(j, "protocol", r->site.version);
@@ -367,6 +405,21 @@ text_lag(struct buf *out, const struct tally *t)
 	}
 }
 
+/* Why that is so, as far as the edge has told. */
+static void
+text_told(struct buf *out, const struct sites *s)
+{
+	struct told t;
+	size_t i;
+
+	for (i = 0; i < s->tally.n; i++) {
+		if (!sites_told(s, i, &t))
+			continue;
+		told_text(out, s->tally.rows[i].site.site, &t);
+		told_close(&t);
+	}
+}
+
 /* What a fire would take now: what nobody else has. */
 static void
 text_exposure(struct buf *out, const struct tally *t)
@@ -415,6 +468,7 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
 	}
 	text_lag(out, &s->tally);
+	text_told(out, s);
 	text_exposure(out, &s->tally);
 }
 

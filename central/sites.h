@@ -21,7 +21,8 @@ struct sites {
 	struct tally tally;	/* incarnations, by site, the latest last */
 	struct member *members; /* by name: whoever was decided about      */
 	size_t n_members;
-	bool older; /* CAs are believed beside this one */
+	int64_t wall_ms; /* now; 0: no ages */
+	bool older;	 /* CAs are believed beside this one */
 	unsigned char ca[PKI_PRINT];
 };
 
@@ -29,6 +30,10 @@ int sites_make(struct sites *out, struct store_tx *tx, struct err *e);
 void sites_free(struct sites *s);
 /* Somebody came with a join code that another key had used (R26). */
 bool sites_need_a_person(const struct sites *s);
+/* Row i is the one that tells of its site's way to here: of the site's incarnations that are
+ * open the one that called last. false: it is not. Closed by told_close. */
+struct told;
+bool sites_told(const struct sites *s, size_t i, struct told *out);
 /* A row per incarnation; a site that never came has one without. */
 void sites_json(struct json *j, const char *key, const struct sites *s);
 /* What was decided, then the numbers. */

@@ -9,6 +9,7 @@
 #include "central/join.h"
 #include "central/returns.h"
 #include "central/upload.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/os/file.h"
 
@@ -44,7 +45,9 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 		rc = heard_open(tx, &s->orders, e);
 	if (!rc)
 		rc = sites_make(&s->sites, tx, e);
+	s->sites.wall_ms = clock_wall(c->clock);
 	store_end_read(tx);
+	room_look(c, &s->room);
 	if (!rc)
 		rc = file_space(c->dir, &s->disk_free, &s->disk_total, e);
 	if (!rc)

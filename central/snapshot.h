@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "central/room.h"
 #include "central/sites.h"
 #include "common/base/rng.h"
 #include "common/store/store.h"
@@ -26,6 +27,7 @@ struct snapshot {
 	uint64_t disk_free, disk_total; /* of the file system of the data folder */
 	unsigned long refusals, unaudited;
 	struct sites sites;
+	struct room room;
 	bool person; /* something needs one (exit 3) */
 };
 

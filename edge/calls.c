@@ -16,6 +16,7 @@
 #include "edge/packing.h"
 #include "edge/piece.h"
 #include "edge/setback.h"
+#include "edge/tell.h"
 #include "edge/throttle.h"
 #include "proto/frame.h"
 #include "proto/ledger.h"
@@ -44,6 +45,7 @@ struct saying {
 	struct buf receipt, token;
 	unsigned char ca[SHA256_SIZE];
 	uint32_t versions[PROTOCOL_LIST];
+	struct tell tell;
 };
 
 static int
@@ -123,8 +125,11 @@ calls_hello(struct http_call *out, struct edge *e, const struct setback *back, b
 		return rc;
 	rc = read_contact(&s, tx, err);
 	store_end_read(tx);
+	if (!rc)
+		rc = tell_make(&s.tell, e, err);
 	if (!rc) {
 		say(&s, e, back, compress);
+		s.m.state = &s.tell.m;
 		message_pack(&out->body, &s.m.base);
 	}
 	buf_fini(&s.receipt);

@@ -189,7 +189,7 @@ all_scheduled(const struct figures *f)
 	return f->hour.limited && !f->hour.rate && f->outbox.owed && stat->owed == stat->late;
 }
 
-static enum figures_wait
+static enum wait_for
 wait_of(const struct figures *f)
 {
 	const struct contact *c = &f->contact;
@@ -231,14 +231,20 @@ collect_pace(struct edge *e, struct figures *f)
 		f->retry_wall_ms = clock_wall(e->clock) + f->contact.retry_ms - now;
 }
 
+/* Compared after a fire: more may be owed than is known. */
+static void
+count_owed(struct figures *f)
+{
+	bool pending = f->ledger.seq > f->contact.announced || f->contact.comparing;
+
+	f->owed = f->outbox.owed ? f->outbox.owed : pending;
+}
+
 /* What needs no look into the store again. */
 static void
 conclude(struct figures *f)
 {
-	bool pending = f->ledger.seq > f->contact.announced || f->contact.comparing;
-
-	/* Compared after a fire: more may be owed than is known. */
-	f->owed = f->outbox.owed ? f->outbox.owed : pending;
+	count_owed(f);
 	if (f->losses != HOLDINGS_DUE && f->counts.instances > f->outbox.owed)
 		f->receipted = f->counts.instances - f->outbox.owed;
 	/* Whatever the rate was. */
@@ -308,21 +314,25 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 	return 0;
 }
 
-const char *
-figures_wait_name(enum figures_wait w)
+int
+figures_of_way(struct figures *out, struct edge *e, struct err *err)
 {
-	static const char *const names[] = {[WAIT_NOTHING] = "",
-					    [WAIT_SERVE] = "serve is not running",
-					    [WAIT_JOIN] = "not joined",
-					    [WAIT_TURNED_AWAY] = "turned away",
-					    [WAIT_VERSIONS] = "central speaks other versions",
-					    [WAIT_LINK] = "link down",
-					    [WAIT_CENTRAL] = "central fails",
-					    [WAIT_FULL] = "central is full",
-					    [WAIT_SCHEDULE] = "schedule",
-					    [WAIT_PARKED] = "parked",
-					    [WAIT_RETRY] = "its next try",
-					    [WAIT_COMPARED] = "what central holds"};
+	struct figures *f = out;
+	int rc;
 
-	return names[w];
+	memset(f, 0, sizeof(*f));
+	rc = collect_stored(e, f, err);
+	if (rc)
+		return rc;
+	edge_contact(e, &f->contact);
+	/* Whoever hears it was reached; what hindered that before is over. */
+	f->contact.reachable = true;
+	f->contact.turned_away = f->contact.other_versions = false;
+	f->kind = HOME_PLAIN;
+	f->serving = e->keep != NULL;
+	collect_ledger(e, f);
+	count_owed(f);
+	collect_pace(e, f);
+	conclude_lanes(f);
+	return 0;
 }

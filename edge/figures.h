@@ -21,29 +21,13 @@
 #include "edge/outbox.h"
 #include "edge/throttle.h"
 #include "proto/ledger.h"
-
-/* Why what is owed is not on its way, the strongest reason first. */
-enum figures_wait {
-	WAIT_NOTHING,
-	WAIT_SERVE,	  /* nobody serves                                */
-	WAIT_JOIN,	  /* not joined, or no [central] url              */
-	WAIT_TURNED_AWAY, /* by central's gate: suspended, removed (R24)  */
-	WAIT_VERSIONS,	  /* central speaks other versions of the protocol */
-	WAIT_LINK,	  /* nobody answers                               */
-	WAIT_CENTRAL,	  /* central answers 5xx, or what answers is none */
-	WAIT_FULL,	  /* central has no room for bytes (R12)          */
-	WAIT_SCHEDULE,	  /* the hour leaves nothing of the link (throttle.h) */
-	WAIT_PARKED,	  /* all that is owed is parked (R17)             */
-	/* of a lane alone: */
-	WAIT_RETRY,   /* all of it failed for its own sake, and is put off */
-	WAIT_COMPARED /* central is being asked what it holds              */
-};
+#include "proto/waits.h"
 
 struct figures_lane {
 	uint64_t images, bytes;	 /* LANE_LEDGER: entries; 0  */
 	uint64_t late;		 /* of them: put off or parked */
 	uint64_t oldest_seconds; /* since its first arrival; of those that are not put off */
-	enum figures_wait wait;
+	enum wait_for wait;
 };
 
 struct figures {
@@ -80,7 +64,7 @@ struct figures {
 	double images_rate, bytes_rate; /* a second, over the last minutes */
 	bool estimated;
 	uint64_t in_step_seconds; /* at that rate */
-	enum figures_wait wait;
+	enum wait_for wait;
 	int64_t retry_wall_ms; /* of its next try; 0: unknown */
 	struct throttle hour;  /* what it leaves of the link, and until when (throttle.h) */
 	int64_t hour_until_wall_ms;
@@ -88,7 +72,7 @@ struct figures {
 };
 
 int figures_collect(struct figures *out, struct edge *e, struct err *err);
-/* For a person, and as the JSON has it; "" for WAIT_NOTHING. */
-const char *figures_wait_name(enum figures_wait w);
+/* Less of it, for hello, which central has just been reached by: the lanes, the pace, the wait. */
+int figures_of_way(struct figures *out, struct edge *e, struct err *err);
 
 #endif

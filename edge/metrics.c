@@ -111,12 +111,11 @@ put_cache(struct prom *p, const struct figures *f)
 static void
 put_waits(struct prom *p, const struct figures *f)
 {
-	int w;
+	size_t i;
 
 	prom_family(p, PROM_GAUGE, "waits", "1: what is owed waits, and for this.");
-	for (w = WAIT_SERVE; w <= WAIT_PARKED; w++)
-		prom_count(p, "for", figures_wait_name((enum figures_wait)w),
-			   f->wait == (enum figures_wait)w);
+	for (i = 0; waits_all[i] && waits_all[i] <= WAIT_PARKED; i++)
+		prom_count(p, "for", waits_name(waits_all[i]), f->wait == waits_all[i]);
 }
 
 static void

@@ -69,7 +69,7 @@ json_pace(struct json *j, const struct figures *f)
 	else
 		json_null(j, "in_step_seconds");
 	if (f->wait)
-		json_text(j, "waits_for", figures_wait_name(f->wait));
+		json_text(j, "waits_for", waits_name(f->wait));
 	else
 		json_null(j, "waits_for");
 	json_time(j, "retry", f->retry_wall_ms);
@@ -98,7 +98,7 @@ json_lanes(struct json *j, const struct figures *f)
 		}
 		json_count(j, "oldest_seconds", l->oldest_seconds);
 		if (l->wait)
-			json_text(j, "waits_for", figures_wait_name(l->wait));
+			json_text(j, "waits_for", waits_name(l->wait));
 		else
 			json_null(j, "waits_for");
 		json_close(j, '}');
@@ -292,9 +292,9 @@ text_owed(struct buf *out, const struct figures *f)
 }
 
 static void
-text_wait(struct buf *out, const char *before, enum figures_wait wait, const struct figures *f)
+text_wait(struct buf *out, const char *before, enum wait_for wait, const struct figures *f)
 {
-	buf_printf(out, "%s%s", before, figures_wait_name(wait));
+	buf_printf(out, "%s%s", before, waits_name(wait));
 	if (wait == WAIT_SCHEDULE && f->hour_until[0])
 		buf_printf(out, " until %s", f->hour_until);
 }

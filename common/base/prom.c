@@ -56,6 +56,17 @@ prom_count(struct prom *p, const char *label, const char *value, uint64_t v)
 }
 
 void
+prom_count_of(struct prom *p, const char *label, const char *value, const char *label2,
+	      const char *value2, uint64_t v)
+{
+	buf_printf(p->out, "%s_%s{%s=\"", p->prefix, p->name, label);
+	put_value(p->out, value);
+	buf_printf(p->out, "\",%s=\"", label2);
+	put_value(p->out, value2);
+	buf_printf(p->out, "\"} %" PRIu64 "\n", v);
+}
+
+void
 prom_number(struct prom *p, const char *label, const char *value, int64_t v)
 {
 	put_name(p, label, value);

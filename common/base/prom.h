@@ -2,7 +2,7 @@
  * prom.h - writes Prometheus' text format, version 0.0.4, into a buffer.
  *
  * A family is opened with its kind, name and help, and then has its samples; names are the
- * prefix, '_' and the name, and end in their unit. A sample has one label, or none; label
+ * prefix, '_' and the name, and end in their unit. A sample has two labels, one, or none; label
  * values are escaped, and what is not ASCII becomes '?'. Memory that runs out shows as
  * buf_failed.
  * Threads: one owner.
@@ -32,6 +32,8 @@ void prom_family(struct prom *p, enum prom_kind kind, const char *name, const ch
 void prom_count(struct prom *p, const char *label, const char *value, uint64_t v);
 void prom_number(struct prom *p, const char *label, const char *value, int64_t v);
 void prom_decimal(struct prom *p, const char *label, const char *value, double v);
+void prom_count_of(struct prom *p, const char *label, const char *value, const char *label2,
+		   const char *value2, uint64_t v);
 /* A family of one sample without a label. */
 void prom_one(struct prom *p, enum prom_kind kind, const char *name, const char *help, uint64_t v);
 

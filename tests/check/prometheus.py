@@ -3,7 +3,8 @@
 
 Shares no code with the product. `mistakes(text)` lists what promtool would not take, or would warn of: each family has
 HELP, then TYPE, then its samples, all together and once; names and labels are valid; counters end in _total and nothing
-else does; nothing is said twice; values are numbers. `samples(text)` gives {(name, label value or None): number}.
+else does; nothing is said twice; values are numbers. `samples(text)` gives {(name, label value or None): number}, or
+{(name, value, value): number} where there are two labels.
 """
 import re
 import sys
@@ -56,7 +57,7 @@ class Reader:
         if not VALUE.fullmatch(value) or (self.kind == "counter" and value.startswith("-")):
             self.wrong.append(f"line {line}: {value!r} is no value")
             return
-        key = (name, pairs[0][1] if pairs else None)
+        key = (name, *([v for _, v in pairs] or [None]))
         if key in self.values:
             self.wrong.append(f"line {line}: {key} twice")
         self.values[key], self.filled = float(value), True

@@ -353,7 +353,7 @@ figures(void)
 }
 
 static void
-expect_wait(enum figures_wait wait, const char *text, bool person)
+expect_wait(enum wait_for wait, const char *text, bool person)
 {
 	struct figures f = figures();
 	int i;
@@ -363,8 +363,7 @@ expect_wait(enum figures_wait wait, const char *text, bool person)
 		f = figures();
 	}
 	if (f.wait != wait)
-		fail_msg("it waits for '%s', not '%s'", figures_wait_name(f.wait),
-			 figures_wait_name(wait));
+		fail_msg("it waits for '%s', not '%s'", waits_name(f.wait), waits_name(wait));
 	assert_true(f.retry_wall_ms > clock_wall(&p.clock.c));
 	assert_false(f.estimated);
 	assert_status(text, true, person);

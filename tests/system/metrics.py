@@ -62,6 +62,14 @@ def sites__exposure_is_what_a_fire_would_take_now():
         exposure = g.central.status()["sites"][0]["exposure"]
         expect("as the edge says", (exposure["instances"], exposure["bytes"]), (owed["instances"], owed["bytes"]))
         expect("all of it", exposure["instances"], 4)
+        edge.command("resync", ok=(0, 3))  # says hello: central hears how far each lane is behind
+        told = nodes.wait_for("told by lane", lambda: g.central.status()["sites"][0]["sync"].get("lanes", {}).get("fresh"))
+        expect("of the lane", (told["instances"], told["bytes"]), (owed["instances"], owed["bytes"]))
+        values = scrape(g.central.http)[1]
+        expect("measured", values[("salamander_central_site_lane_images", "north", "fresh")], 4)
+        expect("nothing is closed", values[("salamander_central_lane_closed", "fresh")], 0)
+        if not re.search(r"^north: told fresh: 4 images, .*, behind by \d\d:\d\d:\d\d$", g.central.command("status")[1], re.M):
+            raise nodes.Failed(g.central.command("status")[1])
         expect("to sites, too", json.loads(g.central.command("sites", "--json")[1])[0]["exposure"]["instances"], 4)
         for command in ("sites", "status"):
             out = g.central.command(command)[1]

@@ -22,10 +22,12 @@
 #include "common/store/version.h"
 #include "proto/bandwidth.h"
 #include "proto/frame.h"
+#include "proto/lanes.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
+#include "proto/waits.h"
 
 enum { VECTORS_MAX = 1 << 20 };
 
@@ -418,6 +420,43 @@ messages__of_bandwidth_are_the_golden_ones(void **state)
 	buf_fini(&b);
 }
 
+/* What an edge tells of its way to central: skipped by version 1. */
+static void
+messages__of_what_an_edge_tells_are_the_golden_ones(void **state)
+{
+	Sync__HelloRequest hello = SYNC__HELLO_REQUEST__INIT;
+	Sync__SyncState told = SYNC__SYNC_STATE__INIT;
+	Sync__LaneState lane = SYNC__LANE_STATE__INIT, *lanes[1] = {&lane};
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	lane.lane = LANE_FRESH;
+	lane.images = 3;
+	lane.bytes = 1572864;
+	lane.put_off = 1;
+	lane.oldest_seconds = 190;
+	lane.waits_for = WAIT_SCHEDULE;
+	told.lanes = lanes;
+	told.n_lanes = 1;
+	told.images_milli = 3200;
+	told.bytes = 1000000;
+	told.waits_for = WAIT_SCHEDULE;
+	told.until_ms = 3600000;
+	told.limited = true;
+	hello.state = &told;
+	message_pack(&b, &hello.base);
+	expect("message.hello.state", b.data, b.len);
+	buf_clear(&b);
+	told = (Sync__SyncState)SYNC__SYNC_STATE__INIT;
+	told.estimated = true;
+	told.in_step_seconds = 250;
+	told.limited = true;
+	told.limit = 500000;
+	message_pack(&b, &told.base);
+	expect("message.state", b.data, b.len);
+	buf_fini(&b);
+}
+
 static void
 clog__R16_a_segment_is_the_golden_one(void **state)
 {
@@ -453,6 +492,7 @@ main(void)
 		cmocka_unit_test(decision__R3_R16_is_the_golden_one),
 		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
 		cmocka_unit_test(messages__of_bandwidth_are_the_golden_ones),
+		cmocka_unit_test(messages__of_what_an_edge_tells_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
 	};
 
