@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Real edges and a real central: what a site may use of its link, said at central, kept to at the edge.
+"""Real edges and a real central: what a site may use of its link, said at central, kept to at the edge; how it is shared.
 
 Each test is a function named after the promise it holds; a test that fails prints why. Speed is not judged: bytes are
 counted, and at most as many may have gone as the time that really passed allows.
@@ -89,6 +89,24 @@ def bandwidth__uploads_use_no_more_than_the_rate_and_the_ceiling():
         hears(g, "north", 100000)
         g.drained(seconds=120)
         g.in_vault(files)
+
+
+def link__small_objects_pass_a_large_one_that_is_on_its_way():
+    """How much later they come is measured by `make wan` (--delay); here, that they do not wait for its end."""
+    with Group(edge={"central": {"compress": "off"}}) as g:
+        edge, wan = g.edges["north"], g.wan["north"]
+        g.drained()
+        wan.rate = 1000000
+        g.send("north", g.generate("--count", 1, "--rows", 2048, "--frames", 12))  # 100 MB: it takes far longer than this
+        nodes.wait_for("it is on its way", lambda: wan.sent > 2000000)
+        for i in range(5):
+            before = wan.sent
+            g.send("north", g.generate("--count", 1, "--rows", 50, "--seed", 10 + i))
+            nodes.wait_for("the small one is there, and the large one is not",
+                           lambda: g.central.status()["instances"] == i + 1)
+            expect("the large one is owed", edge.status()["owed"]["instances"], 1)
+            expect("in its lane", edge.status()["lanes"]["fresh"]["instances"], 1)
+            nodes.wait_for("and it goes on", lambda: wan.sent > before + 500000)
 
 
 if __name__ == "__main__":
