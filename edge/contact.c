@@ -14,6 +14,7 @@
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/late.h"
+#include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/packing.h"
 #include "proto/message.h"
@@ -22,6 +23,37 @@
 #include "proto/version.h"
 
 enum { ONE_CENTRAL_HELLOS = 20 };
+
+void
+contact_show(struct edge *e, const struct sender *s, uint64_t compared, bool answered_hello)
+{
+	struct contact *c = &e->contact;
+	bool answers = answered_hello && s->reachable, again;
+
+	(void)pthread_mutex_lock(&e->mu);
+	again = answers && (!c->ever || c->why[0]);
+	c->reachable = s->reachable;
+	if (answers || c->ever) /* before: what the last serve knew */
+		c->announced = s->announced;
+	c->comparing = sender_comparing(s);
+	c->compared = compared;
+	c->losses = s->losses;
+	c->full_lanes = s->closed;
+	c->retry_ms = sender_retry(s);
+	if (s->reachable)
+		c->wall_ms = clock_wall(e->clock);
+	if (answers) {
+		c->ever = true;
+		c->mono_ms = clock_mono(e->clock);
+		c->turned_away = c->other_versions = false;
+		c->why[0] = '\0';
+	}
+	(void)pthread_mutex_unlock(&e->mu);
+	if (again) {
+		log_line(LOG_INFO, "central.answers", "%s", "");
+		orders_wake(e->orders);
+	}
+}
 
 void
 contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool ours)

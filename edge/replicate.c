@@ -88,39 +88,6 @@ push(struct replicate *r, enum sender_event_kind kind, unsigned slot, uint64_t s
 		r->queue[r->n_events++] = ev;
 }
 
-/* --- the contact that others look at --- */
-
-static void
-show_contact(struct replicate *r, bool answered_hello)
-{
-	struct contact *c = &r->e->contact;
-	bool answers = answered_hello && r->sender.reachable, again;
-
-	(void)pthread_mutex_lock(&r->e->mu);
-	again = answers && (!c->ever || c->why[0]);
-	c->reachable = r->sender.reachable;
-	if (answers || c->ever) /* before: what the last serve knew */
-		c->announced = r->sender.announced;
-	c->comparing = sender_comparing(&r->sender);
-	c->compared = r->work.found.entries;
-	c->losses = r->sender.losses;
-	c->full_lanes = r->sender.closed;
-	c->retry_ms = sender_retry(&r->sender);
-	if (r->sender.reachable)
-		c->wall_ms = clock_wall(r->e->clock);
-	if (answers) {
-		c->ever = true;
-		c->mono_ms = clock_mono(r->e->clock);
-		c->turned_away = c->other_versions = false;
-		c->why[0] = '\0';
-	}
-	(void)pthread_mutex_unlock(&r->e->mu);
-	if (again) {
-		log_line(LOG_INFO, "central.answers", "%s", "");
-		orders_wake(r->e->orders);
-	}
-}
-
 /* R25: half of the certificate's life is over, or the archive has another CA. */
 static int
 renew(struct replicate *r, struct err *err)
@@ -464,7 +431,8 @@ step(struct replicate *r, struct sender_event *ev)
 			log_err(LOG_WARN, "central.hello", &err); /* the next one tries again */
 		err_clear(&err);
 	}
-	show_contact(r, ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && ev->status);
+	contact_show(r->e, &r->sender, r->work.found.entries,
+		     ev->kind == SENDER_ANSWERED && ev->request == SENDER_HELLO && ev->status);
 	for (i = 0; i < actions.n; i++) {
 		err_clear(&err);
 		if (carry_out(r, &actions.a[i], &err))
