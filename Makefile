@@ -121,8 +121,8 @@ $(PRELOADED:%=$(B)/%.so): $(B)/%.so: %.c
 SIM := $(B)/tests/sim/sim
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
 $(SIM_OBJ): | $(GEN_C:%.c=%.h)
-$(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send.o $(LIB)
-	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(DCMTK_LIBS) $(LIBS)
+$(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send.o $(B)/tests/lib/oldpeer.o $(LIB)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(DCMTK_LIBS) $(LIBS) -lcmocka
 
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py

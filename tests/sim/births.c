@@ -89,7 +89,8 @@ births_edge(struct sim_edge *e)
 	(void)snprintf(text, sizeof(text),
 		       "[site]\nname = %s\nissuer = N%u\n[data]\ndir = %s\nquota = 64MiB\n"
 		       "journal = %s\nahead = 0\n[log]\nlevel = error\n"
-		       "[central]\nurl = %s://127.0.0.1:1\n[cache]\nkeep_days = 0\n%s",
+		       "[central]\nurl = %s://127.0.0.1:1\n[cache]\nkeep_days = 0\n"
+		       "[stat magnetic]\nmodality = MR\n%s",
 		       e->name, e->number, e->dir, e->number % 2 ? "128KiB" : "0",
 		       e->by_init ? "https" : "http", tls(e->by_init));
 	write_text(e->conf, text);

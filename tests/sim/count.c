@@ -159,7 +159,9 @@ count_final(struct world *w)
 	for (i = 0; i < w->n_images; i++)
 		if (w->images[i].acknowledged && !w->images[i].listed &&
 		    (w->images[i].sites || w->images[i].known))
-			world_wrong(w, "image %u was announced, and is in no list", i);
+			world_wrong(w, "image %u was announced%s, and is in no list (sites %x)", i,
+				    w->images[i].known ? ", and central knew it" : "",
+				    w->images[i].sites);
 }
 
 /* --- exposure --- */

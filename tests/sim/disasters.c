@@ -8,11 +8,13 @@
 #include "common/store/store.h"
 #include "proto/sync.pb-c.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/people.h"
+#include "tests/sim/said.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256, PAST_MAX = 60, RETRACT_MAX = 6 };
+enum { NOT_MOUNTED_HOURS = 12, STARTS = 3, PACKED_MAX = 256, PAST_MAX = 60, MINUTES = 10 };
 
 /* All nodes are there, and as a rule something is under way. */
 static bool
@@ -29,11 +31,9 @@ nothing_known(struct world *w)
 {
 	unsigned i;
 
-	for (i = 0; i < w->n_images; i++) {
+	said_lost(w);
+	for (i = 0; i < w->n_images; i++)
 		w->images[i].known = false;
-		if (w->images[i].withdrawn == SIM_WITHDRAWN)
-			w->images[i].withdrawn = SIM_MAYBE;
-	}
 }
 
 /* --- bits --- */
@@ -243,6 +243,10 @@ disasters_twin(struct world *w)
 	for (i = 0; i < w->n_images; i++)
 		if (w->images[i].sites & 1u << e->number)
 			w->images[i].sites |= 1u << twin->number;
+	if (world_chance(w, 500)) { /* somebody looks soon */
+		world_run(w, MINUTES * SIM_MINUTE);
+		people_keep(world_chance(w, 500) ? e : twin);
+	}
 }
 
 /* A person starts it, and does what it asks for. */
@@ -326,35 +330,6 @@ is_known(struct world *w, const struct sim_image *m, bool *here)
 	return !rc;
 }
 
-static void
-retract(struct world *w, struct sim_image *m)
-{
-	struct err err = ERR_INIT;
-	bool here;
-
-	if (!is_known(w, m, &here) || m->withdrawn == SIM_WITHDRAWN)
-		return;
-	world_enter(w, &w->clock);
-	world_say(w, "image %u is retracted", m->number);
-	if (record_withdraw(&w->central, m->digest, 1, "wrong patient", &err)) {
-		world_say(w, "retract: %s", err.what);
-		m->withdrawn = SIM_MAYBE; /* it is in the log, or it is not */
-	} else {
-		m->withdrawn = SIM_WITHDRAWN;
-		w->seen[SEEN_RETRACTED]++;
-	}
-	world_look_after_central(w);
-}
-
-void
-disasters_retract(struct world *w)
-{
-	unsigned n = 1 + (unsigned)world_below(w, RETRACT_MAX);
-
-	while (n-- && w->n_images && w->up)
-		retract(w, &w->images[world_below(w, w->n_images)]);
-}
-
 /* R15: whoever brings it. */
 static void
 look_at_imported(struct world *w, const bool *was_here)
@@ -363,7 +338,7 @@ look_at_imported(struct world *w, const bool *was_here)
 	bool here;
 
 	for (i = 0; i < w->n_images; i++)
-		if (w->images[i].withdrawn == SIM_WITHDRAWN && !was_here[i] &&
+		if (said_withdrawn(w, &w->images[i], false) == SIM_WITHDRAWN && !was_here[i] &&
 		    is_known(w, &w->images[i], &here))
 			w->seen[SEEN_RETRACTED_IMPORTED] += here;
 }
@@ -400,7 +375,7 @@ disasters_import(struct world *w)
 	}
 	if (world_chance(w, 600)) {
 		lose_vault(w, false);
-		disasters_retract(w);
+		people_retract(w);
 		world_run(w, (int64_t)world_below(w, SIM_MINUTE));
 		if (!world_all_up(w))
 			return;

@@ -15,7 +15,6 @@ void disasters_central_back(struct world *w);
 void disasters_edge_back(struct world *w);
 void disasters_both_back(struct world *w);
 void disasters_twin(struct world *w);
-void disasters_retract(struct world *w);
 void disasters_import(struct world *w);
 void disasters_catalogue_lost(struct world *w);
 void disasters_vault_lost(struct world *w);

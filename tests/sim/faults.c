@@ -13,6 +13,7 @@
 #include "proto/sync.pb-c.h"
 #include "tests/sim/count.h"
 #include "tests/sim/disasters.h"
+#include "tests/sim/people.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -273,13 +274,20 @@ static const struct {
 	{upgrade, 15},
 	{limit_bandwidth, 15},
 	{faults_verify, 15},
-	{disasters_rot, 30},
+	{disasters_rot, 40},
 	{disasters_central_burns, 6},
 	{disasters_central_back, 14},
 	{disasters_edge_back, 14},
 	{disasters_both_back, 8},
 	{disasters_twin, 2},
-	{disasters_retract, 10},
+	{people_retract, 14},
+	{people_restore, 12},
+	{people_accept, 8},
+	{people_resolve, 8},
+	{people_hold, 8},
+	{people_stat, 30},
+	{people_keep_one, 10},
+	{people_fill, 5},
 	{disasters_import, 6},
 	{disasters_catalogue_lost, 5},
 	{disasters_vault_lost, 3},
@@ -293,6 +301,7 @@ faults_happen(struct world *w)
 {
 	unsigned i, total = 0, pick;
 
+	people_pass(w);
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		total += table[i].weight;
 	pick = (unsigned)world_below(w, total);
@@ -325,4 +334,5 @@ faults_end(struct world *w)
 	bandwidth_clear(&all);
 	for (i = 0; i < w->n_edges; i++)
 		decide_bandwidth(w, &w->edges[i], &all);
+	people_pass(w);
 }

@@ -103,9 +103,9 @@ ramdisk_fail(struct ramdisk *d, unsigned n, int sys)
 }
 
 void
-ramdisk_set_capacity(struct ramdisk *d, uint64_t capacity)
+ramdisk_use(struct ramdisk *d, unsigned percent)
 {
-	d->capacity = capacity;
+	d->others = d->capacity / 100 * percent;
 }
 
 /* --- inodes --- */

@@ -38,7 +38,8 @@ bool ramdisk_dead(const struct ramdisk *d);
 void ramdisk_revive(struct ramdisk *d, bool power, struct rng *r);
 /* The next `n` steps fail with this errno. */
 void ramdisk_fail(struct ramdisk *d, unsigned n, int sys);
-void ramdisk_set_capacity(struct ramdisk *d, uint64_t capacity);
+/* Others have so much of it, too. */
+void ramdisk_use(struct ramdisk *d, unsigned percent);
 
 /* Everything is gone. Nothing may be open. */
 void ramdisk_wipe(struct ramdisk *d);

@@ -193,7 +193,8 @@ put_bytes(struct opened *o, const void *p, size_t n, uint64_t offset)
 		return sys;
 	if (!o->writable)
 		return EBADF;
-	if (offset + n > o->i->n && o->d->used + (offset + n - o->i->n) > o->d->capacity)
+	if (offset + n > o->i->n &&
+	    o->d->used + o->d->others + (offset + n - o->i->n) > o->d->capacity)
 		return ENOSPC;
 	note_write(o->i, false, p, n, offset);
 	if (offset + n > o->i->n)
@@ -465,7 +466,7 @@ file_space(const char *path, uint64_t *free_bytes, uint64_t *total, struct err *
 
 	(void)e;
 	*total = d->capacity;
-	*free_bytes = d->capacity > d->used ? d->capacity - d->used : 0;
+	*free_bytes = d->capacity > d->used + d->others ? d->capacity - d->used - d->others : 0;
 	return 0;
 }
 

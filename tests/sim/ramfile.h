@@ -43,7 +43,7 @@ struct ram_name {
 
 struct ramdisk {
 	char *root;
-	uint64_t capacity, used, steps, die_at;
+	uint64_t capacity, used, others, steps, die_at;
 	bool dead;
 	unsigned failing;
 	int sys;

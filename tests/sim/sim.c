@@ -158,6 +158,7 @@ shrink(const struct settings *s, uint64_t seed, unsigned events, const char *fol
 	char text[400];
 
 	printf("seed %llu, %u events: ", (unsigned long long)seed, events);
+	(void)fflush(stdout);
 	quiet.loud = false;
 	while (events - low > 1) {
 		unsigned middle = low + (events - low) / 2;
@@ -205,6 +206,7 @@ main(int argc, char **argv)
 		s.seeds = (unsigned)strtoul(wanted, NULL, 10);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &s) || !mkdtemp(folder))
 		return 2;
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(LOG_ERROR);
 	bad = play_all(&s, folder, &played, seen);
 	all = seen_print(seen);

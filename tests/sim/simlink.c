@@ -14,6 +14,7 @@
 #include "common/http/server.h"
 #include "proto/link.h"
 #include "proto/orders.h"
+#include "tests/lib/oldpeer.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -134,7 +135,9 @@ serve_once(struct simlink *s, struct sent *m)
 			m->answered = w->now + REFUSED_MS;
 		return;
 	}
-	to.routes = intake_routes(&to.n_routes);
+	/* An end of the version before sends and understands no more than that had. */
+	to.routes =
+		w->old || s->e->old ? oldpeer_routes(&to.n_routes) : intake_routes(&to.n_routes);
 	world_enter(w, &w->clock);
 	link_serve(&to, &m->call, &done);
 	if (ramdisk_dead(w->disk))

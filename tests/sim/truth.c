@@ -11,6 +11,7 @@
 #include "common/dimse/message.h"
 #include "common/store/store.h"
 #include "edge/keep.h"
+#include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -18,9 +19,18 @@
 #include "tests/lib/send.h"
 #include "tests/sim/count.h"
 #include "tests/sim/current.h"
+#include "tests/sim/people.h"
+#include "tests/sim/said.h"
 #include "tests/sim/watch.h"
 
-enum { PER_STUDY = 4, SIDE = 4, LARGE_SIDE = 250, LARGE = 30, OTHER = 30 /* of 1000 */ };
+enum {
+	PER_STUDY = 4,
+	SIDE = 4,
+	LARGE_SIDE = 250,
+	LARGE = 30,
+	OTHER = 30,
+	MAGNETIC = 80 /* of 1000 */
+};
 
 struct sim_image *
 truth_image(struct world *w, const unsigned char *digest)
@@ -50,6 +60,8 @@ recipe(const struct sim_image *m, struct gen *g)
 		g->description = "corrected";
 	g->rows = g->columns = m->side;
 	g->seed = m->pixels;
+	if (m->magnetic)
+		g->modality = "MR";
 }
 
 void
@@ -59,6 +71,12 @@ truth_uid(const struct sim_image *m, char out[UID_SIZE])
 
 	recipe(m, &g);
 	gen_uid(out, g.study, g.series, g.instance);
+}
+
+void
+truth_study(const struct sim_image *m, char out[UID_SIZE])
+{
+	gen_uid(out, m->study, 0, 0);
 }
 
 /* of: NULL, or whose UID it has as well. */
@@ -80,6 +98,7 @@ new_image(struct world *w, unsigned edge, unsigned of)
 		m->study = w->images[of].study;
 		m->instance = w->images[of].instance;
 		m->side = w->images[of].side;
+		m->magnetic = w->images[of].magnetic;
 		m->described = world_chance(w, 500) && !w->images[of].described;
 		m->pixels = m->described ? w->images[of].pixels : m->number;
 		w->seen[SEEN_VERSIONS]++;
@@ -88,6 +107,7 @@ new_image(struct world *w, unsigned edge, unsigned of)
 		m->instance = m->number;
 		m->pixels = m->number;
 		m->side = world_chance(w, LARGE) ? LARGE_SIDE : SIDE;
+		m->magnetic = world_chance(w, MAGNETIC);
 	}
 	recipe(m, &g);
 	gen_file(&file, &g);
@@ -103,12 +123,15 @@ static void
 send_it(struct sim_edge *e, struct sim_image *m)
 {
 	struct world *w = e->w;
+	bool drains = atomic_load(&e->edge.drains);
 	unsigned status;
 	struct gen g;
 
 	recipe(m, &g);
 	world_enter(w, &e->clock);
 	status = send_image(&e->edge, &g);
+	if (status == 0 && drains)
+		world_wrong(w, "%s takes images in, and another copy is the site's", e->name);
 	if (status) {
 		w->refused++;
 		w->seen[SEEN_FULL] += status == STATUS_OUT_OF_RESOURCES;
@@ -195,11 +218,20 @@ anywhere(struct world *w, const unsigned char *digest)
 	return false;
 }
 
+/* Not one that came in a pack of which no ledger tells (it was imported). */
+static int
+is_claimed(void *arg, const struct claim *c, struct err *err)
+{
+	(void)arg;
+	(void)c;
+	(void)err;
+	return ERR_AGAIN;
+}
+
 void
 truth_before_fire(struct world *w)
 {
 	struct store_tx *tx;
-	uint64_t oid;
 	unsigned i;
 
 	for (i = 0; w->up && i < w->n_images; i++) {
@@ -207,7 +239,7 @@ truth_before_fire(struct world *w)
 
 		if (store_begin_read(&tx, w->central.store, NULL))
 			return;
-		m->known = store_by_digest(tx, m->digest, &oid, NULL) == 0;
+		m->known = claim_each(tx, m->digest, is_claimed, NULL, NULL) == ERR_AGAIN;
 		store_end_read(tx);
 	}
 }
@@ -217,6 +249,8 @@ truth_lost_site(struct sim_edge *e)
 {
 	unsigned i;
 
+	said_forget(e);
+	e->hold = 0;
 	for (i = 0; i < e->w->n_images; i++)
 		e->w->images[i].sites &= ~(1u << e->number);
 }
@@ -349,6 +383,7 @@ truth_look_at_ledger(struct sim_edge *e)
 {
 	struct looking l;
 	struct store_tx *tx;
+	uint64_t hold = 0;
 	unsigned i;
 
 	do {
@@ -358,16 +393,21 @@ truth_look_at_ledger(struct sim_edge *e)
 			return;
 		if (!same_past(e, tx))
 			(void)ledger_read(tx, e->seen + 1, look, &l, NULL);
+		hold = 0;
+		(void)sync_number(tx, "hold", &hold, NULL);
 		store_end_read(tx);
 		if (l.last) {
 			e->seen = l.last;
 			memcpy(e->seen_hash, l.hash, SHA256_SIZE);
 		}
 		for (i = 0; i < l.n; i++) {
+			if (e->hold && hold) /* R10 */
+				world_wrong(e->w, "%s frees bytes while it is on hold", e->name);
 			freed(e, l.gone[i].entry, l.gone[i].seq);
 			message_free(l.gone[i].entry);
 		}
 	} while (l.n == sizeof(l.gone) / sizeof(l.gone[0]));
+	e->hold = hold;
 }
 
 uint64_t
@@ -406,6 +446,8 @@ truth_set_back(struct sim_edge *e)
 	uint64_t oid;
 	unsigned i;
 
+	said_forget(e);
+	e->hold = 0;
 	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
 		return;
 	(void)ledger_head(tx, &head, NULL);
@@ -586,6 +628,7 @@ truth_final(struct world *w)
 		struct sim_image *m = &w->images[i];
 
 		m->there = at_central(w, m->digest);
+		m->withdrawn = said_withdrawn(w, m, true);
 		if (m->acknowledged && !m->there && !m->gone) {
 			say_where(w, m);
 			world_wrong(w, "%s was acknowledged by %s and is not at central",
@@ -594,5 +637,9 @@ truth_final(struct world *w)
 	}
 	count_final(w);
 	if (!w->wrong)
+		said_final(w);
+	if (!w->wrong)
 		current_final(w);
+	if (!w->wrong)
+		people_final(w);
 }

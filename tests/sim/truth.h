@@ -29,17 +29,20 @@ struct sim_image {
 	unsigned edge;	/* where it was acknowledged first */
 	uint32_t sites; /* where it was acknowledged, on the disk that is there now */
 	bool acknowledged;
-	bool gone;  /* an injected fault destroyed the last copy */
-	bool known; /* its entry was at a central that no fire has taken since */
-	enum sim_withdrawn withdrawn;
-	bool rotten;	    /* a bit of central's copy turned, once */
-	bool there, listed; /* at rest: at central, intact; in its list */
-	uint32_t counted;   /* at rest: by which sites' lists */
-	uint32_t said;	    /* which sites say that they have it, as far as central has heard */
+	bool gone;		      /* an injected fault destroyed the last copy */
+	bool known;		      /* its entry was at a central that no fire has taken since */
+	enum sim_withdrawn withdrawn; /* at rest */
+	uint32_t hidden_at;	      /* edges that did not show it, since it was retracted */
+	bool magnetic;		      /* of the modality that goes first */
+	bool rotten;		      /* a bit of central's copy turned, once */
+	bool there, listed;	      /* at rest: at central, intact; in its list */
+	uint32_t counted;	      /* at rest: by which sites' lists */
+	uint32_t said; /* which sites say that they have it, as far as central has heard */
 };
 
 struct sim_image *truth_image(struct world *w, const unsigned char *digest);
 void truth_uid(const struct sim_image *m, char out[UID_SIZE]);
+void truth_study(const struct sim_image *m, char out[UID_SIZE]);
 /* A modality sends an image to this edge: a new one, or (again) an old one. */
 void truth_send(struct sim_edge *e, bool again);
 /* A site is about to burn: what central knows now, it will know. */

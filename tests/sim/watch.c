@@ -10,6 +10,7 @@
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/sender.h"
+#include "tests/sim/said.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/world.h"
 
@@ -136,7 +137,7 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 	struct store_tx *tx;
 	struct version v;
 	char uid[UID_SIZE];
-	const struct sim_image *shown;
+	struct sim_image *shown;
 	int rc = store_begin_read(&tx, s, NULL);
 
 	if (rc)
@@ -144,10 +145,10 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 	truth_uid(m, uid);
 	rc = store_current(tx, uid, &v, NULL);
 	store_end_read(tx);
+	shown = rc ? NULL : truth_image(w, v.digest);
 	if (rc || v.state != VERSION_HERE || v.hidden & VERSION_WITHDRAWN)
 		return;
-	shown = truth_image(w, v.digest);
-	if (!e && shown && shown->withdrawn == SIM_WITHDRAWN)
+	if (!e && shown && said_withdrawn(w, shown, false) == SIM_WITHDRAWN)
 		world_wrong(w, "central shows image %u, which was retracted", shown->number);
 	rc = read_all(s, v.oid, digest);
 	if (!rc && memcmp(digest, v.digest, sizeof(digest)) != 0)
@@ -160,12 +161,14 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 void
 watch_view(struct world *w, struct sim_edge *e)
 {
-	const struct sim_image *m;
+	struct sim_image *m;
 
 	if (!w->n_images || (e ? !e->up : !w->up))
 		return;
 	m = &w->images[world_below(w, w->n_images)];
 	world_enter(w, e ? &e->clock : &w->clock);
+	if (e)
+		said_look(e, m);
 	look_at(w, e ? e->edge.store : w->central.store, e, m);
 	if (!e) {
 		world_look_after_central(w);

@@ -395,6 +395,7 @@ world_close(struct world *w)
 	ramdisk_free(w->disk);
 	ramdisk_image_free(w->copy);
 	free(w->images);
+	free(w->said);
 	free(w->heads);
 	clock_use(NULL);
 	rng_use(NULL);

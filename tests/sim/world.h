@@ -23,6 +23,7 @@ struct link;
 struct orders;
 struct replicate;
 struct sim_image;
+struct sim_said;
 struct world;
 
 enum {
@@ -80,6 +81,7 @@ struct sim_edge {
 	uint64_t seen;
 	unsigned char seen_hash[SHA256_SIZE];
 	struct id128 seen_of;
+	uint64_t hold; /* was it told to free nothing, when it was looked at last? */
 };
 
 struct world {
@@ -105,6 +107,9 @@ struct world {
 	char folder[SIM_PATH - 32];
 	struct sim_image *images;
 	unsigned n_images;
+	struct sim_said *said; /* what people decided */
+	unsigned n_said;
+	int64_t full_until;	/* central's disk is used by others, too; 0: it is not */
 	struct sim_head *heads; /* of central's ledgers, as seen last */
 	unsigned n_heads;
 	bool calm;	   /* no more faults */
