@@ -32,8 +32,8 @@ table(struct store_tx *tx, const char *name)
 /* --- rows --- */
 
 /* The first byte of a key, by set. */
-enum kind { OF_SITE, OF_ALL, KINDS };
-static const char kinds[2][KINDS] = {{'s', 'a'}, {'S', 'A'}};
+enum kind { OF_SITE, OF_ALL, OF_INCARNATION, KINDS };
+static const char kinds[2][KINDS] = {{'s', 'a', 'i'}, {'S', 'A', 'I'}};
 
 static void
 decode(struct figure *f, const unsigned char *p)
@@ -105,6 +105,14 @@ key_of(unsigned char key[FIGURE_KEY], enum figure_set set, enum kind kind, const
 	return 1 + n;
 }
 
+static size_t
+key_of_incarnation(unsigned char key[FIGURE_KEY], enum figure_set set, const struct id128 *id)
+{
+	key[0] = (unsigned char)kinds[set][OF_INCARNATION];
+	memcpy(key + 1, id->b, ID128_SIZE);
+	return 1 + ID128_SIZE;
+}
+
 /* --- one digest --- */
 
 static struct share_word *
@@ -141,6 +149,7 @@ add_word(struct share *s, const struct id128 *incarnation, const struct claim *c
 	}
 	if (c->has && (!w->first || c->seq < w->first))
 		w->first = c->seq;
+	w->own = w->own || id128_same(&c->incarnation, incarnation);
 	return 0;
 }
 
@@ -408,7 +417,11 @@ figures_add(struct store_tx *tx, enum figure_set set, const struct share *s, int
 	int rc = 0;
 
 	for (i = 0; !rc && i < s->n; i++) {
-		if (said_before(s, i))
+		/* What it took over from the one that it branched off counts there. */
+		if (s->words[i].own)
+			rc = add_to(tx, key, key_of_incarnation(key, set, &s->words[i].incarnation),
+				    s, sign, e);
+		if (rc || said_before(s, i))
 			continue;
 		n = key_of(key, set, OF_SITE, s->words[i].site);
 		rc = add_to(tx, key, n, s, sign, e);
@@ -588,6 +601,19 @@ fill_site(struct tally_row *row, struct store_tx *tx, struct err *e)
 			   e);
 }
 
+static int
+fill_incarnation(struct tally_row *row, struct store_tx *tx, struct err *e)
+{
+	unsigned char key[FIGURE_KEY];
+	struct figure f;
+	size_t n = key_of_incarnation(key, FIGURE_RUNNING, &row->site.incarnation);
+	int rc = get(tx, key, n, &f, e);
+
+	row->known = f.known;
+	memcpy(row->of, f.of, sizeof(f.of));
+	return rc;
+}
+
 int
 figures_tally(struct tally *out, struct store_tx *tx, struct err *e)
 {
@@ -599,9 +625,11 @@ figures_tally(struct tally *out, struct store_tx *tx, struct err *e)
 		return rc;
 	rc = figures_of_site(tx, "", &all, e);
 	out->damaged = all.damaged;
-	for (i = 0; !rc && i < out->n; i++)
-		if (out->rows[i].leader == i)
+	for (i = 0; !rc && i < out->n; i++) {
+		rc = fill_incarnation(&out->rows[i], tx, e);
+		if (!rc && out->rows[i].leader == i)
 			rc = fill_site(&out->rows[i], tx, e);
+	}
 	if (rc)
 		tally_free(out);
 	return rc;

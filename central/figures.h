@@ -9,8 +9,8 @@
  * Tables of the catalogue:
  *	figure   "s" | site, or "a"   known, held, owed, lost, withdrawn, exposed, bytes of
  *	         these, damaged, bytes of what is owed, exposed and committed (u64 LE each); no
- *	         row: all zero. "S", "A": of
- *	         a count under way
+ *	         row: all zero. "i" | incarnation: the same of what this one announced itself.
+ *	         "S", "A", "I": of a count under way
  *	         "b" | incarnation | one that branched off it (R8)   up to which seq (u64 LE)
  *	exposed, owing  site | 0 | first arrival (be64) | digest   bytes (u64 LE): what of it is
  *	         exposed, what of it is owed; the oldest first
@@ -48,7 +48,8 @@ int figures_enter_all(struct store_tx *tx, const struct id128 *incarnation, uint
 int figures_branch(struct store_tx *tx, const struct id128 *from, const struct id128 *incarnation,
 		   uint64_t common, struct err *e);
 
-/* tally_make's numbers of each site and of all, without counting; not those of an incarnation. */
+/* tally_make's numbers of each site and of all, without counting; of an incarnation what it
+ * announced itself. */
 int figures_tally(struct tally *out, struct store_tx *tx, struct err *e);
 
 struct figure {
@@ -69,6 +70,7 @@ struct share_word { /* the last word on it of one incarnation */
 	char site[SITE_SIZE];
 	uint64_t seq, first; /* of it; of the first that says "has it", 0: none does */
 	bool has, closed;
+	bool own; /* it said so itself, not only the one that it branched off */
 };
 struct share {
 	struct version v;

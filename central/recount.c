@@ -182,12 +182,18 @@ static void
 say(struct comparing *c, const struct row *row, const struct figure *kept,
     const struct figure *counted)
 {
+	char hex[2 * ID128_SIZE + 1];
+
 	c->wrong++;
-	if (row->key[0] == 's')
+	if (row->key[0] == 's') {
 		buf_printf(&c->text, "wrong figures of site %.*s: ", (int)row->n - 1,
 			   (const char *)row->key + 1);
-	else
+	} else if (row->key[0] == 'i' && row->n == 1 + ID128_SIZE) {
+		hex_of(row->key + 1, ID128_SIZE, hex);
+		buf_printf(&c->text, "wrong figures of incarnation %s: ", hex);
+	} else {
 		buf_puts(&c->text, "wrong figures of all together: ");
+	}
 	put_figure(&c->text, kept);
 	buf_puts(&c->text, "; counted: ");
 	put_figure(&c->text, counted);

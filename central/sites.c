@@ -185,10 +185,10 @@ json_told(struct json *j, const struct sites *s, const struct tally_row *r)
 	json_null(j, "sync");
 }
 
-/* leader: the row that tells of the site; its latest incarnation says so as well. */
+/* leader: the row that tells of the site. */
 static void
 json_row(struct json *j, const struct sites *s, const struct tally_row *r,
-	 const struct tally_row *leader, bool latest, const struct member *m)
+	 const struct tally_row *leader, const struct member *m)
 {
 	size_t k;
 
@@ -201,11 +201,10 @@ json_row(struct json *j, const struct sites *s, const struct tally_row *r,
 	json_bool(j, "twin", leader->site_copies > 1 && !r->site.closed && !r->site.drains);
 	json_bool(j, "drains", r->site.drains);
 	json_bool(j, "foreign_receipt", r->site.foreign);
-	if (latest)
-		json_count(j, "known", leader->site_known);
-	for (k = 0; latest && k < TALLY_STATES; k++)
-		json_count(j, tally_name((enum tally_state)k), leader->site_of[k]);
-	json_open(j, "of_site", '{');
+	json_count(j, "known", r->known); /* what this incarnation announced */
+	for (k = 0; k < TALLY_STATES; k++)
+		json_count(j, tally_name((enum tally_state)k), r->of[k]);
+	json_open(j, "of_site", '{'); /* R18: each image once */
 	json_count(j, "known", leader->site_known);
 	for (k = 0; k < TALLY_STATES; k++)
 		json_count(j, tally_name((enum tally_state)k), leader->site_of[k]);
@@ -239,10 +238,10 @@ sites_json(struct json *j, const char *key, const struct sites *s)
 	json_open(j, key, '[');
 	for (i = 0; i < s->tally.n; i++)
 		json_row(j, s, &s->tally.rows[i], &s->tally.rows[s->tally.rows[i].leader],
-			 is_latest(&s->tally, i), member_of(s, s->tally.rows[i].site.site));
+			 member_of(s, s->tally.rows[i].site.site));
 	for (i = 0; i < s->n_members; i++)
 		if (!ever_came(s, s->members[i].site))
-			json_row(j, s, &none, &none, true, &s->members[i]);
+			json_row(j, s, &none, &none, &s->members[i]);
 	json_close(j, ']');
 }
 

@@ -82,6 +82,7 @@ class Incarnation:
     def __init__(self, site, ident):
         self.site, self.ident, self.closed = site, ident, False
         self.hashes, self.entries, self.has = [ZERO], [None], {}
+        self.own = set()  # what it announced itself, not the one that it branched off
 
     def branch_off(self, other, common, said):
         """R8: up to `common` the ledger is the other one's, if that is what the other one's says."""
@@ -111,6 +112,7 @@ class Incarnation:
         kind, digest = e.get(1, 0), e.get(34, b"")
         if kind in HAS | GONE and len(digest) == 32:
             self.has[digest] = kind in HAS
+            self.own.add(digest)
         return kind, digest, e.get(31, b"")
 
 
@@ -211,13 +213,17 @@ class Archive:
         claims = (i.has.get(digest, False) and not i.closed for i in self.incarnations.values())
         return "owed" if any(claims) else "lost"
 
-    def counts(self, site):
-        """known, held, owed, lost, withdrawn: each image once, whatever incarnations announced it."""
+    def counted(self, digests):
+        """known, held, owed, lost, withdrawn."""
         row = dict.fromkeys(("known", "held", "owed", "lost", "withdrawn"), 0)
-        for digest in {d for i in self.incarnations.values() if i.site == site for d in i.has}:
+        for digest in digests:
             row["known"] += 1
             row[self.state(digest)] += 1
         return row
+
+    def counts(self, site):
+        """Each image once, whatever incarnations announced it."""
+        return self.counted({d for i in self.incarnations.values() if i.site == site for d in i.has})
 
     def lost(self):
         return {d for i in self.incarnations.values() for d in i.has if self.state(d) == "lost"}
@@ -227,11 +233,12 @@ class Archive:
 
     def compare(self, status):
         """With what `status --json` of this central says."""
-        own = {(i.site, ident.hex()): len(i.entries) - 1 for ident, i in self.incarnations.items()}
+        own = {(i.site, ident.hex()): {**self.counted(i.own), "ledger_seq": len(i.entries) - 1}
+               for ident, i in self.incarnations.items()}
         for row in status["sites"]:
-            seq, said = own.pop((row["name"], row["incarnation"]), None), row["of_site"]
-            if seq != row["ledger_seq"]:
-                self.wrong.append(f"{row['name']} {row['incarnation']}: says seq {row['ledger_seq']}, is {seq}")
+            mine, said = own.pop((row["name"], row["incarnation"]), {}), row["of_site"]
+            if not mine or any(row[k] != n for k, n in mine.items()):
+                self.wrong.append(f"{row['name']} {row['incarnation']}: says {row}, is {mine}")
             if said != self.counts(row["name"]):
                 self.wrong.append(f"{row['name']}: says {said}, is {self.counts(row['name'])}")
             if said["known"] != said["held"] + said["owed"] + said["lost"] + said["withdrawn"]:

@@ -331,7 +331,7 @@ def fire__R18_R22_both_fires_and_a_second_refill():
         rows = list(csv.DictReader(io.StringIO(out)))
         lost = sum(int(r["instances"]) for r in rows if r["state"] == "lost")
         expect("exit of loss", code, 3 if lost else 0)
-        listed = sum(s.get("lost", 0) for s in g.central.status()["sites"])
+        listed = sum({s["name"]: s["of_site"]["lost"] for s in g.central.status()["sites"]}.values())
         expect("lost in sites", listed, lost)
         if not lost or any(not r["patient_name"] for r in rows):
             raise nodes.Failed(f"{lost} lost, rows: {rows[:2]}")
@@ -358,6 +358,23 @@ def fire__R18_R22_both_fires_and_a_second_refill():
 
 
 # --- an operator ---
+
+def sites__R18_a_row_for_each_incarnation_counts_what_that_one_announced():
+    with Group() as g:
+        edge = g.edges["north"]
+        a, b = g.generate("--count", 4, "--rows", 16), g.generate("--count", 2, "--rows", 16, "--seed", 2)
+        g.send("north", a)
+        g.drained()
+        first = edge.status()["incarnation"]
+        edge.burn()
+        edge.start()
+        g.send("north", b, os.path.join(a, sorted(os.listdir(a))[0]))  # one of them both had
+        g.drained()
+        rows = {s["incarnation"]: s for s in json.loads(g.central.command("sites", "--json")[1])}
+        expect("of each", {i: (s["name"], s["known"], s["held"], s["lost"]) for i, s in rows.items()},
+               {first: ("north", 4, 4, 0), edge.status()["incarnation"]: ("north", 3, 3, 0)})
+        expect("of the site, each image once", {s["of_site"]["known"] for s in rows.values()}, {6})
+
 
 def central__commands_work_with_and_without_a_server():
     with Group() as g:
