@@ -7,6 +7,7 @@
 #include "central/adopt.h"
 #include "central/catalogue.h"
 #include "central/central.h"
+#include "central/committed.h"
 #include "central/gate.h"
 #include "central/release.h"
 #include "central/vault.h"
@@ -214,7 +215,7 @@ static int
 add_item(struct listing *l, const struct version *v, const struct claim *claim, struct err *e)
 {
 	Sync__RefillItem *item;
-	bool here = v->state == VERSION_HERE && v->location == VERSION_PACK;
+	bool here = v->state == VERSION_HERE && v->location == VERSION_PACK, committed = false;
 	char by[SITE_SIZE] = "";
 	const void *entry;
 	size_t n;
@@ -222,6 +223,8 @@ add_item(struct listing *l, const struct version *v, const struct claim *claim, 
 
 	if (!rc && here && l->own)
 		rc = deliverer(l->tx, v->pack, by, e);
+	if (!rc)
+		rc = committed_get(l->tx, v->digest, &committed, e);
 	if (rc)
 		return rc;
 	/* Announcing gives no right: neither to bytes nor to what others say of the study. */
@@ -232,6 +235,7 @@ add_item(struct listing *l, const struct version *v, const struct claim *claim, 
 	item->entry = copied(entry, n);
 	item->arrival = v->arrival;
 	item->current = v->current;
+	item->committed = committed;
 	item->age_ms = l->now > v->first_ms ? l->now - v->first_ms : 0;
 	if (here) {
 		item->pack = copied(v->pack, SHA256_SIZE);

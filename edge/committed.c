@@ -16,6 +16,7 @@
 #include "edge/outbox.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
+#include "proto/sync.pb-c.h"
 
 enum { KEY_MAX = 1 + UID_SIZE, ROW = 1 + SHA256_SIZE, HERE_ONLY = 1, PAGE = 256 };
 
@@ -135,6 +136,44 @@ committed_note(void *edge, struct store_tx *tx, const struct verdict_mark *marks
 	ledger_committed(&entry, told, n_told, clock_wall(e->clock));
 	rc = ledger_append(tx, &entry, &seq, err);
 	buf_fini(&entry);
+	return rc;
+}
+
+/* The mark of a refill's item; false: it has none. */
+static bool
+mark_of(struct verdict_mark *m, const Sync__RefillItem *item)
+{
+	Sync__LedgerEntry *entry = item->committed
+					   ? message_read(&sync__ledger_entry__descriptor,
+							  item->entry.data, item->entry.len, NULL)
+					   : NULL;
+	bool good = entry && uid_usable(entry->sop_instance, strlen(entry->sop_instance)) &&
+		    message_digest(m->digest, &entry->digest);
+
+	if (good)
+		strcpy(m->sop_instance, entry->sop_instance);
+	message_free(entry);
+	return good;
+}
+
+int
+committed_refilled(struct edge *e, struct store_tx *tx, const Sync__RefillAnswer *page,
+		   struct err *err)
+{
+	struct verdict_mark *marks = calloc(VERDICTS_PAGE, sizeof(*marks));
+	size_t i, n = 0;
+	int rc = marks ? 0 : err_set(err, ERR_LOCAL, 0, "no memory for a page");
+
+	for (i = 0; !rc && i < page->n_items; i++) {
+		/* What is known here is known better. */
+		n += mark_of(&marks[n], page->items[i]) &&
+		     !committed_has(tx, marks[n].sop_instance);
+		if (n == VERDICTS_PAGE || (n && i + 1 == page->n_items)) {
+			rc = committed_note(e, tx, marks, n, err);
+			n = 0;
+		}
+	}
+	free(marks);
 	return rc;
 }
 

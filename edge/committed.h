@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct Sync__RefillAnswer; /* sync.pb-c.h */
 struct edge;
 struct err;
 struct store_tx;
@@ -36,6 +37,9 @@ bool committed_has(struct store_tx *tx, const char *sop_instance);
 int committed_here_only(struct store_tx *tx, uint64_t *out, struct err *err);
 int committed_note(void *edge, struct store_tx *tx, const struct verdict_mark *marks, size_t n,
 		   struct err *err);
+/* R10: those of a refill's page, whichever site told their senders. */
+int committed_refilled(struct edge *e, struct store_tx *tx, const struct Sync__RefillAnswer *page,
+		       struct err *err);
 /* Each of them, for a store that is made anew. */
 int committed_each(struct store_tx *tx,
 		   int (*fn)(void *arg, const struct verdict_mark *mark, struct err *err),

@@ -14,6 +14,7 @@
 #include "common/store/decided.h"
 #include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/committed.h"
 #include "edge/decisions.h"
 #include "edge/edge.h"
 #include "edge/known.h"
@@ -247,6 +248,8 @@ announce_page(struct store_tx *tx, void *arg, struct err *err)
 
 	for (i = 0; !rc && i < f->n; i++)
 		rc = announce_one(f, tx, &f->list[i], err);
+	if (!rc)
+		rc = committed_refilled(f->e, tx, f->page, err);
 	return rc ? rc : decisions_read_again(tx, err);
 }
 

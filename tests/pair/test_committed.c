@@ -253,6 +253,27 @@ committed__R10_in_the_dark_they_are_never_evicted(void **state)
 	pair_fini(&p);
 }
 
+/* The same on the disk of a new edge. */
+static void
+committed__R10_a_refilled_edge_knows_them(void **state)
+{
+	struct store_tx *tx;
+	struct pair p;
+
+	(void)state;
+	pair_begin(&p, IMAGES);
+	commit(&p, &by_central, 1, 2);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_true(committed_has(tx, version_of(&p, 1).sop_instance));
+	assert_true(committed_has(tx, version_of(&p, 2).sop_instance));
+	assert_false(committed_has(tx, version_of(&p, 0).sop_instance));
+	store_end_read(tx);
+	assert_true(pair_settle(&p, TURNS));
+	pair_fini(&p);
+}
+
 static void
 committed__R9_with_centrals_release_they_may_go(void **state)
 {
@@ -357,6 +378,7 @@ main(void)
 		cmocka_unit_test(
 			committed__a_cut_WAN_ends_in_success_and_an_alarm_never_in_failure),
 		cmocka_unit_test(committed__R10_in_the_dark_they_are_never_evicted),
+		cmocka_unit_test(committed__R10_a_refilled_edge_knows_them),
 		cmocka_unit_test(committed__R9_with_centrals_release_they_may_go),
 		cmocka_unit_test(committed__R18_exposure_and_loss_list_name_them),
 		cmocka_unit_test(committed__R13_a_rebuilt_store_keeps_what_was_said_and_asked),
