@@ -18,8 +18,8 @@ struct sender;
 struct sender_event;
 struct sender_slot;
 
-/* What others see of central, after each step of the sender. compared: entries, of the ledger that is
- * being compared. */
+/* What others see of central, after each step of the sender. compared: entries, of the ledger that
+ * is being compared. */
 void contact_show(struct edge *e, const struct sender *s, uint64_t compared, bool answered_hello);
 /* Why central was not reached; the first time since it answered, in the log. */
 void contact_note_why(struct edge *e, const struct http_done *done, bool hello, bool ours);
