@@ -67,7 +67,8 @@ frame_write__R14_gives_the_golden_bytes(void **state)
 static void
 ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 {
-	unsigned char hash[SHA256_SIZE] = {0};
+	unsigned char hash[SHA256_SIZE] = {0}, other[SHA256_SIZE];
+	const unsigned char *two[2];
 	struct index_sets no_sets = {.dropped = NULL};
 	struct attrs none = {NULL, 0};
 	struct buf b = BUF_INIT, side = BUF_INIT;
@@ -108,6 +109,12 @@ ledger__R5_entries_and_their_chain_are_the_golden_ones(void **state)
 	buf_clear(&b);
 	ledger_known(&b, &v, &no_sets, 5, 1790000000004);
 	expect("ledger.known", b.data, b.len);
+	buf_clear(&b);
+	memset(other, 0x44, sizeof(other));
+	two[0] = v.digest;
+	two[1] = other;
+	ledger_committed(&b, two, 2, 1790000000005);
+	expect("ledger.committed", b.data, b.len);
 	expect("ledger.chain", hash, sizeof(hash));
 	buf_fini(&b);
 	buf_fini(&side);
