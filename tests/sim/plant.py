@@ -19,17 +19,17 @@ BUILD = os.environ.get("BUILD", "build")
 
 BUGS = [
     ("receipt before the flush", "central/vault.c",
-     "rc = file_sync(u->fd, e);", "rc = 0; (void)e;"),
+     "rc = file_sync(u->fd, e);", "rc = 0; (void)e;", 1),
     ("the folder of a pack is not flushed", "central/vault.c",
-     "		rc = file_sync_dir(folder, e);\n	if (rc)\n		forget_day", "		rc = 0;\n	if (rc)\n		forget_day"),
+     "		rc = file_sync_dir(folder, e);\n	if (rc)\n		forget_day", "		rc = 0;\n	if (rc)\n		forget_day", 1),
     ("the log is not flushed", "central/clog.c",
-     "	rc = file_sync(fd, e);\n	pthread_mutex_lock", "	rc = 0 * fd;\n	pthread_mutex_lock"),
+     "	rc = file_sync(fd, e);\n	pthread_mutex_lock", "	rc = 0 * fd;\n	pthread_mutex_lock", 1),
     ("a found pack is not flushed", "central/reconcile.c",
      "rc = vault_secure(m->c->vault, place, e);", "rc = 0;"),
     ("held without a look", "central/adopt.c",
-     "*held = !rc && v.state == VERSION_HERE && adopt_is_trusted(c, &v);", "*held = !rc;"),
+     "*held = !rc && v.state == VERSION_HERE && adopt_is_trusted(c, &v);", "*held = !rc;", 1),
     ("receipts up to, not of ranges", "edge/packing.c",
-     "for (seq = r->m->ranges[i]->first;", "for (seq = 1;"),
+     "for (seq = r->m->ranges[i]->first;", "for (seq = 1;", 3),
     ("a duplicate is not looked at", "common/store/put.c",
      "	*good = o->checked_good;\n", "	*good = true;\n"),
     ("who says that an image is here is not noted", "central/record.c",
@@ -38,20 +38,20 @@ BUGS = [
     ("damage clears no bit", "central/release.c",
      "rc = holdings_set_all(tx, v.digest, false, e);", "rc = 0;"),
     ("the journal is not flushed", "common/store/journal.c",
-     "	if (!rc)\n		rc = file_sync(j->fd, e);\n	if (rc) {\n		j->broken", "	if (rc) {\n		j->broken"),
+     "	if (!rc)\n		rc = file_sync(j->fd, e);\n	if (rc) {\n		j->broken", "	if (rc) {\n		j->broken", 2),
     ("a member's digest is not compared", "proto/pack.c",
-     "if (memcmp(digest, c->p->members[i].digest, sizeof(digest)) != 0)", "if (digest[0] != digest[0])"),
+     "if (memcmp(digest, c->p->members[i].digest, sizeof(digest)) != 0)", "if (digest[0] != digest[0])", 1),
     ("a new central is taken for the old one", "edge/holdings.c",
      "rc = sync_put(tx, \"epoch\", o->epoch->b, sizeof(o->epoch->b), e);\n",
      "rc = sync_put(tx, \"epoch\", o->epoch->b, sizeof(o->epoch->b), e);\n	return rc;\n"),
     ("what central lacks is not owed again", "edge/holdings.c",
-     "return owe(a, seq, v, e);", "return 0;"),
+     "return owe(a, seq, v, e);", "return 0;", 2),
     ("success before the commit", "edge/take_in.c",
      "	if (rc)\n		return STATUS_PROCESSING_FAILURE;", "	if (rc)\n		return STATUS_SUCCESS;"),
     ("a dissolved pack keeps its members", "edge/packing.c",
-     "	row.packed = false;\n	for (i = 0; i < d->n", "	for (i = 0; i < d->n"),
+     "	row.packed = false;\n	for (i = 0; i < d->n", "	for (i = 0; i < d->n", 1),
     ("a burnt site's word still counts", "central/tally.c",
-     "if (w->words[i].has && !w->t.rows[w->words[i].row].site.closed) {", "if (w->words[i].has) {"),
+     "if (w->words[i].has && !w->t.rows[w->words[i].row].site.closed) {", "if (w->words[i].has) {", 5),
     ("a twin goes unnoticed", "central/token.c",
      "*out = known ? TOKEN_STALE : TOKEN_FREE;", "*out = known ? TOKEN_LAST : TOKEN_FREE;"),
     ("an edge that was set back goes on as the same incarnation", "edge/setback.c",
@@ -66,11 +66,13 @@ BUGS = [
     ("what is announced again is shown again", "central/record.c",
      "(withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);", "0u;"),
     ("a node begins anew where its disk is not mounted", "edge/edge.c",
-     "if (!may_make || tls)", "if (!may_make)"),
+     "if (!may_make || tls)", "if (!may_make)", 2),
     ("what two buildings have is exposed in one", "central/tally.c",
      "		if (only && only != &w->t.rows[row->leader])\n			return NULL;\n", ""),
     ("bytes are served that nobody verified", "common/store/chunk.c",
      "if (buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))", "if (c == NULL)"),
+    ("a lower decision undoes a higher", "common/store/decided.c",
+     "	if (!rc && !decided_above(d, &now))", "	if (!rc && d->number == now.number)", 1),
     ("a rebuilt catalogue takes no new epoch", "central/central.c",
      "	else if (!rc && applied == 0)", "	else if (!rc && applied == 0 && c->epoch.b[0] != c->epoch.b[0])"),
 ]
@@ -90,7 +92,7 @@ def flags():
 
 
 def plant(bug, folder, how):
-    name, path, old, new = bug
+    name, path, old, new = bug[:4]
     text = open(path, encoding="utf-8").read()
     if text.count(old) != 1:
         sys.exit(f"plant: {name}: its text is not (once) in {path}")
@@ -110,7 +112,7 @@ def play(bug, how, *words):
     """The seed and the promise that it broke, or None."""
     with tempfile.TemporaryDirectory(prefix="salamander-plant-") as folder:
         program = plant(bug, folder, how)
-        done = command(program, "--first", *words)
+        done = command(program, "--first", "--brief", *words)
     found = re.search(r"^seed (\d+), \d+ events: (.*)$", done.stdout, re.M)
     if found:
         return found.group(1), found.group(2)

@@ -29,7 +29,7 @@ enum {
 struct settings {
 	uint64_t first;
 	unsigned seeds, edges, days, events, only, seconds;
-	bool loud, enough;
+	bool loud, enough, brief;
 };
 
 static const struct argp_option options[] = {
@@ -41,6 +41,7 @@ static const struct argp_option options[] = {
 	{"only", 'o', "N", 0, "of each seed the first N events", 0},
 	{"seconds", 't', "N", 0, "stop after so many", 0},
 	{"first", 'f', NULL, 0, "the first that breaks a promise is enough", 0},
+	{"brief", 'b', NULL, 0, "do not look for the fewest events", 0},
 	{"loud", 'l', NULL, 0, "say what happens", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
@@ -75,6 +76,9 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'f':
 		s->enough = true;
+		return 0;
+	case 'b':
+		s->brief = true;
 		return 0;
 	case 'l':
 		s->loud = true;
@@ -184,7 +188,11 @@ play_all(const struct settings *s, const char *folder, unsigned *played, unsigne
 		if (play(s, s->first + i, events, folder, text, seen))
 			continue;
 		bad++;
-		shrink(s, s->first + i, events, folder);
+		if (s->brief)
+			printf("seed %llu, %u events: %s\n", (unsigned long long)(s->first + i),
+			       events, text);
+		else
+			shrink(s, s->first + i, events, folder);
 	}
 	*played = i;
 	return bad;
