@@ -182,6 +182,15 @@ meanwhile(void *arg, struct err *e)
 	return r->lost;
 }
 
+/* The destination takes its time to answer. */
+static int
+while_waiting(void *arg, struct err *e)
+{
+	const struct source *s = arg;
+
+	return meanwhile(s->by, e);
+}
+
 static int
 read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e)
 {
@@ -410,6 +419,7 @@ retrieve_send(struct carrier *c, struct target *t, struct err *e)
 	o.originator_id = r->rq->id;
 	o.size = s.size;
 	o.read = read_source;
+	o.waiting = c->get ? NULL : while_waiting;
 	o.arg = &s;
 	c->next_id = c->next_id % 65535 + 1;
 	rc = send_object(c->to, context, c->next_id, r->rq->id, &o, r->c->seconds, &answer, e);

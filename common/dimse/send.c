@@ -1,5 +1,6 @@
 #include "common/dimse/send.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -53,6 +54,20 @@ send_bytes(struct assoc *a, unsigned char context, const struct send_object *o, 
 	return rc;
 }
 
+/* Until something comes, or `seconds` are over: whoever waits with us hears of it. */
+static int
+await(struct assoc *a, const struct send_object *o, unsigned seconds, struct err *e)
+{
+	struct pollfd p = {.fd = assoc_socket(a), .events = POLLIN};
+	unsigned waited;
+	int rc = 0;
+
+	for (waited = 0; !rc && o->waiting && waited < seconds && !assoc_waiting(a); waited++)
+		if (poll(&p, 1, 1000) == 0)
+			rc = o->waiting(o->arg, e);
+	return rc;
+}
+
 int
 send_object(struct assoc *a, unsigned char context, unsigned message_id, unsigned cancel_id,
 	    const struct send_object *o, unsigned seconds, struct send_answer *out, struct err *e)
@@ -74,7 +89,10 @@ send_object(struct assoc *a, unsigned char context, unsigned message_id, unsigne
 	if (!rc)
 		rc = send_bytes(a, context, o, e);
 	while (!rc) {
-		rc = message_receive(a, seconds, &rsp, e);
+		rc = await(a, o, seconds, e);
+		if (!rc)
+			rc = message_receive(a, o->waiting && !assoc_waiting(a) ? 1 : seconds, &rsp,
+					     e);
 		if (rc)
 			break;
 		if (rsp.command == MESSAGE_CANCEL_RQ) {

@@ -22,6 +22,8 @@ struct send_object {
 	uint64_t size; /* of the data set */
 	/* Pieces in order; *n > 0 until all of size was given. Borrowed until the next call. */
 	int (*read)(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e);
+	/* Each second in which no answer comes; an error gives up. NULL: nobody is told. */
+	int (*waiting)(void *arg, struct err *e);
 	void *arg;
 };
 

@@ -66,7 +66,8 @@ struct node {
 	unsigned refuse_with, meet; /* meet: waits until so many came in at once; 0: no */
 	unsigned move_associations; /* to us: node_reload after a change */
 	_Atomic unsigned inside, most_inside;
-	unsigned wait_at; /* C-STORE to us: waits at this one until a viewer cancelled; 0: never */
+	_Atomic unsigned
+		wait_at; /* C-STORE to us: waits at this one until a viewer cancelled; 0: never */
 };
 
 /* VIEWER may find, get, move; NODE is this node as a destination. */

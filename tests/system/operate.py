@@ -236,7 +236,7 @@ def commands__a_reader_that_pauses_gets_all_of_the_answer():
     """`loss | less`: the server is not held up, and nothing is cut off."""
     with Group() as g:
         g.wan["north"].rate = 150000
-        g.send("north", g.generate("--count", 3000, "--rows", 16, "--per-study", 500))
+        g.send("north", g.generate("--count", 3000, "--rows", 64, "--per-study", 500))
         edge = g.edges["north"]
         nodes.wait_for("announced", lambda: edge.status()["ledger"]["announced_seq"] ==
                        edge.status()["ledger"]["last_seq"], 60)

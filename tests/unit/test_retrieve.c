@@ -390,6 +390,23 @@ retrieve_move__pendings_come_while_one_long_object_goes(void **state)
 	assert_true(t->v.pendings >= 6);
 }
 
+/* Nor does the asker wait in silence, or in vain with its cancel, for a destination that is slow. */
+static void
+retrieve_move__pendings_and_a_cancel_come_while_the_destination_takes_its_time(void **state)
+{
+	struct visit *t = *state;
+
+	node_put(&t->n, 0, 3, 100, NULL);
+	t->n.wait_at = 1; /* it answers when the asker has cancelled */
+	viewer_open(&t->v, &t->n, "NODE");
+	t->v.cancel_after = 1;
+	visit_study(t);
+	visit_move(t, "NODE");
+	assert_int_equal(t->v.last.status, STATUS_CANCELED);
+	assert_int_equal(t->v.last.completed, 1);
+	assert_int_equal(t->v.last.remaining, 2);
+}
+
 static int
 change_third_chunk(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -442,6 +459,8 @@ main(void)
 		visit_test(retrieve_get__counts_in_pendings_and_at_the_end),
 		visit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
 		visit_test(retrieve_move__pendings_come_while_one_long_object_goes),
+		visit_test(
+			retrieve_move__pendings_and_a_cancel_come_while_the_destination_takes_its_time),
 		visit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
 		visit_test(retrieve_move__an_unknown_destination_keeps_the_association),
 		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
