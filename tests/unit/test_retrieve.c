@@ -390,9 +390,9 @@ retrieve_move__pendings_come_while_one_long_object_goes(void **state)
 	assert_true(t->v.pendings >= 6);
 }
 
-/* Nor does the asker wait in silence, or in vain with its cancel, for a destination that is slow. */
+/* Nor does the asker wait in silence for a destination that is slow, or cancel in vain. */
 static void
-retrieve_move__pendings_and_a_cancel_come_while_the_destination_takes_its_time(void **state)
+retrieve_move__pendings_and_a_cancel_come_while_the_destination_waits(void **state)
 {
 	struct visit *t = *state;
 
@@ -459,8 +459,7 @@ main(void)
 		visit_test(retrieve_get__counts_in_pendings_and_at_the_end),
 		visit_test(retrieve_get__a_cancel_ends_with_fe00_and_counts),
 		visit_test(retrieve_move__pendings_come_while_one_long_object_goes),
-		visit_test(
-			retrieve_move__pendings_and_a_cancel_come_while_the_destination_takes_its_time),
+		visit_test(retrieve_move__pendings_and_a_cancel_come_while_the_destination_waits),
 		visit_test(retrieve_move__a_cancel_ends_with_fe00_and_counts),
 		visit_test(retrieve_move__an_unknown_destination_keeps_the_association),
 		visit_test(retrieve_move__R30_calls_by_the_title_that_was_called),
