@@ -126,6 +126,8 @@ $(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send
 
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py
+# Real nodes mostly wait: four programs at once keep two cores busy, the long ones first.
+LONG := $(addprefix tests/system/,identity.py sync.py operate.py orders.py setback.py dimse.py)
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
@@ -135,7 +137,7 @@ THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 check: deps-build deps-test
 	@tests/interop/install
 	@$(MAKE) --no-print-directory build-all tools tests $(SIM)
-	@BUILD=$(CURDIR)/$(B) $(RUN) --title check $(TESTS) $(SIM) $(SYSTEM)
+	@BUILD=$(CURDIR)/$(B) $(RUN) --jobs 4 --title check $(LONG) $(TESTS) $(SIM) $(filter-out $(LONG),$(SYSTEM))
 
 check-asan:
 	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests $(SIM:$(B)/%=$(B)-asan/%)

@@ -57,7 +57,7 @@ struct node {
 	_Atomic unsigned received, called_other;
 	_Atomic uint64_t damaged_oid; /* the last one that a retrieve told of */
 	_Atomic int no_delay;	      /* of the acceptor's socket when a query came */
-	struct assoc *asking;	      /* C-FIND: whose */
+	struct assoc *_Atomic asking; /* C-FIND: whose */
 	_Atomic bool hold;	    /* C-FIND: waits with its answers until something more comes */
 	struct id128 epoch;	    /* of the central that answers; all zero: none does */
 	_Atomic unsigned break_at;  /* C-STORE to us: hangs up at this one; 0: never */
