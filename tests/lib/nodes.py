@@ -34,23 +34,37 @@ def expect(what, got, want):
         raise Failed(f"{what}: {got!r}, not {want!r}")
 
 
-_taken, _taking = set(), threading.Lock()
+BLOCK = 40  # ports that a program claims at a time, so that a node that restarts finds its own again
+_ports, _claims, _taking = [], [], threading.Lock()
+
+
+def _claim():
+    """The next ports that no other test program has, below the ephemeral range; a claim ends with its program."""
+    for first in range(21000, 32760, BLOCK):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0salamander-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return list(range(first + BLOCK - 1, first - 1, -1))
+    raise Failed("no free ports")
 
 
 def port():
-    """A loopback TCP port that nobody listens on now, outside the ephemeral range in use."""
+    """A loopback TCP port that nobody listens on now, and no other test program will."""
     with _taking:
-        for number in range(21000 + os.getpid() % 500 * 20, 60000):
-            if number in _taken:
-                continue
+        while True:
+            if not _ports:
+                _ports.extend(_claim())
+            number = _ports.pop()
             with socket.socket() as s:
                 try:
                     s.bind(("127.0.0.1", number))
                 except OSError:
                     continue
-            _taken.add(number)
             return number
-    raise Failed("no free port")
 
 
 def wait_for(what, ask, seconds=30.0):
