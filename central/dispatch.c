@@ -47,14 +47,10 @@ table(struct store_tx *tx)
 void
 dispatch_init(struct dispatch *o)
 {
-	pthread_condattr_t attr;
 
 	memset(o, 0, sizeof(*o));
 	(void)pthread_mutex_init(&o->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&o->given, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&o->given);
 }
 
 void
@@ -525,13 +521,6 @@ read_heard(const char *s, struct heard *out)
 	return true;
 }
 
-static void
-until_when(struct timespec *t)
-{
-	(void)clock_gettime(CLOCK_MONOTONIC, t);
-	t->tv_sec += ORDERS_WAIT_MS / 1000;
-}
-
 int
 dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *out, struct err *e)
 {
@@ -545,7 +534,7 @@ dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *
 	if (!read_heard(rq->rest, &heard))
 		return err_set(e, ERR_PEER, 0, "no number of an order");
 	rc = heard_note(c, rq->site, heard.number, e);
-	until_when(&until);
+	clock_deadline(&until, ORDERS_WAIT_MS);
 	while (!rc && more && !out->body.len) {
 		/* R24: taken back while it waited, it gets no more. */
 		if (waited && !gate_allowed(c, rq, RIGHT_ORDERS, &why)) {

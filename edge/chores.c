@@ -532,8 +532,7 @@ run(void *arg)
 		(void)pthread_mutex_unlock(&c->mu);
 		chores_turn(c, &ran);
 		(void)pthread_mutex_lock(&c->mu);
-		(void)clock_gettime(CLOCK_MONOTONIC, &t);
-		t.tv_sec += TURN_SECONDS;
+		clock_deadline(&t, TURN_SECONDS * 1000);
 		if (!c->stopping && !c->wanted && !ran)
 			(void)pthread_cond_timedwait(&c->wake, &c->mu, &t);
 	}
@@ -545,16 +544,12 @@ int
 chores_new(struct chores **out, struct edge *e, struct err *err)
 {
 	struct chores *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 
 	if (!c)
 		return err_set(err, ERR_LOCAL, 0, "no memory for orders");
 	c->e = e;
 	(void)pthread_mutex_init(&c->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&c->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&c->wake);
 	*out = c;
 	return 0;
 }

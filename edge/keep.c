@@ -256,18 +256,6 @@ rests(const struct keep *k, bool wanted)
 	return k->in_vain_ms && real_ms() - k->in_vain_ms < (wanted ? REST_WANTED_MS : REST_MS);
 }
 
-static void
-in_seconds(struct timespec *t, int64_t ms)
-{
-	(void)clock_gettime(CLOCK_MONOTONIC, t);
-	t->tv_sec += ms / 1000;
-	t->tv_nsec += ms % 1000 * 1000000;
-	if (t->tv_nsec >= 1000000000) {
-		t->tv_sec++;
-		t->tv_nsec -= 1000000000;
-	}
-}
-
 /* --- take-in that waits --- */
 
 bool
@@ -295,7 +283,7 @@ keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms)
 	}
 	while (k->threaded && !room && !k->stopping && k->can_release &&
 	       now < *since_ms + KEEP_WAIT_MS) {
-		in_seconds(&t, 50);
+		clock_deadline(&t, 50);
 		(void)pthread_cond_timedwait(&k->freed, &k->mu, &t);
 		room = store_admit(k->e->store, bytes, NULL) == 0;
 		now = clock_mono(k->e->clock);
@@ -541,7 +529,7 @@ run(void *arg)
 		(void)pthread_mutex_unlock(&k->mu);
 		keep_turn(k);
 		(void)pthread_mutex_lock(&k->mu);
-		in_seconds(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
+		clock_deadline(&t, k->waiting ? 100 : TURN_SECONDS * 1000);
 		if (!k->stopping)
 			(void)pthread_cond_timedwait(&k->wake, &k->mu, &t);
 	}
@@ -555,7 +543,6 @@ int
 keep_new(struct keep **out, struct edge *e, struct err *err)
 {
 	struct keep *k = calloc(1, sizeof(*k));
-	pthread_condattr_t attr;
 	int rc = k ? evict_new(&k->evict, e, err)
 		   : err_set(err, ERR_LOCAL, 0, "no memory to keep the cache");
 
@@ -569,11 +556,8 @@ keep_new(struct keep **out, struct edge *e, struct err *err)
 	read_taken(k);
 	(void)pthread_mutex_init(&k->work_mu, NULL);
 	(void)pthread_mutex_init(&k->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&k->wake, &attr);
-	(void)pthread_cond_init(&k->freed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&k->wake);
+	clock_cond(&k->freed);
 	*out = k;
 	return 0;
 }

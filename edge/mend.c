@@ -309,8 +309,7 @@ run(void *arg)
 		(void)pthread_mutex_unlock(&m->mu);
 		mend_turn(m);
 		(void)pthread_mutex_lock(&m->mu);
-		(void)clock_gettime(CLOCK_MONOTONIC, &t);
-		t.tv_sec += TURN_SECONDS;
+		clock_deadline(&t, TURN_SECONDS * 1000);
 		if (!m->stopping && !m->wanted)
 			(void)pthread_cond_timedwait(&m->wake, &m->mu, &t);
 	}
@@ -322,17 +321,13 @@ int
 mend_new(struct mend **out, struct edge *e, struct err *err)
 {
 	struct mend *m = calloc(1, sizeof(*m));
-	pthread_condattr_t attr;
 
 	if (!m)
 		return err_set(err, ERR_LOCAL, 0, "no memory to mend");
 	m->e = e;
 	m->at_once = 1;
 	(void)pthread_mutex_init(&m->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&m->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&m->wake);
 	*out = m;
 	return 0;
 }

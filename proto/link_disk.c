@@ -151,13 +151,7 @@ pause_ms(struct on_disk *d, int64_t ms)
 {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	clock_deadline(&until, ms);
 	(void)pthread_mutex_lock(&d->mu);
 	while (!d->woken && pthread_cond_timedwait(&d->cond, &d->mu, &until) != ETIMEDOUT)
 		;
@@ -217,7 +211,6 @@ link_disk(struct link **out, const char *dir, const char *site, struct err *e)
 {
 	static const struct link_ops ops = {submit, wait_for, wake, close_it};
 	struct on_disk *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attr;
 	struct id128 run;
 
 	if (!d)
@@ -233,10 +226,7 @@ link_disk(struct link **out, const char *dir, const char *site, struct err *e)
 	id128_make(rng_real(), &run);
 	hex_of(run.b, sizeof(run.b), d->run);
 	(void)pthread_mutex_init(&d->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&d->cond, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&d->cond);
 	*out = &d->l;
 	return 0;
 }

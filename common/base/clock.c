@@ -83,6 +83,29 @@ clock_wall(struct clock *c)
 }
 
 void
+clock_cond(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(c, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
+void
+clock_deadline(struct timespec *t, int64_t ms)
+{
+	(void)clock_gettime(CLOCK_MONOTONIC, t);
+	t->tv_sec += ms / 1000;
+	t->tv_nsec += ms % 1000 * 1000000;
+	if (t->tv_nsec >= 1000000000) {
+		t->tv_sec++;
+		t->tv_nsec -= 1000000000;
+	}
+}
+
+void
 clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
 {
 	time_t t = (time_t)(wall_ms / 1000);

@@ -8,9 +8,11 @@
 #ifndef SALAMANDER_COMMON_BASE_CLOCK_H
 #define SALAMANDER_COMMON_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct clock {
 	int64_t (*mono_ms)(struct clock *c);	       /* since an arbitrary start, never back */
@@ -34,6 +36,9 @@ int64_t clock_mono(struct clock *c);
 int64_t clock_wall(struct clock *c);
 /* Waits in real time; for retries of commands that a person waits for. */
 void clock_sleep(int64_t ms);
+/* A condition whose timed waits end by the monotonic clock, and the time of `ms` from now for them. */
+void clock_cond(pthread_cond_t *c);
+void clock_deadline(struct timespec *t, int64_t ms);
 /* "2026-11-23T21:55:12Z" (RFC 3339, UTC); "" for wall_ms <= 0. out holds 21. */
 enum { CLOCK_RFC3339_SIZE = 21 };
 void clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE]);

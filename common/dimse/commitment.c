@@ -99,18 +99,6 @@ is_stopping(struct commitment *c)
 	return yes;
 }
 
-static void
-in_ms(struct timespec *t, int64_t ms)
-{
-	(void)clock_gettime(CLOCK_MONOTONIC, t);
-	t->tv_sec += ms / 1000;
-	t->tv_nsec += ms % 1000 * 1000000;
-	if (t->tv_nsec >= 1000000000) {
-		t->tv_sec++;
-		t->tv_nsec -= 1000000000;
-	}
-}
-
 void
 commitment_wake(struct commitment *c)
 {
@@ -454,7 +442,7 @@ run(void *arg)
 		(void)pthread_mutex_unlock(&c->mu);
 		ms = turn(c, p);
 		(void)pthread_mutex_lock(&c->mu);
-		in_ms(&t, ms);
+		clock_deadline(&t, ms);
 		while (!c->stopping && !c->wanted &&
 		       pthread_cond_timedwait(&c->wake, &c->mu, &t) == 0)
 			;
@@ -565,7 +553,7 @@ soon_ready(struct commitment *c, const struct dimse_caller *who, uint64_t number
 		if (ready || assoc_waiting(who->assoc))
 			break;
 		(void)pthread_mutex_lock(&c->mu);
-		in_ms(&t, SAME_STEP_MS);
+		clock_deadline(&t, SAME_STEP_MS);
 		(void)pthread_cond_timedwait(&c->wake, &c->mu, &t);
 		go_on = !c->stopping && clock_mono(clock_real()) < until;
 		(void)pthread_mutex_unlock(&c->mu);
@@ -662,7 +650,6 @@ commitment_start(struct commitment **out, const struct commitment_config *config
 		 struct peers *peers, struct err *e)
 {
 	struct commitment *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 
 	if (!c)
 		return err_set(e, ERR_LOCAL, 0, "no memory for storage commitment");
@@ -670,10 +657,7 @@ commitment_start(struct commitment **out, const struct commitment_config *config
 	c->fd = -1;
 	c->peers = peers_ref(peers);
 	(void)pthread_mutex_init(&c->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&c->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&c->wake);
 	c->threaded = pthread_create(&c->thread, NULL, run, c) == 0;
 	if (!c->threaded) {
 		commitment_stop(c);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/dimse/audit.h"
@@ -266,7 +267,7 @@ dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *peer
 		return err_set(e, ERR_LOCAL, 0, "no memory for DIMSE");
 	d->c = *c;
 	(void)pthread_mutex_init(&d->mu, NULL);
-	(void)pthread_cond_init(&d->gone, NULL);
+	clock_cond(&d->gone);
 	d->peers = peers_ref(peers);
 	d->wake = eventfd(0, EFD_CLOEXEC);
 	for (i = 0; !rc && c->listen[i] && i < DIMSE_LISTEN_MAX; i++) {
@@ -335,8 +336,8 @@ drain(struct dimse *d)
 	struct dimse_slot *s;
 	unsigned i;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += d->c.stop_seconds ? (time_t)d->c.stop_seconds : STOP_SECONDS;
+	clock_deadline(&until,
+		       (d->c.stop_seconds ? d->c.stop_seconds : STOP_SECONDS) * (int64_t)1000);
 	pthread_mutex_lock(&d->mu);
 	for (s = d->slots; s; s = s->next)
 		if (s->fd >= 0)

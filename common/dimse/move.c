@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/uid.h"
@@ -283,8 +284,7 @@ wait_for_helpers(struct retrieving *r, struct mover *all, unsigned n, int rc, st
 
 	while (helping) {
 		r->over = r->over || rc;
-		(void)clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec++;
+		clock_deadline(&until, 1000);
 		pthread_mutex_lock(&r->mu);
 		if (r->helping)
 			(void)pthread_cond_timedwait(&r->ended, &r->mu, &until);

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/dicom/worker.h"
@@ -45,7 +46,6 @@ int
 recode_new(struct recode **out, const struct recode_config *c, struct err *e)
 {
 	struct recode *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 
 	if (!r)
 		return err_set(e, ERR_LOCAL, 0, "no memory for recoding");
@@ -56,10 +56,7 @@ recode_new(struct recode **out, const struct recode_config *c, struct err *e)
 	r->most = c->most;
 	r->wall_ms = c->seconds * SECOND_MS;
 	(void)pthread_mutex_init(&r->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&r->freed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&r->freed);
 	*out = r;
 	return 0;
 }
@@ -145,13 +142,6 @@ start_worker(const struct recode *r, struct worker **out, struct err *e)
 	return 0;
 }
 
-static void
-a_second_on(struct timespec *until)
-{
-	(void)clock_gettime(CLOCK_MONOTONIC, until);
-	until->tv_sec++;
-}
-
 /* An idle one, or the right to start one. */
 static int
 take(struct recode *r, int (*meanwhile)(void *arg, struct err *e), void *arg, struct worker **out,
@@ -163,7 +153,7 @@ take(struct recode *r, int (*meanwhile)(void *arg, struct err *e), void *arg, st
 	*out = NULL;
 	(void)pthread_mutex_lock(&r->mu);
 	while (!rc && !r->idle && r->running >= r->most) {
-		a_second_on(&until);
+		clock_deadline(&until, 1000);
 		if (pthread_cond_timedwait(&r->freed, &r->mu, &until) != ETIMEDOUT || !meanwhile)
 			continue;
 		(void)pthread_mutex_unlock(&r->mu);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/dimse/peers.h"
 
@@ -38,8 +39,7 @@ rest(struct resolver *r)
 {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)r->every;
+	clock_deadline(&until, (int64_t)r->every * 1000);
 	while (!r->stop && !r->at_once && pthread_cond_timedwait(&r->wake, &r->mu, &until) == 0)
 		;
 	r->at_once = false;
@@ -68,16 +68,12 @@ int
 resolver_start(struct resolver **out, struct peers *peers, unsigned every_seconds, struct err *e)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 	pthread_t t;
 
 	if (!r)
 		return err_set(e, ERR_LOCAL, 0, "no memory for resolving names");
 	(void)pthread_mutex_init(&r->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&r->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&r->wake);
 	r->every = every_seconds;
 	r->peers = peers_ref(peers);
 	r->users = 2;

@@ -509,7 +509,6 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 		service_is_patient_root(service), service_is_patient_only(service),
 		negotiated(who->assoc, context->abstract_syntax, NEGOTIATED_RELATIONAL)};
 	struct retrieving r;
-	pthread_condattr_t attr;
 	struct identifier id;
 	struct buf bytes = BUF_INIT;
 	struct err why = ERR_INIT;
@@ -517,10 +516,7 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 
 	memset(&r, 0, sizeof(r));
 	(void)pthread_mutex_init(&r.mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&r.ended, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&r.ended);
 	r.c = c;
 	r.who = who;
 	r.rq = rq;

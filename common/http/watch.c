@@ -63,8 +63,7 @@ look(void *arg)
 				c->cut = true; /* its thread sees the end and cleans up */
 				(void)shutdown(c->fd, SHUT_RDWR);
 			}
-		(void)clock_gettime(CLOCK_MONOTONIC, &t);
-		t.tv_sec++;
+		clock_deadline(&t, 1000);
 		(void)pthread_cond_timedwait(&w->wake, &w->mu, &t);
 	}
 	(void)pthread_mutex_unlock(&w->mu);
@@ -76,7 +75,6 @@ watch_start(struct watch **out, struct clock *clock, unsigned header_seconds, un
 	    struct err *e)
 {
 	struct watch *w = calloc(1, sizeof(*w));
-	pthread_condattr_t attr;
 
 	if (!w)
 		return err_set(e, ERR_LOCAL, 0, "no memory for the HTTP server");
@@ -84,10 +82,7 @@ watch_start(struct watch **out, struct clock *clock, unsigned header_seconds, un
 	w->header_seconds = header_seconds;
 	w->min_rate = min_rate;
 	(void)pthread_mutex_init(&w->mu, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&w->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond(&w->wake);
 	if (pthread_create(&w->thread, NULL, look, w)) {
 		free(w);
 		return err_set(e, ERR_LOCAL, 0, "cannot start a thread");

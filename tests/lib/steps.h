@@ -14,6 +14,10 @@
 void pair_begin(struct pair *p, unsigned n);
 /* The study of an image, as its record at the edge says; out: UID_SIZE bytes. */
 void pair_study(struct pair *p, unsigned number, char *out);
+/* An image in a store of the two, as p->change makes it; oid 0: not there. */
+struct version pair_version(struct pair *p, struct store *s, unsigned number);
+/* At central: orders that are open somewhere. */
+uint64_t pair_open_orders(struct pair *p);
 struct outbox_counts pair_outbox(struct pair *p);
 /* The command, at the edge as it is. */
 struct refill_result pair_refill(struct pair *p, const struct refill_config *c);

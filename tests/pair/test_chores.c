@@ -37,6 +37,7 @@
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, IMAGES = 3, TICK_MS = 100, HOUR_MS = 3600000 };
 
@@ -101,25 +102,6 @@ hear(void)
 	pair_orders(&p);
 }
 
-static struct version
-version_of(struct store *s, unsigned number)
-{
-	unsigned char digest[SHA256_SIZE];
-	struct buf file = BUF_INIT;
-	struct version v = {.oid = 0};
-	struct store_tx *tx;
-	uint64_t oid;
-
-	pair_image(&p, &file, number);
-	sha256_of(file.data, file.len, digest);
-	buf_fini(&file);
-	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
-	if (store_by_digest(tx, digest, &oid, NULL) == 0)
-		assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
-	return v;
-}
-
 static bool
 all_here(void)
 {
@@ -165,19 +147,6 @@ rows(void)
 	assert_int_equal(chores_each(tx, 0, note_row, &r, NULL), 0);
 	store_end_read(tx);
 	return r;
-}
-
-/* At central: orders that are open somewhere. */
-static uint64_t
-open_orders(void)
-{
-	struct store_tx *tx;
-	uint64_t n;
-
-	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
-	assert_int_equal(heard_open(tx, &n, NULL), 0);
-	store_end_read(tx);
-	return n;
 }
 
 static uint64_t
@@ -234,14 +203,14 @@ class_of(const char *study)
 static void
 prefetch__R7_R11_R27_brings_a_study_to_a_site_that_never_had_it(void **state)
 {
-	struct version v = version_of(p.central.store, 0);
+	struct version v = pair_version(&p, p.central.store, 0);
 
 	(void)state;
 	pair_site(&p, "south");
 	hear();
 	assert_false(pair_edge_has(&p, 0));
 	assert_int_equal(command("prefetch", v.study, "south", NULL, NULL), COMMAND_OK);
-	assert_int_equal(open_orders(), 1);
+	assert_int_equal(pair_open_orders(&p), 1);
 	hear();
 	assert_true(all_here());
 	assert_int_equal(owed().owed, 0); /* R7 */
@@ -250,7 +219,7 @@ prefetch__R7_R11_R27_brings_a_study_to_a_site_that_never_had_it(void **state)
 	assert_int_equal(rows().outcome, SYNC__ORDER_OUTCOME__ORDER_OUTCOME_DONE);
 	assert_int_equal(rows().unsaid, 0);
 	assert_true(ended("south", last_order()));
-	assert_int_equal(open_orders(), 0);
+	assert_int_equal(pair_open_orders(&p), 0);
 	assert_int_equal(command("orders", NULL, NULL, NULL, NULL), COMMAND_OK);
 	pair_check_figures(&p); /* R18 */
 }
@@ -258,7 +227,7 @@ prefetch__R7_R11_R27_brings_a_study_to_a_site_that_never_had_it(void **state)
 static void
 prefetch__R15_of_what_is_hidden_or_unknown_is_no_order(void **state)
 {
-	struct version v = version_of(p.central.store, 0);
+	struct version v = pair_version(&p, p.central.store, 0);
 	uint64_t before = last_order();
 
 	(void)state;
@@ -275,7 +244,7 @@ prefetch__R15_of_what_is_hidden_or_unknown_is_no_order(void **state)
 static void
 prefetch__R26_under_policy_own_brings_nothing_of_others(void **state)
 {
-	struct version v = version_of(p.central.store, 0);
+	struct version v = pair_version(&p, p.central.store, 0);
 
 	(void)state;
 	pair_site(&p, "south");
@@ -343,7 +312,7 @@ chores__R22_are_done_once_whatever_central_forgets(void **state)
 	for (i = 0; i < 10; i++)
 		pair_turn(&p);
 	hear();
-	assert_int_equal(open_orders(), 0);
+	assert_int_equal(pair_open_orders(&p), 0);
 	assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
 	hear();
 	/* A new archive counts from 1: its order is below, but for the epochs' distance. */
@@ -395,7 +364,7 @@ chores__R16_survive_a_restart_of_either_side(void **state)
 static void
 chores__a_cut_at_any_message_loses_none(void **state)
 {
-	struct version v = version_of(p.central.store, 0);
+	struct version v = pair_version(&p, p.central.store, 0);
 	unsigned cut, i;
 
 	(void)state;
@@ -404,11 +373,11 @@ chores__a_cut_at_any_message_loses_none(void **state)
 		assert_int_equal(command("prefetch", v.study, "north", NULL, NULL), COMMAND_OK);
 		p.messages = 0;
 		p.cut_at = cut;
-		for (i = 0; i < 8 && open_orders(); i++) {
+		for (i = 0; i < 8 && pair_open_orders(&p); i++) {
 			clock_manual_advance(&p.clock, 70000);
 			hear();
 		}
-		assert_int_equal(open_orders(), 0);
+		assert_int_equal(pair_open_orders(&p), 0);
 		assert_int_equal(rows().unsaid, 0);
 		if (p.messages < cut)
 			break;
@@ -433,14 +402,14 @@ spoil(struct store_tx *tx, void *arg, struct err *e)
 static void
 verify_order__R18_what_rotted_at_an_edge_is_found_and_said(void **state)
 {
-	struct version v = version_of(p.edge.store, 1);
+	struct version v = pair_version(&p, p.edge.store, 1);
 
 	(void)state;
 	assert_int_equal(store_commit(p.edge.store, spoil, &v, NULL), 0);
 	assert_int_equal(command("site", "verify", "north", "--subset", "1/0"), COMMAND_USAGE);
 	assert_int_equal(command("site", "verify", "north", NULL, NULL), COMMAND_OK);
 	hear();
-	assert_int_equal(version_of(p.edge.store, 1).state, VERSION_DAMAGED);
+	assert_int_equal(pair_version(&p, p.edge.store, 1).state, VERSION_DAMAGED);
 	assert_int_equal(rows().outcome, SYNC__ORDER_OUTCOME__ORDER_OUTCOME_PERSON);
 	assert_non_null(strstr(rows().text, "3 images read, 1 damaged"));
 	assert_int_equal(command("orders", NULL, NULL, NULL, NULL), COMMAND_PERSON);
@@ -519,13 +488,13 @@ chores__one_for_an_edge_of_version_1_waits_for_its_upgrade(void **state)
 	assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
 	hear();
 	assert_int_equal(rows().n, 0);
-	assert_int_equal(open_orders(), 1);
+	assert_int_equal(pair_open_orders(&p), 1);
 	pair_close_edge(&p);
 	p.edge_speaks = (struct protocol_range){1, 2};
 	pair_open_edge(&p);
 	hear();
 	assert_int_equal(rows().outcome, SYNC__ORDER_OUTCOME__ORDER_OUTCOME_DONE);
-	assert_int_equal(open_orders(), 0);
+	assert_int_equal(pair_open_orders(&p), 0);
 }
 
 /* R24, R26: a site says how its own orders ended, and nobody else's. */
@@ -562,7 +531,7 @@ chores__R26_what_a_site_makes_up_is_not_noted(void **state)
 	buf_fini(&a.body);
 	assert_false(ended("south", done.number));
 	assert_false(ended("north", done.number));
-	assert_int_equal(open_orders(), 1);
+	assert_int_equal(pair_open_orders(&p), 1);
 }
 
 /* --- central forgets --- */
@@ -642,7 +611,7 @@ set_back(unsigned epochs)
 	assert_int_equal(hold(), 0);
 	assert_int_equal(rows().n, 6);
 	assert_int_equal(wanted_number(&p.edge, "keep_days"), 90);
-	assert_int_equal(open_orders(), 0);
+	assert_int_equal(pair_open_orders(&p), 0);
 }
 
 static void
@@ -664,7 +633,7 @@ orders__R22_nor_when_it_forgot_epochs_as_well(void **state)
 static void
 orders__R22_of_an_archive_that_was_made_anew_count(void **state)
 {
-	struct version v = version_of(p.edge.store, 0);
+	struct version v = pair_version(&p, p.edge.store, 0);
 	unsigned i;
 
 	(void)state;
@@ -688,8 +657,8 @@ orders__R22_of_an_archive_that_was_made_anew_count(void **state)
 	assert_int_equal(command("retract", v.study, "--reason", "y", NULL), COMMAND_OK);
 	call_and_hear();
 	assert_int_equal(rows().open, 0);
-	assert_int_equal(open_orders(), 0);
-	assert_true(version_of(p.edge.store, 0).hidden & VERSION_WITHDRAWN);
+	assert_int_equal(pair_open_orders(&p), 0);
+	assert_true(pair_version(&p, p.edge.store, 0).hidden & VERSION_WITHDRAWN);
 }
 
 /* --- settings --- */
@@ -710,7 +679,7 @@ set__R10_R27_of_both_words_the_one_that_keeps_more_counts(void **state)
 	assert_int_equal(wanted_number(&p.edge, "keep_days"), 60);
 	assert_int_equal(wanted_number(&p.edge, "retract_days"), 30); /* a local floor */
 	assert_true(wanted_dark_keep(&p.edge));
-	assert_int_equal(open_orders(), 0);
+	assert_int_equal(pair_open_orders(&p), 0);
 	pair_close_edge(&p);
 	pair_open_edge(&p);
 	assert_int_equal(wanted_number(&p.edge, "keep_days"), 60);
@@ -752,7 +721,7 @@ status__of_both_ends_tells_of_orders(void **state)
 	assert_non_null(strstr((char *)out.data, "\"keep_days\":\"60\""));
 	buf_fini(&out);
 	assert_int_equal(command("status", NULL, NULL, NULL, NULL), COMMAND_OK);
-	assert_int_equal(open_orders(), 1);
+	assert_int_equal(pair_open_orders(&p), 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)

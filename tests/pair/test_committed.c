@@ -36,25 +36,6 @@ static const struct peer by_edge = {.name = "CT", .commit_here = true};
 
 /* --- a request --- */
 
-static struct version
-version_of(struct pair *p, unsigned number)
-{
-	unsigned char digest[SHA256_SIZE];
-	struct buf file = BUF_INIT;
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-
-	pair_image(p, &file, number);
-	sha256_of(file.data, file.len, digest);
-	buf_fini(&file);
-	assert_int_equal(store_begin_read(&tx, p->edge.store, NULL), 0);
-	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
-	return v;
-}
-
 struct adding {
 	struct commitment_row row;
 	struct references list;
@@ -80,7 +61,7 @@ request(struct pair *p, unsigned first, unsigned n)
 
 	memset(all, 0, sizeof(all));
 	for (i = 0; i < n; i++) {
-		struct version v = version_of(p, first + i);
+		struct version v = pair_version(p, p->edge.store, first + i);
 
 		strcpy(all[i].sop_class, v.sop_class);
 		strcpy(all[i].sop_instance, v.sop_instance);
@@ -266,9 +247,9 @@ committed__R10_a_refilled_edge_knows_them(void **state)
 	assert_true(pair_settle(&p, TURNS));
 	assert_int_equal(pair_burn_and_refill(&p, false).came, IMAGES);
 	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
-	assert_true(committed_has(tx, version_of(&p, 1).sop_instance));
-	assert_true(committed_has(tx, version_of(&p, 2).sop_instance));
-	assert_false(committed_has(tx, version_of(&p, 0).sop_instance));
+	assert_true(committed_has(tx, pair_version(&p, p.edge.store, 1).sop_instance));
+	assert_true(committed_has(tx, pair_version(&p, p.edge.store, 2).sop_instance));
+	assert_false(committed_has(tx, pair_version(&p, p.edge.store, 0).sop_instance));
 	store_end_read(tx);
 	assert_true(pair_settle(&p, TURNS));
 	pair_fini(&p);
@@ -352,8 +333,8 @@ committed__R13_a_rebuilt_store_keeps_what_was_said_and_asked(void **state)
 	pair_open_edge(&p);
 	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
 	assert_int_equal(commitments_count(tx, &n, NULL), 0);
-	assert_true(committed_has(tx, version_of(&p, 0).sop_instance));
-	assert_true(committed_has(tx, version_of(&p, 2).sop_instance));
+	assert_true(committed_has(tx, pair_version(&p, p.edge.store, 0).sop_instance));
+	assert_true(committed_has(tx, pair_version(&p, p.edge.store, 2).sop_instance));
 	store_end_read(tx);
 	assert_int_equal(n, 3);
 	p.cut_method = NULL;

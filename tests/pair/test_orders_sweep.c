@@ -34,6 +34,7 @@
 #include "proto/orders.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 #include "tests/lib/sweep.h"
 
 enum { TURNS = 400, IMAGES = 3, TICK_MS = 100, TWICE = 1, GONE = 2 };
@@ -60,21 +61,11 @@ other_pixels(struct gen *g)
 static struct version
 version_of(struct store *s, unsigned number, void (*change)(struct gen *g))
 {
-	unsigned char digest[SHA256_SIZE];
-	struct buf file = BUF_INIT;
-	struct version v = {.oid = 0};
-	struct store_tx *tx;
-	uint64_t oid;
+	struct version v;
 
 	p.change = change;
-	pair_image(&p, &file, number);
+	v = pair_version(&p, s, number);
 	p.change = NULL;
-	sha256_of(file.data, file.len, digest);
-	buf_fini(&file);
-	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
-	if (store_by_digest(tx, digest, &oid, NULL) == 0)
-		assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
 	return v;
 }
 
@@ -173,18 +164,6 @@ number_at(struct store *s, bool central, const char *name)
 	return n;
 }
 
-static uint64_t
-open_orders(void)
-{
-	struct store_tx *tx;
-	uint64_t n;
-
-	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
-	assert_int_equal(heard_open(tx, &n, NULL), 0);
-	store_end_read(tx);
-	return n;
-}
-
 static void
 reopen(void)
 {
@@ -201,12 +180,12 @@ check(const bool *said, unsigned n)
 	bool hold, hidden, second;
 	unsigned i;
 
-	for (i = 0; i < 30 && (i < 3 || open_orders()); i++) {
+	for (i = 0; i < 30 && (i < 3 || pair_open_orders(&p)); i++) {
 		clock_manual_advance(&p.clock, 70000);
 		hear();
 		store_time_reach(p.edge.store, store_time(p.edge.store) + 3600000);
 	}
-	if (!pair_settle(&p, TURNS) || open_orders())
+	if (!pair_settle(&p, TURNS) || pair_open_orders(&p))
 		fail_msg("not at rest after step %u", n);
 	hold = number_at(p.central.store, true, DISPATCH_HOLD) != 0;
 	hidden = version_of(p.central.store, GONE, NULL).hidden & VERSION_WITHDRAWN;

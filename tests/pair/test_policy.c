@@ -22,6 +22,7 @@
 #include "proto/message.h"
 #include "tests/lib/caller.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, NORTHS = 1, SOUTHS = 101, BOTH = 201 };
 
@@ -69,29 +70,10 @@ command(const char *a, const char *b, const char *c, const char *d)
 	return ctl_local(central_commands_run, &p.central, n, words);
 }
 
-static struct version
-version_of(unsigned number)
-{
-	unsigned char digest[SHA256_SIZE];
-	struct buf file = BUF_INIT;
-	struct store_tx *tx;
-	struct version v;
-	uint64_t oid;
-
-	pair_image(&p, &file, number);
-	sha256_of(file.data, file.len, digest);
-	buf_fini(&file);
-	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
-	assert_int_equal(store_by_digest(tx, digest, &oid, NULL), 0);
-	assert_int_equal(store_version(tx, oid, &v, NULL), 0);
-	store_end_read(tx);
-	return v;
-}
-
 static int
 read_object(struct caller *k, unsigned number)
 {
-	struct version v = version_of(number);
+	struct version v = pair_version(&p, p.central.store, number);
 	char hex[2 * SHA256_SIZE + 1], path[120];
 
 	hex_of(v.digest, SHA256_SIZE, hex);
@@ -102,7 +84,7 @@ read_object(struct caller *k, unsigned number)
 static int
 read_pack(struct caller *k, unsigned number)
 {
-	struct version v = version_of(number);
+	struct version v = pair_version(&p, p.central.store, number);
 	char hex[2 * SHA256_SIZE + 1], path[120];
 
 	hex_of(v.pack, SHA256_SIZE, hex);
@@ -205,7 +187,7 @@ static Sync__ReleaseVerdict
 release_of(struct caller *k, unsigned number)
 {
 	Sync__ReleaseRequest m = SYNC__RELEASE_REQUEST__INIT;
-	struct version v = version_of(number);
+	struct version v = pair_version(&p, p.central.store, number);
 	ProtobufCBinaryData digest = message_bytes(v.digest, SHA256_SIZE);
 	struct buf body = BUF_INIT;
 	Sync__ReleaseVerdict verdict;
@@ -239,7 +221,7 @@ release__R9_R26_frees_nothing_that_the_site_could_not_read_again(void **state)
 static void
 refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody(void **state)
 {
-	struct version v = version_of(NORTHS);
+	struct version v = pair_version(&p, p.central.store, NORTHS);
 
 	(void)state;
 	assert_int_equal(record_withdraw(&p.central, v.digest, 1, "a test", NULL), 0);
