@@ -36,7 +36,7 @@ int64_t clock_mono(struct clock *c);
 int64_t clock_wall(struct clock *c);
 /* Waits in real time; for retries of commands that a person waits for. */
 void clock_sleep(int64_t ms);
-/* A condition whose timed waits end by the monotonic clock, and the time of `ms` from now for them. */
+/* A condition whose waits end by the monotonic clock, and the time in ms for such a wait. */
 void clock_cond(pthread_cond_t *c);
 void clock_deadline(struct timespec *t, int64_t ms);
 /* "2026-11-23T21:55:12Z" (RFC 3339, UTC); "" for wall_ms <= 0. out holds 21. */

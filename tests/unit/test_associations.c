@@ -203,7 +203,7 @@ clock_gettime(clockid_t id, struct timespec *t)
 
 /* And neither does a wall clock that is set back by ten years in that moment. */
 static void
-associations__R28_a_silent_destination_does_not_keep_the_node_from_stopping(void **state)
+associations__R28_a_silent_destination_keeps_no_node_from_stopping(void **state)
 {
 	struct visit *t = *state;
 	char section[100];
@@ -659,8 +659,7 @@ main(void)
 		visit_test(associations__R34_a_peer_that_reads_slowly_is_served),
 		visit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
 		visit_test(associations__a_release_is_answered_and_an_abort_ends),
-		visit_test(
-			associations__R28_a_silent_destination_does_not_keep_the_node_from_stopping),
+		visit_test(associations__R28_a_silent_destination_keeps_no_node_from_stopping),
 		visit_test(associations__R32_a_full_cache_turns_away_who_only_stores),
 		visit_test(associations__pdvs_of_one_pdu_have_any_lengths),
 		visit_test(associations__pdvs_that_lie_end_it),
