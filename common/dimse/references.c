@@ -27,6 +27,7 @@ struct reading {
 	struct references *to;
 	size_t cap;
 	uint32_t sequence; /* the top level one that is open; 0: another */
+	unsigned open;	   /* sequences, one in the other */
 	char value[UID_SIZE];
 	size_t n;
 	bool capture, too_much, bad_uid, no_memory;
@@ -126,7 +127,11 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 	(void)offset;
 	(void)length;
 	r->capture = false;
-	if (mark == SCAN_ITEM && r->sequence)
+	if (mark == SCAN_SEQUENCE)
+		r->open++;
+	else if (mark == SCAN_SEQUENCE_END)
+		r->open--;
+	else if (mark == SCAN_ITEM && r->open == 1 && r->sequence)
 		begin_item(r);
 }
 
