@@ -4,7 +4,7 @@
   run.py [--jobs N] [--timeout S] [--title T] PROGRAM...
 
 A program passes when it exits 0 in time; 77 says that this machine does not let it run: named, and counted as skipped. What a failed one printed is shown whole, of a good one
-only cmocka's closing lines. At the end: the ten slowest and one line `N passed, N failed`.
+only cmocka's closing lines and its tables. At the end: the ten slowest and one line `N passed, N failed`.
 Exit 0 only when at least one ran and none failed.
 """
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*: .*(lost|differ|skipped|wrong)|^skip ")
+CLOSING = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) +\]|^\[==========\].*run|^.*: .*(lost|differ|skipped|wrong)|^skip |^\| ")
 SKIPPED = 77
 
 

@@ -1,13 +1,15 @@
 // A client and a destination by dcmjs-dimse, driven by tests/system/interop.py: one JSON line an event.
 //
 //   client.js find|get|move PORT CALLING CALLED LEVEL FOLDER KEY=VALUE...   FOLDER: where what comes by C-GET goes
-//   client.js serve PORT FOLDER                                            takes what is stored, in the plain syntaxes
+//   client.js store PORT CALLING CALLED FILE...                            each as it is, in its own syntax
+//   client.js serve PORT FOLDER                                            takes what is stored, in the plain syntaxes;
+//                                                                          SYNTAXES: in these, by commas
 'use strict';
 const net = require('net');
 const path = require('path');
 const dimse = require('dcmjs-dimse');
 const { Client, Scp, Server } = dimse;
-const { CFindRequest, CGetRequest, CMoveRequest } = dimse.requests;
+const { CFindRequest, CGetRequest, CMoveRequest, CStoreRequest } = dimse.requests;
 const { CEchoResponse, CStoreResponse } = dimse.responses;
 const { PresentationContextResult, Status, TransferSyntax } = dimse.constants;
 
@@ -56,7 +58,8 @@ class Keeper extends Scp {
   associationRequested(association) {
     for (const { context } of association.getPresentationContexts()) {
       const syntaxes = context.getTransferSyntaxUids();
-      const wanted = [TransferSyntax.ExplicitVRLittleEndian, TransferSyntax.ImplicitVRLittleEndian];
+      const plain = [TransferSyntax.ExplicitVRLittleEndian, TransferSyntax.ImplicitVRLittleEndian];
+      const wanted = process.env.SYNTAXES ? process.env.SYNTAXES.split(',') : plain;
       const taken = wanted.find((s) => syntaxes.includes(s));
       if (taken) context.setResult(PresentationContextResult.Accept, taken);
       else context.setResult(PresentationContextResult.RejectTransferSyntaxesNotSupported);
@@ -101,6 +104,17 @@ if (what === 'serve') {
   server.on('networkError', (e) => say({ network: String(e) }));
   server.listen(Number(port));
   say({ listening: true });
+} else if (what === 'store') {
+  const [calling, called, ...files] = rest;
+  const client = new Client();
+  for (const file of files) {
+    const asked = new CStoreRequest(file);
+    asked.on('response', (response) => say({ file, status: response.getStatus() }));
+    client.addRequest(asked);
+  }
+  client.on('associationRejected', (why) => say({ rejected: why }));
+  client.on('networkError', (e) => say({ network: String(e) }));
+  client.send('127.0.0.1', Number(port), calling, called);
 } else {
   const [calling, called, level, folder, ...keys] = rest;
   const client = new Client();

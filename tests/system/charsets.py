@@ -62,7 +62,7 @@ def stored(folder, number, charset):
     return write(os.path.join(folder, f"{number}.dcm"), ds)
 
 
-def asked(node, folder, name, charset, implicit):
+def asked(node, folder, name, charset, implicit, title="VIEWER"):
     """Who is found by this key, {patient ID: (name, character set of the answer)}, as pydicom reads the answers."""
     ds = Dataset()
     if charset:
@@ -72,7 +72,7 @@ def asked(node, folder, name, charset, implicit):
     for old in glob.glob(os.path.join(folder, "*")):
         os.remove(old)
     key = write(os.path.join(folder, "key.dcm"), ds, implicit)
-    done = subprocess.run(["findscu", "-S", "-X", "-od", folder, "-aet", "VIEWER", "-aec", node.aet, "127.0.0.1",
+    done = subprocess.run(["findscu", "-S", "-X", "-od", folder, "-aet", title, "-aec", node.aet, "127.0.0.1",
                            str(node.dicom), key], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
                           check=False)
     expect("findscu", (done.returncode, done.stdout.decode("utf-8", "replace")[-300:] if done.returncode else ""), (0, ""))
