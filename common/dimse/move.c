@@ -240,6 +240,7 @@ carry(struct mover *m, struct err *e)
 		assoc_free(m->c.to);
 		propose(r, m->c.peer, &m->p);
 	}
+	retrieve_forget(&m->c);
 	return rc;
 }
 

@@ -28,7 +28,9 @@ enum {
 	PENDING_EVERY = 10,
 	PENDING_MS = 1000,
 	COUNTER_MAX = 65535, /* US */
-	PIECE = 262144	     /* of a recoded object */
+	AHEAD_MAX =
+		4 << 20, /* an object that is checked ahead: not long before the answer is read */
+	PIECE = 262144	 /* of a recoded object */
 };
 
 const char *const retrieve_plain[RETRIEVE_PLAIN] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
@@ -161,6 +163,7 @@ finish(struct retrieving *r, struct err *e)
 /* --- one object --- */
 
 struct source {
+	const struct target *of;
 	struct store_reader *reader;
 	uint64_t skip; /* the canonical file's header */
 	struct carrier *by;
@@ -214,17 +217,59 @@ close_source(struct source *s)
 	free(s->piece);
 }
 
+void
+retrieve_forget(struct carrier *c)
+{
+	store_read_close(c->ahead);
+	c->ahead = NULL;
+	c->ahead_of = NULL;
+}
+
+/*
+ * The receiver takes in what was written: meanwhile the next one is read and checked. Not where
+ * several associations share the work: another may take it.
+ */
+static void
+look_ahead(void *arg)
+{
+	const struct source *s = arg;
+	struct carrier *c = s->by;
+	const struct target *next = s->of + 1;
+
+	if (next == c->r->t.all + c->r->t.n || !next->here ||
+	    (!c->get && c->peer->move_associations > 1))
+		return;
+	retrieve_forget(c);
+	if (store_read_open(&c->ahead, c->r->c->store, next->oid, NULL))
+		return; /* whoever sends it sees why */
+	c->ahead_of = next;
+	if (store_read_version(c->ahead)->size > AHEAD_MAX || store_read_check(c->ahead, NULL))
+		retrieve_forget(c);
+}
+
+/* Before the first byte goes: half an object would cost the whole association. */
 static int
-open_source(struct retrieving *r, const struct target *t, struct source *s, struct err *e)
+open_checked(struct carrier *c, const struct target *t, struct source *s, struct err *e)
+{
+	int rc;
+
+	if (c->ahead_of == t) {
+		s->reader = c->ahead;
+		c->ahead = NULL;
+		c->ahead_of = NULL;
+		return 0;
+	}
+	rc = store_read_open(&s->reader, c->r->c->store, t->oid, e);
+	return rc ? rc : store_read_check(s->reader, e);
+}
+
+static int
+open_source(struct carrier *c, const struct target *t, struct source *s, struct err *e)
 {
 	unsigned char head[160];
 	size_t got = 0;
-	int rc = store_read_open(&s->reader, r->c->store, t->oid, e);
+	int rc = open_checked(c, t, s, e);
 
-	if (rc)
-		return rc;
-	/* Before the first byte goes: half an object would cost the whole association. */
-	rc = store_read_check(s->reader, e);
 	if (!rc)
 		rc = store_read(s->reader, 0, head, sizeof(head), &got, e);
 	s->skip = rc ? 0 : send_dataset_offset(head, got);
@@ -250,7 +295,7 @@ open_recoded(struct carrier *c, const struct target *t, const char *syntax, stru
 	     struct err *e)
 {
 	struct retrieving *r = c->r;
-	int rc = open_source(r, t, s, e);
+	int rc = open_source(c, t, s, e);
 
 	if (rc || !syntax)
 		return rc;
@@ -386,7 +431,7 @@ open_best(struct carrier *c, const struct target *t, struct source *s, unsigned 
 		if (rc != ERR_PEER || c->r->lost)
 			return rc;
 		close_source(s); /* not to be compressed, for whatever reason */
-		*s = (struct source){.by = c, .fd = -1};
+		*s = (struct source){.of = t, .by = c, .fd = -1};
 		if (e)
 			err_clear(e);
 	}
@@ -401,7 +446,7 @@ retrieve_send(struct carrier *c, struct target *t, struct err *e)
 	unsigned char context;
 	struct send_object o;
 	struct send_answer answer;
-	struct source s = {.by = c, .fd = -1};
+	struct source s = {.of = t, .by = c, .fd = -1};
 	struct err why = ERR_INIT;
 	int rc = open_best(c, t, &s, &context, &why);
 
@@ -420,6 +465,7 @@ retrieve_send(struct carrier *c, struct target *t, struct err *e)
 	o.size = s.size;
 	o.read = read_source;
 	o.waiting = c->get ? NULL : while_waiting;
+	o.sent = look_ahead;
 	o.arg = &s;
 	c->next_id = c->next_id % 65535 + 1;
 	rc = send_object(c->to, context, c->next_id, r->rq->id, &o, r->c->seconds, &answer, e);
@@ -449,6 +495,7 @@ get_all(struct retrieving *r, struct err *e)
 		if (!rc && !r->cancelled)
 			rc = retrieve_tell_pending(r, e);
 	}
+	retrieve_forget(&c);
 	return rc;
 }
 

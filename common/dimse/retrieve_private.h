@@ -22,6 +22,7 @@ struct assoc;
 struct dimse_caller;
 struct err;
 struct peer;
+struct store_reader;
 
 struct retrieving {
 	const struct retrieve_config *c;
@@ -55,6 +56,9 @@ struct carrier {
 	unsigned serial;	 /* of this association, from 1 on */
 	unsigned next_id;
 	unsigned broken; /* associations in a row that carried nothing */
+	/* What is sent next, opened and checked while the receiver takes in the one before. */
+	struct store_reader *ahead;
+	const struct target *ahead_of;
 };
 
 /* Counters each second and every so many sub-operations; cancel is looked for as often. */
@@ -63,6 +67,8 @@ int retrieve_tell_pending(struct retrieving *r, struct err *e);
 void retrieve_fail(struct retrieving *r, struct target *t);
 /* An error means that the association cannot go on: of the target, or (r->lost) the asker's own. */
 int retrieve_send(struct carrier *c, struct target *t, struct err *e);
+/* Lets go of what was opened ahead; the carrier may go on. */
+void retrieve_forget(struct carrier *c);
 /* C-MOVE: all targets are done afterwards, unless it was cancelled or the asker is lost. */
 int move_all(struct retrieving *r, const struct peer *peer, struct err *e);
 

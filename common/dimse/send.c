@@ -88,6 +88,8 @@ send_object(struct assoc *a, unsigned char context, unsigned message_id, unsigne
 	rc = message_send(a, &rq, e);
 	if (!rc)
 		rc = send_bytes(a, context, o, e);
+	if (!rc && o->sent)
+		o->sent(o->arg);
 	while (!rc) {
 		rc = await(a, o, seconds, e);
 		if (!rc)

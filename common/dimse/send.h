@@ -24,6 +24,8 @@ struct send_object {
 	int (*read)(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e);
 	/* Each second in which no answer comes; an error gives up. NULL: nobody is told. */
 	int (*waiting)(void *arg, struct err *e);
+	/* Once, when all is written, before the answer is waited for. NULL: nobody is told. */
+	void (*sent)(void *arg);
 	void *arg;
 };
 

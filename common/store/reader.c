@@ -100,11 +100,12 @@ payload_of(const struct store_reader *r, uint32_t number)
 }
 
 /*
- * Copies one chunk, checked, and lets the transaction go before anybody waits on a socket.
- * to: room for payload_of bytes; NULL: it is kept for the next call.
+ * Checks one chunk and copies it, so that the transaction goes before anybody waits on a socket.
+ * to: room for payload_of bytes; NULL: it is kept for the next call, or (!keep) only checked.
  */
 static int
-copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *to, struct err *e)
+copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *to, bool keep,
+	   struct err *e)
 {
 	const void *p;
 	uint32_t n;
@@ -114,12 +115,12 @@ copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *t
 	if ((number + 1) * (uint64_t)r->v.chunk_payload < r->v.size)
 		chunk_expect(tx, r->v.bytes, number + 1);
 	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
-	if (!rc && to && n != payload_of(r, number))
+	if (!rc && (to || !keep) && n != payload_of(r, number))
 		rc = err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu has another length",
 			     number, (unsigned long long)r->v.bytes);
-	if (!rc && !to)
+	if (!rc && !to && keep)
 		rc = grow(r, n, e);
-	if (rc)
+	if (rc || (!to && !keep))
 		return rc;
 	memcpy(to ? to : r->chunk, p, n);
 	if (to)
@@ -152,9 +153,9 @@ look_again(struct store_reader *r, struct store_tx *tx, bool *again, struct err 
 	return *again ? 0 : ERR_CORRUPT;
 }
 
-/* to: as copy_chunk. */
+/* to, keep: as copy_chunk. */
 static int
-load(struct store_reader *r, uint32_t number, void *to, struct err *e)
+load(struct store_reader *r, uint32_t number, void *to, bool keep, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct store_tx *tx;
@@ -164,12 +165,12 @@ load(struct store_reader *r, uint32_t number, void *to, struct err *e)
 	rc = store_begin_read(&tx, r->s, e);
 	if (rc)
 		return rc;
-	rc = copy_chunk(r, tx, number, to, &why);
+	rc = copy_chunk(r, tx, number, to, keep, &why);
 	if (rc == ERR_CORRUPT) {
 		rc = look_again(r, tx, &again, e);
 		if (!rc && again) {
 			err_clear(&why);
-			rc = copy_chunk(r, tx, number, to, &why);
+			rc = copy_chunk(r, tx, number, to, keep, &why);
 		}
 	}
 	store_end_read(tx);
@@ -203,7 +204,7 @@ store_read_some(struct store_reader *r, uint64_t offset, const void **p, size_t 
 	number = (uint32_t)(offset / payload);
 	if (!r->have || r->number != number) {
 		r->have = false;
-		rc = load(r, number, NULL, e);
+		rc = load(r, number, NULL, true, e);
 		if (rc)
 			return rc;
 	}
@@ -230,7 +231,7 @@ read_whole(struct store_reader *r, uint64_t offset, void *to, size_t n, size_t *
 	if (payload_of(r, number) > n)
 		return 0;
 	*part = payload_of(r, number);
-	return load(r, number, to, e);
+	return load(r, number, to, false, e);
 }
 
 int
@@ -288,15 +289,18 @@ check_digest(struct store_reader *r, struct err *e)
 int
 store_read_check(struct store_reader *r, struct err *e)
 {
-	uint64_t at;
+	uint64_t at = 0;
+	uint32_t number;
 	const void *p;
-	size_t n = 0;
-	int rc = 0;
+	size_t n;
+	int rc;
 
 	if (r->v.location == VERSION_PACK)
 		return check_digest(r, e);
-	for (at = 0; !rc && at < r->v.size; at += n) /* each chunk has its checksum */
-		rc = store_read_some(r, at, &p, &n, e);
+	/* Each chunk has its checksum. The first stays at hand: it is what is read next. */
+	rc = store_read_some(r, 0, &p, &n, e);
+	for (number = 1; !rc && (at += r->v.chunk_payload) < r->v.size; number++)
+		rc = load(r, number, NULL, false, e);
 	return rc;
 }
 
