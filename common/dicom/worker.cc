@@ -3,6 +3,7 @@
  */
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
+#include <dcmtk/dcmdata/dcistrmf.h>
 #include <dcmtk/dcmdata/dcpixseq.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
@@ -324,6 +325,50 @@ compress(DcmFileFormat *file, const char *to, E_TransferSyntax had, E_TransferSy
 	return wrong ? wrong : still_the_same(ds, pixels, photometric);
 }
 
+/* --- high-throughput JPEG 2000: OpenJPEG reads it, DCMTK does not know its syntaxes --- */
+
+/* Where the data set of a canonical file in one of them begins; 0: it is in another. */
+size_t
+ht_begins(const char *path)
+{
+	static const char family[] = "1.2.840.10008.1.2.4.20"; /* 201, 202, 203 */
+	unsigned char head[512];
+	std::unique_ptr<FILE, int (*)(FILE *)> f(fopen(path, "rb"), fclose);
+	size_t n = f ? fread(head, 1, sizeof(head), f.get()) : 0, at = 144, length, end;
+
+	if (n < at || memcmp(head + 128, "DICM", 4) != 0)
+		return 0;
+	end = at + (head[140] | static_cast<size_t>(head[141]) << 8);
+	for (; end <= n && at + 8 <= end; at += length) {
+		bool wide = memcmp(head + at + 4, "OB", 2) == 0;
+
+		length =
+			wide ? head[at + 8] : head[at + 6] | static_cast<size_t>(head[at + 7]) << 8;
+		if (head[at + 2] == 0x10 && length >= sizeof(family) && at + 8 + length <= end &&
+		    memcmp(head + at + 8, family, sizeof(family) - 1) == 0 &&
+		    head[at + 8 + sizeof(family) - 1] >= '1' &&
+		    head[at + 8 + sizeof(family) - 1] <= '3')
+			return end;
+		length += wide ? 12 : 8;
+	}
+	return 0;
+}
+
+/* As JPEG 2000, which its data sets look like. */
+bool
+load_ht(DcmDataset *ds, const char *path, size_t at)
+{
+	DcmInputFileStream in(path);
+
+	/* Not opened there: values are read later, at offsets from where it was opened. */
+	(void)in.skip(static_cast<offile_off_t>(at));
+	ds->transferInit();
+	bool good =
+		in.status().good() && ds->read(in, EXS_JPEG2000LosslessOnly, EGL_noChange).good();
+	ds->transferEnd();
+	return good;
+}
+
 /* NULL: the data set is written. Else the step that failed. */
 const char *
 recode(const char *from, const char *to, const char *syntax)
@@ -333,10 +378,11 @@ recode(const char *from, const char *to, const char *syntax)
 	E_TransferSyntax target = DcmXfer(syntax).getXfer(), had;
 	const char *wrong = nullptr;
 	Uint16 allocated = 0;
+	size_t ht = ht_begins(from);
 
 	if (!is_plain(target) && !is_compressed(target))
 		return "a syntax that nobody makes here";
-	if (file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
+	if (ht ? !load_ht(ds, from, ht) : file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
 		return "an object that cannot be parsed";
 	had = ds->getOriginalXfer();
 	if (is_compressed(target))

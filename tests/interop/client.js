@@ -2,9 +2,11 @@
 //
 //   client.js find|get|move PORT CALLING CALLED LEVEL FOLDER KEY=VALUE...   FOLDER: where what comes by C-GET goes
 //   client.js store PORT CALLING CALLED FILE...                            each as it is, in its own syntax
+//   client.js transcode FILE OUT SYNTAX                                    by dcmjs-codecs
 //   client.js serve PORT FOLDER                                            takes what is stored, in the plain syntaxes;
 //                                                                          SYNTAXES: in these, by commas
 'use strict';
+const fs = require('fs');
 const net = require('net');
 const path = require('path');
 const dimse = require('dcmjs-dimse');
@@ -104,6 +106,14 @@ if (what === 'serve') {
   server.on('networkError', (e) => say({ network: String(e) }));
   server.listen(Number(port));
   say({ listening: true });
+} else if (what === 'transcode') {
+  const { NativeCodecs, Transcoder } = require('dcmjs-codecs');
+  const [out, syntax] = rest;
+  NativeCodecs.initializeAsync().then(() => {
+    const transcoder = new Transcoder(new Uint8Array(fs.readFileSync(port)).buffer);
+    transcoder.transcode(syntax);
+    fs.writeFileSync(out, Buffer.from(transcoder.getDicomPart10()));
+  });
 } else if (what === 'store') {
   const [calling, called, ...files] = rest;
   const client = new Client();

@@ -4,6 +4,7 @@
 Its code comes by tests/interop/install; without it this fails.
 """
 import glob
+import io
 import json
 import os
 import shutil
@@ -11,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 
+import numpy
 import pydicom
+from pydicom.filereader import read_dataset
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
 import nodes  # noqa: E402
 import recode  # noqa: E402
 from nodes import expect  # noqa: E402
+from worker import Worker  # noqa: E402
 
 INTEROP = os.path.join(HERE, "..", "interop")
 CLIENT = os.path.join(INTEROP, "client.js")
@@ -165,6 +169,25 @@ def interop__dcmjs_gets_and_is_moved_to_pixel_for_pixel():
         expect("an image", (events[-1]["status"], events[-1]["completed"]), (SUCCESS, 1))
         expect("an unknown destination", f.ask("move", "STUDY", study, to="NOWHERE")[-1]["status"], 0xa801)
         expect("nobody listens there", one_without_a_listener(f, study), 0xa702)
+
+
+def interop__HTJ2K_has_the_pixels_that_another_decoder_gives():
+    """OpenJPH, in dcmjs-codecs: the same where it is lossless, within rounding where it is not."""
+    corpus = os.environ.get("DICOM_CORPUS")
+    if not corpus:
+        raise nodes.Skipped("DICOM_CORPUS is not set")
+    paths = sorted(glob.glob(os.path.join(corpus, "valid", "**", "HTJ2K*.dcm"), recursive=True))
+    expect("files", len(paths), 2)
+    with tempfile.TemporaryDirectory() as folder, Worker() as w:
+        for path in paths:
+            data, why = w.recode(path)
+            expect(path, why, None)
+            out = os.path.join(folder, "plain.dcm")
+            nodes.run("node", CLIENT, "transcode", path, out, "1.2.840.10008.1.2.1")
+            ours, theirs = (recode.pixels_of(ds).astype(int) for ds in
+                            (read_dataset(io.BytesIO(data), False, True), pydicom.dcmread(out)))
+            most = 0 if "Lossless" in path else 1
+            expect(path, (ours.shape, bool(numpy.abs(ours - theirs).max() <= most)), (theirs.shape, True))
 
 
 if __name__ == "__main__":

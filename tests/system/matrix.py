@@ -34,9 +34,10 @@ ENV = {**os.environ, "TCP_NODELAY": "1"}
 SYNTAXES = {"explicit": "1.2.840.10008.1.2.1", "implicit": "1.2.840.10008.1.2", "big": "1.2.840.10008.1.2.2",
             "deflated": "1.2.840.10008.1.2.1.99", "rle": "1.2.840.10008.1.2.5",
             "lossless": "1.2.840.10008.1.2.4.70", "jpegls": "1.2.840.10008.1.2.4.80",
-            "j2k": "1.2.840.10008.1.2.4.90"}
+            "j2k": "1.2.840.10008.1.2.4.90", "htj2k": "1.2.840.10008.1.2.4.201"}
 DCMTK = {"explicit": "xe", "implicit": "xi", "big": "xb", "deflated": "xd", "rle": "xr", "lossless": "xs",
-         "jpegls": "xt", "j2k": "xv"}  # its options: storescu -xe, storescp and getscu +xe
+         "jpegls": "xt", "j2k": "xv"}  # its options: storescu -xe, storescp and getscu +xe; HTJ2K it does not know
+CODERS = {**recode.CODERS, "htj2k": ["node", CLIENT, "transcode"]}
 
 
 def quietly(*command, **more):
@@ -145,7 +146,7 @@ class Place:
             ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{recode.ROOT}.{number}", f"{recode.ROOT}.{number}.1"
             ds.PatientID = f"M{number}"
             ds.save_as(plain, write_like_original=False)
-            nodes.run(*recode.CODERS[name], plain, out)
+            nodes.run(*CODERS[name], plain, out, *([SYNTAXES[name]] if name not in DCMTK else []))
             os.remove(plain)
             made[name] = out
         return made
@@ -177,8 +178,8 @@ def compared(got, path, syntax, exact=None):
 # --- C-STORE: what the client leaves at storescp it leaves at the edge ---
 
 def by_storescu(p, aet, port, files):
-    for name, path in files.items():
-        quietly("storescu", f"-{DCMTK[name]}", "-aec", aet, "127.0.0.1", port, path)
+    for name, option in DCMTK.items():
+        quietly("storescu", f"-{option}", "-aec", aet, "127.0.0.1", port, files[name])
 
 
 def by_dcmsend(p, aet, port, files):
@@ -319,6 +320,7 @@ def by_orthanc_move(p, path, name):
 
 # Row: how, and whether what comes is to be the same or (False) made plain; of dcmjs-dimse, which writes anew what it got,
 # None: the same pixels.
+UNKNOWN = {"htj2k"}  # to DCMTK 3.6.7 and Orthanc 1.10
 RETRIEVERS = {"C-GET by getscu, that syntax and plain": (by_getscu, None),
               "C-GET by getscu, the same, as proposed": (by_getscu_as_proposed, True),
               "C-GET by getscu, explicit alone": (by_getscu_alone, False),
@@ -335,6 +337,8 @@ def retrieve_rows(p, table):
     by_dicom_send(p, p.edge.aet, p.edge.dicom, files)
     for row, (retrieve, exact) in RETRIEVERS.items():
         for name, path in files.items():
+            if name in UNKNOWN and exact is not False and "dicom_get" not in row:
+                continue
             got = retrieve(p, path, name)
             if got is not None:
                 table.put(row, name, compared(got.get(uid_of(path)), path, SYNTAXES[name], exact))
