@@ -181,7 +181,7 @@ store(struct assoc *a, const struct gen *g, const struct buf *dataset)
 {
 	char uid[65];
 	struct bytes b = {dataset};
-	struct send_object o = {CT, uid, "", 0, dataset->len, read_bytes, NULL, &b};
+	struct send_object o = {CT, uid, "", 0, dataset->len, read_bytes, NULL, NULL, &b};
 	struct send_answer answer;
 	struct err e = ERR_INIT;
 

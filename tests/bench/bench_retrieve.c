@@ -204,8 +204,10 @@ listener(void *arg)
 
 	for (;;) {
 		fd = malloc(sizeof(*fd));
-		*fd = fd ? accept4(s, NULL, NULL, SOCK_CLOEXEC) : -1;
-		if (!fd || *fd < 0 || pthread_create(&t, NULL, accept_images, fd))
+		if (!fd)
+			exit(EXIT_FAILURE);
+		*fd = accept4(s, NULL, NULL, SOCK_CLOEXEC);
+		if (*fd < 0 || pthread_create(&t, NULL, accept_images, fd))
 			exit(EXIT_FAILURE);
 		(void)pthread_detach(t);
 	}
