@@ -5,6 +5,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmdata/dcistrmf.h>
 #include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
 #include <dcmtk/dcmdata/dcrlerp.h>
@@ -216,7 +217,8 @@ is_plain(E_TransferSyntax x)
 bool
 is_compressed(E_TransferSyntax x)
 {
-	return x == EXS_RLELossless || x == EXS_JPEGProcess14SV1 || x == EXS_JPEGLSLossless;
+	return x == EXS_RLELossless || x == EXS_JPEGProcess14SV1 || x == EXS_JPEGLSLossless ||
+	       x == EXS_JPEG2000LosslessOnly;
 }
 
 /* --- lossless compression: what comes of it is decoded again and compared --- */
@@ -257,6 +259,82 @@ plain_pixels(DcmDataset *ds, bytes *out)
 	return nullptr;
 }
 
+/* Bits of a sample, and whether they have a sign. */
+struct sample {
+	Uint16 stored = 0;
+	bool sign = false;
+};
+
+sample
+sample_of(DcmDataset *ds, const frames &f)
+{
+	Uint16 high = 0, representation = 0;
+	sample s;
+
+	(void)ds->findAndGetUint16(DCM_PixelRepresentation, representation);
+	s.sign = representation == 1;
+	/* From bit 0 on, or all that are allocated. */
+	if (ds->findAndGetUint16(DCM_BitsStored, s.stored).bad() ||
+	    ds->findAndGetUint16(DCM_HighBit, high).bad() || s.stored < 1 ||
+	    s.stored > f.im.allocated || high + 1 != s.stored)
+		s.stored = static_cast<Uint16>(f.im.allocated);
+	return s;
+}
+
+/* Above the stored bits a value has zeros or its sign, which tell nothing: all have the sign. */
+void
+spread_sign(const frames &f, sample s, bytes *pixels)
+{
+	if (f.im.allocated != 16 || s.stored == 16 || !s.sign)
+		return;
+	unsigned rest = 0xffffU << s.stored & 0xffff, top = 1U << (s.stored - 1);
+
+	for (size_t i = 0; i + 1 < pixels->size(); i += 2) {
+		unsigned v = (*pixels)[i] | static_cast<unsigned>((*pixels)[i + 1]) << 8;
+
+		if ((v & rest) == 0 && (v & top))
+			(*pixels)[i + 1] = static_cast<unsigned char>((v | rest) >> 8);
+	}
+}
+
+/* A frame a fragment, an offset for each (PS3.5 A.4.4). */
+const char *
+encode_j2k(DcmDataset *ds, const bytes &pixels)
+{
+	DcmElement *element = nullptr;
+	frames f;
+	const char *wrong = describe(ds, &f);
+	bytes out;
+	DcmOffsetList offsets;
+
+	if (wrong || ds->findAndGetElement(DCM_PixelData, element).bad())
+		return wrong ? wrong : "no pixels";
+	sample s = sample_of(ds, f);
+	size_t size = pixels.size() / f.number;
+	auto seq = std::make_unique<DcmPixelSequence>(DcmTag(DCM_PixelData, EVR_OB));
+	auto *table = new DcmPixelItem(DcmTag(DCM_Item, EVR_OB));
+	(void)seq->insert(table);
+	for (unsigned long i = 0; i < f.number; i++) {
+		wrong = j2k_encode(&f.im, s.stored, s.sign, pixels.data() + i * size, size, &out);
+		if (wrong)
+			return wrong;
+		if (seq->storeCompressedFrame(offsets, out.data(), static_cast<Uint32>(out.size()),
+					      0)
+			    .bad())
+			return "a frame that cannot be kept";
+	}
+	if (table->createOffsetTable(offsets).bad())
+		return "offsets that cannot be kept";
+	static_cast<DcmPixelData *>(element)->putOriginalRepresentation(EXS_JPEG2000LosslessOnly,
+									nullptr, seq.release());
+	if (f.im.samples == 3) {
+		(void)ds->putAndInsertString(DCM_PhotometricInterpretation, "YBR_RCT");
+		(void)ds->putAndInsertUint16(DCM_PlanarConfiguration, 0);
+	}
+	return ds->canWriteXfer(EXS_JPEG2000LosslessOnly) ? nullptr
+							  : "pixels that cannot be compressed";
+}
+
 const char *
 encode(DcmDataset *ds, E_TransferSyntax target)
 {
@@ -283,14 +361,19 @@ encode(DcmDataset *ds, E_TransferSyntax target)
 }
 
 const char *
-still_the_same(DcmDataset *ds, const bytes &pixels, const OFString &photometric)
+still_the_same(DcmDataset *ds, E_TransferSyntax target, const bytes &pixels,
+	       const OFString &photometric)
 {
 	OFString now;
 	bytes again;
 	const char *wrong = "pixels that did not survive it";
 
-	if (ds->chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad() ||
-	    plain_pixels(ds, &again) || again != pixels)
+	if (is_j2k(target) ? decode_frames(ds, target) != nullptr
+			   : ds->chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad())
+		return wrong;
+	if (is_j2k(target))
+		ds->removeAllButCurrentRepresentations();
+	if (plain_pixels(ds, &again) || again != pixels)
 		return wrong;
 	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, now);
 	return now == photometric ? nullptr : wrong;
@@ -318,11 +401,23 @@ compress(DcmFileFormat *file, const char *to, E_TransferSyntax had, E_TransferSy
 		return "only plain pixels are compressed here";
 	wrong = plain_pixels(ds, &pixels);
 	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, photometric);
-	if (!wrong)
+	if (!wrong && target == EXS_JPEG2000LosslessOnly) {
+		frames f;
+
+		/* Only what is RGB may be made YBR_RCT. */
+		wrong = describe(ds, &f);
+		if (!wrong && f.im.samples == 3 && photometric != "RGB")
+			wrong = "colours other than RGB";
+		if (!wrong) {
+			spread_sign(f, sample_of(ds, f), &pixels);
+			wrong = encode_j2k(ds, pixels);
+		}
+	} else if (!wrong) {
 		wrong = encode(ds, target);
+	}
 	if (!wrong)
 		wrong = save(file, to, target);
-	return wrong ? wrong : still_the_same(ds, pixels, photometric);
+	return wrong ? wrong : still_the_same(ds, target, pixels, photometric);
 }
 
 /* --- high-throughput JPEG 2000: OpenJPEG reads it, DCMTK does not know its syntaxes --- */

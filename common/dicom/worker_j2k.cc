@@ -1,6 +1,7 @@
 #include "common/dicom/worker_j2k.h"
 
 #include <cstring>
+#include <memory>
 
 #include <openjpeg-2.5/openjpeg.h> /* Debian 12 */
 
@@ -110,6 +111,118 @@ decode(opj_codec_t *codec, opj_stream_t *stream, const j2k_image *im, unsigned c
 	return wrong;
 }
 
+/* --- the other way --- */
+
+struct sink {
+	std::vector<unsigned char> *to;
+	size_t at;
+};
+
+OPJ_SIZE_T
+write_some(void *from, OPJ_SIZE_T n, void *arg)
+{
+	auto *s = static_cast<sink *>(arg);
+
+	if (s->at + n > s->to->size())
+		s->to->resize(s->at + n);
+	memcpy(s->to->data() + s->at, from, n);
+	s->at += n;
+	return n;
+}
+
+OPJ_OFF_T
+skip_written(OPJ_OFF_T n, void *arg)
+{
+	auto *s = static_cast<sink *>(arg);
+
+	if (n < 0)
+		return -1;
+	s->at += static_cast<size_t>(n);
+	if (s->at > s->to->size())
+		s->to->resize(s->at);
+	return n;
+}
+
+OPJ_BOOL
+seek_written(OPJ_OFF_T to, void *arg)
+{
+	auto *s = static_cast<sink *>(arg);
+
+	if (to < 0 || static_cast<size_t>(to) > s->to->size())
+		return OPJ_FALSE;
+	s->at = static_cast<size_t>(to);
+	return OPJ_TRUE;
+}
+
+void
+copy_in(const j2k_image *im, unsigned stored, bool sign, const unsigned char *p, opj_image_t *to)
+{
+	size_t pixels = static_cast<size_t>(im->rows) * im->columns;
+	uint32_t mask = (1U << stored) - 1, top = 1U << (stored - 1);
+
+	for (unsigned c = 0; c < im->samples; c++)
+		for (size_t i = 0; i < pixels; i++) {
+			size_t at = i * im->samples + c;
+			uint32_t v = im->allocated == 8
+					     ? p[at]
+					     : p[2 * at] | static_cast<uint32_t>(p[2 * at + 1])
+								   << 8;
+			auto value = static_cast<OPJ_INT32>(v & mask);
+
+			if (sign && (v & top))
+				value -= static_cast<OPJ_INT32>(mask) + 1;
+			to->comps[c].data[i] = value;
+		}
+}
+
+opj_image_t *
+image_of(const j2k_image *im, unsigned stored, bool sign, const unsigned char *p)
+{
+	opj_image_cmptparm_t parts[3] = {};
+
+	for (auto &k : parts) {
+		k.dx = k.dy = 1;
+		k.w = im->columns;
+		k.h = im->rows;
+		k.prec = stored;
+		k.sgnd = sign;
+	}
+	opj_image_t *image = opj_image_create(im->samples, parts,
+					      im->samples == 3 ? OPJ_CLRSPC_SRGB : OPJ_CLRSPC_GRAY);
+	if (!image)
+		return nullptr;
+	image->x1 = im->columns;
+	image->y1 = im->rows;
+	copy_in(im, stored, sign, p, image);
+	return image;
+}
+
+/* One quality, no loss; as many resolutions as the smaller side has room for. */
+void
+without_loss(const j2k_image *im, opj_cparameters_t *how)
+{
+	unsigned side = im->rows < im->columns ? im->rows : im->columns;
+
+	opj_set_default_encoder_parameters(how);
+	how->tcp_numlayers = 1;
+	how->tcp_rates[0] = 0;
+	how->cp_disto_alloc = 1;
+	how->irreversible = 0;
+	how->tcp_mct = im->samples == 3;
+	while (how->numresolution > 1 && side >> (how->numresolution - 1) == 0)
+		how->numresolution--;
+}
+
+bool
+encode(opj_codec_t *codec, opj_stream_t *stream, opj_cparameters_t *how, opj_image_t *image)
+{
+	opj_set_info_handler(codec, quiet, nullptr);
+	opj_set_warning_handler(codec, quiet, nullptr);
+	opj_set_error_handler(codec, quiet, nullptr);
+	return opj_setup_encoder(codec, how, image) && opj_start_compress(codec, image, stream) &&
+	       opj_encode(codec, stream) && opj_end_compress(codec, stream);
+}
+
 } // namespace
 
 const char *
@@ -141,4 +254,34 @@ j2k_decode(const struct j2k_image *im, const unsigned char *p, size_t n, unsigne
 	if (codec)
 		opj_destroy_codec(codec);
 	return wrong;
+}
+
+const char *
+j2k_encode(const struct j2k_image *im, unsigned stored, bool sign, const unsigned char *p,
+	   size_t size, std::vector<unsigned char> *out)
+{
+	sink s = {out, 0};
+	opj_cparameters_t how;
+
+	if ((im->allocated != 8 && im->allocated != 16) || stored < 1 || stored > im->allocated ||
+	    (im->samples != 1 && im->samples != 3) ||
+	    size != static_cast<size_t>(im->rows) * im->columns * im->samples * im->allocated / 8)
+		return "no size for its pixels";
+	out->clear();
+	without_loss(im, &how);
+	std::unique_ptr<opj_image_t, void (*)(opj_image_t *)> image(image_of(im, stored, sign, p),
+								    opj_image_destroy);
+	std::unique_ptr<opj_codec_t, void (*)(opj_codec_t *)> codec(
+		opj_create_compress(OPJ_CODEC_J2K), opj_destroy_codec);
+	std::unique_ptr<opj_stream_t, void (*)(opj_stream_t *)> stream(
+		opj_stream_default_create(OPJ_FALSE), opj_stream_destroy);
+	if (!image || !codec || !stream)
+		return "no memory";
+	opj_stream_set_user_data(stream.get(), &s, nullptr);
+	opj_stream_set_write_function(stream.get(), write_some);
+	opj_stream_set_skip_function(stream.get(), skip_written);
+	opj_stream_set_seek_function(stream.get(), seek_written);
+	return encode(codec.get(), stream.get(), &how, image.get())
+		       ? nullptr
+		       : "pixels that cannot be compressed";
 }

@@ -1,5 +1,5 @@
 /*
- * worker_j2k.h - JPEG 2000 for the worker: DCMTK has no decoder of it (TRAPS 2).
+ * worker_j2k.h - JPEG 2000 for the worker: DCMTK has no coder of it (TRAPS 2).
  *
  * Threads: none.
  */
@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include <vector>
 
 /* What an image says of its pixels (PS3.3 C.7.6.3). */
 struct j2k_image {
@@ -21,5 +23,12 @@ struct j2k_image {
  */
 const char *j2k_decode(const struct j2k_image *im, const unsigned char *p, size_t n,
 		       unsigned char *out, size_t size);
+
+/*
+ * Encodes one such frame without loss, a codestream in *out; colours are made YBR_RCT. stored:
+ * its bits, with a sign or without; what lies above them is not kept. NULL, or what is wrong.
+ */
+const char *j2k_encode(const struct j2k_image *im, unsigned stored, bool sign,
+		       const unsigned char *p, size_t size, std::vector<unsigned char> *out);
 
 #endif

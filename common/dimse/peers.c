@@ -38,7 +38,7 @@ static const struct conf_row rows[] = {
 	 "Refuse what is odd instead of flagging."},
 	{"peer *", "on_limit", CONF_CHOICE, "a700", 0, 0, "a700 success",
 	 "Final status when a query has more than max_answers matches."},
-	{"peer *", "compress", CONF_CHOICE, "no", 0, 0, "no rle jpeg-lossless jpeg-ls",
+	{"peer *", "compress", CONF_CHOICE, "no", 0, 0, "no rle jpeg-lossless jpeg-ls jpeg-2000",
 	 "Lossless syntax in which it gets what is stored uncompressed, where it takes it."},
 	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
 	 "Associations that a large C-MOVE to it opens at once."},
@@ -162,6 +162,7 @@ compression(const char *choice)
 	return strcmp(choice, "rle") == 0	      ? "1.2.840.10008.1.2.5"
 	       : strcmp(choice, "jpeg-lossless") == 0 ? "1.2.840.10008.1.2.4.70"
 	       : strcmp(choice, "jpeg-ls") == 0	      ? "1.2.840.10008.1.2.4.80"
+	       : strcmp(choice, "jpeg-2000") == 0     ? "1.2.840.10008.1.2.4.90"
 						      : NULL;
 }
 

@@ -209,7 +209,8 @@ def plain_again(folder, wanted):
 def recode__plain_images_go_compressed_to_who_wants_that():
     """Lossless: what arrives has the same pixels, and every other attribute; what cannot be compressed goes plain."""
     for setting, syntax, option in (("jpeg-ls", "1.2.840.10008.1.2.4.80", "+xt"), ("rle", "1.2.840.10008.1.2.5", "+xr"),
-                                    ("jpeg-lossless", "1.2.840.10008.1.2.4.70", "+xs")):
+                                    ("jpeg-lossless", "1.2.840.10008.1.2.4.70", "+xs"),
+                                    ("jpeg-2000", "1.2.840.10008.1.2.4.90", "+xv")):
         truth = {}
         with Site(compress=setting) as s:
             files = s.folder("files")
@@ -225,7 +226,8 @@ def recode__plain_images_go_compressed_to_who_wants_that():
             plain_again(got, {uid: syntax for uid, (name, _) in truth.items()
                               if name.split("-")[1] in plain or name.endswith("-jpegls") and setting == "jpeg-ls"
                               or name.endswith("-rle") and setting == "rle"
-                              or name.endswith("-lossless") and setting == "jpeg-lossless"})
+                              or name.endswith("-lossless") and setting == "jpeg-lossless"
+                              or name.endswith("-j2k") and setting == "jpeg-2000"})
             left, = (p for p in glob.glob(os.path.join(got, "*")) if pydicom.dcmread(p).BitsAllocated == 32)
             expect(f"{setting}: what cannot be", pydicom.dcmread(left).file_meta.TransferSyntaxUID, ExplicitVRLittleEndian)
             os.remove(left)
@@ -233,6 +235,43 @@ def recode__plain_images_go_compressed_to_who_wants_that():
             # Another receiver of the same node takes plain ones only, and gets them.
             status, got = s.move("plain", "+xi")
             expect(f"{setting}: C-MOVE", (status, len(os.listdir(got))), ("0x0000", number + 1))
+
+
+def recode__JPEG_2000_of_any_size_and_depth_keeps_every_value():
+    """What the worker compresses GDCM reads, value for value; what it may not make YBR_RCT it leaves alone."""
+    j2k, noise = "1.2.840.10008.1.2.4.90", numpy.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder, Worker() as w:
+        path, back = os.path.join(folder, "in.dcm"), os.path.join(folder, "out.dcm")
+        for size in ((1, 1), (1, 7), (5, 3), (33, 65), (96, 64)):
+            for bits, stored, sign, samples, frames in ((8, 8, 0, 1, 1), (8, 8, 0, 3, 1), (8, 7, 0, 1, 3), (8, 8, 1, 1, 1),
+                                                        (16, 12, 0, 1, 1), (16, 16, 0, 1, 2), (16, 16, 1, 1, 1),
+                                                        (16, 12, 1, 1, 1), (16, 16, 0, 3, 1)):
+                ds = image("1.2.3", "colour" if samples == 3 else "slice", 1)
+                low, high = (-(1 << stored - 1), 1 << stored - 1) if sign else (0, 1 << stored)
+                values = noise.integers(low, high, (frames, *size, samples)).astype(f"<{'iu'[not sign]}{bits // 8}")
+                ds.Rows, ds.Columns = size
+                ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, stored, stored - 1, sign
+                if frames > 1:
+                    ds.NumberOfFrames = frames
+                ds.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+                ds.save_as(path, write_like_original=False)
+                data, why = w.recode(path, j2k)
+                what = f"{size}, {bits}, {stored}, {sign}, {samples}, {frames}"
+                expect(what, why, None)
+                got = read_dataset(io.BytesIO(data), False, True)
+                expect(f"{what}: photometric", got.PhotometricInterpretation, "YBR_RCT" if samples == 3 else "MONOCHROME2")
+                got.file_meta, got.is_little_endian, got.is_implicit_VR = ds.file_meta, True, False
+                got.file_meta.TransferSyntaxUID = j2k
+                got.save_as(back, write_like_original=False)
+                plain, why = w.recode(back)
+                expect(f"{what}: again", why, None)
+                ours = read_dataset(io.BytesIO(plain), False, True)
+                expect(f"{what}: ours", bytes(ours.PixelData)[:values.nbytes], values.tobytes())
+                expect(f"{what}: GDCM's", numpy.array_equal(pixels_of(decoded_elsewhere(back)), pixels_of(ours)), True)
+        ds = image("1.2.3", "colour")
+        ds.PhotometricInterpretation = "YBR_FULL"
+        ds.save_as(path, write_like_original=False)
+        expect("YBR_FULL", w.recode(path, j2k), (None, "colours other than RGB"))
 
 
 def recode__R20_a_worker_that_crashes_or_hangs_costs_its_object_and_nothing_else():
