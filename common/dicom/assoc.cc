@@ -5,27 +5,20 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmnet/assoc.h>
 #include <dcmtk/dcmnet/dcmlayer.h>
-#include <dcmtk/dcmnet/dcmtrans.h>
 #include <dcmtk/dcmnet/dul.h>
 #include <dcmtk/oflog/oflog.h>
 
 #include "common/dicom/assoc.h"
 #include "common/dicom/parameters.h"
+#include "common/dicom/transport.h"
 
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <mutex>
 #include <new>
 #include <vector>
 
 #include <cerrno>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 extern "C" {
@@ -37,252 +30,11 @@ extern "C" {
 namespace
 {
 
-long
-mono_ms()
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* R34: who reads nothing for so long is dropped. */
-constexpr long PATIENCE_MS = 60000;
 /* For goodbyes and for the first SYN: a peer that is silent holds no thread longer. */
 constexpr long GOODBYE_MS = 5000, ABORT_MS = 1000;
 constexpr int CONNECT_SECONDS = 6;
-/* PS3.8 9.3.5: PDU type and length, PDV length, context, message control header. */
-constexpr size_t PDU_HEAD = 6, PDATA_HEAD = 12, READ_AHEAD = 16384;
+constexpr size_t PDU_HEAD = 6;
 constexpr char PDATA_TYPE = 4;
-
-/*
- * A TCP connection that never waits for ever: all reads between until(t) and
- * until(0) share one deadline; a write ends when the peer took nothing for `patience`.
- */
-class connection : public DcmTCPConnection
-{
-      public:
-	/* Those who know it look at *place: DCMTK deletes it when the peer aborts or is lost. */
-	connection(int fd, long until, long ms, connection **place)
-	    : DcmTCPConnection(fd), deadline(until), patience(ms), known(place)
-	{
-	}
-
-	~connection() override
-	{
-		*known = nullptr;
-	}
-
-	/* DCMTK asks for six bytes, a few, the rest: small reads come out of one large one. */
-	ssize_t read(void *buf, size_t n) override
-	{
-		if (from == to && n >= sizeof(ahead))
-			return receive(buf, n);
-		if (from == to && !peek(1))
-			return errno ? -1 : 0;
-		if (n > to - from)
-			n = to - from;
-		memcpy(buf, ahead + from, n);
-		from += n;
-		return static_cast<ssize_t>(n);
-	}
-
-	/* The next n bytes, left where they are; NULL: errno says whether they come too late. */
-	const unsigned char *peek(size_t n)
-	{
-		memmove(ahead, ahead + from, to - from);
-		to -= from;
-		from = 0;
-		while (to < n) {
-			errno = 0;
-			ssize_t k = receive(ahead + to, sizeof(ahead) - to);
-
-			if (k <= 0)
-				return nullptr;
-			to += static_cast<size_t>(k);
-		}
-		return ahead;
-	}
-
-	bool read_all(unsigned char *p, size_t n)
-	{
-		while (n > 0) {
-			errno = 0;
-			ssize_t k = read(p, n);
-
-			if (k <= 0)
-				return false;
-			p += k;
-			n -= static_cast<size_t>(k);
-		}
-		return true;
-	}
-
-	/*
-	 * Whole, however little the peer takes at a time: DCMTK gives up at the first short one.
-	 * The head of a P-DATA-TF PDU waits for its bytes, which come in the next call.
-	 */
-	ssize_t write(void *buf, size_t n) override
-	{
-		const char *p = static_cast<const char *>(buf);
-
-		if (n == PDATA_HEAD && p[0] == PDATA_TYPE && held == 0) {
-			memcpy(head, p, n);
-			held = n;
-			return static_cast<ssize_t>(n);
-		}
-		return send_all(p, n) ? static_cast<ssize_t>(n) : -1;
-	}
-
-	/* Seconds are too coarse for a deadline: never wait past it. */
-	OFBool networkDataAvailable(int timeout) override
-	{
-		long left = left_ms();
-
-		if (from < to)
-			return OFTrue;
-		if (deadline == 0)
-			return DcmTCPConnection::networkDataAvailable(timeout);
-		if (timeout >= 0 && left > timeout * 1000L)
-			left = timeout * 1000L;
-		return comes_in(left);
-	}
-
-	/* PS3.8 9.2.2: what cannot be a request is aborted: provider, invalid parameter. */
-	void close() override
-	{
-		if (to > 0 && !spoken)
-			(void)send(getSocket(), "\x07\0\0\0\0\x04\0\0\x02\x06", 10,
-				   MSG_DONTWAIT | MSG_NOSIGNAL);
-		DcmTCPConnection::close();
-	}
-
-	void until(long at)
-	{
-		deadline = at;
-	}
-
-	void be_patient(long ms)
-	{
-		patience = ms;
-	}
-
-	int socket()
-	{
-		return getSocket();
-	}
-
-      private:
-	long deadline; /* of mono_ms; 0: none */
-	long patience;
-	connection **known;
-	unsigned char ahead[READ_AHEAD]; /* [from, to): received, and not asked for yet */
-	size_t from = 0, to = 0;
-	char head[PDATA_HEAD]; /* its first `held` bytes go out before what is written next */
-	size_t held = 0;
-	bool spoken = false;
-
-	bool send_all(const char *p, size_t n)
-	{
-		size_t done = 0, all = held + n;
-
-		spoken = true;
-		while (done < all) {
-			size_t skip = done < held ? 0 : done - held;
-			struct iovec v[2] = {
-				{head + (done < held ? done : 0), done < held ? held - done : 0},
-				{const_cast<char *>(p) + skip, n - skip}};
-			struct msghdr m = {};
-			ssize_t k;
-
-			m.msg_iov = done < held ? v : v + 1;
-			m.msg_iovlen = done < held ? 2 : 1;
-			k = sendmsg(getSocket(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-			if (k > 0) {
-				done += static_cast<size_t>(k);
-			} else if (k < 0 && errno != EAGAIN && errno != EINTR) {
-				return false;
-			} else if (!goes_out()) {
-				errno = ETIMEDOUT;
-				return false;
-			}
-		}
-		held = 0;
-		return true;
-	}
-
-	long left_ms()
-	{
-		long left = deadline - mono_ms();
-
-		return left > 0 ? left : 0;
-	}
-
-	ssize_t receive(void *buf, size_t n)
-	{
-		for (;;) {
-			ssize_t k = recv(getSocket(), buf, n, MSG_DONTWAIT);
-
-			if (k >= 0 || (errno != EAGAIN && errno != EINTR))
-				return k;
-			if (errno == EAGAIN && !comes_in(deadline ? left_ms() : -1)) {
-				errno = ETIMEDOUT;
-				return -1;
-			}
-		}
-	}
-
-	/* -1: for ever; a deadline that has passed is 0. */
-	bool comes_in(long ms)
-	{
-		struct pollfd p = {getSocket(), POLLIN, 0};
-
-		return poll(&p, 1, static_cast<int>(ms)) > 0;
-	}
-
-	bool goes_out()
-	{
-		struct pollfd p = {getSocket(), POLLOUT, 0};
-
-		return poll(&p, 1, static_cast<int>(patience)) > 0;
-	}
-};
-
-void
-no_delay(int fd)
-{
-	int on = 1;
-
-	/* Without it each C-STORE stalls 40 ms a side (TRAPS 2). */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
-/* DCMTK takes an accepted socket from a global: one association at a time passes the lock. */
-std::mutex handle_lock;
-
-class layer : public DcmTransportLayer
-{
-      public:
-	DcmTransportConnection *createConnection(DcmNativeSocketType fd, OFBool) override
-	{
-		no_delay(fd);
-		made = new (std::nothrow) connection(fd, deadline, patience, &made);
-		if (held) {
-			dcmExternalSocketHandle.set(-1);
-			held = false;
-			handle_lock.unlock();
-		}
-		if (connected)
-			connected(arg, fd);
-		return made;
-	}
-
-	connection *made = nullptr;
-	void (*connected)(void *arg, int fd) = nullptr;
-	void *arg = nullptr;
-	long deadline = 0, patience = PATIENCE_MS;
-	bool held = false; /* we hold handle_lock */
-};
 
 /* What DCMTK does by itself: it logs, asks DNS who calls, and connects without an end. */
 void
@@ -302,7 +54,7 @@ tame()
 struct assoc {
 	T_ASC_Network *net = nullptr;
 	T_ASC_Association *a = nullptr;
-	layer transport;
+	struct transport *transport = nullptr;
 	bool acceptor = false;
 	size_t max_pdu = 0;		 /* that we take */
 	std::vector<unsigned char> pdu;	 /* the P-DATA-TF that came last */
@@ -311,24 +63,15 @@ struct assoc {
 	std::vector<std::vector<OFString>> proposed;
 	std::vector<assoc_extended> extended; /* proposed, later settled */
 	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "", user[ASSOC_USER_SIZE] = "";
+
+	~assoc()
+	{
+		transport_free(transport);
+	}
 };
 
 namespace
 {
-
-void
-wait_until(assoc *s, long at)
-{
-	if (s->transport.made)
-		s->transport.made->until(at);
-}
-
-void
-be_patient(assoc *s, long ms)
-{
-	if (s->transport.made)
-		s->transport.made->be_patient(ms);
-}
 
 template <typename F>
 int
@@ -405,12 +148,52 @@ learn_extended(assoc *s, bool accepted)
 
 } // namespace
 
+/* With a connection of ours: whatever comes of it, the socket is taken. */
+static OFCondition
+receive_request(assoc *s, int fd, unsigned seconds)
+{
+	OFCondition c;
+
+	transport_enter(s->transport);
+	c = ASC_initializeNetwork(NET_ACCEPTOR, 1, static_cast<int>(seconds), &s->net);
+	if (c.good()) {
+		(void)ASC_setTransportLayer(
+			s->net, static_cast<DcmTransportLayer *>(transport_layer(s->transport)), 0);
+		transport_offer(s->transport, fd);
+		c = ASC_receiveAssociation(s->net, &s->a, static_cast<long>(s->max_pdu), nullptr,
+					   nullptr, OFFalse, DUL_NOBLOCK, 1);
+	}
+	if (!transport_leave(s->transport))
+		(void)close(fd);
+	return c;
+}
+
+static int
+receive(assoc *s, int fd, unsigned seconds, struct err *e)
+{
+	OFCondition c;
+	int rc = transport_new(&s->transport, e);
+
+	if (rc) {
+		(void)close(fd);
+		return rc;
+	}
+	transport_within(s->transport, static_cast<long>(seconds) * 1000);
+	c = receive_request(s, fd, seconds);
+	if (c.bad())
+		return failed(e, c, "association request");
+	learn_contexts(s);
+	learn_extended(s, false);
+	parameters_user(s->a->params, s->user);
+	return 0;
+}
+
 int
 assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, struct err *e)
 {
 	return gate(e, [&]() -> int {
 		assoc *s = new (std::nothrow) assoc;
-		OFCondition c;
+		int rc;
 
 		tame();
 		if (!s) {
@@ -419,35 +202,11 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		}
 		s->acceptor = true;
 		s->max_pdu = max_pdu;
-		s->transport.deadline = mono_ms() + static_cast<long>(seconds) * 1000;
-		handle_lock.lock();
-		s->transport.held = true;
-		dcmExternalSocketHandle.set(
-			0); /* with a handle set it opens no socket of its own */
-		c = ASC_initializeNetwork(NET_ACCEPTOR, 1, static_cast<int>(seconds), &s->net);
-		dcmExternalSocketHandle.set(-1);
-		if (c.good()) {
-			(void)ASC_setTransportLayer(s->net, &s->transport, 0);
-			dcmExternalSocketHandle.set(fd);
-			c = ASC_receiveAssociation(s->net, &s->a, static_cast<long>(max_pdu),
-						   nullptr, nullptr, OFFalse, DUL_NOBLOCK, 1);
-		}
-		if (s->transport.held) { /* it failed before the connection was made */
-			dcmExternalSocketHandle.set(-1);
-			s->transport.held = false;
-			handle_lock.unlock();
-			if (!s->transport.made)
-				(void)close(fd);
-		}
-		if (c.bad()) {
-			int rc = failed(e, c, "association request");
-
+		rc = receive(s, fd, seconds, e);
+		if (rc) {
 			assoc_free(s);
 			return rc;
 		}
-		learn_contexts(s);
-		learn_extended(s, false);
-		parameters_user(s->a->params, s->user);
 		*out = s;
 		return 0;
 	});
@@ -506,7 +265,7 @@ assoc_acknowledge(struct assoc *s, struct err *e)
 		learn_extended(s, true);
 		parameters_introduce(s->a->params);
 		c = ASC_acknowledgeAssociation(s->a);
-		wait_until(s, 0);
+		transport_within(s->transport, 0);
 		return c.bad() ? failed(e, c, "acknowledge") : 0;
 	});
 }
@@ -530,18 +289,20 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 {
 	T_ASC_Parameters *params = nullptr;
 	char peer[300];
-	OFCondition c =
-		ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(t->seconds), &s->net);
-	int rc;
+	OFCondition c;
+	int rc = transport_new(&s->transport, e);
 
+	if (rc)
+		return rc;
+	c = ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(t->seconds), &s->net);
 	if (c.bad())
 		return failed(e, c, "network");
 	s->max_pdu = t->max_pdu;
-	s->transport.deadline = mono_ms() + static_cast<long>(t->seconds) * 1000;
-	s->transport.patience = static_cast<long>(t->seconds) * 1000;
-	s->transport.connected = t->connected;
-	s->transport.arg = t->arg;
-	(void)ASC_setTransportLayer(s->net, &s->transport, 0);
+	transport_within(s->transport, static_cast<long>(t->seconds) * 1000);
+	transport_patience(s->transport, static_cast<long>(t->seconds) * 1000);
+	transport_tell(s->transport, t->connected, t->arg);
+	(void)ASC_setTransportLayer(
+		s->net, static_cast<DcmTransportLayer *>(transport_layer(s->transport)), 0);
 	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
 	if (c.bad())
 		return failed(e, c, "parameters");
@@ -566,7 +327,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 			(void)ASC_destroyAssociationParameters(&params);
 		return rc;
 	}
-	wait_until(s, 0);
+	transport_within(s->transport, 0);
 	learn_contexts(s);
 	learn_extended(s, true);
 	return 0;
@@ -660,12 +421,11 @@ assoc_accepted(const struct assoc *s, unsigned char id)
 static int
 receive_pdu(struct assoc *s, unsigned seconds, struct err *e)
 {
-	connection *c = s->transport.made;
-	const unsigned char *head = c ? c->peek(PDU_HEAD) : nullptr;
+	const unsigned char *head = transport_peek(s->transport, PDU_HEAD);
 	size_t n = head ? buf_get_be32(head + 2) : 0;
 	DUL_PDVLIST list = {};
 
-	if (c && !head && errno == ETIMEDOUT)
+	if (!head && errno == ETIMEDOUT)
 		return err_set(e, ERR_AGAIN, 0, "read: nothing came in time");
 	if (!head || head[0] != PDATA_TYPE)
 		return failed(e,
@@ -677,7 +437,7 @@ receive_pdu(struct assoc *s, unsigned seconds, struct err *e)
 			       s->max_pdu);
 	if (s->pdu.size() < PDU_HEAD + n)
 		s->pdu.resize(PDU_HEAD + n);
-	if (!c->read_all(s->pdu.data(), PDU_HEAD + n))
+	if (!transport_read(s->transport, s->pdu.data(), PDU_HEAD + n))
 		return err_set(e, errno == ETIMEDOUT ? ERR_AGAIN : ERR_PEER, errno,
 			       "read: the rest of a PDU did not come");
 	s->left = {s->pdu.data() + PDU_HEAD, n};
@@ -690,10 +450,10 @@ assoc_read(struct assoc *s, unsigned seconds, struct assoc_pdv *out, struct err 
 	return gate(e, [&]() -> int {
 		int rc = 0;
 
-		wait_until(s, mono_ms() + static_cast<long>(seconds) * 1000);
+		transport_within(s->transport, static_cast<long>(seconds) * 1000);
 		if (s->left.n == 0)
 			rc = receive_pdu(s, seconds, e);
-		wait_until(s, 0);
+		transport_within(s->transport, 0);
 		return rc ? rc : pdvs_next(&s->left, out, e);
 	});
 }
@@ -730,21 +490,21 @@ assoc_write(struct assoc *s, unsigned char context, bool command, bool last, con
 void
 assoc_patience(struct assoc *s, unsigned ms)
 {
-	be_patient(s, static_cast<long>(ms));
+	transport_patience(s->transport, static_cast<long>(ms));
 }
 
 int
 assoc_socket(const struct assoc *s)
 {
-	return s->transport.made ? s->transport.made->socket() : -1;
+	return transport_socket(s->transport);
 }
 
 /* What follows ends soon, whether the peer answers and reads or not. */
 static void
 say_goodbye(struct assoc *s, long ms)
 {
-	wait_until(s, mono_ms() + ms);
-	be_patient(s, ms);
+	transport_within(s->transport, ms);
+	transport_patience(s->transport, ms);
 }
 
 void

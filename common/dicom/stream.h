@@ -1,0 +1,39 @@
+/*
+ * stream.h - a connected socket that never waits for ever.
+ *
+ * All reads until `deadline` share it; a write ends when the peer took nothing for
+ * `patience`. No call raises SIGPIPE. The socket is the caller's: nothing here closes it.
+ * Threads: the connection's.
+ */
+#ifndef SALAMANDER_COMMON_DICOM_STREAM_H
+#define SALAMANDER_COMMON_DICOM_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct stream {
+	int fd;
+	long deadline; /* of stream_now; 0: none */
+	long patience; /* ms */
+};
+
+long stream_now(void); /* ms, monotonic */
+/* Some bytes; 0: the end; -1: errno, ETIMEDOUT if the deadline passed. */
+ssize_t stream_receive(struct stream *s, void *p, size_t n);
+/* First the head, then p, whole, however little the peer takes at a time; false: errno. */
+bool stream_send(struct stream *s, const void *head, size_t n_head, const void *p, size_t n);
+/* What goes out without waiting, or not at all. */
+void stream_shout(struct stream *s, const void *p, size_t n);
+/* Within ms (-1: for ever; never past the deadline) something is there to read, or the end. */
+bool stream_comes_in(struct stream *s, long ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
