@@ -396,6 +396,8 @@ check_settings(struct central *c, struct buf *uncovered, struct err *e)
 		return rc;
 	rc = ca_commands_check(c, conf, e);
 	if (!rc)
+		rc = dimse_check_files(conf, e);
+	if (!rc)
 		rc = ca_commands_uncovered(c, conf, uncovered, e);
 	conf_free(conf);
 	return rc;

@@ -410,6 +410,8 @@ reload(struct asked *a)
 
 	if (!rc) {
 		rc = home_check_files(e, conf, &err);
+		if (!rc)
+			rc = dimse_check_files(conf, &err);
 		conf_free(conf);
 	}
 	if (rc)

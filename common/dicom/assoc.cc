@@ -10,12 +10,15 @@
 
 #include "common/dicom/assoc.h"
 #include "common/dicom/parameters.h"
+#include "common/dicom/related.h"
 #include "common/dicom/transport.h"
 
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <vector>
 
 #include <cerrno>
@@ -61,7 +64,8 @@ struct assoc {
 	struct pdvs left = {nullptr, 0}; /* of it, not asked for yet    */
 	std::vector<assoc_context> contexts;
 	std::vector<std::vector<OFString>> proposed;
-	std::vector<assoc_extended> extended; /* proposed, later settled */
+	std::vector<assoc_extended> extended;	       /* proposed, later settled */
+	std::vector<std::vector<std::string>> general; /* beside contexts; acceptor only */
 	char called[ASSOC_AET_SIZE] = "", calling[ASSOC_AET_SIZE] = "", user[ASSOC_USER_SIZE] = "";
 
 	~assoc()
@@ -87,8 +91,12 @@ gate(struct err *e, F f)
 }
 
 int
-failed(struct err *e, const OFCondition &c, const char *step)
+failed(const assoc *s, struct err *e, const OFCondition &c, const char *step)
 {
+	int rc = s->transport ? transport_why(s->transport, e) : 0;
+
+	if (rc)
+		return rc;
 	if (c == DUL_READTIMEOUT)
 		return err_set(e, ERR_AGAIN, 0, "%s: nothing came in time", step);
 	if (c == DUL_PEERREQUESTEDRELEASE)
@@ -148,9 +156,35 @@ learn_extended(assoc *s, bool accepted)
 
 } // namespace
 
+/* A class that is said twice is what was said first. */
+static void
+learn_related(assoc *s, const void *pdu, size_t n)
+{
+	struct related all = related_of(pdu, n);
+	struct related_class one;
+	char uid[ASSOC_UID_SIZE];
+
+	s->general.assign(s->contexts.size(), {});
+	while (related_next(&all, &one)) {
+		std::vector<std::string> general;
+
+		while (general.size() < ASSOC_GENERAL_MAX && related_general(&one, uid))
+			general.emplace_back(uid);
+		for (size_t i = 0; i < s->contexts.size(); i++) {
+			assoc_context &c = s->contexts[i];
+
+			if (c.service_class[0] || !s->general[i].empty() ||
+			    strcmp(c.abstract_syntax, one.sop_class) != 0)
+				continue;
+			memcpy(c.service_class, one.service_class, sizeof(c.service_class));
+			s->general[i] = general;
+		}
+	}
+}
+
 /* With a connection of ours: whatever comes of it, the socket is taken. */
 static OFCondition
-receive_request(assoc *s, int fd, unsigned seconds)
+receive_request(assoc *s, int fd, unsigned seconds, void **pdu, unsigned long *n)
 {
 	OFCondition c;
 
@@ -160,8 +194,8 @@ receive_request(assoc *s, int fd, unsigned seconds)
 		(void)ASC_setTransportLayer(
 			s->net, static_cast<DcmTransportLayer *>(transport_layer(s->transport)), 0);
 		transport_offer(s->transport, fd);
-		c = ASC_receiveAssociation(s->net, &s->a, static_cast<long>(s->max_pdu), nullptr,
-					   nullptr, OFFalse, DUL_NOBLOCK, 1);
+		c = ASC_receiveAssociation(s->net, &s->a, static_cast<long>(s->max_pdu), pdu, n,
+					   OFFalse, DUL_NOBLOCK, 1);
 	}
 	if (!transport_leave(s->transport))
 		(void)close(fd);
@@ -169,27 +203,37 @@ receive_request(assoc *s, int fd, unsigned seconds)
 }
 
 static int
-receive(assoc *s, int fd, unsigned seconds, struct err *e)
+receive(assoc *s, int fd, struct tls *tls, unsigned seconds, struct err *e)
 {
 	OFCondition c;
+	void *pdu = nullptr;
+	unsigned long n = 0;
 	int rc = transport_new(&s->transport, e);
 
+	if (!rc)
+		transport_within(s->transport, static_cast<long>(seconds) * 1000);
+	if (!rc && tls)
+		rc = transport_answer_securely(s->transport, fd, tls, e);
 	if (rc) {
 		(void)close(fd);
 		return rc;
 	}
-	transport_within(s->transport, static_cast<long>(seconds) * 1000);
-	c = receive_request(s, fd, seconds);
+	c = receive_request(s, fd, seconds, &pdu, &n);
+	std::unique_ptr<char[]> owned(static_cast<char *>(pdu));
 	if (c.bad())
-		return failed(e, c, "association request");
+		return failed(s, e, c, "association request");
+	if (!pdu) /* DCMTK takes the end of a connection for a request of nothing */
+		return err_set(e, ERR_PEER, 0, "association request: it hung up");
 	learn_contexts(s);
+	learn_related(s, owned.get(), n);
 	learn_extended(s, false);
 	parameters_user(s->a->params, s->user);
 	return 0;
 }
 
 int
-assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, struct err *e)
+assoc_receive(struct assoc **out, int fd, struct tls *tls, unsigned max_pdu, unsigned seconds,
+	      struct err *e)
 {
 	return gate(e, [&]() -> int {
 		assoc *s = new (std::nothrow) assoc;
@@ -202,7 +246,7 @@ assoc_receive(struct assoc **out, int fd, unsigned max_pdu, unsigned seconds, st
 		}
 		s->acceptor = true;
 		s->max_pdu = max_pdu;
-		rc = receive(s, fd, seconds, e);
+		rc = receive(s, fd, tls, seconds, e);
 		if (rc) {
 			assoc_free(s);
 			return rc;
@@ -239,7 +283,7 @@ assoc_accept_context(struct assoc *s, unsigned char id, const char *syntax, stru
 		}
 		OFCondition c = ASC_acceptPresentationContext(s->a->params, id, syntax, role);
 
-		return c.bad() ? failed(e, c, "accept a context") : 0;
+		return c.bad() ? failed(s, e, c, "accept a context") : 0;
 	});
 }
 
@@ -252,7 +296,7 @@ assoc_refuse_context(struct assoc *s, unsigned char id, bool known, struct err *
 						      known ? ASC_P_TRANSFERSYNTAXESNOTSUPPORTED
 							    : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
 
-		return c.bad() ? failed(e, c, "refuse a context") : 0;
+		return c.bad() ? failed(s, e, c, "refuse a context") : 0;
 	});
 }
 
@@ -266,7 +310,7 @@ assoc_acknowledge(struct assoc *s, struct err *e)
 		parameters_introduce(s->a->params);
 		c = ASC_acknowledgeAssociation(s->a);
 		transport_within(s->transport, 0);
-		return c.bad() ? failed(e, c, "acknowledge") : 0;
+		return c.bad() ? failed(s, e, c, "acknowledge") : 0;
 	});
 }
 
@@ -279,7 +323,7 @@ assoc_reject(struct assoc *s, enum assoc_reject why, struct err *e)
 		parameters_rejection(&r, why);
 		OFCondition c = ASC_rejectAssociation(s->a, &r);
 
-		return c.bad() ? failed(e, c, "reject") : 0;
+		return c.bad() ? failed(s, e, c, "reject") : 0;
 	});
 }
 
@@ -296,16 +340,18 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 		return rc;
 	c = ASC_initializeNetwork(NET_REQUESTOR, 0, static_cast<int>(t->seconds), &s->net);
 	if (c.bad())
-		return failed(e, c, "network");
+		return failed(s, e, c, "network");
 	s->max_pdu = t->max_pdu;
 	transport_within(s->transport, static_cast<long>(t->seconds) * 1000);
 	transport_patience(s->transport, static_cast<long>(t->seconds) * 1000);
 	transport_tell(s->transport, t->connected, t->arg);
+	if (t->tls)
+		transport_call_securely(s->transport, t->tls, t->certificate);
 	(void)ASC_setTransportLayer(
 		s->net, static_cast<DcmTransportLayer *>(transport_layer(s->transport)), 0);
 	c = ASC_createAssociationParameters(&params, static_cast<long>(t->max_pdu));
 	if (c.bad())
-		return failed(e, c, "parameters");
+		return failed(s, e, c, "parameters");
 	parameters_introduce(params);
 	(void)ASC_setAPTitles(params, t->calling, t->called, nullptr);
 	(void)ASC_setTransportLayerType(params, OFFalse);
@@ -322,7 +368,7 @@ request(assoc *s, const struct assoc_target *t, const struct assoc_proposal *p, 
 				   static_cast<int>(t->seconds));
 	if (c.bad()) {
 		rc = c == DUL_ASSOCIATIONREJECTED ? parameters_rejected(params, e)
-						  : failed(e, c, "association");
+						  : failed(s, e, c, "association");
 		if (!s->a)
 			(void)ASC_destroyAssociationParameters(&params);
 		return rc;
@@ -386,6 +432,18 @@ assoc_user(const struct assoc *s)
 	return s->user;
 }
 
+const struct tls_peer *
+assoc_tls(const struct assoc *s)
+{
+	return transport_peer(s->transport);
+}
+
+bool
+assoc_certified(const struct assoc *s, const char *name)
+{
+	return transport_peer_bears(s->transport, name);
+}
+
 unsigned
 assoc_count(const struct assoc *s)
 {
@@ -408,6 +466,15 @@ assoc_proposed_syntax(const struct assoc *s, unsigned i, unsigned j)
 								   : nullptr;
 }
 
+const char *
+assoc_general(const struct assoc *s, unsigned char id, unsigned j)
+{
+	for (size_t i = 0; i < s->general.size(); i++)
+		if (s->contexts[i].id == id && j < s->general[i].size())
+			return s->general[i][j].c_str();
+	return "";
+}
+
 const struct assoc_context *
 assoc_accepted(const struct assoc *s, unsigned char id)
 {
@@ -428,7 +495,7 @@ receive_pdu(struct assoc *s, unsigned seconds, struct err *e)
 	if (!head && errno == ETIMEDOUT)
 		return err_set(e, ERR_AGAIN, 0, "read: nothing came in time");
 	if (!head || head[0] != PDATA_TYPE)
-		return failed(e,
+		return failed(s, e,
 			      DUL_ReadPDVs(&s->a->DULassociation, &list, DUL_NOBLOCK,
 					   static_cast<int>(seconds)),
 			      "read");
@@ -483,7 +550,7 @@ assoc_write(struct assoc *s, unsigned char context, bool command, bool last, con
 		list.pdv = &pdv;
 		OFCondition c = DUL_WritePDVs(&s->a->DULassociation, &list);
 
-		return c.bad() ? failed(e, c, "write") : 0;
+		return c.bad() ? failed(s, e, c, "write") : 0;
 	});
 }
 

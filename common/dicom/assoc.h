@@ -8,7 +8,8 @@
  * but assoc_request for a host that is a name. UIDs are not padded here (TRAPS 1).
  *
  * Errors: ERR_ABSENT the peer released, ERR_PEER it aborted or broke the
- * protocol, ERR_AGAIN nothing came in time, ERR_LOCAL else.
+ * protocol, ERR_AGAIN nothing came in time, ERR_CONFLICT its certificate, or its TLS, is not what
+ * it must be, ERR_LOCAL else.
  * Threads: assoc_receive and assoc_request may be called by many threads; a
  * struct assoc belongs to one.
  */
@@ -25,10 +26,13 @@ extern "C" {
 
 struct assoc; /* opaque */
 struct err;
+struct tls;
+struct tls_peer;
 
 enum { ASSOC_AET_SIZE = 17, ASSOC_UID_SIZE = 65, ASSOC_CONTEXTS_MAX = 128 };
 enum { ASSOC_USER_SIZE = 65 };
 enum { ASSOC_EXTENDED_MAX = 16, ASSOC_EXTENDED_CLASSES = 32 };
+enum { ASSOC_GENERAL_MAX = 16 };
 enum { ASSOC_PDU_MIN = 4096, ASSOC_PDU_MAX = 131072 };
 
 enum assoc_role { ASSOC_ROLE_DEFAULT, ASSOC_ROLE_SCP, ASSOC_ROLE_BOTH };
@@ -40,6 +44,8 @@ struct assoc_context {
 	enum assoc_role role; /* proposed by the requestor           */
 	bool accepted;
 	char syntax[ASSOC_UID_SIZE]; /* the accepted one */
+	/* Of which service class it is, as the requestor says (PS3.7 D.3.3.6); "": unsaid. */
+	char service_class[ASSOC_UID_SIZE];
 };
 
 struct assoc_pdv {
@@ -67,12 +73,13 @@ enum assoc_reject {
 /* --- acceptor --- */
 
 /*
- * Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds. Nothing is accepted yet.
+ * Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds, with the handshake of TLS
+ * before it (tls NULL: plain). Nothing is accepted yet.
  * What cannot be one is answered by an A-ABORT before the connection is closed, at assoc_free
  * or here: more than 50 syntaxes in a context, a UID over 64 characters, a blank title.
  */
-int assoc_receive(struct assoc **out, int fd_taken, unsigned max_pdu, unsigned seconds,
-		  struct err *e);
+int assoc_receive(struct assoc **out, int fd_taken, struct tls *tls, unsigned max_pdu,
+		  unsigned seconds, struct err *e);
 /* Answers one proposed context; role as proposed. */
 int assoc_accept_context(struct assoc *a, unsigned char id, const char *syntax, struct err *e);
 /* known: the class is, but no syntax fits. */
@@ -101,6 +108,8 @@ struct assoc_target {
 	void *arg;
 	const struct assoc_extended *extended; /* proposed beside the contexts */
 	unsigned n_extended;
+	struct tls *tls;	 /* NULL: plain                               */
+	const char *certificate; /* TLS: the name that it must bear; NULL: any */
 };
 
 /* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected or refused, e says how. */
@@ -116,6 +125,11 @@ unsigned assoc_count(const struct assoc *a);
 bool assoc_context_at(const struct assoc *a, unsigned i, struct assoc_context *out);
 const char *assoc_proposed_syntax(const struct assoc *a, unsigned i, unsigned j);
 /*
+ * Acceptor: the general classes that the class of a context is a special case of, as the
+ * requestor says; "" behind the last, of ASSOC_GENERAL_MAX.
+ */
+const char *assoc_general(const struct assoc *a, unsigned char id, unsigned j);
+/*
  * Of this class: what the requestor proposed, and once the association stands what was settled;
  * false: nothing, or more than ASSOC_EXTENDED_MAX bytes.
  */
@@ -127,6 +141,10 @@ bool assoc_extended_of(const struct assoc *a, const char *abstract_syntax,
  * "": it says nothing. Where an answer is wanted, it is positive.
  */
 const char *assoc_user(const struct assoc *a);
+/* Who is at the other end of TLS; NULL: the association is plain. */
+const struct tls_peer *assoc_tls(const struct assoc *a);
+/* TLS: is its certificate of this name or address? */
+bool assoc_certified(const struct assoc *a, const char *name);
 /* By id; NULL unless accepted. */
 const struct assoc_context *assoc_accepted(const struct assoc *a, unsigned char id);
 int assoc_read(struct assoc *a, unsigned seconds, struct assoc_pdv *out, struct err *e);

@@ -1,5 +1,5 @@
 /*
- * stream.h - a connected socket that never waits for ever.
+ * stream.h - a connected socket, plain or under TLS, that never waits for ever.
  *
  * All reads until `deadline` share it; a write ends when the peer took nothing for
  * `patience`. No call raises SIGPIPE. The socket is the caller's: nothing here closes it.
@@ -16,13 +16,27 @@
 extern "C" {
 #endif
 
+struct err;
+struct tls;
+struct tls_session;
+
 struct stream {
 	int fd;
-	long deadline; /* of stream_now; 0: none */
-	long patience; /* ms */
+	long deadline;		 /* of stream_now; 0: none */
+	long patience;		 /* ms */
+	struct tls_session *tls; /* NULL: plain */
 };
 
 long stream_now(void); /* ms, monotonic */
+/*
+ * TLS from now on, within the deadline: ERR_AGAIN it did not answer in time, ERR_CONFLICT it is
+ * not whom we believe, or does not speak TLS as we do; ERR_PEER else. A client names whom it
+ * wants (tls_bears); server: NULL. What fails here leaves a stream that carries nothing.
+ */
+int stream_secure(struct stream *s, struct tls *t, bool server, const char *name, struct err *e);
+/* Says that nothing more comes, if that goes out at once. */
+void stream_bye(struct stream *s);
+void stream_fini(struct stream *s);
 /* Some bytes; 0: the end; -1: errno, ETIMEDOUT if the deadline passed. */
 ssize_t stream_receive(struct stream *s, void *p, size_t n);
 /* First the head, then p, whole, however little the peer takes at a time; false: errno. */

@@ -8,6 +8,7 @@
 #include <dcmtk/dcmnet/dul.h>
 
 #include "common/dicom/stream.h"
+#include "common/dicom/tls.h"
 #include "common/dicom/transport.h"
 
 #include <cerrno>
@@ -121,6 +122,7 @@ class connection : public DcmTCPConnection
 	{
 		if (to > 0 && !spoken)
 			stream_shout(s, "\x07\0\0\0\0\x04\0\0\x02\x06", 10);
+		stream_bye(s);
 		DcmTCPConnection::close();
 	}
 
@@ -162,7 +164,16 @@ struct transport : DcmTransportLayer {
 		let_go();
 		if (connected)
 			connected(arg, fd);
+		/* What fails here fails the first write too: DCMTK cleans up then. */
+		if (tls)
+			(void)stream_secure(&s, tls, false, name, &why);
 		return made;
+	}
+
+	~transport() override
+	{
+		let_go();
+		stream_fini(&s);
 	}
 
 	void let_go()
@@ -174,7 +185,10 @@ struct transport : DcmTransportLayer {
 		handle_lock.unlock();
 	}
 
-	struct stream s = {-1, 0, PATIENCE_MS};
+	struct stream s = {-1, 0, PATIENCE_MS, nullptr};
+	struct tls *tls = nullptr;
+	const char *name = nullptr;
+	struct err why = ERR_INIT;
 	connection *made = nullptr;
 	void (*connected)(void *arg, int fd) = nullptr;
 	void *arg = nullptr;
@@ -209,6 +223,43 @@ transport_tell(struct transport *t, void (*connected)(void *arg, int fd), void *
 {
 	t->connected = connected;
 	t->arg = arg;
+}
+
+void
+transport_call_securely(struct transport *t, struct tls *tls, const char *name)
+{
+	t->tls = tls;
+	t->name = name;
+}
+
+int
+transport_answer_securely(struct transport *t, int fd, struct tls *tls, struct err *e)
+{
+	no_delay(fd);
+	t->s.fd = fd;
+	return stream_secure(&t->s, tls, true, nullptr, e);
+}
+
+int
+transport_why(const struct transport *t, struct err *e)
+{
+	if (t->why.code)
+		return err_set(e, t->why.code, t->why.sys, "%s", t->why.what);
+	if (t->s.tls && tls_why(t->s.tls)[0])
+		return err_set(e, ERR_CONFLICT, 0, "TLS: %s", tls_why(t->s.tls));
+	return 0;
+}
+
+const struct tls_peer *
+transport_peer(const struct transport *t)
+{
+	return t->s.tls ? tls_who(t->s.tls) : nullptr;
+}
+
+bool
+transport_peer_bears(const struct transport *t, const char *name)
+{
+	return t->s.tls && tls_bears(t->s.tls, name);
 }
 
 void

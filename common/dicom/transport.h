@@ -17,6 +17,8 @@ extern "C" {
 #endif
 
 struct err;
+struct tls;
+struct tls_peer;
 struct transport; /* opaque */
 
 int transport_new(struct transport **out, struct err *e);
@@ -25,6 +27,16 @@ void transport_free(struct transport *t); /* NULL is fine */
 void *transport_layer(struct transport *t);
 /* Told of the socket once it is connected. */
 void transport_tell(struct transport *t, void (*connected)(void *arg, int fd), void *arg);
+
+/* Requestor: TLS, with a peer of this name; both the caller's, until the association stands. */
+void transport_call_securely(struct transport *t, struct tls *tls, const char *name);
+/* Acceptor: TLS on an accepted socket that stays the caller's, before DCMTK hears of it. Errors as
+ * of stream_secure, which keeps to transport_within. */
+int transport_answer_securely(struct transport *t, int fd, struct tls *tls, struct err *e);
+/* Why TLS failed when DCMTK says that something did: its code; 0: it did not. */
+int transport_why(const struct transport *t, struct err *e);
+const struct tls_peer *transport_peer(const struct transport *t); /* NULL: plain */
+bool transport_peer_bears(const struct transport *t, const char *name);
 
 /*
  * Acceptor: DCMTK takes an accepted socket from a global. enter, a network, offer, receive,

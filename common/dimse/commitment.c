@@ -288,7 +288,7 @@ connected(void *arg, int fd)
 }
 
 static int
-deliver_to(struct commitment *c, const struct peer *peer, const char *host,
+deliver_to(struct commitment *c, struct peers *peers, const struct peer *peer, const char *host,
 	   const struct commitment_row *row, struct err *e)
 {
 	struct assoc_target to = {.host = host,
@@ -299,7 +299,10 @@ deliver_to(struct commitment *c, const struct peer *peer, const char *host,
 				  .seconds = c->c.seconds,
 				  .connected = connected,
 				  .arg = c};
-	int rc = results_deliver(c->c.verdicts.store, &to, row, e);
+	int rc;
+
+	peers_secure(peers, peer, &to);
+	rc = results_deliver(c->c.verdicts.store, &to, row, e);
 
 	(void)pthread_mutex_lock(&c->mu);
 	c->fd = -1;
@@ -324,7 +327,7 @@ deliver(struct commitment *c, struct peers *peers, const struct commitment_row *
 	else if (!peers_host(peers, peer, host))
 		rc = err_set(&why, ERR_AGAIN, 0, "its host name is not resolved yet");
 	else
-		rc = deliver_to(c, peer, host, row, &why);
+		rc = deliver_to(c, peers, peer, host, row, &why);
 	if (!rc) {
 		forget(c, row->number, true, row->peer);
 		return;

@@ -27,15 +27,16 @@ struct dimse_slot { /* one connection */
 	struct dimse_slot *next;
 	struct dimse *d;
 	int fd, subs[DIMSE_SUBS]; /* guarded by d->mu; -1: closed */
+	bool tls;
 	char address[DIMSE_ADDRESS_SIZE];
 	struct peers *peers;
 };
 
 struct dimse {
 	struct dimse_config c; /* set once before threads start */
-	int listeners[DIMSE_LISTEN_MAX];
-	unsigned n_listeners;
-	int wake; /* eventfd: stop */
+	int listeners[2 * DIMSE_LISTEN_MAX];
+	unsigned n_listeners, n_plain; /* those of TLS come last */
+	int wake;		       /* eventfd: stop */
 	pthread_t thread;
 	bool started;
 	_Atomic unsigned long refusals;
@@ -55,14 +56,14 @@ dimse_address(const char *s, char *host, size_t size, unsigned *port, struct err
 	unsigned long v;
 
 	if (!colon)
-		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address:port", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] '%s' is no address:port", s);
 	if (*s == '[' && colon > s && colon[-1] == ']') {
 		from++;
 		to--;
 	}
 	v = strtoul(colon + 1, &end, 10);
 	if (*end || end == colon + 1 || v == 0 || v > 65535 || (size_t)(to - from) >= size)
-		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address:port", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] '%s' is no address:port", s);
 	memcpy(host, from, (size_t)(to - from));
 	host[to - from] = '\0';
 	*port = (unsigned)v;
@@ -83,7 +84,7 @@ listen_on(const char *s, int *out, struct err *e)
 		return rc;
 	(void)snprintf(service, sizeof(service), "%u", port);
 	if (getaddrinfo(host[0] ? host : NULL, service, &hints, &a))
-		return err_set(e, ERR_LOCAL, 0, "[dicom] listen: '%s' is no address", s);
+		return err_set(e, ERR_LOCAL, 0, "[dicom] '%s' is no address", s);
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && a->ai_family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
@@ -124,6 +125,35 @@ serve(struct dimse_slot *slot, struct dimse_caller *who)
 	connection_serve(who);
 }
 
+/* R36: whom TLS did not believe is refused; who only looks whether somebody listens is not. */
+static void
+no_association(struct dimse_slot *slot, const struct err *e)
+{
+	bool refused = e->code == ERR_CONFLICT;
+
+	log_line(refused ? LOG_WARN : LOG_INFO, "dimse.no_association", "address=%s what=\"%s\"",
+		 slot->address, e->what);
+	if (!refused)
+		return;
+	(void)connection_refused(slot);
+	audit_line(slot->d->c.audit, "refused", "what=association why=tls address=%s",
+		   slot->address);
+}
+
+/* Within the deadline, and by TLS where that is what the port is for. */
+static int
+receive(struct dimse_slot *slot, struct assoc **out, struct err *e)
+{
+	const struct dimse_config *c = &slot->d->c;
+	struct tls *tls = slot->tls ? peers_tls(slot->peers) : NULL;
+
+	if (slot->tls && !tls) {
+		(void)close(slot->fd);
+		return err_set(e, ERR_LOCAL, 0, "TLS: [dicom] tls_cert is no longer set");
+	}
+	return assoc_receive(out, slot->fd, tls, c->max_pdu, c->association_seconds, e);
+}
+
 /* The connection may be shut by dimse_stop while it is in the list: close only outside it. */
 static void *
 run_connection(void *arg)
@@ -134,11 +164,9 @@ run_connection(void *arg)
 	int rc;
 
 	memcpy(who.address, slot->address, sizeof(who.address));
-	rc = assoc_receive(&who.assoc, slot->fd, slot->d->c.max_pdu, slot->d->c.association_seconds,
-			   &e);
+	rc = receive(slot, &who.assoc, &e);
 	if (rc)
-		log_line(LOG_INFO, "dimse.no_association", "address=%s what=\"%s\"", slot->address,
-			 e.what);
+		no_association(slot, &e);
 	else
 		serve(slot, &who);
 	pthread_mutex_lock(&slot->d->mu);
@@ -162,7 +190,7 @@ from_address(struct dimse *d, const char *address)
 
 /* A connection's place among the others, or NULL: over a cap. */
 static struct dimse_slot *
-take_slot(struct dimse *d, int fd, const char *address)
+take_slot(struct dimse *d, int fd, bool tls, const char *address)
 {
 	struct dimse_slot *slot = NULL;
 	unsigned i;
@@ -173,6 +201,7 @@ take_slot(struct dimse *d, int fd, const char *address)
 	if (slot) {
 		slot->d = d;
 		slot->fd = fd;
+		slot->tls = tls;
 		for (i = 0; i < DIMSE_SUBS; i++)
 			slot->subs[i] = -1;
 		(void)snprintf(slot->address, sizeof(slot->address), "%s", address);
@@ -186,9 +215,9 @@ take_slot(struct dimse *d, int fd, const char *address)
 }
 
 static void
-start_connection(struct dimse *d, int fd, const char *address)
+start_connection(struct dimse *d, int fd, bool tls, const char *address)
 {
-	struct dimse_slot *slot = take_slot(d, fd, address);
+	struct dimse_slot *slot = take_slot(d, fd, tls, address);
 	pthread_attr_t attr;
 	pthread_t t;
 
@@ -211,13 +240,13 @@ start_connection(struct dimse *d, int fd, const char *address)
 }
 
 static void
-accept_one(struct dimse *d, int listener)
+accept_one(struct dimse *d, unsigned at)
 {
 	struct sockaddr_storage from;
 	socklen_t n = sizeof(from);
 	char address[DIMSE_ADDRESS_SIZE];
 	const char *plain = address;
-	int fd = accept4(listener, (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
+	int fd = accept4(d->listeners[at], (struct sockaddr *)&from, &n, SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		/* Out of descriptors or memory: what waits is still there; others may end first. */
@@ -232,14 +261,14 @@ accept_one(struct dimse *d, int listener)
 	}
 	if (strncmp(address, "::ffff:", 7) == 0)
 		plain += 7;
-	start_connection(d, fd, plain);
+	start_connection(d, fd, at >= d->n_plain, plain);
 }
 
 static void *
 run_listener(void *arg)
 {
 	struct dimse *d = arg;
-	struct pollfd p[DIMSE_LISTEN_MAX + 1];
+	struct pollfd p[2 * DIMSE_LISTEN_MAX + 1];
 	unsigned i;
 
 	for (;;) {
@@ -252,16 +281,28 @@ run_listener(void *arg)
 			return NULL;
 		for (i = 0; i < d->n_listeners; i++)
 			if (p[i].revents)
-				accept_one(d, d->listeners[i]);
+				accept_one(d, i);
 	}
+}
+
+static int
+listen_on_all(struct dimse *d, const char *const *where, struct err *e)
+{
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; !rc && where && where[i] && i < DIMSE_LISTEN_MAX; i++) {
+		rc = listen_on(where[i], &d->listeners[d->n_listeners], e);
+		d->n_listeners += rc == 0;
+	}
+	return rc;
 }
 
 int
 dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *peers, struct err *e)
 {
 	struct dimse *d = calloc(1, sizeof(*d));
-	int rc = 0;
-	size_t i;
+	int rc;
 
 	if (!d)
 		return err_set(e, ERR_LOCAL, 0, "no memory for DIMSE");
@@ -270,10 +311,10 @@ dimse_start(struct dimse **out, const struct dimse_config *c, struct peers *peer
 	clock_cond(&d->gone);
 	d->peers = peers_ref(peers);
 	d->wake = eventfd(0, EFD_CLOEXEC);
-	for (i = 0; !rc && c->listen[i] && i < DIMSE_LISTEN_MAX; i++) {
-		rc = listen_on(c->listen[i], &d->listeners[i], e);
-		d->n_listeners += rc == 0;
-	}
+	rc = listen_on_all(d, c->listen, e);
+	d->n_plain = d->n_listeners;
+	if (!rc)
+		rc = listen_on_all(d, c->tls_listen, e);
 	if (!rc && pthread_create(&d->thread, NULL, run_listener, d))
 		rc = err_set(e, ERR_LOCAL, 0, "no thread for DIMSE");
 	d->started = rc == 0;

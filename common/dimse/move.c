@@ -226,6 +226,7 @@ carry(struct mover *m, struct err *e)
 	int rc = 0;
 
 	to.host = peers_host(r->who->peers, m->c.peer, host) ? host : NULL;
+	peers_secure(r->who->peers, m->c.peer, &to);
 	propose(r, m->c.peer, &m->p);
 	while (!rc && m->p.n > 0 && !stopped(r) && m->c.broken < BROKEN_MAX && !m->refused) {
 		err_clear(&why);

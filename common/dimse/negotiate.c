@@ -101,6 +101,28 @@ service_of(const char *uid)
 	return SERVICE_STORAGE;
 }
 
+enum service_class
+service_of_context(const struct assoc *a, const struct assoc_context *c)
+{
+	static const char storage[] = "1.2.840.10008.4.2", standard[] = "1.2.840.10008.",
+			  stored_ones[] = "1.2.840.10008.5.1.4.1.1.";
+	enum service_class service = service_of(c->abstract_syntax);
+	const char *general;
+	unsigned j;
+
+	if (service != SERVICE_NONE && service != SERVICE_STORAGE)
+		return service;
+	if (strncmp(c->abstract_syntax, stored_ones, strlen(stored_ones)) == 0)
+		return service;
+	if (strcmp(c->service_class, storage) == 0)
+		return SERVICE_STORAGE;
+	for (j = 0; (general = assoc_general(a, c->id, j))[0]; j++)
+		if (strncmp(general, standard, strlen(standard)) == 0 &&
+		    service_of(general) == SERVICE_STORAGE)
+			return SERVICE_STORAGE;
+	return c->service_class[0] ? SERVICE_NONE : service;
+}
+
 bool
 service_is_patient_only(enum service_class s)
 {
@@ -274,7 +296,7 @@ negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e)
 	int rc = 0, best;
 
 	for (i = 0; !rc && assoc_context_at(a, i, &c); i++) {
-		enum service_class service = service_of(c.abstract_syntax);
+		enum service_class service = service_of_context(a, &c);
 		bool known = offered(&c, service, stores);
 
 		for (n = 0; n < c.n_syntaxes && n < 64; n++)
@@ -298,7 +320,7 @@ negotiate_only_storage(const struct assoc *a)
 	unsigned i;
 
 	for (i = 0; assoc_context_at(a, i, &c); i++) {
-		enum service_class service = service_of(c.abstract_syntax);
+		enum service_class service = service_of_context(a, &c);
 
 		if (service != SERVICE_STORAGE && service != SERVICE_VERIFICATION)
 			return false;

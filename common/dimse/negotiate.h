@@ -1,7 +1,8 @@
 /*
  * negotiate.h - which proposed contexts are accepted, and with which syntax (R31).
  *
- * A class that no other service owns counts as storage, known or private. The
+ * A class that no other service owns counts as storage, known or private, unless its
+ * requestor says otherwise (PS3.7 D.3.3.6). The
  * acceptor chooses: Explicit VR LE, Implicit VR LE, lossless, deflated, big
  * endian; a lossy syntax only when nothing else is offered in that context. A
  * peer's own list goes first; as-proposed takes its order.
@@ -14,6 +15,7 @@
 #include <stddef.h>
 
 struct assoc;
+struct assoc_context;
 struct err;
 struct peer;
 
@@ -57,6 +59,12 @@ const char *const *negotiate_not_storage(size_t *n);
 const char *const *negotiate_storage_too(size_t *n);
 
 enum service_class service_of(const char *abstract_syntax);
+/*
+ * The same of a context, by what its requestor says where we do not know the class: of the
+ * Storage Service, or a special case of a class that is stored, is storage; of another
+ * service class it is not. What we serve, and what the standard stores, is what it is.
+ */
+enum service_class service_of_context(const struct assoc *a, const struct assoc_context *c);
 /* The classes that begin at PATIENT level. */
 bool service_is_patient_root(enum service_class s);
 /* Those that end at STUDY level. */

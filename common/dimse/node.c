@@ -8,6 +8,7 @@
 
 #include "common/base/conf.h"
 #include "common/base/err.h"
+#include "common/dicom/tls.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/commitment.h"
 #include "common/dimse/peers.h"
@@ -91,8 +92,10 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 
 	fill_list(c, "aet", n->titles);
 	fill_list(c, "listen", n->listen);
+	fill_list(c, "tls_listen", n->tls_listen);
 	d->titles = n->titles;
 	d->listen = n->listen;
+	d->tls_listen = n->tls_listen;
 	d->max_associations = (unsigned)conf_number(c, "dicom", NULL, "max_associations");
 	d->max_per_address = (unsigned)conf_number(c, "dicom", NULL, "max_per_address");
 	d->max_pdu = (unsigned)conf_number(c, "dicom", NULL, "max_pdu");
@@ -149,34 +152,82 @@ start_recode(struct dimse_node *n, const struct conf *c, struct err *e)
 	return recode_new(&n->recode, &rc, e);
 }
 
-int
-dimse_check_settings(const struct conf *c, struct err *e)
+static int
+check_addresses(const struct conf *c, const char *key, struct err *e)
 {
-	struct peers *p;
 	const char *listen;
 	char host[64];
 	unsigned port;
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; !rc && (listen = conf_list(c, "dicom", NULL, "listen", i)) != NULL; i++)
+	for (i = 0; !rc && (listen = conf_list(c, "dicom", NULL, key, i)) != NULL; i++)
 		rc = dimse_address(listen, host, sizeof(host), &port, e);
+	return rc;
+}
+
+struct tls_files {
+	const char *cert, *key, *ca;
+};
+
+static struct tls_files
+tls_files(const struct conf *c)
+{
+	return (struct tls_files){conf_string(c, "dicom", NULL, "tls_cert"),
+				  conf_string(c, "dicom", NULL, "tls_key"),
+				  conf_string(c, "dicom", NULL, "tls_ca")};
+}
+
+int
+dimse_check_settings(const struct conf *c, struct err *e)
+{
+	struct tls_files f = tls_files(c);
+	bool all = *f.cert && *f.key && *f.ca, any = *f.cert || *f.key || *f.ca;
+	struct peers *p;
+	int rc = check_addresses(c, "listen", e);
+
+	if (!rc)
+		rc = check_addresses(c, "tls_listen", e);
+	if (!rc)
+		rc = peers_load(&p, c, NULL, false, e);
 	if (rc)
 		return rc;
-	rc = peers_load(&p, c, NULL, false, e);
-	if (!rc)
-		peers_unref(p);
+	if (!all && (any || conf_list(c, "dicom", NULL, "tls_listen", 0) || peers_need_tls(p)))
+		rc = err_set(e, ERR_LOCAL, 0,
+			     "TLS needs all of [dicom] tls_cert, tls_key and tls_ca");
+	peers_unref(p);
+	return rc;
+}
+
+int
+dimse_check_files(const struct conf *c, struct err *e)
+{
+	struct tls_files f = tls_files(c);
+	struct tls *t = NULL;
+	int rc = *f.cert ? tls_load(&t, f.cert, f.key, f.ca, e) : 0;
+
+	tls_unref(t);
 	return rc;
 }
 
 static int
 load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struct err *e)
 {
+	struct tls_files f = tls_files(c);
+	struct peers *p = NULL;
 	char cache[PATH_MAX];
+	int rc;
 
 	(void)snprintf(cache, sizeof(cache), "%s/addresses", n->dir);
-	return peers_load(out, c, cache,
-			  strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, e);
+	rc = peers_load(&p, c, cache,
+			strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, e);
+	if (!rc && *f.cert)
+		rc = peers_certify(p, f.cert, f.key, f.ca, e);
+	if (rc)
+		peers_unref(p);
+	else
+		*out = p;
+	return rc;
 }
 
 int

@@ -38,7 +38,8 @@ struct dimse_node {
 	struct commitment *commitment; /* NULL: none is offered */
 	struct find_config find;
 	struct retrieve_config retrieve;
-	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1];
+	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1],
+		*tls_listen[DIMSE_LISTEN_MAX + 1];
 	char dir[DIMSE_DIR_MAX];
 	void *node; /* of the handlers below */
 	struct dimse_handlers take_in;
@@ -62,10 +63,12 @@ struct dimse_node_config {
 
 /* [dicom] and [peer *] beyond what each row says for itself. */
 int dimse_check_settings(const struct conf *c, struct err *e);
+/* The PEM files that [dicom] names: can they be read, and do they fit each other? */
+int dimse_check_files(const struct conf *c, struct err *e);
 /* All but the listener: what HTTP's handlers use as well stands before them. */
 int dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct err *e);
 int dimse_node_listen(struct dimse_node *n, struct err *e);
-/* Peers are read again from this configuration; no association is cut. */
+/* Peers are read again from this configuration, and the files of TLS; no association is cut. */
 int dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e);
 /* Associations and requests refused since the start, by a cap, a title or a right (R29); 0
  * while it does not listen. */

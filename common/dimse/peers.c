@@ -14,16 +14,22 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dicom/tls.h"
 #include "common/dimse/service.h"
 #include "common/os/file.h"
 
-enum { HOSTS_MAX = 8, HOST_ADDRESSES = 8, CACHE_MAX = 1 << 20 };
+enum { HOSTS_MAX = 8, HOST_ADDRESSES = 8, CACHE_MAX = 1 << 20, STRINGS = 5 };
 
 static const struct conf_row rows[] = {
 	{"peer *", "aet", CONF_TITLE, NULL, 0, 0, NULL, "The peer's application entity title."},
 	{"peer *", "host", CONF_STRING, "", 0, 0, NULL,
 	 "Where it can be called: a name or an address."},
 	{"peer *", "port", CONF_NUMBER, "0", 0, 65535, NULL, "The port it listens on; 0: none."},
+	{"peer *", "tls", CONF_CHOICE, "no", 0, 0, "no yes required",
+	 "TLS: yes calls it so; required also refuses its calls on the plain port."},
+	{"peer *", "tls_name", CONF_STRING, "", 0, 0, NULL,
+	 "Name or address that its certificate must bear, whoever calls; default: host, when we "
+	 "do."},
 	{"peer *", "from", CONF_LIST, "", 0, 0, NULL,
 	 "Names or addresses it calls from; default: host."},
 	{"peer *", "may", CONF_LIST, "store, find, get, move", 0, 0,
@@ -57,7 +63,7 @@ struct host { /* a name or an address, and what it stands for */
 
 struct listed {
 	struct peer peer;
-	char *strings[4]; /* name, aet, host, issuer */
+	char *strings[STRINGS]; /* name, aet, host, issuer, tls_name */
 	char *syntaxes[PEER_SYNTAXES_MAX];
 	struct host hosts[HOSTS_MAX]; /* the first is `host` where there is one */
 	unsigned n_hosts;
@@ -71,6 +77,7 @@ struct peers {
 	struct listed *all;
 	size_t n;
 	struct peer unlisted, loopback;
+	struct tls *tls;
 };
 
 const struct conf_row *
@@ -169,10 +176,11 @@ compression(const char *choice)
 static int
 load_one(struct listed *l, const struct conf *c, const char *name, struct err *e)
 {
-	static const char *const keys[] = {NULL, "aet", "host", "issuer"};
+	static const char *const keys[STRINGS] = {NULL, "aet", "host", "issuer", "tls_name"};
+	const char *tls = conf_string(c, "peer *", name, "tls");
 	unsigned i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < STRINGS; i++) {
 		l->strings[i] = strdup(i ? conf_string(c, "peer *", name, keys[i]) : name);
 		if (!l->strings[i])
 			return err_set(e, ERR_LOCAL, 0, "no memory for peers");
@@ -181,6 +189,10 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.aet = l->strings[1];
 	l->peer.host = l->strings[2];
 	l->peer.issuer = l->strings[3];
+	l->peer.tls_name = l->strings[4];
+	l->peer.tls = strcmp(tls, "no") == 0	? PEER_TLS_NO
+		      : strcmp(tls, "yes") == 0 ? PEER_TLS_YES
+						: PEER_TLS_REQUIRED;
 	l->peer.port = (unsigned)conf_number(c, "peer *", name, "port");
 	l->peer.compress = compression(conf_string(c, "peer *", name, "compress"));
 	l->peer.move_associations = (unsigned)conf_number(c, "peer *", name, "move_associations");
@@ -295,6 +307,7 @@ peers_load(struct peers **out, const struct conf *c, const char *cache, bool unl
 		return rc;
 	}
 	p->unlisted.name = p->unlisted.aet = p->unlisted.host = p->unlisted.issuer = "";
+	p->unlisted.tls_name = "";
 	p->unlisted.may = unlisted_store ? PEER_STORE : 0u;
 	p->loopback = p->unlisted;
 	p->loopback.may |= PEER_FIND | PEER_GET;
@@ -319,7 +332,7 @@ peers_unref(struct peers *p)
 	if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
 		return;
 	for (i = 0; i < p->n; i++) {
-		for (j = 0; j < 4; j++)
+		for (j = 0; j < STRINGS; j++)
 			free(p->all[i].strings[j]);
 		for (j = 0; j < PEER_SYNTAXES_MAX; j++)
 			free(p->all[i].syntaxes[j]);
@@ -327,6 +340,7 @@ peers_unref(struct peers *p)
 			free(p->all[i].hosts[j].name);
 	}
 	(void)pthread_mutex_destroy(&p->mu);
+	tls_unref(p->tls);
 	free(p->cache);
 	free(p->all);
 	free(p);
@@ -424,6 +438,43 @@ peers_destination(const struct peers *p, const char *aet, const char *address)
 			first = peer;
 	}
 	return first;
+}
+
+bool
+peers_need_tls(const struct peers *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->n; i++)
+		if (p->all[i].peer.tls != PEER_TLS_NO)
+			return true;
+	return false;
+}
+
+int
+peers_certify(struct peers *p, const char *cert, const char *key, const char *ca, struct err *e)
+{
+	int rc = tls_load(&p->tls, cert, key, ca, e);
+
+	if (!rc && tls_untimely(p->tls)[0])
+		log_line(LOG_WARN, "dimse.certificate", "path=%s what=\"%s\"", cert,
+			 tls_untimely(p->tls));
+	return rc;
+}
+
+struct tls *
+peers_tls(const struct peers *p)
+{
+	return p->tls;
+}
+
+void
+peers_secure(const struct peers *p, const struct peer *peer, struct assoc_target *to)
+{
+	if (peer->tls == PEER_TLS_NO)
+		return;
+	to->tls = p->tls;
+	to->certificate = peer->tls_name[0] ? peer->tls_name : peer->host;
 }
 
 const struct peer *

@@ -4,7 +4,7 @@
  * A caller is the peer whose title and address fit. Host names are resolved in
  * the background and their last good addresses kept on disk, so that neither a
  * dead name server nor a cut WAN keeps a listed modality out; no call here that
- * answers a caller asks DNS.
+ * answers a caller asks DNS. What proves them under TLS is kept with them.
  * Threads: struct peers is read-only but for the addresses, which have a lock of
  * their own; held by reference while an association lasts, so that a reload cuts none.
  */
@@ -21,6 +21,7 @@ struct conf;
 struct conf_row;
 struct err;
 struct peers; /* opaque, shared by reference */
+struct tls;
 
 enum peer_right {
 	PEER_STORE = 1,
@@ -30,6 +31,12 @@ enum peer_right {
 	PEER_COMMIT = 16,
 	PEER_WORKLIST = 32,
 	PEER_REJECT = 64
+};
+
+enum peer_tls {
+	PEER_TLS_NO,	  /* we call it plainly */
+	PEER_TLS_YES,	  /* we call it by TLS  */
+	PEER_TLS_REQUIRED /* and it must call so */
 };
 
 enum { PEER_SYNTAXES_MAX = 16, PEER_ADDRESS_SIZE = 64 };
@@ -47,6 +54,8 @@ struct peer {
 	bool as_proposed;	    /* transfer syntaxes in the peer's own order (R31) */
 	bool commit_here;	    /* storage commitment: on this edge's own copy */
 	int64_t commit_wait_ms;	    /* for central's; then so all the same; CONF_ENDLESS */
+	enum peer_tls tls;
+	const char *tls_name; /* that its certificate bears; "": its host, when we call it */
 	const char *syntaxes[PEER_SYNTAXES_MAX]; /* preferred ones, NULL behind the last */
 };
 
@@ -63,6 +72,15 @@ void peers_resolve(struct peers *p);
 const struct peer *peers_caller(const struct peers *p, const char *aet, const char *address);
 /* The C-MOVE destination of that title with host and port; the caller's own address wins. */
 const struct peer *peers_destination(const struct peers *p, const char *aet, const char *address);
+/* Is any of them to be called by TLS? */
+bool peers_need_tls(const struct peers *p);
+/* Reads the files that prove us and them (tls.h), once, before p is shared; it is logged if our
+ * own certificate is out of its time. */
+int peers_certify(struct peers *p, const char *cert, const char *key, const char *ca,
+		  struct err *e);
+struct tls *peers_tls(const struct peers *p); /* NULL: none; borrowed */
+/* How to call it: as its tls says, and where it is TLS with a certificate of the right name. */
+void peers_secure(const struct peers *p, const struct peer *peer, struct assoc_target *to);
 /* By its section; NULL: there is none. Borrowed likewise. */
 const struct peer *peers_named(const struct peers *p, const char *name);
 /* The peer's host as a number if it is known; false: not resolved yet. */

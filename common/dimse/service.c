@@ -6,6 +6,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dicom/tls.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/connection.h"
 #include "common/dimse/message.h"
@@ -17,6 +18,13 @@ static const struct conf_row rows[] = {
 	 "Titles that may be called; any accepts all."},
 	{"dicom", "listen", CONF_LIST, "127.0.0.1:11112", 0, DIMSE_LISTEN_MAX, NULL,
 	 "Addresses and ports to listen on, address:port."},
+	{"dicom", "tls_listen", CONF_LIST, "", 0, DIMSE_LISTEN_MAX, NULL,
+	 "The same for DICOM over TLS, whose callers must show a certificate; 2762 is customary."},
+	{"dicom", "tls_cert", CONF_STRING, "", 0, 0, NULL,
+	 "PEM file: the certificate that peers are shown, with its chain."},
+	{"dicom", "tls_key", CONF_STRING, "", 0, 0, NULL, "PEM file: its key, without passphrase."},
+	{"dicom", "tls_ca", CONF_STRING, "", 0, 0, NULL,
+	 "PEM file: the CAs of the peers' certificates, or single certificates."},
 	{"dicom", "unlisted", CONF_CHOICE, "store", 0, 0, "store none",
 	 "What callers without a [peer] section may do beside C-ECHO."},
 	{"dicom", "max_associations", CONF_NUMBER, "200", 1, 10000, NULL,
@@ -197,12 +205,14 @@ belongs(const struct dimse_caller *who, const struct message *rq)
 {
 	const struct assoc_context *c = assoc_accepted(who->assoc, rq->context);
 	unsigned may_be = services_of(rq->command);
+	enum service_class service;
 
 	if (may_be == UINT32_MAX)
 		return true;
+	service = service_of_context(who->assoc, c);
 	if (rq->command == MESSAGE_EVENT_RSP) /* its class may be left out (PS3.7 10.3.1) */
-		return (may_be & 1u << service_of(c->abstract_syntax)) != 0;
-	return (may_be & 1u << service_of(c->abstract_syntax)) &&
+		return (may_be & 1u << service) != 0;
+	return (may_be & 1u << service) &&
 	       (rq->command == MESSAGE_STORE_RQ || strcmp(rq->sop_class, c->abstract_syntax) == 0);
 }
 
@@ -298,17 +308,48 @@ reject(const struct dimse_caller *who, enum assoc_reject why, const char *word)
 	(void)assoc_reject(who->assoc, why, NULL);
 }
 
+/* R29: who must come by TLS has come so, with the certificate that is his. */
+static const char *
+unproven(const struct dimse_caller *who)
+{
+	if (who->peer->tls == PEER_TLS_REQUIRED && !assoc_tls(who->assoc))
+		return "tls-required";
+	if (who->peer->tls_name[0] && assoc_tls(who->assoc) &&
+	    !assoc_certified(who->assoc, who->peer->tls_name))
+		return "certificate-name";
+	return NULL;
+}
+
+/* R36: who he says he is, and what TLS proved; titles and addresses decide what he may (R29). */
+static void
+audit_association(const struct dimse_caller *who)
+{
+	const struct tls_peer *t = assoc_tls(who->assoc);
+
+	audit_line(who->config->audit, "association",
+		   "calling=%s called=%s address=%s peer=%s user=%s tls=%s%s%s%s%s", who->calling,
+		   who->called, who->address, who->peer->name, assoc_user(who->assoc),
+		   t ? t->version : "no", t ? " certificate=" : "", t ? t->subject : "",
+		   t ? " names=" : "", t ? t->names : "");
+}
+
 void
 connection_serve(struct dimse_caller *who)
 {
 	const struct dimse_config *c = who->config;
 	struct err e = ERR_INIT;
+	const char *why;
 
 	who->calling = assoc_calling(who->assoc);
 	who->called = assoc_called(who->assoc);
 	who->peer = peers_caller(who->peers, who->calling, who->address);
 	if (!title_is_ours(c, who->called)) { /* R30 */
 		reject(who, ASSOC_REJECT_CALLED_TITLE, "called-title");
+		return;
+	}
+	why = unproven(who);
+	if (why) {
+		reject(who, ASSOC_REJECT_CALLING_TITLE, why);
 		return;
 	}
 	if (negotiate_only_storage(who->assoc) && c->handlers.admit &&
@@ -321,10 +362,7 @@ connection_serve(struct dimse_caller *who)
 		log_err(LOG_INFO, "dimse.negotiate", &e);
 		return;
 	}
-	/* R36: who he says he is; titles and addresses decide what he may (R29). */
-	audit_line(c->audit, "association", "calling=%s called=%s address=%s peer=%s user=%s",
-		   who->calling, who->called, who->address, who->peer->name,
-		   assoc_user(who->assoc));
+	audit_association(who);
 	serve(who);
 	if (c->handlers.ended)
 		c->handlers.ended(c->handlers.node, who);

@@ -70,8 +70,9 @@ struct dimse_handlers {
 };
 
 struct dimse_config {
-	const char *const *titles; /* NULL-terminated; "any" accepts all (R30)      */
-	const char *const *listen; /* NULL-terminated "address:port", [v6]:port     */
+	const char *const *titles;     /* NULL-terminated; "any" accepts all (R30)      */
+	const char *const *listen;     /* NULL-terminated "address:port", [v6]:port     */
+	const char *const *tls_listen; /* the same, under TLS; NULL: none           */
 	unsigned max_associations, max_per_address;
 	unsigned max_pdu;
 	unsigned association_seconds; /* from connect to A-ASSOCIATE-AC              */

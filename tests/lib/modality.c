@@ -59,7 +59,7 @@ serve(struct modality *m, int fd)
 	struct assoc_context c;
 	struct assoc *a;
 
-	if (assoc_receive(&a, fd, ASSOC_PDU_MAX, MODALITY_SECONDS, NULL))
+	if (assoc_receive(&a, fd, NULL, ASSOC_PDU_MAX, MODALITY_SECONDS, NULL))
 		return;
 	if (assoc_context_at(a, 0, &c) &&
 	    assoc_accept_context(a, c.id, assoc_proposed_syntax(a, 0, 0), NULL) == 0 &&
@@ -170,8 +170,12 @@ modality_call(struct modality *m, unsigned port, const char *called)
 {
 	static const char *const plain[] = {EXPLICIT};
 	static const struct assoc_proposal p = {COMMITMENT_CLASS, plain, 1, ASSOC_ROLE_DEFAULT};
-	struct assoc_target to = {"127.0.0.1",	    port, "MODALITY", called, ASSOC_PDU_MAX,
-				  MODALITY_SECONDS, NULL, NULL,	      NULL,   0};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = port,
+				  .calling = "MODALITY",
+				  .called = called,
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = MODALITY_SECONDS};
 
 	assert_int_equal(assoc_request(&m->a, &to, &p, 1, NULL), 0);
 }

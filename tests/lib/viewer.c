@@ -139,11 +139,11 @@ damaged(void *arg, uint64_t oid)
 }
 
 static unsigned
-free_port(void)
+free_port(unsigned from)
 {
 	unsigned port;
 
-	for (port = 23000 + (unsigned)getpid() % 3000 * 10; port < 60000; port++) {
+	for (port = from; port < 60000; port++) {
 		struct sockaddr_in in = {.sin_family = AF_INET,
 					 .sin_port = htons((uint16_t)port),
 					 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -177,6 +177,8 @@ load_peers(struct node *n, const char *more)
 	assert_int_equal(conf_load(&c, path, rows, count, NULL), 0);
 	assert_int_equal(peers_load(&peers, c, NULL, true, NULL), 0);
 	conf_free(c);
+	if (n->cert[0])
+		assert_int_equal(peers_certify(peers, n->cert, n->key, n->ca, NULL), 0);
 	return peers;
 }
 
@@ -187,8 +189,10 @@ listens(struct node *n)
 	unsigned i;
 
 	for (i = 0; i < 20; i++) {
-		n->port = free_port();
+		n->port = free_port(23000 + (unsigned)getpid() % 3000 * 10);
+		n->tls_port = free_port(n->port + 1);
 		n->peers = load_peers(n, "");
+		(void)snprintf(n->tls_listen, sizeof(n->tls_listen), "127.0.0.1:%u", n->tls_port);
 		(void)snprintf(n->listen, sizeof(n->listen), "127.0.0.1:%u", n->port);
 		if (dimse_start(&n->dimse, &n->config, n->peers, NULL) == 0)
 			return true;
@@ -207,6 +211,7 @@ node_start(struct node *n)
 	n->retrieve = (struct retrieve_config){
 		n->stored.s, clock_real(), VIEWER_SECONDS, 0, damaged, n, NULL};
 	(void)snprintf(n->audit_path, sizeof(n->audit_path), "%s/audit.log", n->stored.dir);
+	n->cert = "";
 	n->titles[0] = "NODE";
 	n->titles[1] = "OTHER";
 	n->listens[0] = n->listen;
@@ -221,6 +226,19 @@ node_start(struct node *n)
 		(struct dimse_handlers){n,    take_begin, take_feed, take_end, take_abandon, NULL,
 					find, move,	  get,	     NULL,     NULL,	     NULL};
 	assert_int_equal(audit_open(&n->config.audit, n->audit_path, clock_real(), NULL), 0);
+	assert_true(listens(n));
+}
+
+void
+node_secure(struct node *n, const char *cert, const char *key, const char *ca)
+{
+	n->cert = cert;
+	n->key = key;
+	n->ca = ca;
+	n->tls_listens[0] = n->tls_listen;
+	n->config.tls_listen = n->tls_listens;
+	dimse_stop(n->dimse);
+	peers_unref(n->peers);
 	assert_true(listens(n));
 }
 
@@ -288,8 +306,12 @@ open_to(struct viewer *v, const struct assoc_target *to)
 void
 viewer_open(struct viewer *v, const struct node *n, const char *called)
 {
-	struct assoc_target to = {"127.0.0.1",	  n->port, "VIEWER", called, ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL,	   NULL,     NULL,   0};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = n->port,
+				  .calling = "VIEWER",
+				  .called = called,
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS};
 
 	open_to(v, &to);
 }
@@ -298,8 +320,29 @@ void
 viewer_open_extended(struct viewer *v, const struct node *n, const struct assoc_extended *x,
 		     unsigned n_x)
 {
-	struct assoc_target to = {"127.0.0.1",	  n->port, "VIEWER", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL,	   NULL,     x,	     n_x};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = n->port,
+				  .calling = "VIEWER",
+				  .called = "NODE",
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS,
+				  .extended = x,
+				  .n_extended = n_x};
+
+	open_to(v, &to);
+}
+
+void
+viewer_open_securely(struct viewer *v, const struct node *n, struct tls *tls, const char *name)
+{
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = n->tls_port,
+				  .calling = "VIEWER",
+				  .called = "NODE",
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS,
+				  .tls = tls,
+				  .certificate = name};
 
 	open_to(v, &to);
 }

@@ -29,6 +29,7 @@
 
 struct audit;
 struct peers;
+struct tls;
 
 enum { VIEWER_SECONDS = 20 };
 /* Contexts of viewer_open. */
@@ -53,7 +54,9 @@ struct node {
 	struct dimse *dimse;
 	char listen[32], audit_path[160];
 	const char *titles[3], *listens[2];
-	unsigned port;
+	unsigned port, tls_port;
+	char tls_listen[32];
+	const char *tls_listens[2], *cert, *key, *ca; /* cert "": no TLS */
 	_Atomic unsigned received, called_other;
 	_Atomic uint64_t damaged_oid; /* the last one that a retrieve told of */
 	_Atomic int no_delay;	      /* of the acceptor's socket when a query came */
@@ -74,6 +77,8 @@ struct node {
 void node_start(struct node *n);
 /* more: further settings of VIEWER, then further sections. */
 void node_reload(struct node *n, const char *more);
+/* Listens for TLS too, at tls_port; ports are new. The paths are read at each node_reload. */
+void node_secure(struct node *n, const char *cert, const char *key, const char *ca);
 void node_stop(struct node *n);
 /* Instances 1.2.3.9.<first> ... of study 1.2.3, `bytes` of pixels each. */
 void node_put(struct node *n, unsigned first, unsigned count, size_t bytes, uint64_t *oids);
@@ -91,6 +96,9 @@ void viewer_open(struct viewer *v, const struct node *n, const char *called);
 /* The same, with what it proposes beyond the baseline of the classes. */
 void viewer_open_extended(struct viewer *v, const struct node *n, const struct assoc_extended *x,
 			  unsigned n_x);
+/* By TLS, with a node whose certificate bears this name. */
+void viewer_open_securely(struct viewer *v, const struct node *n, struct tls *tls,
+			  const char *name);
 void viewer_close(struct viewer *v); /* released; not open is fine */
 void viewer_drop(struct viewer *v);  /* hangs up                       */
 void viewer_ask(struct viewer *v, unsigned char context, unsigned command, const char *sop_class,

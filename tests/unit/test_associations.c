@@ -19,6 +19,7 @@
 #include "common/dimse/identifier.h"
 #include "common/dimse/peers.h"
 #include "common/os/file.h"
+#include "tests/lib/request.h"
 #include "tests/lib/viewer.h"
 
 /* DCMTK 3.6.7 forgets its lists of a request that it cannot parse: 32 bytes each. */
@@ -29,7 +30,7 @@ __lsan_default_suppressions(void)
 	return "leak:LST_Create\n";
 }
 
-enum { WAIT_MS = 20000, PATIENCE_MS = 300, BIG = 24 << 20 };
+enum { WAIT_MS = 20000, PATIENCE_MS = 300, BIG = 24 << 20, USER_IDENTITY = 0x58 };
 
 static void
 pause_ms(long ms)
@@ -157,8 +158,12 @@ associations__R29_what_is_refused_is_counted(void **state)
 	static const char *const plain[] = {EXPLICIT};
 	static const struct assoc_proposal p = {MOVE, plain, 1, ASSOC_ROLE_DEFAULT};
 	struct visit *t = *state;
-	struct assoc_target to = {"127.0.0.1",	  0,	"STRANGER", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL, NULL,	    NULL,   0};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = 0,
+				  .calling = "STRANGER",
+				  .called = "NODE",
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS};
 
 	to.port = t->n.port;
 	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), 0);
@@ -244,8 +249,12 @@ proposed(const struct node *n, const char *sop_class, enum assoc_role role, bool
 {
 	static const char *const plain[] = {EXPLICIT};
 	struct assoc_proposal p = {sop_class, plain, 1, role};
-	struct assoc_target to = {"127.0.0.1",	  n->port, "MODALITY", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL,	   NULL,       NULL,   0};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = n->port,
+				  .calling = "MODALITY",
+				  .called = "NODE",
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS};
 	struct assoc *a = NULL;
 
 	*accepted = false;
@@ -439,69 +448,6 @@ associations__a_node_that_takes_nothing_in_refuses_the_contexts(void **state)
 	assert_true(accepts(&t->n, FIND, ASSOC_ROLE_DEFAULT));
 }
 
-static void
-put_item(struct buf *out, unsigned char type, const void *p, size_t n)
-{
-	buf_put_u8(out, type);
-	buf_put_u8(out, 0);
-	buf_put_u8(out, (unsigned char)(n >> 8));
-	buf_put_u8(out, (unsigned char)n);
-	buf_put(out, p, n);
-}
-
-/* An A-ASSOCIATE-RQ of one context (PS3.8 9.3.2). */
-static void
-build_request(struct buf *out, const char *calling, const char *sop_class, unsigned syntaxes,
-	      const struct buf *identity)
-{
-	static const char application[] = "1.2.840.10008.3.1.1.1";
-	struct buf body = BUF_INIT, context = BUF_INIT, user = BUF_INIT;
-	char titles[33];
-	unsigned i;
-
-	(void)snprintf(titles, sizeof(titles), "%-16s%-16s", "NODE", calling);
-	buf_put(&body, "\0\1\0\0", 4);
-	buf_put(&body, titles, 32);
-	for (i = 0; i < 32; i++)
-		buf_put_u8(&body, 0);
-	put_item(&body, 0x10, application, sizeof(application) - 1);
-	buf_put(&context, "\1\0\0\0", 4);
-	put_item(&context, 0x30, sop_class, strlen(sop_class));
-	for (i = 0; i < syntaxes; i++)
-		put_item(&context, 0x40, EXPLICIT, sizeof(EXPLICIT) - 1);
-	put_item(&body, 0x20, context.data, context.len);
-	put_item(&user, 0x51, "\0\1\0\0", 4);
-	put_item(&user, 0x52, "1.2.3", 5);
-	if (identity)
-		put_item(&user, 0x58, identity->data, identity->len);
-	put_item(&body, 0x50, user.data, user.len);
-	buf_put(out, "\1\0", 2);
-	buf_put_be32(out, (uint32_t)body.len);
-	buf_put(out, body.data, body.len);
-	buf_fini(&body);
-	buf_fini(&context);
-	buf_fini(&user);
-}
-
-/* What answers, the first kilobyte of it; 0 bytes: the connection is closed without. */
-static size_t
-send_request(const struct node *n, const struct buf *rq, unsigned char out[1024])
-{
-	struct sockaddr_in in = {.sin_family = AF_INET,
-				 .sin_port = htons((uint16_t)n->port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	ssize_t got;
-
-	memset(out, 0, 1024);
-	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	assert_int_equal(send(fd, rq->data, rq->len, 0), rq->len);
-	got = recv(fd, out, 1024, 0);
-	assert_true(got >= 0);
-	(void)close(fd);
-	return (size_t)got;
-}
-
 /* The type of the PDU that answers; 0: none. */
 static int
 answer_to(const struct node *n, const char *calling, const char *sop_class, unsigned syntaxes)
@@ -509,8 +455,8 @@ answer_to(const struct node *n, const char *calling, const char *sop_class, unsi
 	struct buf rq = BUF_INIT;
 	unsigned char answer[1024];
 
-	build_request(&rq, calling, sop_class, syntaxes, NULL);
-	(void)send_request(n, &rq, answer);
+	request_build(&rq, calling, sop_class, syntaxes, 0, NULL);
+	(void)request_send(n, &rq, answer);
 	buf_fini(&rq);
 	return answer[0];
 }
@@ -544,8 +490,8 @@ identify(const struct node *n, unsigned type, bool answer, const char *name, siz
 	buf_put(&identity, head, sizeof(head));
 	buf_put(&identity, name, strlen(name));
 	buf_put(&identity, type == 2 ? "\0\6secret" : "\0\0", type == 2 ? 8 : 2);
-	build_request(&rq, "VIEWER", FIND, 1, &identity);
-	got = send_request(n, &rq, out);
+	request_build(&rq, "VIEWER", FIND, 1, USER_IDENTITY, &identity);
+	got = request_send(n, &rq, out);
 	buf_fini(&identity);
 	buf_fini(&rq);
 	return got;
@@ -621,8 +567,12 @@ associations__200_stand_at_once_and_each_is_served(void **state)
 	enum { MANY = 200 };
 	static struct viewer all[MANY];
 	struct visit *t = *state;
-	struct assoc_target to = {"127.0.0.1",	  t->n.port, "VIEWER", "NODE", ASSOC_PDU_MAX,
-				  VIEWER_SECONDS, NULL,	     NULL,     NULL,   0};
+	struct assoc_target to = {.host = "127.0.0.1",
+				  .port = t->n.port,
+				  .calling = "VIEWER",
+				  .called = "NODE",
+				  .max_pdu = ASSOC_PDU_MAX,
+				  .seconds = VIEWER_SECONDS};
 	static const char *const plain[] = {EXPLICIT};
 	static const struct assoc_proposal p = {FIND, plain, 1, ASSOC_ROLE_DEFAULT};
 	struct assoc *more;
