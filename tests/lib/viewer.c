@@ -23,6 +23,8 @@
 #include "common/dimse/peers.h"
 #include "common/os/file.h"
 
+enum { WAIT_MS = 20000, STEP_MS = 20 };
+
 static int
 find(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
 {
@@ -31,6 +33,9 @@ find(void *node, const struct dimse_caller *who, const struct message *rq, struc
 	int on = 0;
 
 	(void)getsockopt(assoc_socket(who->assoc), IPPROTO_TCP, TCP_NODELAY, &on, &size);
+	if (n->send_buffer)
+		(void)setsockopt(assoc_socket(who->assoc), SOL_SOCKET, SO_SNDBUF, &n->send_buffer,
+				 sizeof(n->send_buffer));
 	n->no_delay = on;
 	n->asking = who->assoc;
 	return find_serve(&n->find, who, rq, e);
@@ -260,6 +265,42 @@ node_stop(struct node *n)
 	audit_close(n->config.audit);
 	peers_unref(n->peers);
 	stored_fini(&n->stored);
+}
+
+bool
+node_audited(const struct node *n, const char *what)
+{
+	struct buf b = BUF_INIT;
+	bool has;
+
+	assert_int_equal(file_slurp(n->audit_path, 1 << 20, &b, NULL), 0);
+	buf_put(&b, "", 1);
+	has = strstr((const char *)b.data, what) != NULL;
+	buf_fini(&b);
+	return has;
+}
+
+bool
+node_audited_soon(const struct node *n, const char *what)
+{
+	int waited;
+
+	for (waited = 0; waited < WAIT_MS && !node_audited(n, what); waited += STEP_MS)
+		clock_sleep(STEP_MS);
+	return node_audited(n, what);
+}
+
+bool
+node_alone_in_time(struct node *n)
+{
+	int waited;
+
+	for (waited = 0; waited < WAIT_MS; waited += STEP_MS) {
+		if (dimse_associations(n->dimse) == 0)
+			return true;
+		clock_sleep(STEP_MS);
+	}
+	return false;
 }
 
 void

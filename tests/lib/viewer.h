@@ -60,6 +60,7 @@ struct node {
 	_Atomic unsigned received, called_other;
 	_Atomic uint64_t damaged_oid; /* the last one that a retrieve told of */
 	_Atomic int no_delay;	      /* of the acceptor's socket when a query came */
+	int send_buffer; /* of the acceptor's socket for the answers of a query; 0: as it is */
 	struct assoc *_Atomic asking; /* C-FIND: whose */
 	_Atomic bool hold;	    /* C-FIND: waits with its answers until something more comes */
 	struct id128 epoch;	    /* of the central that answers; all zero: none does */
@@ -82,6 +83,13 @@ void node_secure(struct node *n, const char *cert, const char *key, const char *
 void node_stop(struct node *n);
 /* Instances 1.2.3.9.<first> ... of study 1.2.3, `bytes` of pixels each. */
 void node_put(struct node *n, unsigned first, unsigned count, size_t bytes, uint64_t *oids);
+
+/* Is it in the audit log? _soon: the line of an association is written when it stands, which the
+ * peer may know sooner. */
+bool node_audited(const struct node *n, const char *what);
+bool node_audited_soon(const struct node *n, const char *what);
+/* No association is left, within seconds. */
+bool node_alone_in_time(struct node *n);
 
 struct viewer {
 	struct assoc *a;

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/identifier.h"
@@ -31,27 +31,6 @@ __lsan_default_suppressions(void)
 }
 
 enum { WAIT_MS = 20000, PATIENCE_MS = 300, BIG = 24 << 20, USER_IDENTITY = 0x58 };
-
-static void
-pause_ms(long ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
-
-static bool
-alone_in_time(struct node *n)
-{
-	int waited;
-
-	for (waited = 0; waited < WAIT_MS; waited += 20) {
-		if (dimse_associations(n->dimse) == 0)
-			return true;
-		pause_ms(20);
-	}
-	return false;
-}
 
 /* The node again, with other patience. */
 static void
@@ -88,7 +67,7 @@ associations__R34_a_peer_that_reads_nothing_is_dropped(void **state)
 	viewer_open(&t->v, &t->n, "NODE");
 	visit_study(t);
 	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
-	assert_true(alone_in_time(&t->n)); /* and we have read nothing */
+	assert_true(node_alone_in_time(&t->n)); /* and we have read nothing */
 	viewer_drop(&t->v);
 }
 
@@ -101,7 +80,7 @@ associations__R34_a_peer_that_reads_slowly_is_served(void **state)
 	viewer_open(&t->v, &t->n, "NODE");
 	visit_study(t);
 	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
-	pause_ms(PATIENCE_MS); /* the socket is full by now */
+	clock_sleep(PATIENCE_MS); /* the socket is full by now */
 	viewer_listen(&t->v);
 	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(t->v.stores, 1);
@@ -116,7 +95,7 @@ associations__a_peer_that_stalls_in_a_pdu_is_dropped(void **state)
 	viewer_open(&t->v, &t->n, "NODE");
 	/* The head of a P-DATA-TF of 1,000 bytes, and no more. */
 	assert_int_equal(send(assoc_socket(t->v.a), "\x04\0\0\0\x03\xe8", 6, 0), 6);
-	assert_true(alone_in_time(&t->n));
+	assert_true(node_alone_in_time(&t->n));
 	viewer_drop(&t->v);
 }
 
@@ -127,11 +106,11 @@ associations__a_release_is_answered_and_an_abort_ends(void **state)
 
 	viewer_open(&t->v, &t->n, "NODE");
 	viewer_close(&t->v);
-	assert_true(alone_in_time(&t->n));
+	assert_true(node_alone_in_time(&t->n));
 	viewer_open(&t->v, &t->n, "NODE");
 	assoc_abort(t->v.a);
 	viewer_drop(&t->v);
-	assert_true(alone_in_time(&t->n));
+	assert_true(node_alone_in_time(&t->n));
 }
 
 static void
@@ -372,7 +351,7 @@ associations__pdvs_that_lie_end_it(void **state)
 		assert_int_equal(send(assoc_socket(t->v.a), lies[i].pdu, lies[i].n, 0), lies[i].n);
 		assert_int_equal(assoc_read(t->v.a, VIEWER_SECONDS, &pdv, NULL), ERR_PEER);
 		viewer_drop(&t->v);
-		assert_true(alone_in_time(&t->n));
+		assert_true(node_alone_in_time(&t->n));
 	}
 }
 
@@ -498,30 +477,6 @@ identify(const struct node *n, unsigned type, bool answer, const char *name, siz
 }
 
 static bool
-audited(const struct node *n, const char *what)
-{
-	struct buf b = BUF_INIT;
-	bool has;
-
-	assert_int_equal(file_slurp(n->audit_path, 1 << 20, &b, NULL), 0);
-	buf_put(&b, "", 1);
-	has = strstr((const char *)b.data, what) != NULL;
-	buf_fini(&b);
-	return has;
-}
-
-/* The line is written when the association stands, which the peer may know sooner. */
-static bool
-audited_soon(const struct node *n, const char *what)
-{
-	int waited;
-
-	for (waited = 0; waited < WAIT_MS && !audited(n, what); waited += 20)
-		pause_ms(20);
-	return audited(n, what);
-}
-
-static bool
 has_item(const unsigned char *p, size_t n, unsigned char type)
 {
 	size_t i;
@@ -542,22 +497,22 @@ associations__R36_a_user_is_accepted_and_named_in_the_audit_log(void **state)
 
 	assert_int_equal(out[0], ACCEPTED);
 	assert_true(has_item(out, n, ANSWER));
-	assert_true(audited_soon(&t->n, " user=reader_one "));
+	assert_true(node_audited_soon(&t->n, " user=reader_one "));
 	n = identify(&t->n, 2, false, "anna", 4, out);
 	assert_int_equal(out[0], ACCEPTED);
 	assert_false(has_item(out, n, ANSWER)); /* nobody asked for one */
-	assert_true(audited_soon(&t->n, " user=anna "));
-	assert_false(audited(&t->n, "secret"));
+	assert_true(node_audited_soon(&t->n, " user=anna "));
+	assert_false(node_audited(&t->n, "secret"));
 	(void)identify(&t->n, 5, true, "token", 5, out);
 	assert_int_equal(out[0], ACCEPTED);
-	assert_true(audited_soon(&t->n, " user=(jwt) "));
-	assert_false(audited(&t->n, "token"));
+	assert_true(node_audited_soon(&t->n, " user=(jwt) "));
+	assert_false(node_audited(&t->n, "token"));
 	/* Lengths that lie, and a type that is none: whatever it is answered, the node goes on. */
 	(void)identify(&t->n, 1, true, "x", 65535, out);
 	(void)identify(&t->n, 2, true, "", 3, out);
 	(void)identify(&t->n, 77, true, "x", 1, out);
 	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 1), ACCEPTED);
-	assert_true(audited_soon(&t->n, " user= "));
+	assert_true(node_audited_soon(&t->n, " user= "));
 }
 
 /* All stand, idle or not, and each is served; one more is turned away. */
@@ -597,7 +552,7 @@ associations__200_stand_at_once_and_each_is_served(void **state)
 	}
 	for (i = 0; i < MANY; i++)
 		viewer_close(&all[i]);
-	assert_true(alone_in_time(&t->n));
+	assert_true(node_alone_in_time(&t->n));
 }
 
 int

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -163,51 +162,6 @@ secure_end(void **state)
 
 #define secure_test(f) cmocka_unit_test_setup_teardown(f, secure_start, secure_end)
 
-static void
-pause_ms(long ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
-
-static bool
-alone_in_time(struct node *n)
-{
-	int waited;
-
-	for (waited = 0; waited < WAIT_MS; waited += 20) {
-		if (dimse_associations(n->dimse) == 0)
-			return true;
-		pause_ms(20);
-	}
-	return false;
-}
-
-static bool
-audited(const struct node *n, const char *what)
-{
-	struct buf b = BUF_INIT;
-	bool has;
-
-	assert_int_equal(file_slurp(n->audit_path, 1 << 20, &b, NULL), 0);
-	buf_put(&b, "", 1);
-	has = strstr((const char *)b.data, what) != NULL;
-	buf_fini(&b);
-	return has;
-}
-
-/* The line is written when the association stands, which the peer may know sooner. */
-static bool
-audited_soon(const struct node *n, const char *what)
-{
-	int waited;
-
-	for (waited = 0; waited < WAIT_MS && !audited(n, what); waited += 20)
-		pause_ms(20);
-	return audited(n, what);
-}
-
 /* An association for C-FIND, at once given up again; what an attempt says. */
 static int
 call(const struct node *n, bool secure, struct tls *t, const char *name, struct err *e)
@@ -253,10 +207,10 @@ secure__R36_both_are_proven_and_the_audit_log_says_who_it_was(void **state)
 	assert_true(assoc_certified(s->v.a, "node"));
 	assert_false(assoc_certified(s->v.a, "other"));
 	find_once(s, &s->v);
-	assert_true(audited_soon(&s->n,
-				 " tls=TLSv1.3 certificate=O=Ward_3,CN=viewer names=DNS:viewer"));
+	assert_true(node_audited_soon(
+		&s->n, " tls=TLSv1.3 certificate=O=Ward_3,CN=viewer names=DNS:viewer"));
 	assert_int_equal(call(&s->n, false, NULL, NULL, NULL), 0);
-	assert_true(audited_soon(&s->n, " tls=no"));
+	assert_true(node_audited_soon(&s->n, " tls=no"));
 }
 
 static void
@@ -276,10 +230,10 @@ secure__R29_who_shows_no_good_certificate_is_refused(void **state)
 	t[3] = shown("good", "ca.pem");
 	for (i = 0; i < 3; i++) {
 		assert_int_not_equal(call(&s->n, true, t[i], "node", NULL), 0);
-		assert_true(alone_in_time(&s->n));
+		assert_true(node_alone_in_time(&s->n));
 		assert_int_equal(dimse_refusals(s->n.dimse), i + 1);
 	}
-	assert_true(audited(&s->n, "refused what=association why=tls address=127.0.0.1"));
+	assert_true(node_audited(&s->n, "refused what=association why=tls address=127.0.0.1"));
 	assert_int_equal(call(&s->n, true, t[3], "node", NULL), 0);
 	/* And the other way: whom the caller does not believe, or did not mean. */
 	tls_unref(t[0]);
@@ -301,7 +255,7 @@ secure__R29_a_peer_that_must_use_tls_is_refused_on_the_plain_port(void **state)
 	node_reload(&s->n, "tls = required");
 	assert_int_equal(call(&s->n, false, NULL, NULL, &e), ERR_PEER);
 	assert_non_null(strstr(e.what, "rejected"));
-	assert_true(audited_soon(&s->n, "rejected why=tls-required calling=VIEWER"));
+	assert_true(node_audited_soon(&s->n, "rejected why=tls-required calling=VIEWER"));
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
 	node_reload(&s->n, "tls = yes");
 	assert_int_equal(call(&s->n, false, NULL, NULL, NULL), 0);
@@ -317,7 +271,7 @@ secure__R29_a_peer_may_be_bound_to_a_certificate(void **state)
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
 	node_reload(&s->n, "tls = required\ntls_name = ct1.example");
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), ERR_PEER);
-	assert_true(audited_soon(&s->n, "rejected why=certificate-name calling=VIEWER"));
+	assert_true(node_audited_soon(&s->n, "rejected why=certificate-name calling=VIEWER"));
 }
 
 static void
@@ -456,9 +410,9 @@ secure__a_handshake_keeps_to_the_deadline(void **state)
 	slow = connected(s->n.tls_port);
 	for (i = 0; i < 40; i++) { /* a ClientHello of 512 bytes, one at a time */
 		(void)send(slow, i < 5 ? &"\x16\x03\x01\x02\x00"[i] : "\1", 1, MSG_NOSIGNAL);
-		pause_ms(50);
+		clock_sleep(50);
 	}
-	assert_true(alone_in_time(&s->n)); /* neither has hung up */
+	assert_true(node_alone_in_time(&s->n)); /* neither has hung up */
 	(void)close(silent);
 	(void)close(slow);
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
@@ -470,7 +424,7 @@ refused_in_time(const struct node *n, unsigned long count)
 	int waited;
 
 	for (waited = 0; waited < WAIT_MS && dimse_refusals(n->dimse) < count; waited += 20)
-		pause_ms(20);
+		clock_sleep(20);
 	return dimse_refusals(n->dimse) == count;
 }
 
@@ -495,12 +449,12 @@ secure__garbage_ends_one_connection_and_nothing_else(void **state)
 	assert_true(refused_in_time(&s->n, TRIES));
 	for (i = 0; i < 4; i++) { /* who only looks whether somebody is there is not refused */
 		fd = connected(i % 2 ? s->n.port : s->n.tls_port);
-		pause_ms(i < 2 ? 50 : 0);
+		clock_sleep(i < 2 ? 50 : 0);
 		(void)close(fd);
 	}
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
 	assert_int_equal(call(&s->n, false, NULL, NULL, NULL), 0);
-	assert_true(alone_in_time(&s->n));
+	assert_true(node_alone_in_time(&s->n));
 	assert_int_equal(dimse_refusals(s->n.dimse), TRIES);
 }
 
@@ -520,7 +474,7 @@ secure__a_large_object_goes_through_and_a_slow_reader_is_served(void **state)
 
 	node_put(&s->n, 0, 1, BIG, NULL);
 	ask_for_all(s);
-	pause_ms(PATIENCE_MS); /* the socket is full by now */
+	clock_sleep(PATIENCE_MS); /* the socket is full by now */
 	viewer_listen(&s->v);
 	assert_int_equal(s->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(s->v.stores, 1);
@@ -536,7 +490,7 @@ secure__R34_a_peer_that_reads_nothing_is_dropped(void **state)
 	s->n.config.reader_ms = PATIENCE_MS;
 	assert_int_equal(dimse_start(&s->n.dimse, &s->n.config, s->n.peers, NULL), 0);
 	ask_for_all(s);
-	assert_true(alone_in_time(&s->n)); /* and we have read nothing */
+	assert_true(node_alone_in_time(&s->n)); /* and we have read nothing */
 	viewer_drop(&s->v);
 }
 
@@ -580,7 +534,7 @@ secure__R29_a_destination_is_called_as_its_peer_says(void **state)
 	move(s, "OTHER");
 	assert_int_equal(s->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(s->n.received, 3);
-	assert_true(audited(&s->n, "certificate=O=Ward_3,CN=node"));
+	assert_true(node_audited(&s->n, "certificate=O=Ward_3,CN=node"));
 	/* Not who it must be, by its host: nothing is sent there. */
 	*strstr(section, "\ntls_name") = '\0';
 	node_reload(&s->n, section);
@@ -622,7 +576,7 @@ secure__200_stand_at_once_and_each_is_served(void **state)
 	}
 	for (i = 0; i < MANY; i++)
 		viewer_close(&all[i]);
-	assert_true(alone_in_time(&s->n));
+	assert_true(node_alone_in_time(&s->n));
 }
 
 int
