@@ -9,12 +9,10 @@ end all of it is at central, byte for byte, and what the viewer got was whole.
 """
 import argparse
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -22,33 +20,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check
 import archive  # noqa: E402
 import check  # noqa: E402
 import nodes  # noqa: E402
-
-MB = 1000000
-VIEWER = 10 * MB  # bytes a second
-
-
-class Viewer(threading.Thread):
-    """Reads whole studies, one after the other, through a relay that lets 10 MB/s through."""
-
-    def __init__(self, edge, top):
-        super().__init__(daemon=True)
-        self.edge, self.top, self.over, self.bytes, self.failed = edge, top, False, 0, []
-        self.line = nodes.Wan(edge.dicom)
-        self.line.rate_back = VIEWER
-
-    def run(self):
-        got, chance = os.path.join(self.top, "viewed"), random.Random(1)
-        while not self.over:
-            studies = nodes.run(nodes.tool("dicom_get"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a",
-                                "VIEWER", "--find", ok=(0, 1))[1].split()
-            shutil.rmtree(got, ignore_errors=True)
-            os.makedirs(got)
-            for study in chance.sample(studies, min(3, len(studies))):
-                # evicted while it is read: a failed sub-operation (R20), never half an image
-                nodes.run(nodes.tool("dicom_get"), "127.0.0.1", self.line.port, "-c", self.edge.aet, "-a", "VIEWER",
-                          "--study", study, "-o", got, ok=(0, 1))
-            self.bytes += sum(os.path.getsize(p) for p in check.files([got]))
-            list(check.objects([got], self.failed))
+from viewer import MB, Viewer  # noqa: E402
 
 
 class Churn:
@@ -89,27 +61,23 @@ class Churn:
     def play(self):
         self.central.start()
         self.edge.start()
-        viewer = Viewer(self.edge, self.top)
-        viewer.start()
+        viewer = Viewer(self.edge, os.path.join(self.top, "viewed"))
         start, turn = time.monotonic(), self.args.quota << 20
         while self.bytes < self.args.turns * turn or time.monotonic() < start + self.args.seconds:
             before = self.bytes // turn
             self.send()
             if self.bytes // turn > before:
                 self.measure(start)
-        viewer.over = True
-        viewer.join(120)
-        viewer.line.close()
         seconds = time.monotonic() - start
+        viewer.stop()
         self.judge(viewer)
         sizes, memory = [m[0] for m in self.marks], [m[1] for m in self.marks]
         print(f"churn: {len(self.sent)} images, {self.bytes / turn:.1f} turns of {self.args.quota} MiB in {seconds:.0f} s, "
-              f"0 refused, 0 lost; viewer read {viewer.bytes // MB} MB; data.mdb {sizes[0] >> 20} MiB after the first "
+              f"0 refused, 0 lost; a viewer read {viewer.bytes() / seconds / MB:.1f} MB/s; data.mdb {sizes[0] >> 20} MiB after the first "
               f"turn, {sizes[-1] >> 20} at the end, RssAnon {memory[0] >> 10} and {memory[-1] >> 10} MiB")
 
     def judge(self, viewer):
-        if viewer.failed or viewer.bytes == 0:
-            raise nodes.Failed(f"the viewer read {viewer.bytes} bytes; {viewer.failed[:3]}")
+        viewer.judge()
         nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, 120)
         for _ in range(10):  # making room is announced as well: two looks must agree
             a = archive.Archive(self.central.data)

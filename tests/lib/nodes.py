@@ -213,7 +213,9 @@ class Wan:
     def __init__(self, target):
         self.target, self.port, self.up, self.rate = target, port(), True, 0
         self.rate_back = 0  # as rate, the other way
-        self.sent = 0  # bytes towards central
+        self.slack = self.STEP  # seconds that a thread which woke late may make good
+        self.sent = self.back = 0  # bytes towards central, and from it
+        self.due = {True: 0.0, False: 0.0}  # when the next bytes may leave, by way
         self.fuse = self.again = self.deny = None
         self.lock, self.pairs = threading.Lock(), []
         self.listener = socket.socket()
@@ -250,6 +252,15 @@ class Wan:
             threading.Thread(target=self.pump, args=(near, far, True), daemon=True).start()
             threading.Thread(target=self.pump, args=(far, near, False), daemon=True).start()
 
+    def pace(self, way, n, rate):
+        """Sleeps until n bytes may leave: the rate holds over time, however late a thread wakes."""
+        with self.lock:
+            now = time.monotonic()
+            self.due[way] = max(self.due[way], now - self.slack) + n / rate
+            wait = self.due[way] - now
+        if wait > 0:
+            time.sleep(wait)
+
     def pump(self, source, sink, limited):
         """Bytes from source to sink; towards central at most `rate` bytes a second, all together."""
         try:
@@ -260,12 +271,13 @@ class Wan:
                 if not data:
                     break
                 if rate:
-                    with self.lock:
-                        time.sleep(len(data) / rate)
+                    self.pace(limited, len(data), rate)
                 if limited and self.deny and self.deny in data:
                     break
                 if limited:
                     self.sent += len(data)
+                else:
+                    self.back += len(data)
                 data, over = self.spend(data)
                 sink.sendall(data)
                 if over:
