@@ -190,9 +190,17 @@ site_put(struct store_tx *tx, const struct site_row *row, struct err *e)
 	return rc || !t.of ? rc : figures_enter_all(tx, t.of, t.last, e);
 }
 
+/* Each hello asks: a row of another site is passed over without being read whole. */
+static bool
+may_be_of(struct kv_slice row, const char *site)
+{
+	return memmem(row.p, row.n, site, strlen(site)) != NULL;
+}
+
 int
-site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
-	  void *arg, struct err *e)
+site_each_of(struct store_tx *tx, const char *site,
+	     int (*fn)(void *arg, const struct site_row *row, struct err *e), void *arg,
+	     struct err *e)
 {
 	struct site_row row;
 	struct kv_cursor *c;
@@ -202,15 +210,22 @@ site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, 
 	if (rc)
 		return rc;
 	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
-	while (!rc) {
+	for (; !rc; rc = rc ? rc : kv_cursor_next(c, &k, &v, e)) {
+		if (site && !may_be_of(v, site))
+			continue;
 		rc = read_site(&row, v, e);
-		if (!rc)
+		if (!rc && (!site || strcmp(row.site, site) == 0))
 			rc = fn(arg, &row, e);
-		if (!rc)
-			rc = kv_cursor_next(c, &k, &v, e);
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
+	  void *arg, struct err *e)
+{
+	return site_each_of(tx, NULL, fn, arg, e);
 }
 
 /* --- what was announced --- */

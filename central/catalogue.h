@@ -76,6 +76,10 @@ int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_r
 /* Figures follow when it is closed, or opened again (figures.h). */
 int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
 /* Until fn says other than 0. */
+/* Those of this site alone; what tells of another is not read. */
+int site_each_of(struct store_tx *tx, const char *site,
+		 int (*fn)(void *arg, const struct site_row *row, struct err *e), void *arg,
+		 struct err *e);
 int site_each(struct store_tx *tx, int (*fn)(void *arg, const struct site_row *row, struct err *e),
 	      void *arg, struct err *e);
 

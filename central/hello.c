@@ -59,8 +59,6 @@ note_live(void *arg, const struct site_row *row, struct err *e)
 	struct others *o = arg;
 
 	(void)e;
-	if (strcmp(row->site, o->site) != 0)
-		return 0;
 	o->live = o->live || (!row->closed && !id128_same(o->but, &row->incarnation));
 	o->lately += llabs(o->now_ms - row->opened_ms) < DAY_MS;
 	return 0;
@@ -129,7 +127,7 @@ judge(struct hearing *h, struct store_tx *tx, const struct id128 *incarnation, c
 	(void)token_read(h->c, &h->row, h->m->token.data, h->m->token.len, &h->said);
 	rc = token_judge(tx, &h->row, &h->said, &h->contact, &own, &h->word, e);
 	if (!rc && (h->row.closed || h->opens))
-		rc = site_each(tx, note_live, &o, e);
+		rc = site_each_of(tx, site, note_live, &o, e);
 	if (!rc)
 		rc = may_open(h, &o, e);
 	h->beside = h->row.closed && o.live;
@@ -367,8 +365,7 @@ note_twin(void *arg, const struct site_row *row, struct err *e)
 	struct answering *f = arg;
 
 	(void)e;
-	if (row->closed || row->drains || strcmp(row->site, f->h->row.site) != 0 ||
-	    f->a.n_twins == TWINS_MAX)
+	if (row->closed || row->drains || f->a.n_twins == TWINS_MAX)
 		return 0;
 	memcpy(f->twin[f->a.n_twins], row->address, ADDRESS_SIZE);
 	f->twins[f->a.n_twins] = f->twin[f->a.n_twins];
@@ -380,7 +377,7 @@ note_twin(void *arg, const struct site_row *row, struct err *e)
 static int
 fill_twins(struct answering *f, struct store_tx *tx, struct err *e)
 {
-	int rc = site_each(tx, note_twin, f, e);
+	int rc = site_each_of(tx, f->h->row.site, note_twin, f, e);
 
 	if (f->a.n_twins < 2)
 		f->a.n_twins = 0;

@@ -102,12 +102,18 @@ differs(struct world *w, const char *uid)
 static void
 say_how(struct world *w, const char *who, struct store *s, const char *uid)
 {
+	struct decided said = {.number = 0};
 	struct decided_state d;
 	struct store_tx *tx;
 	size_t i;
 
 	if (!w->loud || !s || store_begin_read(&tx, s, NULL))
 		return;
+	if (decided_get(tx, uid, &said, NULL) == 0)
+		world_say(w, "  %s: decision %llu%s, as %llu again, chose %02x%02x of %zu", who,
+			  (unsigned long long)said.number, said.person ? " by a person" : "",
+			  (unsigned long long)said.origin, said.digests[0][0], said.digests[0][1],
+			  said.n);
 	if (decided_state(tx, uid, &d, NULL) == 0) {
 		world_say(w, "  %s: decision %llu, %scovered, current %zu, chosen %zu of %zu", who,
 			  (unsigned long long)d.number, d.covered ? "" : "not ", d.current,
@@ -120,6 +126,16 @@ say_how(struct world *w, const char *who, struct store *s, const char *uid)
 		decided_state_fini(&d);
 	}
 	store_end_read(tx);
+}
+
+void
+current_say(struct world *w, const char *uid)
+{
+	unsigned i;
+
+	say_how(w, "central", w->central.store, uid);
+	for (i = 0; i < w->n_edges; i++)
+		say_how(w, w->edges[i].name, w->edges[i].edge.store, uid);
 }
 
 void
@@ -136,8 +152,7 @@ current_final(struct world *w)
 		e = w->wrong ? NULL : differs(w, uid);
 		if (!e)
 			continue;
-		say_how(w, "central", w->central.store, uid);
-		say_how(w, e->name, e->edge.store, uid);
+		current_say(w, uid);
 		world_wrong(w, "%s shows another version of %s than central", e->name, uid);
 	}
 }

@@ -9,5 +9,7 @@
 struct world;
 
 void current_final(struct world *w);
+/* What each node knows of the versions of this UID. */
+void current_say(struct world *w, const char *uid);
 
 #endif

@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "central/central.h"
 #include "central/record.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
+#include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "tests/sim/count.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/people.h"
 #include "tests/sim/said.h"
@@ -44,7 +47,7 @@ rot_edge(struct sim_edge *e)
 	uint64_t oids[PACKED_MAX];
 	unsigned n = watch_packed(e, oids, PACKED_MAX), i;
 
-	if (!ramdisk_rot_value(e->disk, "chunk", world_chance(e->w, 500), &e->w->rng.r))
+	if (!ramdisk_rot_value(e->disk, "chunk", world_chance(e->w, 700), &e->w->rng.r))
 		return false;
 	world_enter(e->w, &e->clock);
 	for (i = 0; i < n; i++)
@@ -70,7 +73,9 @@ disasters_rot(struct world *w)
 	if (central)
 		truth_rot_at_central(w);
 	truth_after_damage(w, "a bit");
-	if (!central && world_chance(w, 500))
+	if (world_chance(w, 300))
+		watch_view_damaged(w, central ? NULL : e);
+	if (!central && world_chance(w, 600))
 		truth_send_all_again(e);
 }
 
@@ -95,6 +100,10 @@ disasters_central_burns(struct world *w)
 	w->restart_at = w->now + (int64_t)world_below(w, 3 * SIM_HOUR);
 	truth_after_damage(w, "the fire at central");
 	nothing_known(w);
+	if (world_chance(w, 500)) { /* it is there again, and all is owed */
+		world_run(w, w->restart_at - w->now + (int64_t)world_below(w, SIM_MINUTE));
+		count_exposure(w);
+	}
 }
 
 static bool
@@ -240,9 +249,12 @@ disasters_twin(struct world *w)
 		return;
 	world_say(w, "%s HAS A TWIN, node %u", e->name, twin->number);
 	w->seen[SEEN_TWINS]++;
-	for (i = 0; i < w->n_images; i++)
+	for (i = 0; i < w->n_images; i++) {
 		if (w->images[i].sites & 1u << e->number)
 			w->images[i].sites |= 1u << twin->number;
+		if (w->images[i].promised & 1u << e->number)
+			w->images[i].promised |= 1u << twin->number;
+	}
 	if (world_chance(w, 500)) { /* somebody looks soon */
 		world_run(w, MINUTES * SIM_MINUTE);
 		people_keep(world_chance(w, 500) ? e : twin);
@@ -271,8 +283,16 @@ start_central(struct world *w)
 void
 disasters_catalogue_lost(struct world *w)
 {
+	struct id128 before, after;
+
 	if (!ready(w))
 		return;
+	/* What took the one hit the other as well. */
+	if (world_chance(w, 500) && ramdisk_rot(w->disk, ".tar", &w->rng.r)) {
+		truth_rot_at_central(w);
+		truth_after_damage(w, "a bit");
+	}
+	central_epoch(&w->central, &before);
 	world_say(w, "central: THE CATALOGUE IS LOST");
 	w->seen[SEEN_CATALOGUE_LOST]++;
 	world_close_central(w);
@@ -280,6 +300,11 @@ disasters_catalogue_lost(struct world *w)
 	w->mode = world_chance(w, 500) ? CENTRAL_REBUILD : CENTRAL_SERVE;
 	start_central(w);
 	truth_after_damage(w, "the lost catalogue");
+	if (!w->up)
+		return;
+	central_epoch(&w->central, &after);
+	if (id128_same(&before, &after)) /* R16, R22 */
+		world_wrong(w, "central made its catalogue anew, and goes on in the same epoch");
 }
 
 /* The packs, or all of the vault where nothing forbids to begin it anew. */

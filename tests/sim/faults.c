@@ -11,9 +11,11 @@
 #include "proto/bandwidth.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "tests/sim/asks.h"
 #include "tests/sim/count.h"
 #include "tests/sim/disasters.h"
 #include "tests/sim/people.h"
+#include "tests/sim/promised.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -52,6 +54,20 @@ faults_rush(struct world *w)
 	world_run(w, 1 + (int64_t)world_below(w, RUSH_MS));
 }
 
+/* R18, R19: what central keeps beside the ledgers is what they say. `verify` puts it right, and
+ * nothing more would be seen of it. */
+static void
+look_at_recount(struct world *w, const struct verify_result *r)
+{
+	if (r->wrong_bits || r->wrong_claims || r->torn || r->figures.figures || r->figures.listed)
+		world_wrong(w,
+			    "verify finds %llu bits, %llu claims, %llu entries, %llu figures and "
+			    "%llu rows that are not what the ledgers say",
+			    (unsigned long long)r->wrong_bits, (unsigned long long)r->wrong_claims,
+			    (unsigned long long)r->torn, (unsigned long long)r->figures.figures,
+			    (unsigned long long)r->figures.listed);
+}
+
 void
 faults_verify(struct world *w)
 {
@@ -72,6 +88,7 @@ faults_verify(struct world *w)
 		  (unsigned long long)r.packs, (unsigned long long)r.members,
 		  (unsigned long long)r.damaged, (unsigned long long)r.absent,
 		  (unsigned long long)r.frames, (unsigned long long)r.wrong_bits);
+	look_at_recount(w, &r);
 	world_look_after_central(w);
 }
 
@@ -269,6 +286,7 @@ static const struct {
 	{disk_fails, 40},
 	{restart, 30},
 	{view, 60},
+	{promised_ask, 40},
 	{count_exposure, 12},
 	{clock_jumps, 20},
 	{upgrade, 15},
@@ -288,6 +306,8 @@ static const struct {
 	{people_stat, 30},
 	{people_keep_one, 10},
 	{people_fill, 5},
+	{asks_order, 30},
+	{asks_suspend, 6},
 	{disasters_import, 6},
 	{disasters_catalogue_lost, 5},
 	{disasters_vault_lost, 3},
@@ -335,4 +355,5 @@ faults_end(struct world *w)
 	for (i = 0; i < w->n_edges; i++)
 		decide_bandwidth(w, &w->edges[i], &all);
 	people_pass(w);
+	asks_readmit_all(w);
 }

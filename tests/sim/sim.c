@@ -124,6 +124,7 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 		pass_time(w);
 		truth_look_at_heads(w);
 		watch_bounds(w, false);
+		watch_packs(w);
 		if (!w->wrong && i % FIGURES_EVERY == 0)
 			count_figures(w);
 	}

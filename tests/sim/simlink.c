@@ -15,11 +15,12 @@
 #include "proto/link.h"
 #include "proto/orders.h"
 #include "tests/lib/oldpeer.h"
+#include "tests/sim/asks.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
 
-enum { GIVE_UP_MS = 5000, REFUSED_MS = 20, LATE_MS = 30000, DRIP_MS = 20000 };
+enum { FORBIDDEN = 403, GIVE_UP_MS = 5000, REFUSED_MS = 20, LATE_MS = 30000, DRIP_MS = 20000 };
 
 #define NEVER INT64_MAX
 
@@ -139,7 +140,10 @@ serve_once(struct simlink *s, struct sent *m)
 	to.routes =
 		w->old || s->e->old ? oldpeer_routes(&to.n_routes) : intake_routes(&to.n_routes);
 	world_enter(w, &w->clock);
-	link_serve(&to, &m->call, &done);
+	if (asks_allowed(s->e))
+		link_serve(&to, &m->call, &done);
+	else
+		done = (struct http_done){.id = m->call.id, .status = FORBIDDEN, .ms = 1};
 	if (ramdisk_dead(w->disk))
 		m->silent = true; /* it died before it answered */
 	else if (strcmp(m->call.method, "PATCH") == 0 && done.status == 200)

@@ -12,14 +12,17 @@
 #include "common/store/store.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/wanted.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/send.h"
+#include "tests/sim/asks.h"
 #include "tests/sim/count.h"
 #include "tests/sim/current.h"
 #include "tests/sim/people.h"
+#include "tests/sim/promised.h"
 #include "tests/sim/said.h"
 #include "tests/sim/watch.h"
 
@@ -29,6 +32,7 @@ enum {
 	LARGE_SIDE = 250,
 	LARGE = 30,
 	OTHER = 30,
+	NEW = 30,     /* images */
 	MAGNETIC = 80 /* of 1000 */
 };
 
@@ -149,6 +153,15 @@ send_it(struct sim_edge *e, struct sim_image *m)
 	world_look_after_edge(e);
 }
 
+/* As often as not a new one: it may be on its way from elsewhere. */
+static struct sim_image *
+some_image(struct world *w)
+{
+	unsigned n = w->n_images > NEW && world_chance(w, 500) ? NEW : w->n_images;
+
+	return &w->images[w->n_images - 1 - (unsigned)world_below(w, n)];
+}
+
 void
 truth_send(struct sim_edge *e, bool again)
 {
@@ -156,7 +169,7 @@ truth_send(struct sim_edge *e, bool again)
 	struct sim_image *m;
 
 	if (again && w->n_images)
-		m = &w->images[world_below(w, w->n_images)];
+		m = some_image(w);
 	else if (w->n_images && world_chance(w, OTHER))
 		m = new_image(w, e->number, (unsigned)world_below(w, w->n_images));
 	else
@@ -251,8 +264,10 @@ truth_lost_site(struct sim_edge *e)
 
 	said_forget(e);
 	e->hold = 0;
-	for (i = 0; i < e->w->n_images; i++)
+	for (i = 0; i < e->w->n_images; i++) {
 		e->w->images[i].sites &= ~(1u << e->number);
+		e->w->images[i].promised &= ~(1u << e->number);
+	}
 }
 
 void
@@ -309,6 +324,11 @@ freed(struct sim_edge *e, const Sync__LedgerEntry *entry, uint64_t seq)
 
 	w->evicted++;
 	w->dark += entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK;
+	if (m && entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK && promised_here(e, m))
+		world_wrong(w,
+			    "%s frees image %u in the dark, and its sender was told that it "
+			    "need not keep it",
+			    e->name, m->number); /* R10 */
 	if (!m || !m->acknowledged || m->gone || anywhere(w, m->digest))
 		return;
 	if (m->rotten) { /* R9: what was checked within trust_days counts as whole */
@@ -335,6 +355,7 @@ struct looking {
 	struct {
 		Sync__LedgerEntry *entry;
 		uint64_t seq;
+		bool dark;
 	} gone[64];
 	unsigned n;
 };
@@ -354,6 +375,7 @@ look(void *arg, uint64_t seq, const unsigned char hash[SHA256_SIZE], const void 
 	entry = message_read(&sync__ledger_entry__descriptor, bytes, n, NULL);
 	if (entry && (entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED ||
 		      entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK)) {
+		l->gone[l->n].dark = entry->kind == SYNC__LEDGER_KIND__LEDGER_EVICTED_DARK;
 		l->gone[l->n].entry = entry;
 		l->gone[l->n++].seq = seq;
 	} else {
@@ -384,6 +406,7 @@ truth_look_at_ledger(struct sim_edge *e)
 	struct looking l;
 	struct store_tx *tx;
 	uint64_t hold = 0;
+	bool keeps = false;
 	unsigned i;
 
 	do {
@@ -396,6 +419,7 @@ truth_look_at_ledger(struct sim_edge *e)
 		hold = 0;
 		(void)sync_number(tx, "hold", &hold, NULL);
 		store_end_read(tx);
+		keeps = wanted_dark_keep(&e->edge);
 		if (l.last) {
 			e->seen = l.last;
 			memcpy(e->seen_hash, l.hash, SHA256_SIZE);
@@ -403,11 +427,15 @@ truth_look_at_ledger(struct sim_edge *e)
 		for (i = 0; i < l.n; i++) {
 			if (e->hold && hold) /* R10 */
 				world_wrong(e->w, "%s frees bytes while it is on hold", e->name);
+			if (e->dark_keep && keeps && l.gone[i].dark)
+				world_wrong(e->w, "%s frees bytes in the dark, where it is to keep",
+					    e->name);
 			freed(e, l.gone[i].entry, l.gone[i].seq);
 			message_free(l.gone[i].entry);
 		}
 	} while (l.n == sizeof(l.gone) / sizeof(l.gone[0]));
 	e->hold = hold;
+	e->dark_keep = keeps;
 }
 
 uint64_t
@@ -447,6 +475,7 @@ truth_set_back(struct sim_edge *e)
 	unsigned i;
 
 	said_forget(e);
+	promised_set_back(e);
 	e->hold = 0;
 	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
 		return;
@@ -618,12 +647,27 @@ say_where(struct world *w, const struct sim_image *m)
 	}
 }
 
+/* R8: of two copies that called, each has its own incarnation. */
+static void
+look_at_incarnations(struct world *w)
+{
+	unsigned i, k;
+
+	for (i = 0; i < w->n_edges; i++)
+		for (k = 0; k < i; k++)
+			if (id128_same(&w->edges[i].edge.incarnation,
+				       &w->edges[k].edge.incarnation))
+				world_wrong(w, "nodes %u and %u of %s go on as one", k, i,
+					    w->edges[i].name);
+}
+
 void
 truth_final(struct world *w)
 {
 	unsigned i;
 	char name[32];
 
+	look_at_incarnations(w);
 	for (i = 0; i < w->n_images; i++) {
 		struct sim_image *m = &w->images[i];
 
@@ -641,5 +685,9 @@ truth_final(struct world *w)
 	if (!w->wrong)
 		current_final(w);
 	if (!w->wrong)
+		promised_final(w);
+	if (!w->wrong)
 		people_final(w);
+	if (!w->wrong)
+		asks_final(w);
 }

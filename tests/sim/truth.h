@@ -37,6 +37,7 @@ struct sim_image {
 	bool rotten;		      /* a bit of central's copy turned, once */
 	bool there, listed;	      /* at rest: at central, intact; in its list */
 	uint32_t counted;	      /* at rest: by which sites' lists */
+	uint32_t promised;	      /* by which edges: it need not be kept */
 	uint32_t said; /* which sites say that they have it, as far as central has heard */
 };
 

@@ -1,9 +1,11 @@
 #include "tests/sim/watch.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "central/catalogue.h"
 #include "common/base/err.h"
 #include "common/store/store.h"
 #include "edge/damage.h"
@@ -146,10 +148,13 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 	rc = store_current(tx, uid, &v, NULL);
 	store_end_read(tx);
 	shown = rc ? NULL : truth_image(w, v.digest);
-	if (rc || v.state != VERSION_HERE || v.hidden & VERSION_WITHDRAWN)
+	if (rc || v.hidden & VERSION_WITHDRAWN)
 		return;
+	/* R15: a query names also what has no bytes here. */
 	if (!e && shown && said_withdrawn(w, shown, false) == SIM_WITHDRAWN)
 		world_wrong(w, "central shows image %u, which was retracted", shown->number);
+	if (v.state != VERSION_HERE)
+		return;
 	rc = read_all(s, v.oid, digest);
 	if (!rc && memcmp(digest, v.digest, sizeof(digest)) != 0)
 		world_wrong(w, "%s serves bytes that were not verified", e ? e->name : "central");
@@ -158,14 +163,9 @@ look_at(struct world *w, struct store *s, struct sim_edge *e, const struct sim_i
 		damage_found(&e->edge, v.oid);
 }
 
-void
-watch_view(struct world *w, struct sim_edge *e)
+static void
+view(struct world *w, struct sim_edge *e, struct sim_image *m)
 {
-	struct sim_image *m;
-
-	if (!w->n_images || (e ? !e->up : !w->up))
-		return;
-	m = &w->images[world_below(w, w->n_images)];
 	world_enter(w, e ? &e->clock : &w->clock);
 	if (e)
 		said_look(e, m);
@@ -176,6 +176,60 @@ watch_view(struct world *w, struct sim_edge *e)
 	}
 	truth_look_at_ledger(e);
 	world_look_after_edge(e);
+}
+
+void
+watch_view(struct world *w, struct sim_edge *e)
+{
+	if (w->n_images && (e ? e->up : w->up))
+		view(w, e, &w->images[world_below(w, w->n_images)]);
+}
+
+static bool
+is_damaged(struct store *s, const unsigned char *digest)
+{
+	struct store_tx *tx;
+	uint64_t oid;
+	int rc = store_begin_read(&tx, s, NULL);
+
+	if (rc)
+		return false;
+	rc = store_by_digest(tx, digest, &oid, NULL);
+	store_end_read(tx);
+	return !rc && store_check(s, oid, NULL) == ERR_CORRUPT;
+}
+
+void
+watch_view_damaged(struct world *w, struct sim_edge *e)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_images && !w->wrong && (e ? e->up : w->up); i++)
+		if (is_damaged(e ? e->edge.store : w->central.store, w->images[i].digest))
+			view(w, e, &w->images[i]);
+}
+
+/* --- central's packs --- */
+
+void
+watch_packs(struct world *w)
+{
+	unsigned char after[SHA256_SIZE];
+	struct pack_row row;
+	struct store_tx *tx;
+	char path[400];
+	bool first = true;
+
+	if (!w->up || ramdisk_dead(w->disk) || store_begin_read(&tx, w->central.store, NULL))
+		return;
+	while (!w->wrong && !pack_row_next(tx, first ? NULL : after, &row, NULL)) {
+		first = false;
+		memcpy(after, row.id, sizeof(after));
+		(void)snprintf(path, sizeof(path), "/sim/central/vault/packs/%s", row.place);
+		if (!ramdisk_durable(w->disk, path))
+			world_wrong(w, "central holds a pack that may be lost yet: %s", row.place);
+	}
+	store_end_read(tx);
 }
 
 /* --- bounds --- */

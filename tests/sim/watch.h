@@ -20,8 +20,12 @@ struct sim_edge *watch_uploading(struct world *w, struct sim_edge *e);
 void watch_elsewhere(struct sim_edge *e, const unsigned char *digest);
 /* No byte is served that was not verified: a viewer asks an edge, or central (NULL). */
 void watch_view(struct world *w, struct sim_edge *e);
+/* The same for each image of which this node has a copy that is not whole. */
+void watch_view_damaged(struct world *w, struct sim_edge *e);
 /* Calls that an edge waits for, and their bytes, have their bounds. */
 void watch_in_flight(struct sim_edge *e, unsigned calls, uint64_t bytes);
+/* R15: what central's catalogue holds outlasts a power cut. */
+void watch_packs(struct world *w);
 /* So have open files, and what is let in; rest: nothing is under way. */
 void watch_bounds(struct world *w, bool rest);
 /* Closes all nodes, and looks at what memory they had. */

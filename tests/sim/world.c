@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
+#include "edge/chores.h"
 #include "edge/keep.h"
 #include "edge/mend.h"
 #include "edge/orders.h"
@@ -18,7 +19,9 @@
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "proto/message.h"
+#include "tests/sim/promised.h"
 #include "tests/sim/truth.h"
+#include "tests/sim/watch.h"
 
 enum { KEEP_EVERY_MS = 20000, RESTART_MAX_MS = 120000, TURNS_MAX = 200 };
 
@@ -193,6 +196,9 @@ world_open_edge(struct sim_edge *e)
 		rc = make_link(&e->orders_link, &e->edge, &err);
 	if (!rc)
 		rc = orders_new(&e->orders, &e->edge, e->orders_link, &err);
+	if (!rc)
+		rc = chores_new(&e->edge.chores, &e->edge, &err);
+	e->edge.orders = e->orders;
 	e->up = true;
 	if (rc) {
 		not_started(e->w, e->name, e->disk, &err);
@@ -208,8 +214,10 @@ world_close_edge(struct sim_edge *e)
 	if (!e->up)
 		return;
 	world_enter(e->w, &e->clock);
+	chores_stop(e->edge.chores);
+	e->edge.chores = NULL;
 	orders_stop(e->orders);
-	e->orders = NULL;
+	e->orders = e->edge.orders = NULL;
 	replicate_free(e->r);
 	e->r = NULL;
 	mend_stop(e->edge.mend);
@@ -265,6 +273,7 @@ world_open_central(struct world *w)
 	if (w->mount_at)
 		(void)refuses(w, "central", true);
 	w->up = true;
+	watch_packs(w);
 }
 
 void
@@ -484,6 +493,7 @@ static void
 edge_turn(struct sim_edge *e)
 {
 	unsigned turns;
+	bool ran;
 
 	if (!e->up) {
 		world_open_edge(e);
@@ -496,6 +506,9 @@ edge_turn(struct sim_edge *e)
 			keep_turn(e->edge.keep);
 			mend_turn(e->edge.mend);
 			store_turn(e->edge.store);
+			promised_turn(e);
+			chores_turn(e->edge.chores, &ran);
+			e->did += ran;
 			e->keep_at = e->w->now + KEEP_EVERY_MS;
 		} else if (orders_at(e) <= e->w->now) {
 			orders_turn(e->orders, 0);

@@ -81,7 +81,9 @@ struct sim_edge {
 	uint64_t seen;
 	unsigned char seen_hash[SHA256_SIZE];
 	struct id128 seen_of;
-	uint64_t hold; /* was it told to free nothing, when it was looked at last? */
+	unsigned did;	/* orders of central that it carried out */
+	bool dark_keep; /* in the dark it frees nothing: so central said (R10) */
+	uint64_t hold;	/* was it told to free nothing, when it was looked at last? */
 };
 
 struct world {
