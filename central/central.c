@@ -315,6 +315,8 @@ central_open(struct central *c, const char *conf_path, enum central_mode mode, s
 		rc = open_certificates(c, e);
 	if (!rc)
 		rc = open_archive(c, mode, e);
+	if (!rc)
+		rc = dispatch_begin(c, e);
 	if (rc)
 		central_close(c);
 	return rc;

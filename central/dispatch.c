@@ -26,6 +26,7 @@
 #include "proto/message.h"
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum { NO_CONTENT = 204, FORBIDDEN = 403 };
 
@@ -127,6 +128,19 @@ dispatch_news(struct central *c)
 	(void)atomic_fetch_add(&o->news, 1);
 	(void)pthread_cond_broadcast(&o->given);
 	(void)pthread_mutex_unlock(&o->mu);
+}
+
+int
+dispatch_begin(struct central *c, struct err *e)
+{
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = state_number(tx, last_key, &c->dispatch.began, e);
+	store_end_read(tx);
+	return rc;
 }
 
 /* --- giving one --- */
@@ -287,8 +301,9 @@ note_below(void *arg, const Sync__Order *m, struct err *e)
 	if (m->number > f->top)
 		return ERR_AGAIN;
 	rc = heard_replaced(f->tx, m->number, &replaced, e);
-	/* What came back from an edge has the rank that it had. */
-	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE && !m->of)
+	/* What came back from an edge was heard there. */
+	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE &&
+	    (!m->of || m->instead_of))
 		rc = heard_is_new(f->tx, m, &yes, e);
 	if (rc || !yes)
 		return rc;
@@ -327,6 +342,16 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 	return rc == ERR_AGAIN ? 0 : rc;
 }
 
+/* R15: what was said before this copy was made keeps its rank, so that a restore which came after
+ * it, and which an edge gives back, stands. What a person said since is the last word. */
+static bool
+keeps_rank(const struct central *c, const Sync__Order *m)
+{
+	return m->number <= c->dispatch.began && (m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
+						  m->kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
+						  m->kind == SYNC__ORDER_KIND__ORDER_SITE);
+}
+
 /* Numbers go on above it; what it would have hidden is said again. */
 static int
 go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e)
@@ -341,6 +366,8 @@ go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e
 		rc = dispatch_give_locked(c, &raise, e);
 	for (i = 0; !rc && i < f->n; i++) {
 		m = f->again[i];
+		if (keeps_rank(c, m))
+			m->of = withdrawn_rank(m);
 		m->instead_of = m->number;
 		rc = give_as(c, m, e);
 	}

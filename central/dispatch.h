@@ -39,10 +39,13 @@ struct dispatch {
 	struct dispatch_waiter *first;
 	unsigned waiting;
 	bool stopping;
+	uint64_t began;	       /* the last number when the archive was opened; set once */
 	_Atomic uint64_t news; /* counts up with whatever waiting edges are to hear of */
 };
 
 void dispatch_init(struct dispatch *o);
+/* Once the catalogue is whole. */
+int dispatch_begin(struct central *c, struct err *e);
 void dispatch_fini(struct dispatch *o);
 /* Those that wait are answered now, later ones at once; until dispatch_go. */
 void dispatch_stop(struct dispatch *o);

@@ -432,6 +432,68 @@ retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges(void **state)
 	expect_shown(0, 12, true);
 }
 
+static void
+shell(const char *what)
+{
+	char line[400];
+
+	pair_close_central(&p);
+	(void)snprintf(line, sizeof(line), "cd %s && %s", p.dir, what);
+	assert_int_equal(system(line), 0);
+	pair_open_central(&p);
+}
+
+/* An epoch that comes again may be that of two centrals: for a while nothing is heard. */
+static void
+hear_all(void)
+{
+	struct contact c;
+	unsigned i;
+
+	for (i = 0; i < 10; i++)
+		pair_turn(&p);
+	for (edge_contact(&p.edge, &c); i < 1000 && c.two_centrals; i++) {
+		pair_turn(&p);
+		edge_contact(&p.edge, &c);
+	}
+	for (i = 0; i < 4; i++)
+		hear();
+}
+
+/* No edge had heard of it when the copy was made: it is said again, and a restore came later. */
+static void
+retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore(void **state)
+{
+	(void)state;
+	send(0, 4);
+	hear();
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	shell("cp -a central copy");
+	assert_int_equal(say("restore", study(0)), COMMAND_OK);
+	hear_all();
+	expect_shown(0, 4, true);
+	shell("rm -rf central && mv copy central");
+	hear_all();
+	expect_shown(0, 4, true);
+}
+
+/* What a person says there before any edge has called is the last word all the same. */
+static void
+retract__R15_R22_said_by_a_central_that_was_set_back_counts_above_what_it_forgot(void **state)
+{
+	(void)state;
+	send(0, 4);
+	hear_all();
+	shell("cp -a central copy");
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	assert_int_equal(say("restore", study(0)), COMMAND_OK);
+	hear_all();
+	shell("rm -rf central && mv copy central");
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	hear_all();
+	expect_shown(0, 4, false);
+}
+
 /* What the central that burnt had said is accepted later: the new one hears of that, too. */
 static void
 obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central(void **state)
@@ -610,6 +672,8 @@ main(void)
 		WITH(obey__R27_more_than_a_hundredth_in_a_day_waits_for_a_person),
 		WITH(evict__R27_what_was_retracted_stays_for_retract_days),
 		WITH(retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges),
+		WITH(retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore),
+		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_counts_above_what_it_forgot),
 		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
