@@ -231,25 +231,42 @@ del(struct store_tx *tx, void *arg, struct err *err)
 	return commitments_del(tx, *number, err);
 }
 
-/* The modality takes its result. */
+/* Of what was decided now; what was true then may be history when the last of them is. */
 static void
-tell(struct sim_edge *e, const struct commitment_row *row)
+look_at_verdicts(struct sim_edge *e, const struct commitment_row *before, uint32_t decided)
 {
 	struct references r = {.n = 0};
-	uint64_t number = row->number;
 	struct store_tx *tx;
 	size_t i;
 	int rc;
 
 	if (store_begin_read(&tx, e->edge.store, NULL))
 		return;
-	rc = commitments_list(tx, number, 0, row->n, &r, NULL);
+	rc = commitments_list(tx, before->number, before->decided, decided - before->decided, &r,
+			      NULL);
 	store_end_read(tx);
 	for (i = 0; !rc && i < r.n; i++)
 		if (!r.all[i].reason)
-			look_at_success(e, peer_of(row), r.all[i].sop_instance);
+			look_at_success(e, peer_of(before), r.all[i].sop_instance);
 	references_fini(&r);
-	if (!rc)
+}
+
+static void
+progress(struct sim_edge *e, const struct verdicts *v, const struct commitment_row *before)
+{
+	struct commitment_row now = {.decided = 0};
+	uint64_t number = before->number;
+	struct store_tx *tx;
+	bool ready = false;
+	int rc = verdicts_progress(v, peer_of(before), number, &ready, NULL);
+
+	if (rc || store_begin_read(&tx, e->edge.store, NULL))
+		return;
+	rc = commitments_get(tx, number, &now, NULL);
+	store_end_read(tx);
+	if (!rc && now.decided > before->decided)
+		look_at_verdicts(e, before, now.decided);
+	if (!rc && ready) /* the modality takes its result */
 		(void)store_commit(e->edge.store, del, &number, NULL);
 }
 
@@ -260,7 +277,6 @@ promised_turn(struct sim_edge *e)
 	struct open o;
 	struct store_tx *tx;
 	uint64_t n = 0;
-	bool ready;
 	size_t i;
 
 	o.n = 0;
@@ -272,9 +288,7 @@ promised_turn(struct sim_edge *e)
 	store_end_read(tx);
 	committed_verdicts(&v, &e->edge);
 	for (i = 0; i < o.n && !ramdisk_dead(e->disk); i++)
-		if (!verdicts_progress(&v, peer_of(&o.rows[i]), o.rows[i].number, &ready, NULL) &&
-		    ready)
-			tell(e, &o.rows[i]);
+		progress(e, &v, &o.rows[i]);
 	(void)committed_turned(&e->edge);
 }
 

@@ -288,6 +288,32 @@ differs(struct world *w, const struct sim_image *m)
 	return NULL;
 }
 
+/* Central has not heard yet what an edge remembers (R16). */
+static bool
+is_behind(struct world *w)
+{
+	enum sim_withdrawn is;
+	bool hidden;
+	unsigned i;
+
+	for (i = 0; i < w->n_images && w->up; i++) {
+		is = said_withdrawn(w, &w->images[i], true);
+		if (is_hidden(w->central.store, w->images[i].digest, &hidden) && is != SIM_MAYBE &&
+		    hidden != (is == SIM_WITHDRAWN))
+			return true;
+	}
+	return false;
+}
+
+void
+said_settle(struct world *w)
+{
+	unsigned minutes = 0;
+
+	while (!w->wrong && is_behind(w) && minutes++ < PATIENCE)
+		world_run(w, SIM_MINUTE);
+}
+
 /* R27: a person at each edge has looked. */
 static void
 accept_all(struct world *w)
