@@ -479,7 +479,7 @@ retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore(voi
 
 /* What a person says there before any edge has called is the last word all the same. */
 static void
-retract__R15_R22_said_by_a_central_that_was_set_back_counts_above_what_it_forgot(void **state)
+retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word(void **state)
 {
 	(void)state;
 	send(0, 4);
@@ -673,7 +673,7 @@ main(void)
 		WITH(evict__R27_what_was_retracted_stays_for_retract_days),
 		WITH(retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges),
 		WITH(retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore),
-		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_counts_above_what_it_forgot),
+		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word),
 		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
