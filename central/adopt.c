@@ -23,6 +23,7 @@
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum { READ_STEP = 1 << 20, TAR_BLOCK = 512 };
 
@@ -325,11 +326,14 @@ take_member(struct adopting *a, struct store_tx *tx, size_t i, const unsigned ch
 	const struct pack_member *m = pack_member(a->p, i);
 	struct version v = {.hidden = 0};
 	bool withdrawn;
+	uint32_t hidden;
 	uint64_t oid;
 	int rc = store_by_digest(tx, m->digest, &oid, e);
 
 	if (rc == ERR_ABSENT)
 		rc = announce_member(a, tx, i, &oid, e);
+	if (!rc) /* a pack may come before the ledger that told of it */
+		rc = withdrawn_settle_new(tx, oid, &hidden, e);
 	if (!rc)
 		rc = store_version(tx, oid, &v, e);
 	if (!rc) /* R15: the decisions are asked first, wherever the pack came from */

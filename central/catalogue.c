@@ -16,6 +16,7 @@
 #include "common/kv/kv.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
+#include "proto/rejected.h"
 #include "proto/withdrawn.h"
 
 enum { CLAIM_KEY = SHA256_SIZE + ID128_SIZE + 8, SEQ_KEY = ID128_SIZE + 8 };
@@ -24,12 +25,13 @@ const char *const *
 catalogue_tables(unsigned *n)
 {
 	static const char *const tables[] = {
-		"state",	  "site",	   "announced",	     "claim",
-		"holdings",	  "pack",	   "upload",	     "decision",
-		"member",	  RETURNED_TABLE,  DISPATCH_TABLE,   DECIDED_AT_TABLE,
-		DECIDED_ID_TABLE, FIGURE_TABLE,	   EXPOSED_TABLE,    OWING_TABLE,
-		WITHDRAWN_TABLE,  HEARD_TABLE,	   ORDER_DONE_TABLE, JOIN_TRIES_TABLE,
-		STANDING_TABLE,	  COMMITTED_TABLE, COMMITMENTS_TABLE};
+		"state",	  "site",	   "announced",	      "claim",
+		"holdings",	  "pack",	   "upload",	      "decision",
+		"member",	  RETURNED_TABLE,  DISPATCH_TABLE,    DECIDED_AT_TABLE,
+		DECIDED_ID_TABLE, FIGURE_TABLE,	   EXPOSED_TABLE,     OWING_TABLE,
+		WITHDRAWN_TABLE,  HEARD_TABLE,	   ORDER_DONE_TABLE,  JOIN_TRIES_TABLE,
+		STANDING_TABLE,	  COMMITTED_TABLE, COMMITMENTS_TABLE, REJECTED_TABLE,
+		REJECTIONS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -16,6 +16,7 @@
 #include "central/reconcile.h"
 #include "central/release.h"
 #include "central/record.h"
+#include "central/rejections.h"
 #include "central/central_settings.h"
 #include "central/upload.h"
 #include "central/vault.h"
@@ -213,6 +214,8 @@ fill_catalogue(struct central *c, enum central_mode mode, struct err *e)
 		rc = record_epoch(c, "first start", e);
 	else if (!rc && applied == 0) /* whoever emptied it: receipts of before are history */
 		rc = record_epoch(c, "the catalogue was made anew", e);
+	if (!rc)
+		rc = rejections_catch_up(c, e);
 	return rc ? rc
 		  : reconcile(c, mode == CENTRAL_MISSING || mode == CENTRAL_REBUILD,
 			      mode == CENTRAL_REBUILD, e);

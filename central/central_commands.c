@@ -11,6 +11,7 @@
 #include "central/heard.h"
 #include "central/loss.h"
 #include "central/order_commands.h"
+#include "central/rejections.h"
 #include "central/returns.h"
 #include "central/site_commands.h"
 #include "central/sites.h"
@@ -460,6 +461,7 @@ static const struct command commands[] = {
 	{"restore", 2, 2, " --reason= ", "restore UID --reason TEXT", false, false,
 	 withdraw_command},
 	{"retracted", 1, 1, " --json ", "retracted [--json]", true, false, withdraw_list},
+	{"rejected", 1, 1, " --json ", "rejected [--json]", true, false, rejections_list},
 	{"verify", 1, 1, " --ledger ", "verify [--ledger]", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

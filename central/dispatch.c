@@ -14,6 +14,7 @@
 #include "central/gate.h"
 #include "central/heard.h"
 #include "central/record.h"
+#include "central/rejections.h"
 #include "central/standing.h"
 #include "central/withdraw.h"
 #include "common/base/buf.h"
@@ -261,6 +262,8 @@ dispatch_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 	if (!rc && (o->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 		    o->kind == SYNC__ORDER_KIND__ORDER_RESTORE))
 		rc = withdraw_apply(tx, o, m->order.data, m->order.len, e);
+	if (!rc && o->kind == SYNC__ORDER_KIND__ORDER_REJECTED)
+		rc = rejections_apply(tx, o, m->order.data, m->order.len, e);
 	if (!rc && o->kind == SYNC__ORDER_KIND__ORDER_SITE)
 		rc = standing_apply(tx, o, m->order.data, m->order.len, e);
 	if (!rc && o->kind == SYNC__ORDER_KIND__ORDER_HOLD && !o->site[0])

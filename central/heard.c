@@ -345,6 +345,7 @@ heard_is_new(struct store_tx *tx, const Sync__Order *m, bool *out, struct err *e
 {
 	bool withdrawal = m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 			  m->kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
+			  m->kind == SYNC__ORDER_KIND__ORDER_REJECTED ||
 			  m->kind == SYNC__ORDER_KIND__ORDER_SITE;
 	size_t open, i, heard = 0;
 	struct places p;

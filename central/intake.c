@@ -15,6 +15,7 @@
 #include "central/metrics.h"
 #include "central/dispatch.h"
 #include "central/record.h"
+#include "central/rejections.h"
 #include "central/release.h"
 #include "central/serve_refill.h"
 #include "central/upload.h"
@@ -177,6 +178,9 @@ append(struct central *c, const char *site_name, const Sync__LedgerRequest *rq,
 	if (what == RECEIVER_CONFLICT)
 		return conflict(out, &site.head);
 	if (skip < rq->n_entries)
+		rc = rejections_told_locked(c, site_name, rq->entries + skip,
+					    (size_t)(rq->n_entries - skip), e);
+	if (!rc && skip < rq->n_entries)
 		rc = append_rest(c, &site, rq, skip, e);
 	if (!rc)
 		rc = store_begin_read(&tx, c->store, e);

@@ -246,6 +246,7 @@ static const struct argp argp = {
 	"  restore UID --reason TEXT\n"
 	"                  show it again\n"
 	"  retracted       what is hidden so, since when and why\n"
+	"  rejected        what rejection notes hide that sites took in\n"
 	"  hold on | off   no edge evicts anything, or may again\n"
 	"  site refill NAME\n"
 	"                  the edge fetches back what it had (--days, --bytes, --group)\n"

@@ -25,7 +25,9 @@
 #include "common/store/index.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 
 enum { BATCH_RECORDS = 256, BATCH_BYTES = 8 << 20, EPOCH_KEY = 48 };
 
@@ -112,6 +114,7 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	struct store_verdict verdict;
 	struct version v;
 	bool has = ledger_says_has((int)entry->kind), withdrawn;
+	uint32_t rejected = 0;
 	int rc;
 
 	if (!ledger_version(&v, entry))
@@ -127,8 +130,10 @@ apply_instance(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry,
 	v.first_ms = a->time_ms - (entry->age_ms > 0 ? entry->age_ms : 0);
 	rc = withdraw_says(a->tx, v.digest, &v, &withdrawn, e);
 	/* R15: central's decisions alone hide it, whatever the edge's entry says. */
-	v.hidden = (v.hidden & ~(uint32_t)VERSION_WITHDRAWN) |
-		   (withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);
+	if (!rc)
+		rc = rejected_hides(a->tx, v.sop_instance, &rejected, e);
+	v.hidden = (v.hidden & ~(uint32_t)WITHDRAWN_BITS) | rejected |
+		   (!rc && withdrawn ? (uint32_t)VERSION_WITHDRAWN : 0u);
 	if (!rc)
 		rc = store_announce(a->tx, &v, &sets, &verdict, e);
 	if (!rc)

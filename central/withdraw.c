@@ -8,6 +8,7 @@
 #include "central/central.h"
 #include "central/figures.h"
 #include "central/record.h"
+#include "central/rejections.h"
 #include "central/standing.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -77,7 +78,7 @@ lift(void *arg, const struct version *v, struct err *e)
 	return decision_lift(l->tx, v->digest, e);
 }
 
-static const struct withdrawn_node here = {entry_of, figures_leave, figures_enter};
+const struct withdrawn_node withdraw_node = {entry_of, figures_leave, figures_enter};
 
 int
 withdraw_apply(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n,
@@ -94,7 +95,7 @@ withdraw_apply(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 		return rc;
 	if (m->kind == SYNC__ORDER_KIND__ORDER_RESTORE)
 		rc = store_versions_of_study(tx, m->study, 0, lift, &l, e);
-	return rc ? rc : withdrawn_settle_all(tx, m, &here, &changed, e);
+	return rc ? rc : withdrawn_settle_all(tx, m, &withdraw_node, &changed, e);
 }
 
 int
@@ -196,6 +197,8 @@ give_back_one(struct central *c, const char *site, const Sync__Order *m, struct 
 {
 	if (standing_may_come_back(c, m))
 		return standing_take_back(c, site, m, e);
+	if (rejections_may_come_back(m))
+		return rejections_take_back(c, site, m, e);
 	return is_withdrawal(m) ? take_back(c, site, m, e) : 0;
 }
 

@@ -23,6 +23,10 @@ struct http_request;
 struct store_tx;
 struct version;
 struct Sync__Order;
+struct withdrawn_node;
+
+/* What of an image the ledgers tell, and the figures of it. */
+extern const struct withdrawn_node withdraw_node;
 
 /* What a RETRACT or RESTORE makes of the catalogue. */
 int withdraw_apply(struct store_tx *tx, const struct Sync__Order *m, const void *bytes, size_t n,

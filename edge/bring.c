@@ -238,7 +238,7 @@ announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
 			     b->entry->instance_attributes.len}};
 	struct store_verdict verdict;
 	struct version v = b->v;
-	bool hidden;
+	uint32_t hidden;
 	struct buf study = BUF_INIT;
 	int rc;
 
@@ -256,7 +256,7 @@ announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
 	sets.study = attrs_of(&study);
 	v.origin = VERSION_FETCHED;
 	v.state = VERSION_ELSEWHERE;
-	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
+	v.hidden &= ~(uint32_t)WITHDRAWN_BITS; /* R15: central's decisions alone say it */
 	rc = store_announce(tx, &v, &sets, &verdict, err);
 	*oid = verdict.oid;
 	if (!rc)

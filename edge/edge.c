@@ -35,6 +35,7 @@
 #include "proto/ledger.h"
 #include "proto/link.h"
 #include "proto/message.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 
@@ -48,7 +49,8 @@ edge_tables(unsigned *n)
 	static const char *const tables[] = {LEDGER_TABLE,    OUTBOX_TABLE,    PACKING_TABLE,
 					     SYNC_TABLE,      DAMAGED_TABLE,   ORDER_TABLE,
 					     DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE,
-					     STANDING_TABLE,  COMMITTED_TABLE, COMMITMENTS_TABLE};
+					     STANDING_TABLE,  COMMITTED_TABLE, COMMITMENTS_TABLE,
+					     REJECTED_TABLE,  REJECTIONS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -27,6 +27,7 @@
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
+#include "edge/reject.h"
 #include "edge/reach.h"
 #include "edge/replicate.h"
 #include "edge/resolve.h"
@@ -437,6 +438,11 @@ static const struct command commands[] = {
 	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
 	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
 	 conflicts},
+	{"reject", 2, 2, " --reason= ", "reject UID --reason quality|safety|worklist|retention",
+	 false, false, reject_command},
+	{"restore", 2, 2, " --reason= ", "restore UID --reason quality|safety|worklist|retention",
+	 false, false, reject_command},
+	{"rejected", 1, 1, " --json ", "rejected [--json]", true, false, reject_list},
 	{"evict", 1, 1, " --study= ", "evict [--study UID]", false, false, evict},
 	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
 	{"retracts", 2, 2, " ", "retracts accept", false, false, retracts},

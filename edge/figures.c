@@ -11,8 +11,10 @@
 #include "edge/damage.h"
 #include "edge/holdings.h"
 #include "edge/obey.h"
+#include "edge/reject.h"
 #include "edge/resync.h"
 #include "proto/message.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 
 enum { FULL_PERCENT = 97, PEM_MAX = 1 << 20, FAILED = 500 };
@@ -139,6 +141,12 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 		rc = sync_number(tx, "losses", &f->losses, err);
 	if (!rc)
 		rc = committed_here_only(tx, &f->committed_here_only, err);
+	if (!rc)
+		rc = rejected_count(tx, &f->rejected, err);
+	if (!rc)
+		rc = sync_number(tx, REJECT_AGAIN, &f->rejected_again, err);
+	if (!rc)
+		rc = sync_number(tx, REJECT_UNHEARD, &f->notes_unheard, err);
 	if (!rc)
 		rc = commitments_count(tx, &f->commitments, err);
 	if (!rc)

@@ -59,7 +59,8 @@ static const struct argp_option options[] = {
 	{"verify", KEY_VERIFY, NULL, 0, "resync: read and hash the images here first", 0},
 	{"subset", KEY_SUBSET, "N/T", 0, "resync --verify: the N-th of T slices of them", 0},
 	{"off", KEY_OFF, NULL, 0, "stat: no longer", 0},
-	{"reason", KEY_REASON, "TEXT", 0, "conflicts resolve: why", 0},
+	{"reason", KEY_REASON, "TEXT", 0,
+	 "conflicts resolve: why; reject, restore: quality, safety, worklist or retention", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -145,6 +146,12 @@ static const struct argp argp = {
 	"  conflicts resolve UID SHA256\n"
 	"                  this version is what viewers get: central decides so, and\n"
 	"                  all follow\n"
+	"  reject UID --reason quality|safety|worklist|retention\n"
+	"                  a rejection note for a study, series or image: hidden here\n"
+	"                  and everywhere, nothing is deleted\n"
+	"  restore UID --reason ...\n"
+	"                  it is rejected for this reason no more\n"
+	"  rejected        what is hidden so\n"
 	"  resync          compare all with central, queue what it lacks\n"
 	"  refill          get back what central holds of this site\n"
 	"  rebuild         make the store anew from the images in its file\n"

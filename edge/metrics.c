@@ -56,6 +56,11 @@ put_commitment(struct prom *p, const struct figures *f)
 {
 	prom_one(p, PROM_GAUGE, "committed_here_only_images",
 		 "Storage commitment on this edge's word alone: a person.", f->committed_here_only);
+	prom_one(p, PROM_GAUGE, "rejected_uids", "Images that rejection notes hide.", f->rejected);
+	prom_one(p, PROM_GAUGE, "rejected_images_again", "Rejected ones that came again.",
+		 f->rejected_again);
+	prom_one(p, PROM_GAUGE, "notes_unheard", "Rejection notes of peers that may not reject.",
+		 f->notes_unheard);
 	prom_one(p, PROM_GAUGE, "commitments", "Requests for storage commitment, not settled.",
 		 f->commitments);
 }

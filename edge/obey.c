@@ -15,6 +15,7 @@
 #include "proto/ledger.h"
 #include "proto/message.h"
 #include "proto/orders.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 
@@ -153,6 +154,22 @@ obey_withdrawal(struct store_tx *tx, const struct id128 *epoch, const Sync__Orde
 	return withdrawn_settle_all(tx, m, &obey_node, &changed, e);
 }
 
+/* What another site's note, or ours, said, as central told it to all (IHE IOCM). */
+static int
+obey_rejection(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m,
+	       const void *bytes, size_t n, struct err *e)
+{
+	uint64_t changed;
+	bool newer;
+	int rc = withdrawn_take(tx, m, bytes, n, epoch, &newer, e);
+
+	if (!rc && newer)
+		rc = rejected_take(tx, m->rejection, e);
+	if (!rc && newer)
+		rc = withdrawn_settle_rejection(tx, m->rejection, &obey_node, &changed, e);
+	return rc == ERR_PEER ? 0 : rc; /* it names nothing; the next one is no worse for it */
+}
+
 /* --- each kind --- */
 
 static bool
@@ -161,7 +178,7 @@ is_known(int kind)
 	return kind == SYNC__ORDER_KIND__ORDER_HOLD || kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
 	       kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
 	       kind == SYNC__ORDER_KIND__ORDER_SETTINGS || kind == SYNC__ORDER_KIND__ORDER_SITE ||
-	       chores_is(kind);
+	       kind == SYNC__ORDER_KIND__ORDER_REJECTED || chores_is(kind);
 }
 
 static int
@@ -184,6 +201,8 @@ obey_known(struct store_tx *tx, const struct id128 *epoch, const Sync__Order *m,
 		return wanted_take(tx, m, e);
 	if (chores_is((int)m->kind))
 		return chores_take(tx, m, bytes, n, e);
+	if (m->kind == SYNC__ORDER_KIND__ORDER_REJECTED)
+		return obey_rejection(tx, epoch, m, bytes, n, e);
 	return obey_withdrawal(tx, epoch, m, bytes, n, e);
 }
 

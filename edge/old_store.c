@@ -20,8 +20,10 @@
 #include "edge/edge.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
+#include "edge/reject.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 
@@ -32,9 +34,10 @@ enum frame {
 	FRAME_HOLD = 3,
 	FRAME_END = 4,
 	FRAME_PIN = 5,	     /* until when u64, study                                  */
-	FRAME_DECISION = 6,  /* an Order: retract or restore                           */
+	FRAME_DECISION = 6,  /* an Order: retract, restore, rejected                   */
 	FRAME_COMMITTED = 7, /* here only u8, digest 32, UID                          */
-	FRAME_REQUEST = 8    /* length of a key u32, the key, its row of commitments  */
+	FRAME_REQUEST = 8,   /* length of a key u32, the key, its row of commitments  */
+	FRAME_REJECTED = 9   /* a Rejection: of one image, for one reason             */
 };
 
 enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600, REQUESTS_PAGE = 1 << 20 };
@@ -121,6 +124,32 @@ tell_decision(void *arg, const struct withdrawn_row *row, struct err *e)
 }
 
 static int
+tell_rejected(void *arg, const char *uid, const struct rejected *r, struct err *e)
+{
+	Sync__Rejection m = SYNC__REJECTION__INIT;
+	char *one = message_text(uid);
+	struct buf b = BUF_INIT;
+	unsigned i;
+	int rc = 0;
+
+	(void)e;
+	m.study = message_text(r->study);
+	m.instances = &one;
+	m.n_instances = 1;
+	for (i = 0; !rc && i < 2 * NOTE_REASONS; i++) {
+		m.on = i % 2 == 0;
+		m.reason = i / 2;
+		m.rank = m.on ? r->on[m.reason] : r->off[m.reason];
+		buf_clear(&b);
+		message_pack(&b, &m.base);
+		if (m.rank)
+			rc = buf_failed(&b) ? ERR_LOCAL : tell(arg, FRAME_REJECTED, b.data, b.len);
+	}
+	buf_fini(&b);
+	return rc;
+}
+
+static int
 tell_committed(void *arg, const struct verdict_mark *mark, struct err *e)
 {
 	unsigned char b[1 + SHA256_SIZE + UID_SIZE];
@@ -168,6 +197,10 @@ tell_all(struct telling *t, struct store *s)
 			rc = withdrawn_rows(t->tx, "", tell_decision, t, NULL);
 		if (!rc && !t->live)
 			rc = standing_rows(t->tx, tell_decision, t, NULL);
+		if (!rc && !t->live)
+			rc = rejections_rows(t->tx, tell_decision, t, NULL);
+		if (!rc && !t->live)
+			rc = rejected_each(t->tx, "", tell_rejected, t, NULL);
 		if (!rc && !t->live)
 			rc = committed_each(t->tx, tell_committed, t, NULL);
 		if (!rc && !t->live)
@@ -361,6 +394,7 @@ struct heir {
 	struct buf requests; /* the same; rows of commitments */
 	struct verdict_mark marks[VERDICTS_PAGE];
 	size_t n_marks;
+	const struct buf *frame; /* at hand */
 	unsigned rows;
 	bool hold;
 	uint64_t known, added;
@@ -385,7 +419,7 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 	struct index_sets sets;
 	struct tags dropped;
 	struct version v;
-	bool hidden;
+	uint32_t hidden;
 	int64_t now = clock_wall(h->e->clock);
 	int rc = 0;
 
@@ -393,7 +427,7 @@ inherit_one(struct heir *h, struct store_tx *tx, const unsigned char *p, size_t 
 		return 0;
 	entry = message_read(&sync__ledger_entry__descriptor, p + 4 + row_n, n - 4 - row_n, NULL);
 	if (entry && ledger_version(&v, entry)) {
-		v.hidden &= ~(uint32_t)VERSION_WITHDRAWN;
+		v.hidden &= ~(uint32_t)WITHDRAWN_BITS;
 		v.arrived_wall_ms = entry->wall_ms;
 		ledger_record(&study, valid(row)); /* less the counts: they are made anew */
 		ledger_corrected(&dropped, entry);
@@ -465,8 +499,22 @@ inherit_decision(struct store_tx *tx, void *arg, struct err *err)
 	bool newer;
 	int rc = m ? withdrawn_take(tx, m, bytes->data, bytes->len, &none, &newer, err) : ERR_PEER;
 
-	if (!rc && newer)
+	if (!rc && newer && m->kind != SYNC__ORDER_KIND__ORDER_REJECTED) /* that told its images */
 		rc = withdrawn_settle_all(tx, m, &obey_node, &changed, err);
+	message_free(m);
+	return rc == ERR_PEER ? 0 : rc;
+}
+
+/* What notes rejected stays so, and is told in the new ledger. */
+static int
+inherit_rejected(struct store_tx *tx, void *arg, struct err *err)
+{
+	const struct heir *h = arg;
+	Sync__Rejection *m =
+		message_read(&sync__rejection__descriptor, h->frame->data, h->frame->len, err);
+	uint64_t changed;
+	int rc = m && m->rank ? reject_say(tx, h->e, m, &changed, err) : ERR_PEER;
+
 	message_free(m);
 	return rc == ERR_PEER ? 0 : rc;
 }
@@ -558,6 +606,7 @@ hear_one(struct heir *h, enum frame kind, struct buf *frame, struct err *err)
 {
 	int rc = 0;
 
+	h->frame = frame;
 	h->hold = h->hold || kind == FRAME_HOLD;
 	if (kind == FRAME_PIN && frame->len > 8 && frame->len < 8 + UID_SIZE) {
 		buf_put_u32(&h->pins, (uint32_t)frame->len);
@@ -565,6 +614,8 @@ hear_one(struct heir *h, enum frame kind, struct buf *frame, struct err *err)
 	}
 	if (kind == FRAME_DECISION)
 		rc = store_commit(h->e->store, inherit_decision, frame, err);
+	else if (kind == FRAME_REJECTED)
+		rc = store_commit(h->e->store, inherit_rejected, h, err);
 	else if (kind == FRAME_COMMITTED || kind == FRAME_REQUEST)
 		rc = hear_commitment(h, kind, frame, err);
 	if (rc || kind != FRAME_KNOWN)

@@ -171,6 +171,13 @@ note_site(void *arg, const struct withdrawn_row *row, struct err *e)
 }
 
 static int
+note_rejection(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	(void)e;
+	return note(arg, row, 'r');
+}
+
+static int
 note_ended(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 {
 	struct telling *t = arg;
@@ -196,6 +203,8 @@ collect(struct telling *t, struct store_tx *tx, struct err *err)
 
 	if (!rc && t->o->in_step)
 		rc = withdrawn_rows(tx, "", note_unsaid, t, err);
+	if (!rc && t->o->in_step)
+		rc = rejections_rows(tx, note_rejection, t, err);
 	if (!rc || rc == ERR_AGAIN)
 		rc = chores_each(tx, 0, note_ended, t, err);
 	return rc == ERR_AGAIN ? 0 : rc;
@@ -244,7 +253,9 @@ was_told(struct store_tx *tx, void *arg, struct err *e)
 	for (at = 0; !rc && at < o->back.len; at += strlen((const char *)o->back.data + at) + 1) {
 		const char *one = (const char *)o->back.data + at;
 
-		rc = (*one == 's' ? standing_heard : withdrawn_heard)(tx, one + 1, &o->epoch, e);
+		rc = (*one == 's'   ? standing_heard
+		      : *one == 'r' ? rejections_heard
+				    : withdrawn_heard)(tx, one + 1, &o->epoch, e);
 	}
 	return rc;
 }

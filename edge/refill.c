@@ -213,12 +213,12 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	struct decided decided;
 	struct tags dropped;
 	struct version v;
-	bool hidden;
+	uint32_t hidden;
 	int rc;
 
 	if (!ledger_version(&v, w->entry))
 		return 0;
-	v.hidden &= ~(uint32_t)VERSION_WITHDRAWN; /* R15: central's decisions alone say it */
+	v.hidden &= ~(uint32_t)WITHDRAWN_BITS; /* R15: central's decisions alone say it */
 	ledger_corrected(&dropped, w->entry);
 	v.origin = origin(f);
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;

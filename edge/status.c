@@ -177,6 +177,9 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "damaged", f.damaged);
 	json_count(&j, "committed_here_only", f.committed_here_only);
 	json_count(&j, "commitments", f.commitments);
+	json_count(&j, "rejected", f.rejected);
+	json_count(&j, "rejected_again", f.rejected_again);
+	json_count(&j, "notes_unheard", f.notes_unheard);
 	json_count(&j, "variants", f.counts.variants);
 	json_count(&j, "revisions", f.counts.revisions);
 	json_count(&j, "conflicts", f.counts.conflicts);
@@ -436,6 +439,13 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 			"COMMITTED HERE ONLY: %llu images: their senders may have none any more, "
 			"central has none yet\n",
 			(unsigned long long)f.committed_here_only);
+	if (f.rejected || f.notes_unheard)
+		buf_printf(
+			out,
+			"rejection notes hide %llu images (`rejected`), %llu came again and stay "
+			"hidden; %llu notes do not count: their senders may not reject\n",
+			(unsigned long long)f.rejected, (unsigned long long)f.rejected_again,
+			(unsigned long long)f.notes_unheard);
 	if (f.refusals)
 		buf_printf(out, "%lu associations or requests refused since the start: audit.log\n",
 			   f.refusals);

@@ -13,6 +13,8 @@
 #include "common/base/uid.h"
 #include "common/dicom/canon.h"
 #include "common/dicom/keys.h"
+#include "common/dicom/note.h"
+#include "common/dimse/audit.h"
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
 #include "common/dimse/service.h"
@@ -22,6 +24,7 @@
 #include "edge/edge.h"
 #include "edge/keep.h"
 #include "edge/outbox.h"
+#include "edge/reject.h"
 #include "edge/stat.h"
 #include "proto/ledger.h"
 #include "proto/withdrawn.h"
@@ -40,9 +43,13 @@ struct taking { /* one object on its way in */
 	struct buf side;  /* of the object, and who sent it (R1)    */
 	struct store_object o;
 	struct store_verdict verdict;
-	bool drains;	       /* it is refused (R8)          */
-	bool withdrawn;	       /* a decision hides it (R15) */
-	int64_t waiting_since; /* for room; 0: it never had to */
+	bool drains;		 /* it is refused (R8)          */
+	bool kept;		 /* it was here before (R13)    */
+	uint32_t hidden;	 /* enum version_hidden: by decisions and notes (R15) */
+	struct note *note;	 /* NULL: it is of another class */
+	enum note_reason reason; /* of a rejection note that counts */
+	uint64_t rejects;	 /* images that it has just hidden   */
+	int64_t waiting_since;	 /* for room; 0: it never had to */
 };
 
 static int
@@ -86,6 +93,7 @@ abandon(void *sink)
 
 	store_spool_close(t->spool);
 	canon_free(t->canon);
+	note_free(t->note);
 	buf_fini(&t->study);
 	buf_fini(&t->side);
 	free(t);
@@ -128,6 +136,13 @@ begin(void *node, const struct dimse_caller *who, const struct message *rq, cons
 	t = *sink;
 	t->rq = *rq;
 	t->drains = atomic_load(&t->edge->drains);
+	if (strcmp(rq->sop_class, NOTE_CLASS) == 0)
+		rc = note_new(&t->note, syntax, e);
+	if (rc) {
+		*sink = NULL;
+		abandon(t);
+		return rc;
+	}
 	if (t->drains) /* R8: what it takes in, the site's other copy would not have */
 		(void)err_set(&t->e, ERR_FULL, 0, "another copy of this edge is the site's");
 	return 0;
@@ -139,6 +154,8 @@ feed(void *sink, const void *p, size_t n, struct err *e)
 	struct taking *t = sink;
 	int rc = t->drains ? t->e.code : canon_feed(t->canon, p, n, &t->e);
 
+	if (!rc && t->note)
+		note_feed(t->note, p, n);
 	return rc ? err_set(e, (enum err_code)rc, 0, "%s", t->e.what) : 0;
 }
 
@@ -275,7 +292,8 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	bool was;
 	int rc = 0;
 
-	if (verdict->new_study || verdict->study_changed)
+	/* A note that counts is hidden: what it adds to its study's modalities is not told. */
+	if (verdict->new_study || (verdict->study_changed && !t->reason))
 		rc = append_study(tx, v, &verdict->corrected, now, e);
 	if (rc)
 		return rc;
@@ -297,9 +315,18 @@ put(struct store_tx *tx, void *arg, struct err *e)
 
 	if (!rc && t->verdict.stored_again) /* also in the place of what was damaged */
 		rc = damage_del(tx, t->verdict.oid, e);
-	t->withdrawn = false;
-	if (!rc && !t->verdict.duplicate) /* R15: taken, owed, and not shown */
-		rc = withdrawn_settle_new(tx, t->verdict.oid, &t->withdrawn, e);
+	t->hidden = 0;
+	t->rejects = 0;
+	if (!rc && t->reason)
+		rc = reject_by_note(tx, t->edge, t->note, t->reason, t->o.info, &t->rejects, e);
+	else if (!rc && !t->kept && !t->o.hidden)
+		rc = reject_stored(tx, t->edge, t->o.info->sop_instance, e);
+	if (!rc && !t->verdict.duplicate && (t->o.info->flags & OBJECT_NOTE))
+		rc = reject_count(tx, REJECT_UNHEARD, e);
+	if (!rc) /* R15: taken, owed, and not shown */
+		rc = withdrawn_settle_new(tx, t->verdict.oid, &t->hidden, e);
+	if (!rc && !t->kept && !t->reason && (t->hidden & (VERSION_REJECTED | VERSION_POOR)))
+		rc = reject_count(tx, REJECT_AGAIN, e);
 	return rc;
 }
 
@@ -378,13 +405,50 @@ log_outcome(const struct taking *t, const struct object_info *info, unsigned sta
 			 "status=%04x calling=%s address=%s uid=%s flags=%u err=%s what=\"%s\"",
 			 status, t->who->calling, t->who->address, uid_shown(t->rq.sop_instance),
 			 info ? info->flags : 0, err_name(t->e.code), t->e.what);
-	else if (t->withdrawn)
-		log_line(LOG_WARN, "stored.withdrawn", "calling=%s uid=%s", t->who->calling,
-			 uid_shown(info->sop_instance));
+	else if (t->reason)
+		log_line(LOG_INFO, "rejection", "calling=%s note=%s reason=%s images=%llu",
+			 t->who->calling, uid_shown(info->sop_instance),
+			 note_reason_word(t->reason), (unsigned long long)t->rejects);
+	else if (info->flags & OBJECT_NOTE)
+		log_line(LOG_WARN, "rejection.unheard", "calling=%s address=%s note=%s",
+			 t->who->calling, t->who->address, uid_shown(info->sop_instance));
+	else if (t->hidden & WITHDRAWN_BITS)
+		log_line(LOG_WARN, "stored.hidden", "calling=%s uid=%s bits=%u", t->who->calling,
+			 uid_shown(info->sop_instance), t->hidden);
 	else
 		log_line(LOG_DEBUG, "stored", "uid=%s bytes=%llu relation=%d duplicate=%d flags=%u",
 			 uid_shown(info->sop_instance), (unsigned long long)info->size,
 			 (int)t->verdict.relation, (int)t->verdict.duplicate, info->flags);
+}
+
+/* R29: a rejection note counts if its sender may reject. */
+static void
+read_note(struct taking *t, struct object_info *info)
+{
+	bool too_much = false;
+	enum note_reason reason =
+		t->note && strcmp(info->sop_class, NOTE_CLASS) == 0 && info->sop_instance[0]
+			? note_end(t->note, &too_much)
+			: NOTE_NONE;
+
+	if (too_much)
+		log_line(LOG_ERROR, "rejection.too_much", "note=%s most=%d",
+			 uid_shown(info->sop_instance), NOTE_MAX);
+	if (reason && (t->who->peer->may & PEER_REJECT))
+		t->reason = reason;
+	else if (reason || too_much)
+		info->flags |= OBJECT_NOTE;
+}
+
+/* R36 */
+static void
+audit_note(const struct taking *t, const struct object_info *info)
+{
+	if (t->reason)
+		audit_line(t->edge->dicom.audit, "reject",
+			   "calling=%s address=%s note=%s reason=%s images=%llu", t->who->calling,
+			   t->who->address, uid_shown(info->sop_instance),
+			   note_reason_word(t->reason), (unsigned long long)t->rejects);
 }
 
 static void
@@ -405,8 +469,12 @@ end(void *sink, struct message *rsp)
 		/* R32: refused, but what came is kept; strict peers have everything odd refused. */
 		refused = (info.flags & OBJECT_REFUSED) ||
 			  (t->who->peer->strict && (info.flags & OBJECT_ODD));
+		if (!refused)
+			read_note(t, &info);
 		rc = commit(t, &info, refused, &t->e);
 	}
+	if (!rc)
+		audit_note(t, &info);
 	rsp->status = status_of(rc, refused);
 	if (rsp->status == STATUS_OUT_OF_RESOURCES)
 		(void)snprintf(rsp->comment, sizeof(rsp->comment), "%s",
@@ -449,8 +517,11 @@ take_in_kept_begin(struct edge *e, void **sink, struct err *err)
 	static const struct peer nobody = {.name = "", .aet = "", .host = "", .issuer = ""};
 	static const struct dimse_caller who = {.peer = &nobody, .calling = "", .called = ""};
 	struct canon_config c = {.form = CANON_FILE};
+	int rc = open_taking(e, &who, c, sink, err);
 
-	return open_taking(e, &who, c, sink, err);
+	if (!rc)
+		((struct taking *)*sink)->kept = true;
+	return rc;
 }
 
 int

@@ -205,7 +205,8 @@ ledger_branch(struct buf *out, const struct id128 *incarnation, const char *site
 static bool
 is_computed(uint32_t tag)
 {
-	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
+	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
+	       tag == TAG_POOR || tag == TAG_POOR_SERIES;
 }
 
 /* protobuf-c only reads them, but wants them to be writable. */
@@ -327,6 +328,18 @@ ledger_committed(struct buf *out, const unsigned char *const *digests, size_t n,
 	entry.wall_ms = wall_ms;
 	entry.committed = list;
 	entry.n_committed = i;
+	message_pack(out, &entry.base);
+}
+
+void
+ledger_rejected(struct buf *out, const Sync__Rejection *m, int64_t wall_ms)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	Sync__Rejection copy = *m; /* protobuf-c only reads it, but wants it to be writable */
+
+	entry.kind = SYNC__LEDGER_KIND__LEDGER_REJECTED;
+	entry.wall_ms = wall_ms;
+	entry.rejection = &copy;
 	message_pack(out, &entry.base);
 }
 

@@ -26,6 +26,7 @@ struct index_sets;
 struct store_tx;
 struct version;
 struct Sync__LedgerEntry; /* sync.pb-c.h */
+struct Sync__Rejection;
 
 /* Tables for store_config.extra_tables. */
 #define LEDGER_TABLE "ledger"
@@ -71,6 +72,8 @@ void ledger_gone(struct buf *out, int kind, const struct version *v, int64_t wal
 void ledger_committed(struct buf *out, const unsigned char *const *digests, size_t n,
 		      int64_t wall_ms);
 enum { LEDGER_COMMITTED_MAX = 1000 }; /* digests */
+/* A rejection note counts, or does no more: LEDGER_REJECTED. */
+void ledger_rejected(struct buf *out, const struct Sync__Rejection *m, int64_t wall_ms);
 /* Whether entries of this kind say that the site has an instance's bytes, or has them no more. */
 bool ledger_says_has(int kind);
 bool ledger_says_gone(int kind);

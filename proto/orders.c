@@ -22,6 +22,8 @@ orders_kind_name(int kind)
 		return "prefetch";
 	case SYNC__ORDER_KIND__ORDER_SETTINGS:
 		return "set";
+	case SYNC__ORDER_KIND__ORDER_REJECTED:
+		return "rejected";
 	case SYNC__ORDER_KIND__ORDER_SITE:
 		return "site";
 	case SYNC__ORDER_KIND__ORDER_NONE:

@@ -12,14 +12,23 @@
 #include "common/store/store.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
+#include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 
 enum { HEAD = 24 + ID128_SIZE };
 
 static unsigned
-table(struct store_tx *tx, bool sites)
+table(struct store_tx *tx, const char *of)
 {
-	return store_table(store_tx_store(tx), sites ? STANDING_TABLE : WITHDRAWN_TABLE);
+	return store_table(store_tx_store(tx), of);
+}
+
+static const char *
+table_of(int kind)
+{
+	return kind == SYNC__ORDER_KIND__ORDER_SITE	  ? STANDING_TABLE
+	       : kind == SYNC__ORDER_KIND__ORDER_REJECTED ? REJECTIONS_TABLE
+							  : WITHDRAWN_TABLE;
 }
 
 uint64_t
@@ -52,19 +61,21 @@ read_row(struct withdrawn_row *out, struct kv_slice v, struct err *e)
 }
 
 static int
-get(struct store_tx *tx, bool sites, const char *subject, struct withdrawn_row *out, struct err *e)
+get(struct store_tx *tx, const char *of, const char *subject, struct withdrawn_row *out,
+    struct err *e)
 {
 	struct kv_slice v, key = kv_slice(subject, strlen(subject));
-	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
+	int rc = kv_get(store_tx_kv(tx), table(tx, of), key, &v, e);
 
 	return rc ? rc : read_row(out, v, e);
 }
 
 static int
-get_said(struct store_tx *tx, bool sites, const char *subject, struct withdrawn *out, struct err *e)
+get_said(struct store_tx *tx, const char *of, const char *subject, struct withdrawn *out,
+	 struct err *e)
 {
 	struct withdrawn_row row;
-	int rc = get(tx, sites, subject, &row, e);
+	int rc = get(tx, of, subject, &row, e);
 
 	if (!rc)
 		*out = row.said;
@@ -74,13 +85,19 @@ get_said(struct store_tx *tx, bool sites, const char *subject, struct withdrawn 
 int
 withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, struct err *e)
 {
-	return get_said(tx, false, uid, out, e);
+	return get_said(tx, WITHDRAWN_TABLE, uid, out, e);
+}
+
+int
+rejections_get(struct store_tx *tx, const char *id, struct withdrawn *out, struct err *e)
+{
+	return get_said(tx, REJECTIONS_TABLE, id, out, e);
 }
 
 int
 standing_get(struct store_tx *tx, const char *site, struct withdrawn *out, struct err *e)
 {
-	return get_said(tx, true, site, out, e);
+	return get_said(tx, STANDING_TABLE, site, out, e);
 }
 
 static bool
@@ -116,13 +133,13 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	struct withdrawn_row before;
 	struct buf row = BUF_INIT;
 	size_t uid_n = strlen(m->subject);
-	bool sites = m->kind == SYNC__ORDER_KIND__ORDER_SITE;
+	const char *of = table_of((int)m->kind);
 	int rc;
 
 	*newer = false;
 	if (!uid_n || uid_n >= UID_SIZE || now.rank >= WITHDRAWN_RANK_MAX)
 		return err_set(e, ERR_PEER, 0, "a decision about nothing");
-	rc = get(tx, sites, m->subject, &before, e);
+	rc = get(tx, of, m->subject, &before, e);
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	now.heard_ms = store_time(store_tx_store(tx));
@@ -137,27 +154,28 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	buf_put(&row, epoch->b, ID128_SIZE);
 	buf_put(&row, bytes, n);
 	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-			      : kv_put(store_tx_kv(tx), table(tx, sites),
-				       kv_slice(m->subject, uid_n), kv_slice(row.data, row.len), e);
+			      : kv_put(store_tx_kv(tx), table(tx, of), kv_slice(m->subject, uid_n),
+				       kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;
 }
 
 static int
-heard(struct store_tx *tx, bool sites, const char *uid, const struct id128 *epoch, struct err *e)
+heard(struct store_tx *tx, const char *of, const char *uid, const struct id128 *epoch,
+      struct err *e)
 {
 	struct kv_slice v, key = kv_slice(uid, strlen(uid));
 	struct buf row = BUF_INIT;
-	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
+	int rc = kv_get(store_tx_kv(tx), table(tx, of), key, &v, e);
 
 	if (rc || v.n < HEAD)
 		return rc == ERR_ABSENT ? 0 : rc;
 	buf_put(&row, v.p, v.n);
 	if (!buf_failed(&row))
 		memcpy(row.data + 24, epoch->b, ID128_SIZE);
-	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-			      : kv_put(store_tx_kv(tx), table(tx, sites), key,
-				       kv_slice(row.data, row.len), e);
+	rc = buf_failed(&row)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+		     : kv_put(store_tx_kv(tx), table(tx, of), key, kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;
 }
@@ -165,24 +183,30 @@ heard(struct store_tx *tx, bool sites, const char *uid, const struct id128 *epoc
 int
 withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e)
 {
-	return heard(tx, false, uid, epoch, e);
+	return heard(tx, WITHDRAWN_TABLE, uid, epoch, e);
+}
+
+int
+rejections_heard(struct store_tx *tx, const char *id, const struct id128 *epoch, struct err *e)
+{
+	return heard(tx, REJECTIONS_TABLE, id, epoch, e);
 }
 
 int
 standing_heard(struct store_tx *tx, const char *site, const struct id128 *epoch, struct err *e)
 {
-	return heard(tx, true, site, epoch, e);
+	return heard(tx, STANDING_TABLE, site, epoch, e);
 }
 
 static int
-rows(struct store_tx *tx, bool sites, const char *from,
+rows(struct store_tx *tx, const char *of, const char *from,
      int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg, struct err *e)
 {
 	struct withdrawn_row row;
 	struct kv_cursor *c = NULL;
 	struct kv_slice k, v;
 	char uid[UID_SIZE];
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, sites), e);
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, of), e);
 
 	if (!rc)
 		rc = kv_cursor_seek(c, kv_slice(from, strlen(from)), &k, &v, e);
@@ -207,7 +231,15 @@ withdrawn_rows(struct store_tx *tx, const char *from,
 	       int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
 	       struct err *e)
 {
-	return rows(tx, false, from, fn, arg, e);
+	return rows(tx, WITHDRAWN_TABLE, from, fn, arg, e);
+}
+
+int
+rejections_rows(struct store_tx *tx,
+		int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+		struct err *e)
+{
+	return rows(tx, REJECTIONS_TABLE, "", fn, arg, e);
 }
 
 int
@@ -215,7 +247,7 @@ standing_rows(struct store_tx *tx,
 	      int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
 	      struct err *e)
 {
-	return rows(tx, true, "", fn, arg, e);
+	return rows(tx, STANDING_TABLE, "", fn, arg, e);
 }
 
 /* --- another archive --- */
@@ -254,36 +286,36 @@ by_rank(const void *a, const void *b)
 }
 
 static int
-set_rank(struct store_tx *tx, bool sites, const char *uid, uint64_t rank, struct err *e)
+set_rank(struct store_tx *tx, const char *of, const char *uid, uint64_t rank, struct err *e)
 {
 	struct kv_slice v, key = kv_slice(uid, strlen(uid));
 	struct buf row = BUF_INIT;
-	int rc = kv_get(store_tx_kv(tx), table(tx, sites), key, &v, e);
+	int rc = kv_get(store_tx_kv(tx), table(tx, of), key, &v, e);
 
 	if (rc)
 		return rc;
 	buf_put_u64(&row, rank);
 	buf_put_u64(&row, rank);
 	buf_put(&row, (const unsigned char *)v.p + 16, v.n - 16);
-	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-			      : kv_put(store_tx_kv(tx), table(tx, sites), key,
-				       kv_slice(row.data, row.len), e);
+	rc = buf_failed(&row)
+		     ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
+		     : kv_put(store_tx_kv(tx), table(tx, of), key, kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;
 }
 
 static int
-rank_anew(struct store_tx *tx, bool sites, struct err *e)
+rank_anew(struct store_tx *tx, const char *of, struct err *e)
 {
 	struct ranking r = {NULL, 0};
 	size_t i, low;
-	int rc = rows(tx, sites, "", note_rank, &r, e);
+	int rc = rows(tx, of, "", note_rank, &r, e);
 
 	if (r.n)
 		qsort(r.list, r.n, sizeof(*r.list), by_rank);
 	low = r.n >= WITHDRAWN_LIFE ? r.n - WITHDRAWN_LIFE + 1 : 0;
 	for (i = 0; !rc && i < r.n; i++)
-		rc = set_rank(tx, sites, r.list[i].uid, i < low ? 1 : i - low + 1, e);
+		rc = set_rank(tx, of, r.list[i].uid, i < low ? 1 : i - low + 1, e);
 	free(r.list);
 	return rc;
 }
@@ -291,9 +323,11 @@ rank_anew(struct store_tx *tx, bool sites, struct err *e)
 int
 withdrawn_other_archive(struct store_tx *tx, struct err *e)
 {
-	int rc = rank_anew(tx, false, e);
+	int rc = rank_anew(tx, WITHDRAWN_TABLE, e);
 
-	return rc ? rc : rank_anew(tx, true, e);
+	if (!rc)
+		rc = rank_anew(tx, REJECTIONS_TABLE, e);
+	return rc ? rc : rank_anew(tx, STANDING_TABLE, e);
 }
 
 /* --- images --- */
@@ -308,64 +342,81 @@ valid(const ProtobufCBinaryData *b)
 
 /* What it is current of is found again; its study's row has stayed. */
 static int
-show(struct store_tx *tx, const struct version *v, const struct withdrawn_node *node, struct err *e)
+show(struct store_tx *tx, const struct version *shown, const struct withdrawn_node *node,
+     struct err *e)
 {
-	struct version shown = *v;
 	struct index_sets sets = {.dropped = NULL};
 	struct index_change change;
-	Sync__LedgerEntry *entry;
+	Sync__LedgerEntry *entry = node->entry_of(tx, shown);
 	struct tags dropped;
 	int rc;
 
-	shown.hidden &= ~(uint32_t)VERSION_WITHDRAWN;
-	rc = store_set_hidden(tx, v->oid, shown.hidden, e);
-	if (rc || !v->current || shown.hidden)
-		return rc;
-	entry = node->entry_of(tx, v);
 	if (entry) {
 		ledger_corrected(&dropped, entry);
 		sets.series = valid(&entry->series_attributes);
 		sets.instance = valid(&entry->instance_attributes);
 		sets.dropped = &dropped;
 	}
-	rc = index_put(tx, &shown, &sets, &change, e);
+	rc = index_put(tx, shown, &sets, &change, e);
 	message_free(entry);
 	return rc;
+}
+
+int
+withdrawn_hides(struct store_tx *tx, const struct version *v, uint32_t *out, struct err *e)
+{
+	struct withdrawn said;
+	uint32_t rejected = 0;
+	int rc = withdrawn_says(tx, v, &said, e);
+
+	if (!rc)
+		rc = rejected_hides(tx, v->sop_instance, &rejected, e);
+	*out = rc ? 0 : (v->hidden & ~(uint32_t)WITHDRAWN_BITS) | rejected;
+	if (!rc && said.yes)
+		*out |= VERSION_WITHDRAWN;
+	return rc;
+}
+
+/* Of what hides it these bits follow. */
+static int
+settle(struct store_tx *tx, const struct version *v, uint32_t bits,
+       const struct withdrawn_node *node, bool *changed, struct err *e)
+{
+	struct version now = *v;
+	uint32_t decided;
+	int rc = withdrawn_hides(tx, v, &decided, e);
+
+	now.hidden = (v->hidden & ~bits) | (decided & bits);
+	*changed = !rc && now.hidden != v->hidden;
+	if (rc || !*changed)
+		return rc;
+	rc = node->leave ? node->leave(tx, v->digest, e) : 0;
+	if (!rc)
+		rc = store_set_hidden(tx, v->oid, now.hidden, e);
+	if (!rc && v->current && version_indexed(&now) && !version_indexed(v))
+		rc = show(tx, &now, node, e);
+	return rc || !node->enter ? rc : node->enter(tx, v->digest, e);
 }
 
 int
 withdrawn_settle(struct store_tx *tx, const struct version *v, const struct withdrawn_node *node,
 		 bool *changed, struct err *e)
 {
-	struct withdrawn said;
-	int rc = withdrawn_says(tx, v, &said, e);
-
-	*changed = !rc && said.yes != ((v->hidden & VERSION_WITHDRAWN) != 0);
-	if (rc || !*changed)
-		return rc;
-	rc = node->leave ? node->leave(tx, v->digest, e) : 0;
-	if (!rc)
-		rc = said.yes ? store_set_hidden(tx, v->oid, v->hidden | VERSION_WITHDRAWN, e)
-			      : show(tx, v, node, e);
-	return rc || !node->enter ? rc : node->enter(tx, v->digest, e);
+	return settle(tx, v, WITHDRAWN_BITS, node, changed, e);
 }
 
 int
-withdrawn_settle_new(struct store_tx *tx, uint64_t oid, bool *hidden, struct err *e)
+withdrawn_settle_new(struct store_tx *tx, uint64_t oid, uint32_t *hidden, struct err *e)
 {
-	struct withdrawn said = {0};
 	struct version v;
 	int rc = store_version(tx, oid, &v, e);
 
-	*hidden = false;
+	*hidden = 0;
 	if (!rc)
-		rc = withdrawn_says(tx, &v, &said, e);
-	if (rc || !said.yes)
-		return rc;
-	*hidden = true;
-	return v.hidden & VERSION_WITHDRAWN
-		       ? 0
-		       : store_set_hidden(tx, oid, v.hidden | VERSION_WITHDRAWN, e);
+		rc = withdrawn_hides(tx, &v, hidden, e);
+	/* What hides it may only be more than it was: it has just come. */
+	*hidden |= v.hidden;
+	return rc || *hidden == v.hidden ? rc : store_set_hidden(tx, oid, *hidden, e);
 }
 
 struct naming {
@@ -375,15 +426,11 @@ struct naming {
 };
 
 static int
-note(void *arg, const struct version *v, struct err *e)
+note_oid(void *arg, const struct version *v, struct err *e)
 {
 	struct naming *x = arg;
-	const char *uid = x->m->subject;
 	uint64_t *more;
 
-	if (strcmp(v->study, uid) != 0 && strcmp(v->series, uid) != 0 &&
-	    strcmp(v->sop_instance, uid) != 0)
-		return 0;
 	if (x->n == x->cap) {
 		more = realloc(x->oids, (x->cap * 2 + 64) * sizeof(*more));
 		if (!more)
@@ -395,22 +442,65 @@ note(void *arg, const struct version *v, struct err *e)
 	return 0;
 }
 
+static int
+note(void *arg, const struct version *v, struct err *e)
+{
+	struct naming *x = arg;
+	const char *uid = x->m->subject;
+
+	return strcmp(v->study, uid) != 0 && strcmp(v->series, uid) != 0 &&
+			       strcmp(v->sop_instance, uid) != 0
+		       ? 0
+		       : note_oid(arg, v, e);
+}
+
+static int
+settle_noted(struct store_tx *tx, const struct naming *x, uint32_t bits,
+	     const struct withdrawn_node *node, uint64_t *changed, struct err *e)
+{
+	struct version v;
+	bool one;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < x->n; i++) {
+		rc = store_version(tx, x->oids[i], &v, e);
+		if (!rc)
+			rc = settle(tx, &v, bits, node, &one, e);
+		*changed += !rc && one;
+	}
+	return rc;
+}
+
 int
 withdrawn_settle_all(struct store_tx *tx, const Sync__Order *m, const struct withdrawn_node *node,
 		     uint64_t *changed, struct err *e)
 {
 	struct naming x = {.m = m};
-	struct version v;
-	bool one;
-	size_t i;
 	int rc = store_versions_of_study(tx, m->study, 0, note, &x, e);
 
 	*changed = 0;
-	for (i = 0; !rc && i < x.n; i++) {
-		rc = store_version(tx, x.oids[i], &v, e);
+	if (!rc)
+		rc = settle_noted(tx, &x, WITHDRAWN_BITS, node, changed, e);
+	free(x.oids);
+	return rc;
+}
+
+int
+withdrawn_settle_rejection(struct store_tx *tx, const Sync__Rejection *m,
+			   const struct withdrawn_node *node, uint64_t *changed, struct err *e)
+{
+	struct naming x = {.m = NULL};
+	size_t i;
+	int rc = 0;
+
+	*changed = 0;
+	for (i = 0; !rc && i < m->n_instances; i++) {
+		x.n = 0;
+		rc = store_versions_of(tx, m->instances[i], note_oid, &x, e);
 		if (!rc)
-			rc = withdrawn_settle(tx, &v, node, &one, e);
-		*changed += !rc && one;
+			rc = settle_noted(tx, &x, VERSION_REJECTED | VERSION_POOR, node, changed,
+					  e); /* central may have withdrawn it by its digest */
 	}
 	free(x.oids);
 	return rc;

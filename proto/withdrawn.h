@@ -9,6 +9,8 @@
  * Table withdrawn: UID   rank, number, store_time when it was heard here (u64 LE each), epoch (16),
  *                        the Order's bytes
  * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26).
+ * Table rejections: the same of what rejection notes said, by its id (ORDER_REJECTED, rejected.h).
+ * An image is hidden by this and by what rejected.h knows of it: both are settled together.
  * Threads: as the transactions.
  */
 #ifndef SALAMANDER_PROTO_WITHDRAWN_H
@@ -19,15 +21,21 @@
 #include <stdint.h>
 
 #include "common/base/rng.h"
+#include "common/store/version.h"
 
 struct err;
 struct store_tx;
 struct version;
 struct Sync__LedgerEntry; /* sync.pb-c.h */
 struct Sync__Order;
+struct Sync__Rejection;
 
 #define WITHDRAWN_TABLE "withdrawn"
 #define STANDING_TABLE "standing"
+#define REJECTIONS_TABLE "rejections"
+
+/* Of enum version_hidden: what is decided here, whatever another node's word is (R15). */
+enum { WITHDRAWN_BITS = VERSION_WITHDRAWN | VERSION_REJECTED | VERSION_POOR };
 
 /* No number comes near it: one that somebody made up cannot use the numbers up. */
 #define WITHDRAWN_RANK_MAX (UINT64_C(1) << 56)
@@ -45,13 +53,16 @@ int withdrawn_says(struct store_tx *tx, const struct version *v, struct withdraw
 /* What was decided about this very UID. ERR_ABSENT leaves e alone. */
 int withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, struct err *e);
 
+int rejections_get(struct store_tx *tx, const char *id, struct withdrawn *out, struct err *e);
 int standing_get(struct store_tx *tx, const char *site, struct withdrawn *out, struct err *e);
 
-/* A RETRACT, RESTORE or SITE, and its bytes. *newer: its subject's row is this one from now on. */
+/* A RETRACT, RESTORE, REJECTED or SITE, and its bytes. *newer: its subject's row is this one from
+ * now on. */
 int withdrawn_take(struct store_tx *tx, const struct Sync__Order *m, const void *bytes, size_t n,
 		   const struct id128 *epoch, bool *newer, struct err *e);
 /* The central of this epoch knows it. */
 int withdrawn_heard(struct store_tx *tx, const char *uid, const struct id128 *epoch, struct err *e);
+int rejections_heard(struct store_tx *tx, const char *id, const struct id128 *epoch, struct err *e);
 int standing_heard(struct store_tx *tx, const char *site, const struct id128 *epoch, struct err *e);
 /* Another archive decides from now on, whose numbers begin at WITHDRAWN_LIFE: what the one before
  * it decided stays, in its order, below all that this one will. */
@@ -65,14 +76,19 @@ struct withdrawn_node {
 	int (*leave)(struct store_tx *tx, const unsigned char *digest, struct err *e);
 	int (*enter)(struct store_tx *tx, const unsigned char *digest, struct err *e);
 };
+/* enum version_hidden of v, as decided. */
+int withdrawn_hides(struct store_tx *tx, const struct version *v, uint32_t *out, struct err *e);
 /* v is shown or hidden as decided. *changed: it was not before. */
 int withdrawn_settle(struct store_tx *tx, const struct version *v,
 		     const struct withdrawn_node *node, bool *changed, struct err *e);
-/* The same by its number, for what has just come. */
-int withdrawn_settle_new(struct store_tx *tx, uint64_t oid, bool *hidden, struct err *e);
+/* The same by its number, for what has just come. *hidden: enum version_hidden. */
+int withdrawn_settle_new(struct store_tx *tx, uint64_t oid, uint32_t *hidden, struct err *e);
 /* The same for each image that m names. *changed: how many. */
 int withdrawn_settle_all(struct store_tx *tx, const struct Sync__Order *m,
 			 const struct withdrawn_node *node, uint64_t *changed, struct err *e);
+/* The same for each image that a rejection names. */
+int withdrawn_settle_rejection(struct store_tx *tx, const struct Sync__Rejection *m,
+			       const struct withdrawn_node *node, uint64_t *changed, struct err *e);
 
 /* Rows from `from` on, by UID, until fn says other than 0; borrowed. */
 struct withdrawn_row {
@@ -85,6 +101,9 @@ struct withdrawn_row {
 int withdrawn_rows(struct store_tx *tx, const char *from,
 		   int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
 		   struct err *e);
+int rejections_rows(struct store_tx *tx,
+		    int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
+		    struct err *e);
 int standing_rows(struct store_tx *tx,
 		  int (*fn)(void *arg, const struct withdrawn_row *row, struct err *e), void *arg,
 		  struct err *e);

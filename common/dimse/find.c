@@ -482,6 +482,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	f.q.patient_root = service_is_patient_root(service);
 	f.patient_only = service_is_patient_only(service);
 	f.q.relational = negotiated(who->assoc, class, NEGOTIATED_RELATIONAL);
+	f.q.see_rejected = who->peer->see_rejected;
 	f.q.moments = negotiated(who->assoc, class, NEGOTIATED_MOMENTS);
 	f.q.zoned = negotiated(who->assoc, class, NEGOTIATED_ZONE);
 	f.q.names =

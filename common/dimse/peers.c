@@ -44,6 +44,8 @@ static const struct conf_row rows[] = {
 	 "Refuse what is odd instead of flagging."},
 	{"peer *", "on_limit", CONF_CHOICE, "a700", 0, 0, "a700 success",
 	 "Final status when a query has more than max_answers matches."},
+	{"peer *", "see_rejected", CONF_BOOL, "no", 0, 0, NULL,
+	 "It also finds and gets what a rejection note rejected for quality."},
 	{"peer *", "compress", CONF_CHOICE, "no", 0, 0, "no rle jpeg-lossless jpeg-ls jpeg-2000",
 	 "Lossless syntax in which it gets what is stored uncompressed, where it takes it."},
 	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
@@ -198,6 +200,7 @@ load_one(struct listed *l, const struct conf *c, const char *name, struct err *e
 	l->peer.move_associations = (unsigned)conf_number(c, "peer *", name, "move_associations");
 	l->peer.foreign = conf_bool(c, "peer *", name, "foreign");
 	l->peer.strict = conf_bool(c, "peer *", name, "strict");
+	l->peer.see_rejected = conf_bool(c, "peer *", name, "see_rejected");
 	l->peer.success_on_limit =
 		strcmp(conf_string(c, "peer *", name, "on_limit"), "success") == 0;
 	l->peer.commit_here = strcmp(conf_string(c, "peer *", name, "commit"), "edge") == 0;

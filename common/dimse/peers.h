@@ -49,6 +49,7 @@ struct peer {
 	unsigned may; /* enum peer_right bits */
 	const char *issuer;
 	bool foreign, strict, success_on_limit;
+	bool see_rejected;	    /* what a note rejected for quality is shown to it */
 	unsigned move_associations; /* at once, of one C-MOVE to it */
 	const char *compress;	    /* syntax that plain images are sent in; NULL: as they are */
 	bool as_proposed;	    /* transfer syntaxes in the peer's own order (R31) */

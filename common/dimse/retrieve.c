@@ -554,7 +554,8 @@ retrieve(const struct retrieve_config *c, const struct dimse_caller *who, const 
 	enum service_class service = service_of(context->abstract_syntax);
 	struct targets_rules rules = {
 		service_is_patient_root(service), service_is_patient_only(service),
-		negotiated(who->assoc, context->abstract_syntax, NEGOTIATED_RELATIONAL)};
+		negotiated(who->assoc, context->abstract_syntax, NEGOTIATED_RELATIONAL),
+		who->peer->see_rejected};
 	struct retrieving r;
 	struct identifier id;
 	struct buf bytes = BUF_INIT;

@@ -17,6 +17,7 @@ enum { PAGE = 500, LEVEL_SIZE = 16, PAGE_FULL = 1 };
 
 struct collecting {
 	struct targets *out;
+	bool see_rejected;
 	struct attr patient, series, instance; /* lists; value NULL: all */
 	unsigned seen;
 	uint64_t next; /* oid to go on from */
@@ -76,8 +77,8 @@ on_version(void *arg, const struct version *v, struct err *e)
 		c->next = v->oid;
 		return PAGE_FULL; /* the read transaction ends; the next goes on here */
 	}
-	if (!v->current || v->hidden || !v->sop_instance[0] || !listed(c->series, v->series) ||
-	    !listed(c->instance, v->sop_instance))
+	if (!v->current || !version_seen(v, c->see_rejected) || !v->sop_instance[0] ||
+	    !listed(c->series, v->series) || !listed(c->instance, v->sop_instance))
 		return 0;
 	return add(c, v, e);
 }
@@ -162,7 +163,7 @@ of_list(struct collecting *c, struct store *s, struct attr studies, struct err *
 static int
 of_patient(struct collecting *c, struct store *s, struct attr id, struct err *e)
 {
-	struct query_config qc = {.level = QUERY_STUDY};
+	struct query_config qc = {.level = QUERY_STUDY, .see_rejected = c->see_rejected};
 	struct query_match m;
 	struct query *q;
 	struct buf keys = BUF_INIT;
@@ -195,7 +196,7 @@ add_match(struct collecting *c, struct store *s, uint64_t oid, struct err *e)
 		return rc;
 	rc = store_version(tx, oid, &v, e);
 	store_end_read(tx);
-	if (rc || !v.current || v.hidden)
+	if (rc || !v.current || !version_seen(&v, c->see_rejected))
 		return rc == ERR_ABSENT ? 0 : rc; /* meanwhile it is another */
 	return add(c, &v, e);
 }
@@ -204,7 +205,8 @@ add_match(struct collecting *c, struct store *s, uint64_t oid, struct err *e)
 static int
 of_any_study(struct collecting *c, struct store *s, uint32_t tag, struct attr uids, struct err *e)
 {
-	struct query_config qc = {.level = QUERY_IMAGE, .relational = true};
+	struct query_config qc = {
+		.level = QUERY_IMAGE, .relational = true, .see_rejected = c->see_rejected};
 	struct query_match m;
 	struct query *q;
 	struct buf keys = BUF_INIT;
@@ -294,7 +296,7 @@ int
 targets_find(struct targets *out, struct store *s, const struct targets_rules *rules,
 	     struct attrs keys, struct err *e)
 {
-	struct collecting c = {.out = out};
+	struct collecting c = {.out = out, .see_rejected = rules->see_rejected};
 	int rc;
 
 	memset(out, 0, sizeof(*out));

@@ -40,6 +40,7 @@ struct targets_rules {
 	bool patient_root;
 	bool patient_only; /* nothing below STUDY level             */
 	bool relational;   /* unique keys above the level may be missing (PS3.4 C.4.2.2.2) */
+	bool see_rejected; /* also what was rejected for quality */
 };
 
 /* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */

@@ -8,12 +8,11 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/kv/kv.h"
+#include "common/store/index_keys.h"
 #include "common/store/match.h"
 #include "common/store/store.h"
 
 static const char *const tables[] = {"study", "series", "instance", "newest", "lookup"};
-
-enum { KEY_PART_MAX = 120 };
 
 const char *const *
 index_tables(unsigned *n)
@@ -102,135 +101,6 @@ index_instance_row(struct store_tx *tx, const struct version *v, struct attrs *o
 		return ERR_ABSENT;
 	*out = (struct attrs){(const unsigned char *)row.p + 8, row.n - 8};
 	return 0;
-}
-
-/* --- lookup keys --- */
-
-/* Dates of old forms ("2026.01.02") sort with the others. */
-static void
-put_digits(struct buf *k, const char *s, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n && i < KEY_PART_MAX; i++)
-		if (s[i] >= '0' && s[i] <= '9')
-			buf_put(k, s + i, 1);
-}
-
-static void
-lookup_key(struct buf *k, enum index_letter letter, const char *value, size_t n, const char *more,
-	   size_t more_n, const char *study)
-{
-	buf_clear(k);
-	buf_put_u8(k, letter);
-	if (letter == INDEX_NAME)
-		index_fold(k, value, n < KEY_PART_MAX ? n : KEY_PART_MAX);
-	else if (letter == INDEX_DATE)
-		put_digits(k, value, n);
-	else
-		buf_put(k, value, n < KEY_PART_MAX ? n : KEY_PART_MAX);
-	buf_put_u8(k, 0);
-	if (more) {
-		put_digits(k, more, more_n);
-		buf_put_u8(k, 0);
-	}
-	buf_puts(k, study);
-}
-
-static int
-change_lookup(struct store_tx *tx, bool add, const struct buf *k, struct err *e)
-{
-	struct kv_slice key = kv_slice(k->data, k->len);
-	unsigned t = table(tx, "lookup");
-	int rc;
-
-	if (buf_failed(k))
-		return err_set(e, ERR_LOCAL, 0, "no memory for an index key");
-	if (add)
-		return kv_put(store_tx_kv(tx), t, key, kv_slice("", 0), e);
-	rc = kv_del(store_tx_kv(tx), t, key, e);
-	return rc == ERR_ABSENT ? 0 : rc;
-}
-
-/* Each value of an attribute gets a key; of a name each component group. */
-static int
-value_lookups(struct store_tx *tx, bool add, enum index_letter letter, struct attr a,
-	      const char *study, struct err *e)
-{
-	struct buf k = BUF_INIT;
-	int rc = 0;
-
-	while (!rc) {
-		const char *bar =
-			a.n ? memchr(a.value, letter == INDEX_NAME ? '=' : '\\', a.n) : NULL;
-		size_t whole = bar ? (size_t)(bar - a.value) : a.n, n = whole;
-
-		while (letter == INDEX_NAME && n > 0 && a.value[n - 1] == '^')
-			n--;
-		if (letter == INDEX_OTHER_ID)
-			n = match_id_length(a.value, n);
-		lookup_key(&k, letter, a.value, n, NULL, 0, study);
-		if (n > 0)
-			rc = change_lookup(tx, add, &k, e);
-		if (!bar)
-			break;
-		a.value += whole + 1;
-		a.n -= whole + 1;
-	}
-	buf_fini(&k);
-	return rc;
-}
-
-static int
-modality_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study, struct err *e)
-{
-	struct attr m, d;
-	struct buf k = BUF_INIT;
-	int rc = 0;
-
-	if (!attrs_get(row, TAG_MODALITIES, &m))
-		return 0;
-	if (!attrs_get(row, TAG_STUDY_DATE, &d))
-		d = (struct attr){0, "", 0};
-	while (!rc && m.n > 0) {
-		const char *bar = memchr(m.value, '\\', m.n);
-		size_t n = bar ? (size_t)(bar - m.value) : m.n;
-
-		lookup_key(&k, INDEX_MODALITY, m.value, n, d.value, d.n, study);
-		rc = change_lookup(tx, add, &k, e);
-		m.value += bar ? n + 1 : n;
-		m.n -= bar ? n + 1 : n;
-	}
-	buf_fini(&k);
-	return rc;
-}
-
-static int
-study_lookups(struct store_tx *tx, bool add, struct attrs row, const char *study, struct err *e)
-{
-	static const struct {
-		uint32_t tag;
-		enum index_letter letter;
-	} by[] = {{TAG_PATIENT_ID, INDEX_PATIENT_ID},
-		  {TAG_OTHER_IDS, INDEX_OTHER_ID},
-		  {TAG_ACCESSION, INDEX_ACCESSION},
-		  {TAG_STUDY_DATE, INDEX_DATE},
-		  {TAG_PATIENT_NAME, INDEX_NAME}};
-	struct buf k = BUF_INIT;
-	struct attr a;
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; !rc && i < sizeof(by) / sizeof(by[0]); i++)
-		if (attrs_get(row, by[i].tag, &a))
-			rc = value_lookups(tx, add, by[i].letter, a, study, e);
-	/* A patient without an ID is one too: found by the empty one at PATIENT level. */
-	if (!rc && (!attrs_get(row, TAG_PATIENT_ID, &a) || a.n == 0)) {
-		lookup_key(&k, INDEX_PATIENT_ID, "", 0, NULL, 0, study);
-		rc = change_lookup(tx, add, &k, e);
-		buf_fini(&k);
-	}
-	return rc ? rc : modality_lookups(tx, add, row, study, e);
 }
 
 /* --- rows --- */
@@ -406,16 +276,17 @@ write_study(struct store_tx *tx, const char *study, struct attrs old, const stru
 	if (old.n == row->len && (old.n == 0 || memcmp(old.p, row->data, old.n) == 0))
 		return 0;
 	if (old.n && other)
-		rc = study_lookups(tx, false, old, study, e);
+		rc = index_keys_study(tx, false, old, study, e);
 	if (!rc && other)
-		rc = study_lookups(tx, true, attrs_of(row), study, e);
+		rc = index_keys_study(tx, true, attrs_of(row), study, e);
 	return rc ? rc : put_row(tx, "study", make_key(&k, study, NULL, NULL), row, e);
 }
 
 static bool
 is_counted(uint32_t tag)
 {
-	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES;
+	return tag == TAG_CLASSES || tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
+	       tag == TAG_POOR || tag == TAG_POOR_SERIES;
 }
 
 static bool
@@ -492,9 +363,65 @@ gather_anew(struct store_tx *tx, const char *study, struct buf *row, struct err 
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* How many more are shown, and how many more are rejected for quality. */
+struct shift {
+	int shown, poor;
+};
+
+/* The number counts on from what the row said before, whatever a set from elsewhere says of it. */
+static void
+shift_number(struct buf *row, struct attrs before, uint32_t tag, int by)
+{
+	struct buf left = BUF_INIT;
+	struct tags one = {.n = 0};
+	int64_t n = (int64_t)get_number(before, tag) + by;
+
+	if (n > 0 || (tag != TAG_POOR && tag != TAG_POOR_SERIES)) {
+		set_number(row, tag, n > 0 ? (uint64_t)n : 0);
+		return;
+	}
+	tags_add(&one, tag); /* a row says that it has such, or nothing of it */
+	attrs_without(&left, attrs_of(row), &one);
+	buf_fini(row);
+	*row = left;
+}
+
+static bool
+has_shown(struct attrs series)
+{
+	return get_number(series, TAG_SERIES_INSTANCES) > 0;
+}
+
+static bool
+is_poor_only(struct attrs series)
+{
+	return !has_shown(series) && get_number(series, TAG_POOR) > 0;
+}
+
+/* What a series has of each; *series: what that makes of its study's series. */
+static void
+shift_series(struct buf *row, struct attrs before, const struct shift *by, struct shift *series)
+{
+	shift_number(row, before, TAG_SERIES_INSTANCES, by->shown);
+	shift_number(row, before, TAG_POOR, by->poor);
+	series->shown = has_shown(attrs_of(row)) - has_shown(before);
+	series->poor = is_poor_only(attrs_of(row)) - is_poor_only(before);
+}
+
+static void
+shift_study(struct buf *row, struct attrs before, const struct shift *by,
+	    const struct shift *series)
+{
+	shift_number(row, before, TAG_STUDY_SERIES, series->shown);
+	shift_number(row, before, TAG_STUDY_INSTANCES, by->shown);
+	shift_number(row, before, TAG_POOR, by->poor);
+	shift_number(row, before, TAG_POOR_SERIES, series->poor);
+}
+
 static int
 update_study(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
-	     bool new_series, bool new_instance, struct index_change *out, struct err *e)
+	     const struct shift *by, const struct shift *series, struct index_change *out,
+	     struct err *e)
 {
 	struct buf row = BUF_INIT, before = BUF_INIT;
 	struct attrs old = {NULL, 0};
@@ -512,14 +439,12 @@ update_study(struct store_tx *tx, const struct version *v, const struct index_se
 	} else {
 		attrs_merge(&row, attrs_of(&before), sets->study);
 		gather(&row, attrs_of(&before), false);
-		gather(&row, sets->series, true);
+		if (!(v->hidden & VERSION_POOR))
+			gather(&row, sets->series, true);
 	}
 	gather(&row, sets->study, false); /* a record from elsewhere may name others */
 	add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
-	set_number(&row, TAG_STUDY_SERIES,
-		   get_number(attrs_of(&before), TAG_STUDY_SERIES) + new_series);
-	set_number(&row, TAG_STUDY_INSTANCES,
-		   get_number(attrs_of(&before), TAG_STUDY_INSTANCES) + new_instance);
+	shift_study(&row, attrs_of(&before), by, series);
 	find_changes(attrs_of(&before), attrs_of(&row), out);
 	if (!rc)
 		rc = write_study(tx, v->study, attrs_of(&before), &row, e);
@@ -533,30 +458,27 @@ update_study(struct store_tx *tx, const struct version *v, const struct index_se
 
 static int
 update_series(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
-	      bool new_instance, bool *new_series, struct err *e)
+	      const struct shift *by, struct shift *series, struct err *e)
 {
-	struct buf row = BUF_INIT, k = BUF_INIT;
+	struct buf row = BUF_INIT;
+	bool new_series;
 	struct attrs old = {NULL, 0};
 	struct key_bytes key;
 	int rc = index_series_row(tx, v->study, v->series, &old, e);
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	*new_series = rc == ERR_ABSENT;
+	new_series = rc == ERR_ABSENT;
 	if (v->relation == VERSION_REVISION)
 		correct(&row, old, sets->series, sets->dropped);
 	else
 		attrs_merge(&row, old, sets->series);
-	set_number(&row, TAG_SERIES_INSTANCES,
-		   get_number(old, TAG_SERIES_INSTANCES) + new_instance);
+	shift_series(&row, old, by, series);
 	rc = 0;
 	if (old.n != row.len || memcmp(old.p, row.data, old.n) != 0)
 		rc = put_row(tx, "series", make_key(&key, v->study, v->series, NULL), &row, e);
-	if (!rc && *new_series) {
-		lookup_key(&k, INDEX_SERIES, v->series, strlen(v->series), NULL, 0, v->study);
-		rc = change_lookup(tx, true, &k, e);
-	}
-	buf_fini(&k);
+	if (!rc && new_series)
+		rc = index_keys_series(tx, v->series, v->study, e);
 	buf_fini(&row);
 	return rc;
 }
@@ -571,23 +493,53 @@ set_text(struct buf *row, uint32_t tag, const char *s)
 	*row = out;
 }
 
+/* A set from elsewhere says nothing of it. */
+static void
+mark_poor(struct buf *set, bool poor)
+{
+	struct buf left = BUF_INIT;
+	struct tags mark = {.n = 0};
+
+	tags_add(&mark, TAG_POOR);
+	attrs_without(&left, attrs_of(set), &mark);
+	if (poor)
+		set_text(&left, TAG_POOR, "1");
+	left.failed = left.failed || buf_failed(set);
+	buf_fini(set);
+	*set = left;
+}
+
+/* Of an instance: its number, then its attributes. */
+static bool
+row_is_poor(struct kv_slice row)
+{
+	struct attr a;
+
+	return row.n >= 8 &&
+	       attrs_get((struct attrs){(const unsigned char *)row.p + 8, row.n - 8}, TAG_POOR, &a);
+}
+
 static int
 update_instance(struct store_tx *tx, const struct version *v, struct attrs instance,
-		bool *new_instance, struct err *e)
+		struct shift *by, struct err *e)
 {
 	struct buf row = BUF_INIT, with = BUF_INIT;
 	struct key_bytes key;
-	struct kv_slice k = make_key(&key, v->study, v->series, v->sop_instance);
-	int rc = kv_get(store_tx_kv(tx), table(tx, "instance"), k, NULL, e);
+	struct kv_slice k = make_key(&key, v->study, v->series, v->sop_instance), old;
+	bool poor = (v->hidden & VERSION_POOR) != 0, was_poor;
+	int rc = kv_get(store_tx_kv(tx), table(tx, "instance"), k, &old, e);
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
-	*new_instance = rc == ERR_ABSENT;
+	was_poor = !rc && row_is_poor(old);
+	by->shown = !poor - (!rc && !was_poor);
+	by->poor = poor - was_poor;
 	buf_put_u64(&row, v->oid);
 	/* What was only announced has no attributes of its own: its UIDs and syntax are known. */
 	attrs_replace(&with, instance, TAG_SOP_CLASS, v->sop_class, strlen(v->sop_class));
 	set_text(&with, TAG_SOP_INSTANCE, v->sop_instance);
 	set_text(&with, TAG_AVAILABLE_SYNTAX, v->syntax);
+	mark_poor(&with, poor);
 	buf_put(&row, with.data, with.len);
 	if (buf_failed(&with))
 		row.failed = true;
@@ -600,75 +552,89 @@ update_instance(struct store_tx *tx, const struct version *v, struct attrs insta
 static bool
 has_rows(const struct version *v)
 {
-	return v->study[0] && v->series[0] && v->sop_instance[0] && !v->hidden;
+	return v->study[0] && v->series[0] && v->sop_instance[0] && version_indexed(v);
 }
 
 int
 index_put(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
 	  struct index_change *out, struct err *e)
 {
-	bool new_instance, new_series;
+	struct shift by, series;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if (!has_rows(v))
 		return 0;
-	rc = update_instance(tx, v, sets->instance, &new_instance, e);
+	rc = update_instance(tx, v, sets->instance, &by, e);
 	if (!rc)
-		rc = update_series(tx, v, sets, new_instance, &new_series, e);
-	return rc ? rc : update_study(tx, v, sets, new_series, new_instance, out, e);
+		rc = update_series(tx, v, sets, &by, &series, e);
+	return rc ? rc : update_study(tx, v, sets, &by, &series, out, e);
 }
 
+/* A series is not shown any more: of its study's modalities those of the others are left. */
 static int
-count_down(struct store_tx *tx, const char *name, struct kv_slice key, uint32_t tag, bool *empty,
-	   struct buf *row, struct err *e)
+modalities_anew(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
 {
-	struct kv_slice v;
-	uint64_t n;
-	int rc = kv_get(store_tx_kv(tx), table(tx, name), key, &v, e);
+	struct tags one = {.n = 0};
+	struct buf left = BUF_INIT;
+	struct key_bytes key;
+	struct kv_slice want = make_key(&key, study, "", NULL), k, v;
+	struct kv_cursor *c;
+	struct attr a;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "series"), e);
 
 	if (rc)
 		return rc;
-	buf_put(row, v.p, v.n);
-	n = get_number(attrs_of(row), tag);
-	*empty = n <= 1;
-	set_number(row, tag, n ? n - 1 : 0);
-	return 0;
+	tags_add(&one, TAG_MODALITIES);
+	attrs_without(&left, attrs_of(row), &one);
+	buf_fini(row);
+	*row = left;
+	rc = kv_cursor_seek(c, want, &k, &v, e);
+	while (!rc && k.n > want.n && memcmp(k.p, want.p, want.n) == 0) {
+		struct attrs series = {v.p, v.n};
+
+		if (has_shown(series) && attrs_get(series, TAG_MODALITY, &a))
+			add_values(row, TAG_MODALITIES, a);
+		rc = kv_cursor_next(c, &k, &v, e);
+	}
+	kv_cursor_close(c);
+	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-int
-index_remove(struct store_tx *tx, const struct version *v, struct err *e)
+/* The counts of what lies above an instance that is there still, or was. */
+static int
+shift_above(struct store_tx *tx, const struct version *v, const struct shift *by, struct err *e)
 {
 	struct buf series = BUF_INIT, study = BUF_INIT, old = BUF_INIT;
+	struct shift more = {0, 0};
 	struct key_bytes k;
-	struct attrs before;
-	bool empty = false, none;
-	int rc;
+	struct attrs row;
+	int rc = index_series_row(tx, v->study, v->series, &row, e);
 
-	if (!v->study[0] || !v->series[0] || !v->sop_instance[0])
-		return 0;
-	rc = kv_del(store_tx_kv(tx), table(tx, "instance"),
-		    make_key(&k, v->study, v->series, v->sop_instance), e);
-	if (rc)
-		return rc == ERR_ABSENT ? 0 : rc;
-	rc = count_down(tx, "series", make_key(&k, v->study, v->series, NULL), TAG_SERIES_INSTANCES,
-			&empty, &series, e);
-	if (!rc && empty)
-		rc = kv_del(store_tx_kv(tx), table(tx, "series"), kv_slice(k.p, k.n), e);
-	else if (!rc)
-		rc = put_row(tx, "series", kv_slice(k.p, k.n), &series, e);
-	if (!rc)
-		rc = index_study_row(tx, v->study, &before, e);
 	if (!rc) {
-		buf_put(&old, before.p, before.n);
-		rc = count_down(tx, "study", make_key(&k, v->study, NULL, NULL),
-				TAG_STUDY_INSTANCES, &none, &study, e);
+		buf_put(&series, row.p, row.n);
+		shift_series(&series, row, by, &more);
+		(void)make_key(&k, v->study, v->series, NULL);
+		if (!has_shown(attrs_of(&series)) && !is_poor_only(attrs_of(&series)))
+			rc = kv_del(store_tx_kv(tx), table(tx, "series"), kv_slice(k.p, k.n), e);
+		else
+			rc = put_row(tx, "series", kv_slice(k.p, k.n), &series, e);
 	}
-	if (!rc && empty)
-		set_number(&study, TAG_STUDY_SERIES,
-			   get_number(attrs_of(&old), TAG_STUDY_SERIES) - 1);
 	if (!rc)
+		rc = index_study_row(tx, v->study, &row, e);
+	if (!rc) {
+		buf_put(&old, row.p, row.n);
+		buf_put(&study, row.p, row.n);
+		shift_study(&study, attrs_of(&old), by, &more);
+		if (by->shown > 0)
+			gather(&study, attrs_of(&series), true);
+		/* Of a study that is hidden as a whole it stays known what it is. */
+		if (more.shown < 0 && get_number(attrs_of(&study), TAG_STUDY_SERIES) > 0)
+			rc = modalities_anew(tx, v->study, &study, e);
+	}
+	if (!rc) {
 		rc = write_study(tx, v->study, attrs_of(&old), &study, e);
+	}
 	buf_fini(&old);
 	buf_fini(&study);
 	buf_fini(&series);
@@ -676,27 +642,49 @@ index_remove(struct store_tx *tx, const struct version *v, struct err *e)
 }
 
 int
-index_series_study(struct store_tx *tx, const char *series, char out[UID_SIZE], struct err *e)
+index_remove(struct store_tx *tx, const struct version *v, struct err *e)
 {
-	struct buf prefix = BUF_INIT;
-	struct kv_cursor *c = NULL;
-	struct kv_slice k;
+	struct kv_slice row;
+	struct key_bytes k;
+	struct shift by;
+	bool poor;
 	int rc;
 
-	lookup_key(&prefix, INDEX_SERIES, series, strlen(series), NULL, 0, "");
-	rc = buf_failed(&prefix) ? err_set(e, ERR_LOCAL, 0, "no memory for a key")
-				 : kv_cursor_open(&c, store_tx_kv(tx), table(tx, "lookup"), e);
-	if (!rc)
-		rc = kv_cursor_seek(c, kv_slice(prefix.data, prefix.len), &k, NULL, e);
-	if (!rc && (k.n <= prefix.len || k.n - prefix.len >= UID_SIZE ||
-		    memcmp(k.p, prefix.data, prefix.len) != 0))
-		rc = ERR_ABSENT;
-	if (!rc)
-		(void)snprintf(out, UID_SIZE, "%.*s", (int)(k.n - prefix.len),
-			       (const char *)k.p + prefix.len);
-	kv_cursor_close(c);
-	buf_fini(&prefix);
-	return rc;
+	if (!v->study[0] || !v->series[0] || !v->sop_instance[0])
+		return 0;
+	(void)make_key(&k, v->study, v->series, v->sop_instance);
+	rc = kv_get(store_tx_kv(tx), table(tx, "instance"), kv_slice(k.p, k.n), &row, e);
+	if (rc)
+		return rc == ERR_ABSENT ? 0 : rc;
+	poor = row_is_poor(row);
+	by = (struct shift){poor - 1, -poor};
+	rc = kv_del(store_tx_kv(tx), table(tx, "instance"), kv_slice(k.p, k.n), e);
+	return rc ? rc : shift_above(tx, v, &by, e);
+}
+
+int
+index_mark(struct store_tx *tx, const struct version *v, struct err *e)
+{
+	bool poor = (v->hidden & VERSION_POOR) != 0;
+	struct buf row = BUF_INIT, set = BUF_INIT;
+	struct attrs before;
+	struct key_bytes k;
+	struct shift by = {poor ? -1 : 1, poor ? 1 : -1};
+	struct attr a;
+	int rc = index_instance_row(tx, v, &before, e);
+
+	if (rc || attrs_get(before, TAG_POOR, &a) == poor)
+		return rc == ERR_ABSENT ? 0 : rc;
+	buf_put(&set, before.p, before.n);
+	mark_poor(&set, poor);
+	buf_put_u64(&row, v->oid);
+	buf_put(&row, set.data, set.len);
+	if (buf_failed(&set))
+		row.failed = true;
+	rc = put_row(tx, "instance", make_key(&k, v->study, v->series, v->sop_instance), &row, e);
+	buf_fini(&set);
+	buf_fini(&row);
+	return rc ? rc : shift_above(tx, v, &by, e);
 }
 
 int

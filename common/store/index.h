@@ -4,7 +4,9 @@
  * A row is an attribute set; what is computed (counts, modalities, classes of
  * the known list, R20) stands in it under its own tag, so that matching and
  * answering know one form only. Rows stay when bytes go (R20); what is hidden
- * has none.
+ * has none. What a note rejected for quality has rows that only those see who may:
+ * TAG_POOR marks the instance, and counts in its series and its study what the other
+ * counts leave out; TAG_POOR_SERIES the series that have nothing else.
  *
  * Tables (keys end as shown; "|" is a NUL byte):
  *	study     study                      study and patient attributes; modalities,
@@ -69,6 +71,8 @@ int index_put(struct store_tx *tx, const struct version *v, const struct index_s
 	      struct index_change *out, struct err *e);
 /* v's UID is hidden from now on: takes its row out and counts again. */
 int index_remove(struct store_tx *tx, const struct version *v, struct err *e);
+/* Its row stays, and is shown to all, or to those who may see what was rejected for quality. */
+int index_mark(struct store_tx *tx, const struct version *v, struct err *e);
 /* What a study record says (R6), with or without instances: adds what the row lacks; of
  * `corrected` its values count alone, and what it does not name is no more. */
 int index_study(struct store_tx *tx, const char *study, struct attrs attrs,

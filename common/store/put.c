@@ -294,7 +294,8 @@ take_over(struct store_tx *tx, const struct version *v, struct version *old, str
 
 	if (!old->oid || !old->current)
 		return 0;
-	if (v->hidden || strcmp(v->study, old->study) != 0 || strcmp(v->series, old->series) != 0)
+	if (!version_indexed(v) || strcmp(v->study, old->study) != 0 ||
+	    strcmp(v->series, old->series) != 0)
 		rc = index_remove(tx, old, e);
 	return rc ? rc : not_current(tx, old, e);
 }
@@ -306,7 +307,7 @@ index_version(struct store_tx *tx, const struct version *v, const struct index_s
 	struct index_change change = {.new_study = false};
 	int rc = 0;
 
-	if (v->current && !v->hidden)
+	if (v->current && version_indexed(v))
 		rc = index_put(tx, v, sets, &change, e);
 	out->new_study = change.new_study;
 	out->study_changed = change.study_changed;
@@ -685,12 +686,12 @@ store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err 
 
 	if (rc)
 		return rc;
-	was = v.hidden != 0;
+	was = version_indexed(&v);
 	v.hidden = hidden;
 	rc = version_write(tx, &v, e);
-	if (!rc && v.current && !was && hidden)
-		rc = index_remove(tx, &v, e);
-	return rc;
+	if (rc || !v.current || !was)
+		return rc;
+	return version_indexed(&v) ? index_mark(tx, &v, e) : index_remove(tx, &v, e);
 }
 
 int

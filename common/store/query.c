@@ -68,11 +68,45 @@ query_close(struct query *q)
 /* --- matches --- */
 
 static size_t
-keep(struct query *q, struct attrs set)
+keep(struct query *q, struct attrs set, size_t *n)
 {
 	size_t at = q->bytes.len;
 
 	buf_put(&q->bytes, set.p, set.n);
+	*n = set.n;
+	return at;
+}
+
+static void
+set_number(struct buf *row, uint32_t tag, uint64_t n)
+{
+	struct buf out = BUF_INIT;
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	attrs_replace(&out, attrs_of(row), tag, text, strlen(text));
+	buf_fini(row);
+	*row = out;
+}
+
+/* Its counts are of what this query sees. */
+static size_t
+keep_counted(struct query *q, struct attrs row, enum key_level level, size_t *n)
+{
+	struct buf counted = BUF_INIT;
+	struct attr a;
+	size_t at;
+
+	if (!q->c.see_rejected || !attrs_get(row, TAG_POOR, &a))
+		return keep(q, row, n);
+	buf_put(&counted, row.p, row.n);
+	set_number(&counted, level == KEY_STUDY ? TAG_STUDY_INSTANCES : TAG_SERIES_INSTANCES,
+		   query_instances(q, row, level));
+	if (level == KEY_STUDY)
+		set_number(&counted, TAG_STUDY_SERIES, query_series(q, row));
+	at = keep(q, attrs_of(&counted), n);
+	q->bytes.failed = q->bytes.failed || buf_failed(&counted);
+	buf_fini(&counted);
 	return at;
 }
 
@@ -82,14 +116,11 @@ add_match(struct query *q, struct attrs study, struct attrs series, struct attrs
 	struct match *m = &q->page[q->n_page++];
 
 	memset(m, 0, sizeof(*m));
-	m->study_n = study.n;
-	m->study = keep(q, study);
-	m->series_n = series.n;
-	m->series = keep(q, series);
+	m->study = keep_counted(q, study, KEY_STUDY, &m->study_n);
+	m->series = keep_counted(q, series, KEY_SERIES, &m->series_n);
 	m->moves = q->moves;
 	m->minutes = q->moves ? q->zone - q->row_zone : 0;
-	m->instance_n = instance.n;
-	m->instance = keep(q, instance);
+	m->instance = keep(q, instance, &m->instance_n);
 	return m;
 }
 
@@ -123,8 +154,8 @@ note_worst(void *arg, const struct version *v, struct err *e)
 
 	(void)e;
 	w->looks++;
-	if (v->current && !v->hidden && (!w->series || strcmp(w->series, v->series) == 0) &&
-	    availability(w->q, v) > w->worst)
+	if (v->current && version_seen(v, w->q->c.see_rejected) &&
+	    (!w->series || strcmp(w->series, v->series) == 0) && availability(w->q, v) > w->worst)
 		w->worst = availability(w->q, v);
 	return 0;
 }
@@ -145,15 +176,6 @@ worst_of(struct query *q, struct store_tx *tx, const char *study, const char *se
 
 /* --- patients --- */
 
-static uint64_t
-number(struct attrs row, uint32_t tag)
-{
-	char text[24];
-
-	(void)attrs_copy(row, tag, text, sizeof(text));
-	return strtoull(text, NULL, 10);
-}
-
 /* One study of the Patient ID goes to the person whom it does not contradict (R33). */
 static int
 count_study(struct query *q, struct store_tx *tx, const char *study, struct err *e)
@@ -164,15 +186,15 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	bool wanted = false;
 	int rc = index_study_row(tx, study, &row, e);
 
-	if (rc || number(row, TAG_STUDY_INSTANCES) == 0) /* known by its record only */
+	if (rc || query_instances(q, row, KEY_STUDY) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
 	query_enter(q, row);
 	one = persons_join(&q->persons, study, row);
 	if (!one)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
 	one->studies++;
-	one->series += number(row, TAG_STUDY_SERIES);
-	one->instances += number(row, TAG_STUDY_INSTANCES);
+	one->series += query_series(q, row);
+	one->instances += query_instances(q, row, KEY_STUDY);
 	rc = worst_of(q, tx, study, NULL, &worst, e);
 	if (!rc && worst > one->worst)
 		one->worst = worst;
@@ -242,7 +264,7 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 	bool wanted;
 	int rc = index_study_row(tx, study, &row, e);
 
-	if (rc || number(row, TAG_STUDY_INSTANCES) == 0)
+	if (rc || query_instances(q, row, KEY_STUDY) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
 	query_enter(q, row);
 	if (!query_row_matches(q, row, KEY_PATIENT, KEY_STUDY))
@@ -280,7 +302,8 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 	uid[n] = '\0';
 	if (q->c.level == QUERY_SERIES) {
 		series = (struct attrs){v.p, v.n};
-		if (!query_row_matches(q, series, KEY_SERIES, KEY_SERIES))
+		if (query_instances(q, series, KEY_SERIES) == 0 ||
+		    !query_row_matches(q, series, KEY_SERIES, KEY_SERIES))
 			return 0;
 		rc = query_below_matches(q, tx, q->inner_study, uid, &wanted, e);
 		if (rc || !wanted)
@@ -289,6 +312,8 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 		return worst_of(q, tx, q->inner_study, uid, &m->availability, e);
 	}
 	instance = (struct attrs){(const char *)v.p + 8, v.n - 8};
+	if (!query_sees(q, instance))
+		return 0;
 	rc = index_series_row(tx, q->inner_study, uid, &series, e);
 	if (rc || !query_row_matches(q, series, KEY_SERIES, KEY_SERIES) ||
 	    !query_row_matches(q, instance, KEY_INSTANCE, KEY_INSTANCE))

@@ -42,6 +42,7 @@ struct query_config {
 	 * of the rows in theirs: one is made of the other (PS3.4 C.2.2.2.1.3). */
 	bool zoned;
 	struct name_rules names;
+	bool see_rejected; /* also what was rejected for quality, as if nobody had */
 	/* R21: of the central that answers now; all zero: none does. */
 	struct id128 epoch;
 	/* Asked before each page that is read; true: ERR_AGAIN, nobody wants more. NULL: never. */

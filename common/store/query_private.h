@@ -70,6 +70,11 @@ void query_choose(struct query *q);
 int query_gather(struct query *q, struct err *e);
 /* This study is to be looked at, in its order. */
 int query_candidate(struct query *q, struct store_tx *tx, const char *study, struct err *e);
+/* What this query sees of a row's instances (a study's or a series'), and of a study's series. */
+uint64_t query_instances(const struct query *q, struct attrs row, enum key_level level);
+uint64_t query_series(const struct query *q, struct attrs study);
+/* Does it see this instance at all? */
+bool query_sees(const struct query *q, struct attrs instance);
 /* The keys of these levels against a row of theirs. */
 bool query_row_matches(const struct query *q, struct attrs row, enum key_level from,
 		       enum key_level to);

@@ -1,4 +1,5 @@
 /* Which rows match the keys of a query. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -20,6 +21,37 @@ moment_of(const struct query *q, uint32_t tag)
 	struct attr a;
 
 	return p && query_key(q, p->date, &a) && query_key(q, p->time, &a) ? p : NULL;
+}
+
+static uint64_t
+number(struct attrs row, uint32_t tag)
+{
+	char text[24];
+
+	(void)attrs_copy(row, tag, text, sizeof(text));
+	return strtoull(text, NULL, 10);
+}
+
+uint64_t
+query_instances(const struct query *q, struct attrs row, enum key_level level)
+{
+	return number(row, level == KEY_STUDY ? TAG_STUDY_INSTANCES : TAG_SERIES_INSTANCES) +
+	       (q->c.see_rejected ? number(row, TAG_POOR) : 0);
+}
+
+uint64_t
+query_series(const struct query *q, struct attrs study)
+{
+	return number(study, TAG_STUDY_SERIES) +
+	       (q->c.see_rejected ? number(study, TAG_POOR_SERIES) : 0);
+}
+
+bool
+query_sees(const struct query *q, struct attrs instance)
+{
+	struct attr a;
+
+	return q->c.see_rejected || !attrs_get(instance, TAG_POOR, &a);
 }
 
 void
@@ -157,7 +189,7 @@ instance_wanted(struct query *q, struct store_tx *tx, struct kv_slice k, struct 
 	(void)tx;
 	(void)k;
 	(void)e;
-	*yes = query_row_matches(q, row, KEY_INSTANCE, KEY_INSTANCE);
+	*yes = query_sees(q, row) && query_row_matches(q, row, KEY_INSTANCE, KEY_INSTANCE);
 	return 0;
 }
 
@@ -168,7 +200,8 @@ series_wanted(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv
 	struct buf prefix = BUF_INIT;
 	int rc = 0;
 
-	*yes = query_row_matches(q, (struct attrs){v.p, v.n}, KEY_SERIES, KEY_SERIES);
+	*yes = query_instances(q, (struct attrs){v.p, v.n}, KEY_SERIES) > 0 &&
+	       query_row_matches(q, (struct attrs){v.p, v.n}, KEY_SERIES, KEY_SERIES);
 	if (!*yes || !query_asks_at(q, KEY_INSTANCE, KEY_INSTANCE))
 		return 0;
 	buf_put(&prefix, k.p, k.n);

@@ -249,7 +249,7 @@ int store_take_back(struct store_tx *tx, uint64_t oid, struct err *e);
 int store_set_receipt(struct store_tx *tx, uint64_t oid, const struct id128 *epoch, struct err *e);
 int store_set_seq(struct store_tx *tx, uint64_t oid, uint64_t seq, struct err *e);
 int store_set_verified(struct store_tx *tx, uint64_t oid, int64_t wall_ms, struct err *e);
-/* Hiding takes the index row away; who shows it again calls index_put too. */
+/* Hiding from all takes the index row away; who shows it again calls index_put too. */
 int store_set_hidden(struct store_tx *tx, uint64_t oid, uint32_t hidden, struct err *e);
 /* This version of its UID is what viewers get and the index says from now on: its own sets. */
 int store_set_current(struct store_tx *tx, uint64_t oid, const struct index_sets *sets,

@@ -45,6 +45,18 @@ version_aside(const struct version *v)
 }
 
 bool
+version_indexed(const struct version *v)
+{
+	return version_seen(v, true);
+}
+
+bool
+version_seen(const struct version *v, bool see_rejected)
+{
+	return (v->hidden & ~(see_rejected ? (uint32_t)VERSION_POOR : 0u)) == 0;
+}
+
+bool
 version_receipted(const struct version *v, const struct id128 *epoch)
 {
 	return memcmp(v->receipt.b, epoch->b, sizeof(epoch->b)) == 0;

@@ -56,8 +56,9 @@ enum version_location {
 
 enum version_hidden {
 	VERSION_WITHDRAWN = 1, /* a retract decision                    */
-	VERSION_REJECTED = 2,  /* by a person or IOCM                   */
-	VERSION_KEPT_ONLY = 4  /* refused with Cxxx, bytes kept (R32)   */
+	VERSION_REJECTED = 2,  /* a rejection note: hidden from all     */
+	VERSION_KEPT_ONLY = 4, /* refused with Cxxx, bytes kept (R32)   */
+	VERSION_POOR = 8       /* a rejection note, for quality: hidden but to `see_rejected` */
 };
 
 struct version_source { /* R3: site, calling AE, peer address */
@@ -101,6 +102,10 @@ void version_of_object(struct version *v, const struct object_info *info);
 bool version_same_source(const struct version *a, const struct version *b);
 /* Its bytes failed their check and are kept all the same (store_set_aside). */
 bool version_aside(const struct version *v);
+/* It has rows in the index; who may see what was rejected for quality sees it. */
+bool version_indexed(const struct version *v);
+/* Is it shown to whoever may (may not) see what was rejected for quality? */
+bool version_seen(const struct version *v, bool see_rejected);
 bool version_receipted(const struct version *v, const struct id128 *epoch);
 
 /* The record (see README), without the oid, which is its key. */

@@ -13,10 +13,10 @@
 enum { NO_STATUS = 0xC000 };
 
 unsigned
-send_data_set(struct edge *e, const struct gen *g, const struct buf *data, const char *syntax)
+send_from(struct edge *e, const struct peer *peer, const char *sop_class, const char *sop_instance,
+	  const struct buf *data, const char *syntax)
 {
-	struct peer peer = {.name = "", .aet = "", .host = "", .issuer = ""};
-	struct dimse_caller who = {.peer = &peer, .calling = "CT1", .called = "EDGE"};
+	struct dimse_caller who = {.peer = peer, .calling = "CT1", .called = "EDGE"};
 	struct dimse_handlers h = {.node = e};
 	struct message rq, rsp;
 	struct err err = ERR_INIT;
@@ -25,7 +25,8 @@ send_data_set(struct edge *e, const struct gen *g, const struct buf *data, const
 
 	memset(&rq, 0, sizeof(rq));
 	memset(&rsp, 0, sizeof(rsp));
-	gen_uid(rq.sop_instance, g->study, g->series, g->instance);
+	strcpy(rq.sop_class, sop_class);
+	strcpy(rq.sop_instance, sop_instance);
 	strcpy(who.address, "127.0.0.1");
 	take_in_handlers(&h);
 	rsp.status = NO_STATUS;
@@ -35,6 +36,16 @@ send_data_set(struct edge *e, const struct gen *g, const struct buf *data, const
 		h.store_end(sink, &rsp);
 	}
 	return rsp.status;
+}
+
+unsigned
+send_data_set(struct edge *e, const struct gen *g, const struct buf *data, const char *syntax)
+{
+	struct peer peer = {.name = "", .aet = "", .host = "", .issuer = ""};
+	char uid[65];
+
+	gen_uid(uid, g->study, g->series, g->instance);
+	return send_from(e, &peer, "", uid, data, syntax);
 }
 
 unsigned

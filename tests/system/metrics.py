@@ -88,7 +88,8 @@ EDGE_METRICS = {
     "cache_evictable_bytes": "cache.evictable_bytes",
     "central_reachable": "central.reachable", "images_variants": "variants", "images_revisions": "revisions",
     "uids_in_conflict": "conflicts", "refusals_total": "refusals", "unaudited_total": "unaudited",
-    "committed_here_only_images": "committed_here_only", "commitments": "commitments"}
+    "committed_here_only_images": "committed_here_only", "commitments": "commitments",
+    "rejected_uids": "rejected", "rejected_images_again": "rejected_again", "notes_unheard": "notes_unheard"}
 CENTRAL_METRICS = {
     "images": "instances", "studies": "studies", "images_bytes": "bytes", "packs": "packs", "images_variants": "variants",
     "images_revisions": "revisions", "uids_in_conflict": "conflicts", "images_damaged": "damaged",

@@ -50,7 +50,7 @@ EDGE_STATUS = {
     "sync.images_per_second": r"\d+\.\d", "sync.bytes_per_second": r"\d+\.\d", "sync.in_step_seconds": r"\d+|null",
     "sync.waits_for": r'"[a-z ]+"|null', "sync.retry": f'"{TIME}"|null',
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "unconfirmed": COUNT, "refusals": COUNT,
-    "unaudited": COUNT, "committed_here_only": COUNT, "commitments": COUNT, "resync.last_good": f'"{TIME}"|null', "resync.age_seconds": r"\d+|null"}
+    "unaudited": COUNT, "committed_here_only": COUNT, "commitments": COUNT, "rejected": COUNT, "rejected_again": COUNT, "notes_unheard": COUNT, "resync.last_good": f'"{TIME}"|null', "resync.age_seconds": r"\d+|null"}
 CENTRAL_STATUS = {
     "role": '"central"', "epoch": f'"{HEX}"', "instances": COUNT, "studies": COUNT, "bytes": COUNT, "packs": COUNT,
     "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "failed_joins": COUNT,
