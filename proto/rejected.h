@@ -2,9 +2,10 @@
  * rejected.h - what rejection notes hide (IHE IOCM): state by SOP Instance UID, at both ends.
  *
  * Of an image and a reason the highest rank counts, "rejected" or "restored"; equal ranks:
- * rejected. Whoever says something new takes a rank above all that he knows of these images. So it matters
- * neither in which order a node hears what others said, nor how often, nor whether the note or the
- * image came first; and what holds an image hidden is the strictest of the reasons that count.
+ * rejected. Whoever says something new takes a rank above all that he knows of these images. So it
+ * matters neither in which order a node hears what others said, nor how often, nor whether the note
+ * or the image came first; and what holds an image hidden is the strictest of the reasons that
+ * count.
  *
  * Table rejected: UID   rank of each reason, rejected and restored (u64 LE each), study
  *                 "#"   how many are hidden now (u64 LE)
