@@ -131,7 +131,7 @@ LONG := $(addprefix tests/system/,identity.py sync.py operate.py orders.py setba
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
-	$(addprefix pair/test_,keep_death.c pair_death.c orders_sweep.c newest.c))
+	$(addprefix pair/test_,keep_death.c pair_death.c orders_sweep.c reject_sweep.c newest.c))
 THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 
 check: deps-build deps-test
