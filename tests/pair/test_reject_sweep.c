@@ -1,7 +1,7 @@
 /*
- * A rejection and its end while a step fails, or a node dies at it: written, heard at central, told to
- * all. What a command said was done is done at both ends; of what it did not say, all or nothing is,
- * and both ends are alike (R16, R18).
+ * A rejection and its end while a step fails, or a node dies at it: written, heard at central,
+ * told to all. What a command said was done is done at both ends; of what it did not say, all or
+ * nothing is, and both ends are alike (R16, R18).
  */
 #include <errno.h>
 #include <setjmp.h>
