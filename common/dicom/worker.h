@@ -10,7 +10,8 @@
  * two descriptors (SCM_RIGHTS), the canonical file to read and the file to write, both regular;
  * answers each by a worker_answer. It ends when the socket does. What is written is the data
  * set alone, in the syntax that was asked for: one of the plain ones, or a lossless one (RLE, JPEG
- * lossless, JPEG-LS, JPEG 2000) of an object that is plain; that is decoded again, and compared, first.
+ * lossless, JPEG-LS, JPEG 2000) of an object that is plain; that is decoded again, and compared,
+ * first.
  * MEMORY: bytes of address space; SECONDS: of CPU for a job.
  */
 #ifndef SALAMANDER_COMMON_DICOM_WORKER_H
