@@ -127,7 +127,7 @@ $(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/viewer.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py
 # Real nodes mostly wait: four programs at once keep two cores busy, the long ones first.
-LONG := $(addprefix tests/system/,identity.py sync.py operate.py orders.py setback.py dimse.py)
+LONG := $(addprefix tests/system/,load.py identity.py sync.py operate.py orders.py setback.py dimse.py)
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
@@ -218,8 +218,8 @@ wan: deps-build deps-test deps-bench
 		$(if $(CONTROL),--control $(CONTROL)) $(if $(LOADS),--loads $(LOADS))
 
 # What outgrows `make check`: each step of the sweeps; then, SECONDS= each and on fresh seeds: kill -9 rounds, power
-# cuts, chaos, a cache turned over and over, the simulator on both cores, and every fuzzer. Between them, once: a minute
-# of a viewer at 10 MB/s, and all of DICOM_CORPUS encoded anew.
+# cuts, chaos, a cache turned over and over, 16 associations at once, the simulator on both cores, and every fuzzer.
+# Between them, once: a minute of a viewer at 10 MB/s, and all of DICOM_CORPUS encoded anew.
 SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep unit/test_store_journal pair/test_keep_death pair/test_pair_death pair/test_pair_errors \
 	pair/test_orders_sweep)
 soak: deps-build deps-test
@@ -232,6 +232,7 @@ soak: deps-build deps-test
 		/usr/bin/python3 tests/crash/churn.py --quota 128 --seconds $(SECONDS) --seed $$seed; \
 		/usr/bin/python3 tests/crash/viewer.py --quota 2048 --seconds 60 --hold; \
 		SERIES_LIMIT=0 /usr/bin/python3 tests/system/scanner.py; \
+		SECONDS=$(SECONDS) ROWS=50000 /usr/bin/python3 tests/system/load.py; \
 		$(SIM) --seed $$seed --seeds 1000000 --seconds $(SECONDS) & \
 		$(SIM) --seed $$((seed + 1000000)) --seeds 1000000 --seconds $(SECONDS) && wait $$!
 	@BUILD=$(B) /usr/bin/python3 tests/sim/plant.py
