@@ -169,7 +169,7 @@ accept_images(void *arg)
 	struct assoc *a;
 	struct message m;
 	unsigned i, j;
-	int rc = assoc_receive(&a, *(int *)arg, ASSOC_PDU_MAX, SECONDS, &e);
+	int rc = assoc_receive(&a, *(int *)arg, NULL, ASSOC_PDU_MAX, SECONDS, &e);
 
 	free(arg);
 	if (rc)
