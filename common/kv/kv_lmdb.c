@@ -583,7 +583,6 @@ kv_grow(struct kv *kv, uint64_t ahead, uint64_t limit, size_t step, bool *more, 
 {
 	uint64_t used = used_once(kv), from = kv_file_bytes(kv);
 	uint64_t to = used + ahead < limit ? used + ahead : limit;
-	unsigned char *zeros;
 	int rc;
 
 	*more = false;
@@ -591,14 +590,10 @@ kv_grow(struct kv *kv, uint64_t ahead, uint64_t limit, size_t step, bool *more, 
 		return 0;
 	if (step > to - from)
 		step = (size_t)(to - from);
-	zeros = calloc(1, step);
-	if (!zeros)
-		return err_set(e, ERR_LOCAL, 0, "no memory to make room ready");
 	/* Behind the last page of the last commit: nobody reads there, and nobody writes now. */
-	rc = file_write_at(kv->fd, zeros, step, from, e);
+	rc = file_zeros(kv->fd, step, from, e);
 	if (!rc)
 		rc = file_sync(kv->fd, e);
-	free(zeros);
 	if (rc)
 		return rc;
 	atomic_store(&kv->ready, from + step);

@@ -15,6 +15,12 @@
 #include "common/base/err.h"
 #include "common/base/fault.h"
 
+/*
+ * The kernel keeps what came with one large write as large folios (ext4 of Linux 6.18); each small
+ * write into one of them, and its flush, walks all of its blocks.
+ */
+enum { ZEROS_PIECE = 65536 };
+
 static _Atomic uint64_t syncs;
 
 uint64_t
@@ -105,6 +111,26 @@ file_write_at(int fd, const void *p, size_t n, uint64_t offset, struct err *e)
 		c += done;
 		n -= (size_t)done;
 		offset += (uint64_t)done;
+	}
+	return sys ? failed(e, sys, "write", "a file") : 0;
+}
+
+int
+file_zeros(int fd, uint64_t n, uint64_t offset, struct err *e)
+{
+	static const unsigned char zeros[ZEROS_PIECE];
+	int sys = fault_hit("file.write");
+
+	while (!sys && n > 0) {
+		size_t piece = n < sizeof(zeros) ? (size_t)n : sizeof(zeros);
+		ssize_t done = pwrite(fd, zeros, piece, (off_t)offset);
+
+		if (done < 0 && errno != EINTR)
+			sys = errno;
+		if (done > 0) {
+			offset += (uint64_t)done;
+			n -= (uint64_t)done;
+		}
 	}
 	return sys ? failed(e, sys, "write", "a file") : 0;
 }

@@ -27,6 +27,8 @@ int file_open_append(const char *path, struct err *e);
 void file_close(int fd);
 int file_write(int fd, const void *p, size_t n, struct err *e);
 int file_write_at(int fd, const void *p, size_t n, uint64_t offset, struct err *e);
+/* n zeros, as room for small writes to come: in pieces, so that those stay cheap. */
+int file_zeros(int fd, uint64_t n, uint64_t offset, struct err *e);
 /* *got < n only at the end of the file. */
 int file_read_at(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e);
 int file_size(int fd, uint64_t *out, struct err *e);
@@ -60,7 +62,8 @@ int file_list(const char *path, int (*fn)(void *arg, const char *name, struct er
 	      struct err *e);
 /* The whole file; ERR_CORRUPT when it is larger than max. */
 int file_slurp(const char *path, size_t max, struct buf *out, struct err *e);
-/* Small files: temporary name, flush, rename over, flush of the folder. Durable on 0. */
+/* Small files: temporary name, flush, rename over, flush of the folder. Durable on 0.
+ * p NULL: n zeros (file_zeros). */
 int file_replace(const char *dir, const char *name, const void *p, size_t n, struct err *e);
 
 /* Flushes of files and folders since the start. */

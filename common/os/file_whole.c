@@ -78,7 +78,7 @@ file_replace(const char *dir, const char *name, const void *p, size_t n, struct 
 	fd = file_create(tmp, e);
 	if (fd < 0)
 		return fd;
-	rc = file_write(fd, p, n, e);
+	rc = p ? file_write(fd, p, n, e) : file_zeros(fd, n, 0, e);
 	if (!rc)
 		rc = file_sync(fd, e);
 	file_close(fd);

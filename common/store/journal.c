@@ -48,19 +48,6 @@ in_pages(uint64_t bytes)
 }
 
 static int
-make_file(const char *dir, uint64_t bytes, struct err *e)
-{
-	unsigned char *zeros = calloc(1, bytes);
-	int rc;
-
-	if (!zeros)
-		return err_set(e, ERR_LOCAL, 0, "no memory for a journal");
-	rc = file_replace(dir, name, zeros, bytes, e);
-	free(zeros);
-	return rc;
-}
-
-static int
 open_file(struct journal **out, const char *path, bool writable, struct err *e)
 {
 	struct journal *j = calloc(1, sizeof(*j));
@@ -112,7 +99,7 @@ journal_resize(struct journal **j, const char *dir, uint64_t bytes, struct err *
 	if (rc || bytes == 0)
 		return rc;
 	if (!fits)
-		rc = make_file(dir, in_pages(bytes), e);
+		rc = file_replace(dir, name, NULL, in_pages(bytes), e);
 	return rc ? rc : open_file(j, path, true, e);
 }
 

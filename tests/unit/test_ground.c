@@ -259,6 +259,40 @@ file_replace__each_failed_step_leaves_old_or_new(void **state)
 	assert_content("new", NULL);
 }
 
+/* 150,001: no whole pieces. */
+static void
+file_zeros__overwrite_as_many_bytes_as_they_are_told(void **state)
+{
+	enum { N = 200000, FROM = 10, ZEROS = 150001 };
+	struct buf got = BUF_INIT;
+	size_t i;
+	int fd;
+
+	(void)state;
+	for (i = 0; i < N; i++)
+		buf_put_u8(&got, 'x');
+	assert_int_equal(file_replace(folder, "f", got.data, N, NULL), 0);
+	fd = file_open(path_of("f"), true, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(file_zeros(fd, ZEROS, FROM, NULL), 0);
+	fault_arm(1, FAULT_ERRNO, ENOSPC);
+	assert_int_equal(file_zeros(fd, ZEROS, FROM, NULL), ERR_FULL);
+	(void)fault_disarm();
+	file_close(fd);
+	buf_clear(&got);
+	assert_int_equal(file_slurp(path_of("f"), N, &got, NULL), 0);
+	assert_int_equal(got.len, N);
+	for (i = 0; i < N; i++)
+		assert_int_equal(got.data[i], i < FROM || i >= FROM + ZEROS ? 'x' : 0);
+	assert_int_equal(file_replace(folder, "f", NULL, ZEROS, NULL), 0);
+	buf_clear(&got);
+	assert_int_equal(file_slurp(path_of("f"), N, &got, NULL), 0);
+	assert_int_equal(got.len, ZEROS);
+	for (i = 0; i < ZEROS; i++)
+		assert_int_equal(got.data[i], 0);
+	buf_fini(&got);
+}
+
 static void
 file_replace__each_death_leaves_old_or_new(void **state)
 {
@@ -360,6 +394,7 @@ main(void)
 		cmocka_unit_test(command_check__refuses_every_word_that_is_not_the_commands_own),
 		cmocka_unit_test(conf_explain__names_every_setting),
 		cmocka_unit_test(file_replace__each_failed_step_leaves_old_or_new),
+		cmocka_unit_test(file_zeros__overwrite_as_many_bytes_as_they_are_told),
 		cmocka_unit_test(file_replace__each_death_leaves_old_or_new),
 		cmocka_unit_test(file_mkdirs__flushes_the_parents_of_what_it_makes),
 		cmocka_unit_test(file_link__never_replaces),
