@@ -52,18 +52,6 @@ enum {
 
 static const char key_generation[] = "journal";
 
-struct request {
-	struct request *next;
-	int (*fn)(struct store_tx *tx, void *arg, struct err *e);
-	void *arg;
-	uint64_t bytes;
-	struct err e;
-	int rc;
-	bool quick;  /* the journal will do               */
-	bool failed; /* its closure said no: leave it out */
-	sem_t done;
-};
-
 struct committer {
 	struct store *s;
 	pthread_t thread;
@@ -71,7 +59,7 @@ struct committer {
 	pthread_mutex_t mu;
 	pthread_cond_t work;
 	/* guarded by mu */
-	struct request *first, **last;
+	struct commit_request *first, **last;
 	unsigned queued;
 	bool stop;
 	pthread_mutex_t told_mu;
@@ -370,7 +358,7 @@ write_journal(struct committer *c, struct err *e)
 /* --- batches --- */
 
 static void
-fail_all(struct request **batch, unsigned n, int rc, const struct err *e)
+fail_all(struct commit_request **batch, unsigned n, int rc, const struct err *e)
 {
 	unsigned i;
 
@@ -383,13 +371,13 @@ fail_all(struct request **batch, unsigned n, int rc, const struct err *e)
 
 /* Runs the closures; *again: one failed, so the transaction must not be committed. */
 static void
-run_closures(struct store_tx *tx, struct request **batch, unsigned n, bool *again)
+run_closures(struct store_tx *tx, struct commit_request **batch, unsigned n, bool *again)
 {
 	unsigned i;
 
 	*again = false;
 	for (i = 0; i < n && !*again; i++) {
-		struct request *r = batch[i];
+		struct commit_request *r = batch[i];
 
 		if (r->failed)
 			continue;
@@ -403,7 +391,7 @@ run_closures(struct store_tx *tx, struct request **batch, unsigned n, bool *agai
 }
 
 static unsigned
-left_in(struct request **batch, unsigned n)
+left_in(struct commit_request **batch, unsigned n)
 {
 	unsigned i, left = 0;
 
@@ -414,7 +402,7 @@ left_in(struct request **batch, unsigned n)
 
 /* The journal may answer them; also notes whether any wants that. */
 static bool
-for_journal(struct committer *c, struct request **batch, unsigned n)
+for_journal(struct committer *c, struct commit_request **batch, unsigned n)
 {
 	uint64_t bytes = 0, most = n == 1 && c->company <= 1 ? ALONE_BYTES : QUICK_BYTES;
 	unsigned i, quick = 0;
@@ -430,7 +418,8 @@ for_journal(struct committer *c, struct request **batch, unsigned n)
 
 /* In one transaction all that have not failed; the result of the journal or the commit. */
 static int
-try_batch(struct committer *c, struct request **batch, unsigned n, bool *again, struct err *e)
+try_batch(struct committer *c, struct commit_request **batch, unsigned n, bool *again,
+	  struct err *e)
 {
 	struct store_tx tx = {c->s, NULL, true};
 	int rc = open_txn(c, e);
@@ -451,7 +440,7 @@ try_batch(struct committer *c, struct request **batch, unsigned n, bool *again, 
 }
 
 static void
-run_batch(struct committer *c, struct request **batch, unsigned n)
+run_batch(struct committer *c, struct commit_request **batch, unsigned n)
 {
 	struct err e = ERR_INIT;
 	bool again = true;
@@ -516,7 +505,7 @@ patience_us(const struct committer *c, bool hurry)
 
 /* What has arrived, up to STORE_BATCH bytes; waits for work. 0: stop, or nothing came. */
 static unsigned
-take_batch(struct committer *c, struct request **batch, bool hurry, bool *stop)
+take_batch(struct committer *c, struct commit_request **batch, bool hurry, bool *stop)
 {
 	struct timespec until = in_us(patience_us(c, hurry));
 	uint64_t bytes = 0;
@@ -543,7 +532,7 @@ take_batch(struct committer *c, struct request **batch, bool hurry, bool *stop)
 }
 
 static void
-run_timed(struct committer *c, struct request **batch, unsigned n)
+run_timed(struct committer *c, struct commit_request **batch, unsigned n)
 {
 	int64_t start = now_us();
 	unsigned i;
@@ -609,7 +598,7 @@ static void *
 run(void *arg)
 {
 	struct committer *c = arg;
-	struct request *batch[BATCH_MAX];
+	struct commit_request *batch[BATCH_MAX];
 	bool stop = false, more = false;
 
 	while (!stop) {
@@ -704,82 +693,21 @@ committer_stop(struct store *s)
 	s->committer = NULL;
 }
 
-static void
-hand_over(struct committer *c, struct request *r)
+void
+committer_take(struct store *s, struct commit_request *r)
 {
+	struct committer *c = s->committer;
+
+	if (!c->threaded) {
+		run_timed(c, &r, 1);
+		return;
+	}
 	pthread_mutex_lock(&c->mu);
 	*c->last = r;
 	c->last = &r->next;
 	c->queued++;
 	pthread_cond_signal(&c->work);
 	pthread_mutex_unlock(&c->mu);
-	while (sem_wait(&r->done) && errno == EINTR)
-		continue;
-}
-
-static int
-commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e), void *arg,
-       uint64_t bytes, bool quick, struct err *e)
-{
-	struct committer *c = s->committer;
-	struct request r;
-
-	memset(&r, 0, sizeof(r));
-	r.fn = fn;
-	r.arg = arg;
-	r.bytes = bytes;
-	r.quick = quick;
-	(void)sem_init(&r.done, 0, 0);
-	if (c->threaded)
-		hand_over(c, &r);
-	else
-		run_timed(c, (struct request *[]){&r}, 1);
-	(void)sem_destroy(&r.done);
-	if (r.rc && e && e->code == ERR_NONE)
-		*e = r.e;
-	return r.rc;
-}
-
-int
-store_commit_bytes(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
-		   void *arg, uint64_t bytes, struct err *e)
-{
-	return commit(s, fn, arg, bytes, false, e);
-}
-
-int
-store_commit(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e), void *arg,
-	     struct err *e)
-{
-	return commit(s, fn, arg, 0, false, e);
-}
-
-int
-store_commit_quick(struct store *s, int (*fn)(struct store_tx *tx, void *arg, struct err *e),
-		   void *arg, uint64_t bytes, struct err *e)
-{
-	return commit(s, fn, arg, bytes, true, e);
-}
-
-static int
-nothing(struct store_tx *tx, void *arg, struct err *e)
-{
-	(void)tx;
-	(void)arg;
-	(void)e;
-	return 0;
-}
-
-bool
-store_unsettled(const struct store *s)
-{
-	return atomic_load(&s->unsettled);
-}
-
-int
-store_settle(struct store *s, struct err *e)
-{
-	return s->committer && atomic_load(&s->unsettled) ? store_commit(s, nothing, NULL, e) : 0;
 }
 
 void

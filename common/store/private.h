@@ -19,10 +19,12 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/err.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 
@@ -160,6 +162,26 @@ int committer_recover(struct store *s, struct err *e);
 int committer_look(struct store *s, struct err *e);
 int committer_start(struct store *s, struct err *e);
 void committer_stop(struct store *s);
+/* One closure that is to be committed, as store_commit has it. Its owner keeps it where it is, and
+ * touches neither it nor what fn changes, from commit_begin to the end of commit_wait. */
+struct commit_request {
+	struct commit_request *next;
+	int (*fn)(struct store_tx *tx, void *arg, struct err *e);
+	void *arg;
+	uint64_t bytes;
+	struct err e;
+	int rc;	     /* 0: durable, or in the transaction that is open (a later closure asks) */
+	bool quick;  /* the journal will do               */
+	bool failed; /* its closure said no: leave it out */
+	sem_t done;
+};
+void committer_take(struct store *s, struct commit_request *r);
+
+/* --- having something committed (committing.c) --- */
+/* Returns at once; closures run in the order of these calls. The request is zero but for fn, arg,
+ * bytes and quick. Each is waited for once. */
+void commit_begin(struct store *s, struct commit_request *r);
+int commit_wait(struct commit_request *r, struct err *e);
 
 /* --- views (evict.c) --- */
 /* first_ms: of the first receipt anywhere (R11: refilled studies rank by it). */

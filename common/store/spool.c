@@ -1,4 +1,7 @@
-/* The bytes of one object on their way in: in memory, or in groups of chunks. */
+/*
+ * The bytes of one object on their way in: in memory, or in groups of whole chunks that the
+ * committer writes while the next group arrives and is hashed.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,13 +10,22 @@
 #include "common/base/log.h"
 #include "common/store/private.h"
 
+struct group { /* what is in memory, and what of the room it was let in with */
+	struct buf b;
+	uint64_t admitted;
+};
+
 struct store_spool {
 	struct store *s;
-	uint64_t id; /* object id of the chunks                      */
-	struct buf b;
-	uint32_t written;  /* chunks that are in the environment already */
-	uint64_t size;	   /* of all that was added                      */
-	uint64_t admitted; /* for what is in memory: the rest is in use  */
+	uint64_t id;	    /* object id of the chunks                      */
+	struct group fresh; /* arrives                                      */
+	/* Whole chunks, handed over: the committer reads them while it is under way; then they are
+	 * written or, if that failed, stay here. */
+	struct group going;
+	struct commit_request request;
+	bool under_way;
+	uint32_t written; /* chunks that are in the environment already   */
+	uint64_t size;	  /* of all that was added                        */
 };
 
 int
@@ -44,80 +56,121 @@ store_spool_size(const struct store_spool *p)
 uint64_t
 store_spool_left(const struct store_spool *p)
 {
-	return p->b.len;
+	return p->fresh.b.len;
 }
 
-/* Whole chunks only; what is behind them stays in memory. */
+static int
+put_group(struct store_tx *tx, const struct store_spool *p, struct err *e)
+{
+	uint32_t payload = chunk_payload(p->s), i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < p->going.b.len / payload; i++)
+		rc = chunk_put(tx, p->id, p->written + i, p->going.b.data + (size_t)i * payload,
+			       payload, NULL, e);
+	return rc;
+}
+
 static int
 write_group(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct store_spool *p = arg;
 	unsigned char key[8];
-	uint32_t payload = chunk_payload(p->s), i;
 	int rc = kv_put(tx->txn, T_SPOOLED, be64_key(key, p->id), kv_slice("", 0), e);
 
-	for (i = 0; !rc && i < p->b.len / payload; i++)
-		rc = chunk_put(tx, p->id, p->written + i, p->b.data + (size_t)i * payload, payload,
-			       NULL, e);
-	return rc;
+	return rc ? rc : put_group(tx, p, e);
+}
+
+static void
+release(struct store_spool *p, struct group *g)
+{
+	atomic_fetch_sub(&p->s->admitted, g->admitted);
+	g->admitted = 0;
 }
 
 /* R12: what is on its way in counts before it is written, and once. */
 static int
 admit(struct store_spool *p, size_t in_memory, struct err *e)
 {
-	uint64_t cost = chunk_cost(p->s, in_memory), more = cost - p->admitted;
+	uint64_t cost = chunk_cost(p->s, in_memory), more = cost - p->fresh.admitted;
 	int rc;
 
-	if (cost <= p->admitted)
+	if (cost <= p->fresh.admitted)
 		return 0;
 	rc = store_admit(p->s, more, e);
 	if (rc)
 		return rc;
 	atomic_fetch_add(&p->s->admitted, more);
-	p->admitted = cost;
+	p->fresh.admitted = cost;
 	return 0;
 }
 
-static int
-flush_group(struct store_spool *p, struct err *e)
+static void
+begin_group(struct store_spool *p)
 {
-	uint32_t payload = chunk_payload(p->s);
-	size_t whole = p->b.len / payload * payload;
-	int rc = store_commit_bytes(p->s, write_group, p, p->b.len, e);
+	memset(&p->request, 0, sizeof(p->request));
+	p->request.fn = write_group;
+	p->request.arg = p;
+	p->request.bytes = p->going.b.len;
+	p->under_way = true;
+	commit_begin(p->s, &p->request);
+}
 
+/* After 0 nothing is under way and `going` is empty; else it is to be tried again. */
+static int
+finish_group(struct store_spool *p, struct err *e)
+{
+	int rc;
+
+	if (p->going.b.len == 0)
+		return 0;
+	if (!p->under_way) /* it failed before */
+		begin_group(p);
+	rc = commit_wait(&p->request, e);
+	p->under_way = false;
 	if (rc)
 		return rc;
-	p->written += (uint32_t)(p->b.len / payload);
-	memmove(p->b.data, p->b.data + whole, p->b.len - whole);
-	p->b.len -= whole;
-	atomic_fetch_sub(&p->s->admitted, p->admitted); /* measured as used from now on */
-	p->admitted = 0;
+	p->written += (uint32_t)(p->going.b.len / chunk_payload(p->s));
+	buf_clear(&p->going.b);
+	release(p, &p->going); /* measured as used from now on */
 	return 0;
 }
 
 /* All objects on their way in share so much memory; beyond it each keeps two chunks only. */
+static bool
+is_tight(const struct store_spool *p)
+{
+	return atomic_load(&p->s->admitted) > p->s->c.buffers;
+}
+
+/* Of one group, of which two are in memory: whole chunks. */
 static size_t
 group_limit(const struct store_spool *p)
 {
-	bool tight = atomic_load(&p->s->admitted) > p->s->c.buffers;
+	size_t payload = chunk_payload(p->s), chunks = STORE_GROUP / 2 / payload;
 
-	return tight ? 2 * (size_t)chunk_payload(p->s) : STORE_GROUP;
+	return payload * (chunks > 1 && !is_tight(p) ? chunks : 1);
 }
 
-/* Gives memory back that was taken when there was enough of it. */
-static void
-shrink(struct store_spool *p)
+/* The whole chunks of what arrived are written from now on; the rest goes on arriving. */
+static int
+hand_over(struct store_spool *p, struct err *e)
 {
-	struct buf small = BUF_INIT;
+	size_t payload = chunk_payload(p->s), whole = p->fresh.b.len / payload * payload;
+	size_t rest = p->fresh.b.len - whole;
+	struct group full = p->fresh;
+	int rc = finish_group(p, e);
 
-	buf_put(&small, p->b.data, p->b.len);
-	if (buf_failed(&small)) {
-		buf_fini(&small);
-		return;
-	}
-	buf_fini(&p->b);
-	p->b = small;
+	if (rc)
+		return rc;
+	p->fresh = p->going;
+	if (is_tight(p)) /* memory that was taken when there was enough of it */
+		buf_fini(&p->fresh.b);
+	buf_put(&p->fresh.b, full.b.data + whole, rest);
+	p->going = full;
+	p->going.b.len = whole;
+	begin_group(p);
+	return buf_failed(&p->fresh.b) ? err_set(e, ERR_LOCAL, 0, "no memory for an object") : 0;
 }
 
 int
@@ -129,19 +182,17 @@ store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *
 	while (!rc && n > 0) {
 		size_t limit = group_limit(p), room, part;
 
-		if (p->b.len >= limit) {
-			rc = flush_group(p, e);
-			if (limit < STORE_GROUP)
-				shrink(p);
+		if (p->fresh.b.len >= limit) {
+			rc = hand_over(p, e);
 			continue;
 		}
-		room = limit - p->b.len;
+		room = limit - p->fresh.b.len;
 		part = n < room ? n : room;
-		rc = admit(p, p->b.len + part, e);
+		rc = admit(p, p->fresh.b.len + part, e);
 		if (rc)
 			break;
-		buf_put(&p->b, c, part);
-		if (buf_failed(&p->b))
+		buf_put(&p->fresh.b, c, part);
+		if (buf_failed(&p->fresh.b))
 			return err_set(e, ERR_LOCAL, 0, "no memory for an object");
 		p->size += part;
 		c += part;
@@ -150,16 +201,23 @@ store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *
 	return rc;
 }
 
+/*
+ * Runs behind the group that is under way, in its transaction or a later one: so what became of it
+ * is known here. If it failed, it is written here.
+ */
 int
 spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail *tail,
 	     struct err *e)
 {
-	uint32_t payload = chunk_payload(p->s), number = p->written;
-	const unsigned char *at = p->b.data;
-	size_t left = p->b.len;
+	uint32_t payload = chunk_payload(p->s);
+	uint32_t number = p->written + (uint32_t)(p->going.b.len / payload);
+	const unsigned char *at = p->fresh.b.data;
+	size_t left = p->fresh.b.len;
 	unsigned char key[8];
 	int rc = 0;
 
+	if (!p->under_way || p->request.rc)
+		rc = put_group(tx, p, e);
 	while (!rc && left > payload) {
 		rc = chunk_put(tx, p->id, number++, at, payload, NULL, e);
 		at += payload;
@@ -168,7 +226,7 @@ spool_finish(struct store_tx *tx, struct store_spool *p, const struct chunk_tail
 	if (!rc)
 		rc = chunk_put(tx, p->id, number, at ? at : (const unsigned char *)"",
 			       (uint32_t)left, tail, e);
-	if (!rc && p->written) {
+	if (!rc && (p->written || p->going.b.len)) {
 		rc = kv_del(tx->txn, T_SPOOLED, be64_key(key, p->id), e);
 		rc = rc == ERR_ABSENT ? 0 : rc;
 	}
@@ -220,7 +278,10 @@ store_spool_close(struct store_spool *p)
 
 	if (!p)
 		return;
-	atomic_fetch_sub(&p->s->admitted, p->admitted);
+	if (p->under_way)
+		(void)finish_group(p, NULL);
+	release(p, &p->going);
+	release(p, &p->fresh);
 	rc = find_orphan(p, &orphan, &e);
 	if (!rc && orphan)
 		rc = store_commit(p->s, abandon, p, &e);
@@ -228,6 +289,7 @@ store_spool_close(struct store_spool *p)
 		log_err(LOG_WARN, "store.abandon", &e);
 		space_later(p->s, p->id, p->size);
 	}
-	buf_fini(&p->b);
+	buf_fini(&p->going.b);
+	buf_fini(&p->fresh.b);
 	free(p);
 }

@@ -62,7 +62,7 @@ enum { STORE_FORMAT = 2 };
 
 enum {
 	STORE_CHUNK_CLASS = 1024 * 1024,    /* measured: see README                              */
-	STORE_GROUP = 8 * 1024 * 1024,	    /* spooled objects are written in groups of this     */
+	STORE_GROUP = 8 * 1024 * 1024,	    /* memory of one object on its way in: two groups    */
 	STORE_BATCH = 24 * 1024 * 1024,	    /* payload of one commit: LMDB copies it into memory */
 	STORE_DROP_STEP = 64 * 1024 * 1024, /* freed per transaction at most (R12)             */
 	STORE_DISK_RESERVE = 64 * 1024 * 1024 /* of the file system: take-in leaves it free     */
@@ -208,8 +208,10 @@ int store_put(struct store_tx *tx, struct store_object *o, struct store_verdict 
 	      struct err *e);
 
 /*
- * The bytes of one object. Kept in memory up to STORE_GROUP, beyond that written in
- * transactions of their own while they arrive; visible only by store_put.
+ * The bytes of one object. Kept in memory up to half of STORE_GROUP; beyond that each such group
+ * is written in a transaction of its own while the next one arrives. Visible only by store_put.
+ * What came of the group under way is the answer of a later store_spool_add: ERR_FULL may be tried
+ * again, from where store_spool_size stands. store_put itself needs no waiting for it.
  */
 int store_spool_open(struct store_spool **out, struct store *s, struct err *e);
 int store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e);
