@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "central/catalogue.h"
 #include "central/figures.h"
 #include "central/tally.h"
 #include "common/base/buf.h"
@@ -16,6 +17,7 @@
 #include "common/dicom/keys.h"
 #include "common/dicom/note.h"
 #include "common/dimse/peers.h"
+#include "common/kv/kv.h"
 #include "common/os/command.h"
 #include "common/store/index.h"
 #include "common/store/query.h"
@@ -29,6 +31,7 @@
 #include "proto/orders.h"
 #include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/send.h"
@@ -37,6 +40,7 @@ enum { TURNS = 400, NOTE_BASE = 900 };
 
 static struct pair p;
 static unsigned notes;
+static bool many; /* all images are of one study */
 
 static int
 begin(void **state)
@@ -68,8 +72,8 @@ send(unsigned first, unsigned n)
 static void
 uids(unsigned number, char study[65], char image[65])
 {
-	gen_uid(study, 1 + number / 4, 0, 0);
-	gen_uid(image, 1 + number / 4, 1, 1 + number);
+	gen_uid(study, many ? 1 : 1 + number / 4, 0, 0);
+	gen_uid(image, many ? 1 : 1 + number / 4, 1, 1 + number);
 }
 
 /* A note of images first to first + n - 1, all of one study. */
@@ -85,7 +89,7 @@ make_note(struct buf *out, char uid[65], enum note_reason reason, unsigned first
 	for (i = 0; i < n; i++) {
 		strcpy(all[i].sop_class, "1.2.840.10008.5.1.4.1.1.2");
 		uids(first + i, study, all[i].sop_instance);
-		gen_uid(series[i], 1 + (first + i) / 4, 1, 0);
+		gen_uid(series[i], many ? 1 : 1 + (first + i) / 4, 1, 0);
 	}
 	gen_uid(own, 1 + first / 4, 2, 0);
 	t.sop_instance = uid;
@@ -636,6 +640,82 @@ refill__a_new_edge_hears_what_notes_hide(void **state)
 	assert_int_equal(found(p.edge.store, 4, true), 4);
 }
 
+static int
+forget(struct store_tx *tx, void *arg, struct err *e)
+{
+	static const char *const tables[] = {REJECTED_TABLE, REJECTIONS_TABLE};
+	struct kv_slice k;
+	struct kv_cursor *c;
+	unsigned char key[2 * UID_SIZE];
+	size_t i;
+	int rc = state_set_number(tx, "rejections", 0, e);
+
+	(void)arg;
+	for (i = 0; !rc && i < 2;) {
+		unsigned table = store_table(store_tx_store(tx), tables[i]);
+
+		assert_int_equal(kv_cursor_open(&c, store_tx_kv(tx), table, e), 0);
+		rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, NULL, e);
+		if (!rc)
+			memcpy(key, k.p, k.n);
+		kv_cursor_close(c);
+		i += rc == ERR_ABSENT;
+		rc = rc == ERR_ABSENT ? 0 : kv_del(store_tx_kv(tx), table, kv_slice(key, k.n), e);
+	}
+	return rc;
+}
+
+/* As a central has it that was upgraded: in ledgers that it kept, and nowhere else. */
+static void
+catch_up__an_upgraded_central_gives_what_the_one_before_it_did_not_understand(void **state)
+{
+	struct rejected r;
+	struct store_tx *tx;
+	char study[65], image[65];
+
+	(void)state;
+	send(0, 4);
+	note(NOTE_SAFETY, 0, 2);
+	hear();
+	uids(0, study, image);
+	assert_int_equal(store_commit(p.central.store, forget, NULL, NULL), 0);
+	pair_close_central(&p);
+	pair_open_central(&p);
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(rejected_get(tx, image, &r, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(rejected_why(&r), NOTE_SAFETY);
+	pair_site(&p, "south"); /* which hears of it by the order alone */
+	hear();
+	send(0, 4);
+	assert_int_equal(found(p.edge.store, 0, false), 2);
+}
+
+static void
+note__of_more_images_than_one_entry_takes_hides_all_of_them(void **state)
+{
+	struct peer peer = {
+		.name = "", .aet = "", .host = "", .issuer = "", .may = PEER_STORE | PEER_REJECT};
+	struct buf data = BUF_INIT;
+	char uid[65];
+
+	(void)state;
+	send(0, 4);
+	gen_uid(uid, 1, 2, NOTE_BASE);
+	many = true; /* of its study: 0 to 2,499 */
+	make_note(&data, uid, NOTE_SAFETY, 0, 2500);
+	many = false;
+	assert_int_equal(send_from(&p.edge, &peer, NOTE_CLASS, uid, &data, "1.2.840.10008.1.2.1"),
+			 0);
+	(void)store_settle(p.edge.store, NULL);
+	buf_fini(&data);
+	assert_int_equal(figures().rejected, 2501);
+	assert_int_equal(study_counts(p.edge.store, 0, false), -1);
+	hear();
+	assert_int_equal(study_counts(p.central.store, 0, false), -1);
+	expect_held(5);
+}
+
 struct saying {
 	Sync__Rejection m;
 	char *uid;
@@ -742,6 +822,8 @@ main(void)
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_notes_hide),
 		WITH(rebuild__R13_an_edge_keeps_hidden_what_notes_rejected),
 		WITH(refill__a_new_edge_hears_what_notes_hide),
+		WITH(catch_up__an_upgraded_central_gives_what_the_one_before_it_did_not_understand),
+		WITH(note__of_more_images_than_one_entry_takes_hides_all_of_them),
 		WITH(rejected_take__ends_alike_in_whatever_order_it_is_heard),
 		WITH(rejected_take__R26_what_cannot_be_meant_says_nothing),
 	};
