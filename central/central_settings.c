@@ -11,8 +11,6 @@
 #include "common/dimse/service.h"
 #include "common/http/server.h"
 
-enum { ROWS_MAX = 64 };
-
 #define GIB (INT64_C(1) << 30)
 
 static const struct conf_row own[] = {
@@ -35,7 +33,7 @@ static const struct conf_row own[] = {
 const struct conf_row *
 central_settings_rows(size_t *n)
 {
-	static struct conf_row all[ROWS_MAX]; /* filled once, before threads start */
+	static struct conf_row all[CONF_ROWS_MAX]; /* filled once, before threads start */
 	const struct conf_row *rows;
 	size_t more;
 

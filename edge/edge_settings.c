@@ -13,7 +13,7 @@
 #include "edge/stat.h"
 #include "edge/throttle.h"
 
-enum { ROWS_MAX = 64, SITE_NAME_MAX = 64 };
+enum { SITE_NAME_MAX = 64 };
 
 #define MIB INT64_C(1048576)
 #define TIB (MIB * 1048576)
@@ -56,7 +56,7 @@ static const struct conf_row own[] = {
 const struct conf_row *
 edge_settings_rows(size_t *n)
 {
-	static struct conf_row all[ROWS_MAX]; /* filled once, before threads start */
+	static struct conf_row all[CONF_ROWS_MAX]; /* filled once, before threads start */
 	const struct conf_row *rows;
 	size_t more;
 

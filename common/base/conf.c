@@ -509,6 +509,8 @@ conf_load_checked(struct conf **out, const char *path, const struct conf_row *ro
 void
 conf_add_rows(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more)
 {
+	if (more > CONF_ROWS_MAX - *n)
+		abort();
 	memcpy(all + *n, rows, more * sizeof(*rows));
 	*n += more;
 }

@@ -57,7 +57,9 @@ int conf_load_checked(struct conf **out, const char *path, const struct conf_row
 		      size_t n_rows, int (*check)(const struct conf *c, struct err *e),
 		      struct err *e);
 void conf_free(struct conf *c); /* NULL is fine */
-/* Appends rows of a module to all, which holds *n so far. */
+/* Appends rows of a module to all (CONF_ROWS_MAX of them), which holds *n so far; one too many
+ * aborts. */
+enum { CONF_ROWS_MAX = 128 };
 void conf_add_rows(struct conf_row *all, size_t *n, const struct conf_row *rows, size_t more);
 
 /* name: of a named section ("CT1" of [peer CT1]), else NULL. Defaults count; unknown rows abort. */
