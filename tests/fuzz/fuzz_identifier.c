@@ -1,6 +1,7 @@
 /*
- * libFuzzer: any bytes as the identifier of a query, from the wire to an answer: read, judged (A900),
- * matched against values that are made of the same bytes, and written as an answer in each syntax.
+ * libFuzzer: any bytes as the identifier of a query, from the wire to an answer: read, judged
+ * (A900), matched against values that are made of the same bytes, and written as an answer in
+ * each syntax.
  *
  * What is written can be read again, and has the same attributes.
  */
