@@ -55,17 +55,25 @@ request_build(struct buf *out, const char *calling, const char *sop_class, unsig
 	buf_fini(&user);
 }
 
+int
+request_connect(unsigned port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	return fd;
+}
+
 size_t
 request_send(const struct node *n, const struct buf *rq, unsigned char out[1024])
 {
-	struct sockaddr_in in = {.sin_family = AF_INET,
-				 .sin_port = htons((uint16_t)n->port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = request_connect(n->port);
 	ssize_t got;
 
 	memset(out, 0, 1024);
-	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
 	assert_int_equal(send(fd, rq->data, rq->len, 0), rq->len);
 	got = recv(fd, out, 1024, 0);
 	assert_true(got >= 0);

@@ -14,6 +14,7 @@ void request_item(struct buf *out, unsigned char type, const void *p, size_t n);
 /* One context, with `syntaxes` times Explicit; more NULL: no further sub-item of that type. */
 void request_build(struct buf *out, const char *calling, const char *sop_class, unsigned syntaxes,
 		   unsigned char type, const struct buf *more);
+int request_connect(unsigned port); /* on loopback */
 /* What answers, the first kilobyte of it; 0 bytes: the connection is closed without. */
 size_t request_send(const struct node *n, const struct buf *rq, unsigned char out[1024]);
 

@@ -10,6 +10,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
 import dimse  # noqa: E402
+import exact  # noqa: E402
 import nodes  # noqa: E402
 from nodes import expect  # noqa: E402
 
@@ -129,6 +130,23 @@ def take_in_and_retrieve(g):
 
 def secure__R36_foreign_clients_store_find_and_are_moved_to():
     secure_group(take_in_and_retrieve)
+
+
+def secure__every_object_is_the_same_that_goes_in_and_comes_out():
+    with exact.Place() as p:
+        pki, listen = Pki(p.fresh("pki")), nodes.port()
+        pki.issue("node")
+        pki.issue("modality")
+        files = ":".join(pki.path(name) for name in ("modality.pem", "modality.key", "ca.pem"))
+        p.edge.config["dicom"].update(pki.settings("node", listen))
+        p.edge.start()
+        folder, sent = p.material()
+        nodes.run(nodes.tool("dicom_send"), "127.0.0.1", listen, "-t", files, "-c", p.edge.aet, "-a", "MODALITY", "-n", 4,
+                  folder)
+        got, hidden = p.fresh("got"), exact.nameless(sent)
+        nodes.run(nodes.tool("dicom_get"), "127.0.0.1", listen, "-t", files, "-c", p.edge.aet, "-a", "VIEWER", "-o", got,
+                  "--all")
+        exact.compare("by TLS", [o for o in sent if o.path not in hidden], got)
 
 
 def profiles(g):

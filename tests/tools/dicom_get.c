@@ -2,6 +2,7 @@
  * dicom_get - C-GET of whole studies, each object written in canonical form.
  *
  *   dicom_get HOST PORT -c CALLED -a CALLING [-o DIR] [--all | --study UID]... [--find]
+ *             [-t CERT:KEY:CA]
  *
  * Asks by C-FIND which studies there are (--all) and which classes and syntaxes
  * they hold, proposes exactly those, one context each, and writes
@@ -22,6 +23,7 @@
 #include "common/dimse/identifier.h"
 #include "common/dimse/message.h"
 #include "common/os/file.h"
+#include "tests/lib/by_tls.h"
 
 #define FIND "1.2.840.10008.5.1.4.1.2.2.1"
 #define GET "1.2.840.10008.5.1.4.1.2.2.3"
@@ -324,7 +326,7 @@ main(int argc, char **argv)
 	g->target = (struct assoc_target){
 		.calling = "DICOM_GET", .called = "ANY", .max_pdu = ASSOC_PDU_MAX, .seconds = 30};
 	g->out = ".";
-	while ((c = getopt_long(argc, argv, "c:a:o:", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:a:o:t:", longs, NULL)) != -1) {
 		struct buf one = BUF_INIT;
 
 		if (c == 'c')
@@ -333,6 +335,8 @@ main(int argc, char **argv)
 			g->target.calling = optarg;
 		else if (c == 'o')
 			g->out = optarg;
+		else if (c == 't')
+			by_tls(&g->target, optarg);
 		else if (c == 'A')
 			all = true;
 		else if (c == 'F')

@@ -1,7 +1,8 @@
 /*
  * dicom_send - C-STORE of files with their data set bytes as they are.
  *
- *   dicom_send HOST PORT -c CALLED -a CALLING [-n ASSOCIATIONS] [-q] [-l] PATH...
+ *   dicom_send HOST PORT -c CALLED -a CALLING [-n ASSOCIATIONS] [-q] [-l]
+ *              [-t CERT:KEY:CA] PATH...
  *
  * One presentation context per class and syntax, in several associations where
  * 128 do not suffice. Prints "<4 hex status> <path>" for each answer, "---- <path>"
@@ -24,6 +25,7 @@
 #include "common/dicom/canon.h"
 #include "common/dimse/message.h"
 #include "common/dimse/send.h"
+#include "tests/lib/by_tls.h"
 
 enum { SECONDS = 120 };
 
@@ -286,7 +288,7 @@ main(int argc, char **argv)
 
 	job.target = (struct assoc_target){
 		.calling = "DICOM_SEND", .called = "ANY", .max_pdu = ASSOC_PDU_MAX, .seconds = 30};
-	while ((c = getopt(argc, argv, "c:a:n:ql")) != -1) {
+	while ((c = getopt(argc, argv, "c:a:n:qlt:")) != -1) {
 		if (c == 'c')
 			job.target.called = optarg;
 		else if (c == 'a')
@@ -297,6 +299,8 @@ main(int argc, char **argv)
 			job.quiet = true;
 		else if (c == 'l')
 			job.live = true;
+		else if (c == 't')
+			by_tls(&job.target, optarg);
 		else
 			return 2;
 	}

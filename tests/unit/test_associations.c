@@ -427,6 +427,31 @@ associations__a_node_that_takes_nothing_in_refuses_the_contexts(void **state)
 	assert_true(accepts(&t->n, FIND, ASSOC_ROLE_DEFAULT));
 }
 
+/* PS3.8 9.1.5 (ARTIM), and more: one deadline over all of it, however slowly it trickles in. */
+static void
+associations__a_request_keeps_to_the_deadline(void **state)
+{
+	struct visit *t = *state;
+	struct buf rq = BUF_INIT;
+	int silent, slow;
+	size_t i;
+
+	t->n.config.association_seconds = 1;
+	restart(&t->n, 0, VIEWER_SECONDS);
+	request_build(&rq, "VIEWER", FIND, 1, 0, NULL);
+	silent = request_connect(t->n.port);
+	slow = request_connect(t->n.port);
+	for (i = 0; i < 40; i++) { /* of more than 200 bytes */
+		(void)send(slow, rq.data + i, 1, MSG_NOSIGNAL);
+		clock_sleep(50);
+	}
+	assert_true(node_alone_in_time(&t->n)); /* neither has hung up */
+	(void)close(silent);
+	(void)close(slow);
+	viewer_open(&t->v, &t->n, "NODE");
+	buf_fini(&rq);
+}
+
 /* The type of the PDU that answers; 0: none. */
 static int
 answer_to(const struct node *n, const char *calling, const char *sop_class, unsigned syntaxes)
@@ -563,6 +588,7 @@ main(void)
 		visit_test(associations__R34_a_peer_that_reads_nothing_is_dropped),
 		visit_test(associations__R34_a_peer_that_reads_slowly_is_served),
 		visit_test(associations__a_peer_that_stalls_in_a_pdu_is_dropped),
+		visit_test(associations__a_request_keeps_to_the_deadline),
 		visit_test(associations__a_release_is_answered_and_an_abort_ends),
 		visit_test(associations__R28_a_silent_destination_keeps_no_node_from_stopping),
 		visit_test(associations__R32_a_full_cache_turns_away_who_only_stores),

@@ -1,5 +1,4 @@
 /* DICOM under TLS: who is let in and whom we call, with certificates made here. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@
 #include "common/http/pki.h"
 #include "common/os/file.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/request.h"
 #include "tests/lib/viewer.h"
 
 /* DCMTK 3.6.7 forgets its lists of a request that it cannot parse: 32 bytes each. */
@@ -365,18 +365,6 @@ tls_load__says_which_file_is_wrong(void **state)
 
 /* --- what goes wrong on purpose --- */
 
-static int
-connected(unsigned port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET,
-				 .sin_port = htons((uint16_t)port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	return fd;
-}
-
 static void
 secure__plain_and_secure_do_not_mix(void **state)
 {
@@ -388,7 +376,7 @@ secure__plain_and_secure_do_not_mix(void **state)
 	s->n.tls_port = s->n.port;
 	assert_int_not_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
 	/* A ClientHello's first bytes on the plain port: A-ABORT. */
-	fd = connected(s->n.port);
+	fd = request_connect(s->n.port);
 	assert_int_equal(send(fd, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11, 0), 11);
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
 	assert_true(recv(fd, answer, sizeof(answer), 0) > 0);
@@ -406,8 +394,8 @@ secure__a_handshake_keeps_to_the_deadline(void **state)
 	dimse_stop(s->n.dimse);
 	s->n.config.association_seconds = 1;
 	assert_int_equal(dimse_start(&s->n.dimse, &s->n.config, s->n.peers, NULL), 0);
-	silent = connected(s->n.tls_port);
-	slow = connected(s->n.tls_port);
+	silent = request_connect(s->n.tls_port);
+	slow = request_connect(s->n.tls_port);
 	for (i = 0; i < 40; i++) { /* a ClientHello of 512 bytes, one at a time */
 		(void)send(slow, i < 5 ? &"\x16\x03\x01\x02\x00"[i] : "\1", 1, MSG_NOSIGNAL);
 		clock_sleep(50);
@@ -442,13 +430,13 @@ secure__garbage_ends_one_connection_and_nothing_else(void **state)
 		rng_fill(&r.r, bytes, sizeof(bytes));
 		if (i % 2) /* a record of handshake, with anything inside */
 			memcpy(bytes, "\x16\x03\x03\x01\x00", 5);
-		fd = connected(s->n.tls_port);
+		fd = request_connect(s->n.tls_port);
 		(void)send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
 		(void)close(fd);
 	}
 	assert_true(refused_in_time(&s->n, TRIES));
 	for (i = 0; i < 4; i++) { /* who only looks whether somebody is there is not refused */
-		fd = connected(i % 2 ? s->n.port : s->n.tls_port);
+		fd = request_connect(i % 2 ? s->n.port : s->n.tls_port);
 		clock_sleep(i < 2 ? 50 : 0);
 		(void)close(fd);
 	}
