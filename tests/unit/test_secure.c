@@ -550,6 +550,7 @@ secure__200_stand_at_once_and_each_is_served(void **state)
 
 	node_put(&s->n, 0, 3, 16, NULL);
 	dimse_stop(s->n.dimse);
+	s->n.config.idle_seconds = 600; /* until the last has shaken hands, however slow this is */
 	s->n.config.max_associations = s->n.config.max_per_address = MANY;
 	assert_int_equal(dimse_start(&s->n.dimse, &s->n.config, s->n.peers, NULL), 0);
 	for (i = 0; i < MANY; i++)
