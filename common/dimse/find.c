@@ -19,7 +19,7 @@
 #include "common/store/query_keys.h"
 #include "common/store/zone.h"
 
-enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000 };
+enum { IDENTIFIER_SECONDS = 60, COUNT_MOST = 1000000, LOOK_AT = 4 };
 
 struct finding {
 	const struct find_config *c;
@@ -81,7 +81,7 @@ matched(const struct finding *f, uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return tag == TAG_TIMEZONE || (f->q.level == QUERY_IMAGE && header_keys_can(&f->id, tag)) ||
+	return tag == TAG_TIMEZONE || header_keys_can(&f->id, f->q.level, tag) ||
 	       supported(f, tag) || (f->q.relational && k) ||
 	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
 }
@@ -210,7 +210,7 @@ put_answer(const struct finding *f, const struct query_match *m, const struct at
 	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
 	    put_computed(f, out, key->tag, m))
 		return;
-	if (f->header.n > 0 && header_keys_can(&f->id, key->tag))
+	if (f->header.n > 0 && header_keys_can(&f->id, f->q.level, key->tag))
 		(void)attrs_get(attrs_of(&f->header.set), key->tag, &value);
 	else if (supported(f, key->tag))
 		(void)attrs_get(row_of(m, key->tag), key->tag, &value);
@@ -345,6 +345,41 @@ finish_limited(struct finding *f, struct query *q, struct err *e)
 	return finish(f, STATUS_OUT_OF_RESOURCES, comment, e);
 }
 
+/* What one of its images says, of the first few one that is here: they all say it. */
+static int
+look_into_one(struct finding *f, const struct query_match *m, struct err *e)
+{
+	struct query_config c = {.level = QUERY_IMAGE, .relational = true};
+	struct query_match image;
+	struct buf keys = BUF_INIT;
+	struct query *q = NULL;
+	struct attr uid;
+	unsigned i;
+	int rc;
+
+	buf_clear(&f->header.set);
+	f->header.unknown = true;
+	if (attrs_get(m->study, TAG_STUDY_UID, &uid))
+		attrs_put(&keys, uid.tag, uid.value, uid.n);
+	if (f->q.level == QUERY_SERIES && attrs_get(m->series, TAG_SERIES_UID, &uid))
+		attrs_put(&keys, uid.tag, uid.value, uid.n);
+	c.keys = attrs_of(&keys);
+	rc = buf_failed(&keys) ? err_set(e, ERR_LOCAL, 0, "no memory for a query")
+			       : query_open(&q, f->c->store, &c, e);
+	for (i = 0; !rc && i < LOOK_AT && f->header.unknown; i++) {
+		rc = query_next(q, &image, e);
+		if (!rc)
+			rc = header_keys_read(&f->header, f->c->store, image.oid, e);
+	}
+	if (rc == ERR_ABSENT) { /* no image of it is known, or none is here */
+		err_clear(e);
+		rc = 0;
+	}
+	query_close(q);
+	buf_fini(&keys);
+	return rc;
+}
+
 /*
  * R34: of at most max_answers objects the header is looked at for one query.
  * ERR_FULL: of no more; *wanted: this one matches as far as it is known.
@@ -360,7 +395,8 @@ look_into(struct finding *f, const struct query_match *m, bool *wanted, struct e
 	if (f->headers == f->c->max_answers)
 		return err_set(e, ERR_FULL, 0, "enough");
 	f->headers++;
-	rc = header_keys_read(&f->header, f->c->store, m->oid, e);
+	rc = f->q.level == QUERY_IMAGE ? header_keys_read(&f->header, f->c->store, m->oid, e)
+				       : look_into_one(f, m, e);
 	*wanted = !rc && header_keys_match(&f->header, &f->id);
 	return rc;
 }
@@ -372,8 +408,7 @@ answer_all(struct finding *f, struct query *q, struct err *e)
 	bool wanted;
 	int rc = 0;
 
-	if (f->q.level == QUERY_IMAGE)
-		header_keys_init(&f->header, &f->id);
+	header_keys_init(&f->header, &f->id, f->q.level);
 	while (f->answers < f->c->max_answers) {
 		rc = query_next(q, &m, e);
 		if (rc == ERR_ABSENT)

@@ -27,33 +27,97 @@ is_no_attribute(uint32_t tag)
 	return false;
 }
 
-bool
-header_keys_can(const struct identifier *id, uint32_t tag)
+static const struct header_key above[] = {
+	{0x00080081u, "ST", KEY_SERIES, "InstitutionAddress"},
+	{0x00080092u, "ST", KEY_STUDY, "ReferringPhysicianAddress"},
+	{0x00080094u, "SH", KEY_STUDY, "ReferringPhysicianTelephoneNumbers"},
+	{0x0008009cu, "PN", KEY_STUDY, "ConsultingPhysicianName"},
+	{0x00100022u, "CS", KEY_STUDY, "TypeOfPatientID"},
+	{0x00101005u, "PN", KEY_STUDY, "PatientBirthName"},
+	{0x00101040u, "LO", KEY_STUDY, "PatientAddress"},
+	{0x00101060u, "PN", KEY_STUDY, "PatientMotherBirthName"},
+	{0x00102000u, "LO", KEY_STUDY, "MedicalAlerts"},
+	{0x00102110u, "LO", KEY_STUDY, "Allergies"},
+	{0x00102154u, "SH", KEY_STUDY, "PatientTelephoneNumbers"},
+	{0x001021a0u, "CS", KEY_STUDY, "SmokingStatus"},
+	{0x001021c0u, "US", KEY_STUDY, "PregnancyStatus"},
+	{0x001021d0u, "DA", KEY_STUDY, "LastMenstrualDate"},
+	{0x00102203u, "CS", KEY_STUDY, "PatientSexNeutered"},
+	{0x00181020u, "LO", KEY_SERIES, "SoftwareVersions"},
+	{0x00181200u, "DA", KEY_SERIES, "DateOfLastCalibration"},
+	{0x00181201u, "TM", KEY_SERIES, "TimeOfLastCalibration"},
+	{0x00201040u, "LO", KEY_SERIES, "PositionReferenceIndicator"},
+	{0x00321030u, "LO", KEY_STUDY, "ReasonForStudy"},
+	{0x00321032u, "PN", KEY_STUDY, "RequestingPhysician"},
+	{0x00321033u, "LO", KEY_STUDY, "RequestingService"},
+	{0x00321060u, "LO", KEY_STUDY, "RequestedProcedureDescription"},
+	{0x00324000u, "LT", KEY_STUDY, "StudyComments"},
+	{0x00380010u, "LO", KEY_STUDY, "AdmissionID"},
+	{0x00380060u, "LO", KEY_STUDY, "ServiceEpisodeID"},
+	{0x00380300u, "LO", KEY_STUDY, "CurrentPatientLocation"},
+	{0x00380500u, "LO", KEY_STUDY, "PatientState"},
+	{0x00400241u, "AE", KEY_SERIES, "PerformedStationAETitle"},
+	{0x00400242u, "SH", KEY_SERIES, "PerformedStationName"},
+	{0x00400243u, "SH", KEY_SERIES, "PerformedLocation"},
+	{0x00400250u, "DA", KEY_SERIES, "PerformedProcedureStepEndDate"},
+	{0x00400251u, "TM", KEY_SERIES, "PerformedProcedureStepEndTime"},
+	{0x00400280u, "ST", KEY_SERIES, "CommentsOnThePerformedProcedureStep"},
+	{0x00401002u, "LO", KEY_STUDY, "ReasonForTheRequestedProcedure"},
+	{0x00401400u, "LT", KEY_STUDY, "RequestedProcedureComments"},
+};
+
+const struct header_key *
+header_keys_above(size_t *n)
 {
+	*n = sizeof(above) / sizeof(above[0]);
+	return above;
+}
+
+static const struct header_key *
+find_above(uint32_t tag)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(above) / sizeof(above[0]); i++)
+		if (above[i].tag == tag)
+			return &above[i];
+	return NULL;
+}
+
+bool
+header_keys_can(const struct identifier *id, enum query_level level, uint32_t tag)
+{
+	const struct header_key *k = find_above(tag);
 	const char *vr = identifier_said(id, tag);
 	unsigned group = tag >> 16;
 
+	if (level != QUERY_IMAGE &&
+	    !(k && (level == QUERY_SERIES || (level == QUERY_STUDY && k->level == KEY_STUDY))))
+		return false;
 	return strcmp(identifier_vr(tag), "UN") == 0 && strcmp(vr, "SQ") != 0 && group >= 8 &&
 	       group % 2 == 0 && group != GROUP_PIXELS && group < GROUP_LAST &&
 	       (tag & 0xffff) != 0 && !is_no_attribute(tag);
 }
 
 void
-header_keys_init(struct header_keys *h, const struct identifier *id)
+header_keys_init(struct header_keys *h, const struct identifier *id, enum query_level level)
 {
+	const struct header_key *k;
 	struct attr a;
 	size_t pos = 0;
 
 	memset(h, 0, sizeof(*h));
 	while (attrs_next(attrs_of(&id->keys), &pos, &a)) {
-		if (!header_keys_can(id, a.tag))
+		if (!header_keys_can(id, level, a.tag))
 			continue;
 		if (h->n == HEADER_KEYS_MAX) {
 			h->unknown = true;
 			break;
 		}
 		h->keys[h->n].tag = a.tag;
-		memcpy(h->keys[h->n].vr, identifier_said(id, a.tag), sizeof(h->keys[0].vr));
+		k = find_above(a.tag);
+		memcpy(h->keys[h->n].vr, k ? k->vr : identifier_said(id, a.tag),
+		       sizeof(h->keys[0].vr));
 		h->n++;
 	}
 }

@@ -1,8 +1,10 @@
 /*
- * header_keys.h - keys of IMAGE level that no index keeps, answered and matched out of the
- * objects' own headers (PS3.4 C.6.1.1.5: every attribute of the composite object).
+ * header_keys.h - keys that no index keeps, answered and matched out of the objects' own headers
+ * (PS3.4 C.6.1.1: every attribute of the composite object).
  *
- * Plain attributes at top level; sequences, private ones and the pixels are not among them.
+ * IMAGE level: plain attributes at top level; sequences, private ones and the pixels are not
+ * among them. STUDY and SERIES: those of header_keys_above, which all images of a study, or of a
+ * series, say alike; one image says them.
  * What an object without bytes here says is not known: it matches, and is told so (FF01).
  * Threads: plain memory; reads the store in short transactions.
  */
@@ -13,7 +15,9 @@
 #include <stdint.h>
 
 #include "common/base/buf.h"
+#include "common/dicom/keys.h"
 #include "common/dimse/identifier.h"
+#include "common/store/query.h"
 
 struct err;
 struct store;
@@ -27,10 +31,19 @@ struct header_keys {
 	bool unknown;	/* not all that it says: gone, or too long, or a sequence */
 };
 
-/* Could this attribute be told so? */
-bool header_keys_can(const struct identifier *id, uint32_t tag);
+/* What is of a study, or of a series: the modules of patient, study, series and equipment. */
+struct header_key {
+	uint32_t tag;
+	char vr[3];
+	enum key_level level; /* KEY_STUDY or KEY_SERIES */
+	const char *name;     /* keyword (PS3.6) */
+};
+const struct header_key *header_keys_above(size_t *n);
+
+/* Could this attribute be told so, at this level? */
+bool header_keys_can(const struct identifier *id, enum query_level level, uint32_t tag);
 /* Those of the identifier that it can. */
-void header_keys_init(struct header_keys *h, const struct identifier *id);
+void header_keys_init(struct header_keys *h, const struct identifier *id, enum query_level level);
 void header_keys_fini(struct header_keys *h);
 /* What this version says. An error of the store is no error here: it is not known then. */
 int header_keys_read(struct header_keys *h, struct store *s, uint64_t oid, struct err *e);

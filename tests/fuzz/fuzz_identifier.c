@@ -55,15 +55,15 @@ match_all(const struct query_config *c, struct attrs keys, struct attr value)
 }
 
 static void
-match_header(const struct identifier *id)
+match_header(const struct identifier *id, enum query_level level)
 {
 	struct header_keys h;
 	struct attr key;
 	size_t pos = 0;
 
-	header_keys_init(&h, id);
+	header_keys_init(&h, id, level);
 	while (attrs_next(attrs_of(&id->keys), &pos, &key)) /* an object that says what is asked */
-		if (header_keys_can(id, key.tag)) {
+		if (header_keys_can(id, level, key.tag)) {
 			buf_put_u32(&h.set, key.tag);
 			buf_put_u16(&h.set, (unsigned)key.n);
 			buf_put(&h.set, key.value, key.n);
@@ -114,7 +114,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				     size - 2 < TEXT_MAX ? size - 2 : TEXT_MAX};
 
 		match_all(&c, c.keys, value);
-		match_header(&id);
+		match_header(&id, c.level);
 	}
 	answer(&id, syntaxes[0]);
 	answer(&id, syntaxes[1]);

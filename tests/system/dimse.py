@@ -239,6 +239,19 @@ def find_in_headers(g, node, evicted):
                    2 if evicted else want)
     g.find(node, *series, "ReferencedImageSequence", level="IMAGE")
     expect(f"{who}: R34 FF01 for sequences and at other levels", g.pending, {"0xff01"})
+    for level, keys in (("STUDY", series[:1]), ("SERIES", (series[0], "SeriesInstanceUID"))):
+        asked = ("RequestingService", "RequestingPhysician", "SoftwareVersions")[:2 if level == "STUDY" else 3]
+        for syntax in ("-x=", "-xi"):
+            found = g.find(node, *keys, *asked, level=level, words=(syntax,))
+            expect(f"{who} {syntax}: {level}", ([(a["00321033"], a["00321032"], a.get("00181020", "")) for a in found], g.pending),
+                   ([("", "", "")], {"0xff01"}) if evicted else
+                   ([("Ärzte", "Gräf^Ina", "1.0\\b" if level == "SERIES" else "")], {"0xff00"}))
+            for key, want in (("RequestingService=\u00c4rz*", 1), ("RequestingService=X*", 0),
+                              ("RequestingPhysician=graf*", 1)):
+                expect(f"{who} {syntax}: {level}, {key}", len(g.find(node, *keys, key, level=level, words=(
+                    syntax, "-k", "SpecificCharacterSet=ISO_IR 192"))), 1 if evicted else want)
+    g.find(node, *series[:1], "SoftwareVersions")
+    expect(f"{who}: R34 FF01 for a series' at STUDY level", g.pending, {"0xff01"})
     g.find(node, "StudyInstanceUID", "SliceThickness=3")
     expect(f"{who}: R34 FF01 at other levels", g.pending, {"0xff01"})
 
@@ -311,7 +324,8 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
             write(os.path.join(files, f"{number}.dcm"), instance(
                 number, study=7, x00180050=("DS", thickness), x00181310=("US", struct.pack("<4H", 0, 256, 128, 0)),
                 x00189073=("FD", struct.pack("<d", 0.25)), x00082111=("ST", f"Gr\xf6\xdfe {number}"),
-                x00081140=("SQ", item(element(0x00081155, "UI", ROOT))), **(pixels if number == 2 else {})))
+                x00081140=("SQ", item(element(0x00081155, "UI", ROOT))), x00181020=("LO", "1.0\\b"),
+                x00321032=("PN", "Gr\xe4f^Ina"), x00321033=("LO", "\xc4rzte"), **(pixels if number == 2 else {})))
         g.send(files)
         g.drained()
         for node in (g.edge, g.central):

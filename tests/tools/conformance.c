@@ -12,6 +12,7 @@
 #include "common/dicom/assoc.h"
 #include "common/dicom/charset.h"
 #include "common/dicom/keys.h"
+#include "common/dimse/header_keys.h"
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
@@ -146,6 +147,7 @@ static void
 keys(void)
 {
 	static const char *const levels[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
+	const struct header_key *above;
 	const struct key_item *item;
 	const struct key *k;
 	size_t i, n;
@@ -156,6 +158,11 @@ keys(void)
 		printf("| %s | %s | (%04X,%04X) | %s | %s |\n", levels[k[i].level], k[i].name,
 		       k[i].tag >> 16, k[i].tag & 0xffff, k[i].vr,
 		       strcmp(k[i].vr, "DT") == 0 ? "single value, range" : matching_of(k[i].kind));
+	above = header_keys_above(&n);
+	table("header-keys", "level | attribute | tag | VR");
+	for (i = 0; i < n; i++)
+		printf("| %s | %s | (%04X,%04X) | %s |\n", levels[above[i].level], above[i].name,
+		       above[i].tag >> 16, above[i].tag & 0xffff, above[i].vr);
 	item = key_items(&n);
 	table("items", "sequence | attribute of its items | VR");
 	for (i = 0; i < n; i++)
