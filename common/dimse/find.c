@@ -349,7 +349,8 @@ finish_limited(struct finding *f, struct query *q, struct err *e)
 static int
 look_into_one(struct finding *f, const struct query_match *m, struct err *e)
 {
-	struct query_config c = {.level = QUERY_IMAGE, .relational = true};
+	struct query_config c = {
+		.level = QUERY_IMAGE, .relational = true, .see_rejected = f->q.see_rejected};
 	struct query_match image;
 	struct buf keys = BUF_INIT;
 	struct query *q = NULL;
