@@ -61,12 +61,13 @@ identifier_vr(uint32_t tag)
 const char *
 identifier_said(const struct identifier *id, uint32_t tag)
 {
+	static const char nothing[3] = ""; /* copied whole, as the others are */
 	unsigned i;
 
 	for (i = 0; i < id->n_said; i++)
 		if (id->said[i].tag == tag)
 			return id->said[i].vr;
-	return "";
+	return nothing;
 }
 
 bool
