@@ -149,6 +149,10 @@ death(struct world *w)
 	else
 		e->power = world_chance(w, 500);
 	ramdisk_die_at(d, ramdisk_steps(d) + in);
+	if (central && world_chance(w, 300)) { /* before the folder of a pack is flushed */
+		ramdisk_die_at(d, 0);
+		ramdisk_die_behind(d, ".tar");
+	}
 	world_say(w, "%s: will die in %llu steps", central ? "central" : e->name,
 		  (unsigned long long)in);
 }
@@ -276,6 +280,21 @@ view(struct world *w)
 		watch_view(w, world_chance(w, 200) ? NULL : faults_edge(w));
 }
 
+/* Two buildings take the same in, and central has heard of it and holds nothing yet. */
+static void
+expose(struct world *w)
+{
+	unsigned n = (unsigned)world_below(w, BURST);
+	struct sim_edge *a = faults_edge(w), *b = faults_edge(w);
+
+	while (n-- && a->up && b->up) {
+		truth_send(a, false);
+		truth_send_newest(b);
+	}
+	world_run(w, 1 + (int64_t)world_below(w, RUSH_MS));
+	count_exposure(w);
+}
+
 static const struct {
 	void (*happen)(struct world *w);
 	unsigned weight;
@@ -287,7 +306,7 @@ static const struct {
 	{restart, 30},
 	{view, 60},
 	{promised_ask, 40},
-	{count_exposure, 12},
+	{expose, 20},
 	{clock_jumps, 20},
 	{upgrade, 15},
 	{limit_bandwidth, 15},
@@ -297,7 +316,7 @@ static const struct {
 	{disasters_central_back, 14},
 	{disasters_edge_back, 14},
 	{disasters_both_back, 8},
-	{disasters_twin, 2},
+	{disasters_twin, 3},
 	{people_retract, 14},
 	{people_restore, 12},
 	{people_accept, 8},

@@ -87,6 +87,25 @@ void
 ramdisk_die_at(struct ramdisk *d, uint64_t step)
 {
 	d->die_at = step;
+	d->die_behind = NULL;
+}
+
+void
+ramdisk_die_behind(struct ramdisk *d, const char *suffix)
+{
+	d->die_behind = suffix;
+}
+
+/* A file has this name now. */
+static void
+look_at_name(struct ramdisk *d, const char *path)
+{
+	size_t n = strlen(path), end = d->die_behind ? strlen(d->die_behind) : 0;
+
+	if (!end || n < end || strcmp(path + n - end, d->die_behind) != 0)
+		return;
+	d->die_behind = NULL;
+	d->die_at = d->steps + 1;
 }
 
 bool
@@ -306,6 +325,8 @@ names_note(struct ramdisk *d, enum ram_op_kind kind, const char *path, const cha
 	o->replaced = replaced;
 	if (replaced)
 		replaced->refs++;
+	if (kind != RAM_DELETE)
+		look_at_name(d, to ? to : path);
 }
 
 static bool
@@ -425,6 +446,7 @@ ramdisk_revive(struct ramdisk *d, bool power, struct rng *r)
 	}
 	d->dead = false;
 	d->die_at = 0;
+	d->die_behind = NULL;
 	d->failing = 0;
 }
 

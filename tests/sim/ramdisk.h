@@ -32,6 +32,8 @@ void ramdisk_free(struct ramdisk *d);
 uint64_t ramdisk_steps(const struct ramdisk *d);
 /* The step with this number is not taken any more, nor any behind it. 0: none. */
 void ramdisk_die_at(struct ramdisk *d, uint64_t step);
+/* The last step that is taken gives a file a name that ends so. NULL: none does. */
+void ramdisk_die_behind(struct ramdisk *d, const char *suffix);
 bool ramdisk_dead(const struct ramdisk *d);
 /* After a death: the node is closed, and its disk is there again. power: what was not durable is
  * kept or dropped, by r; else all of it is there. */

@@ -44,6 +44,7 @@ struct ram_name {
 struct ramdisk {
 	char *root;
 	uint64_t capacity, used, others, steps, die_at;
+	const char *die_behind; /* the end of a name; NULL: none */
 	bool dead;
 	unsigned failing;
 	int sys;

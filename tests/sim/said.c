@@ -288,6 +288,18 @@ differs(struct world *w, const struct sim_image *m)
 	return NULL;
 }
 
+void
+said_look_at_central(struct world *w)
+{
+	bool hidden;
+	unsigned i;
+
+	for (i = 0; i < w->n_images && w->up && w->n_said; i++)
+		if (is_hidden(w->central.store, w->images[i].digest, &hidden) && !hidden &&
+		    said_withdrawn(w, &w->images[i], false) == SIM_WITHDRAWN)
+			world_wrong(w, "central shows image %u, which was retracted", i);
+}
+
 /* Central has not heard yet what an edge remembers (R16). */
 static bool
 is_behind(struct world *w)

@@ -27,6 +27,8 @@ enum sim_withdrawn said_withdrawn(struct world *w, const struct sim_image *m, bo
 void said_look(struct sim_edge *e, struct sim_image *m);
 /* Another disk: what it hides is another matter. */
 void said_forget(struct sim_edge *e);
+/* Central shows nothing that was retracted, with bytes or without (R15). */
+void said_look_at_central(struct world *w);
 /* What edges have to give back, they give back. */
 void said_settle(struct world *w);
 /* At rest: all nodes hide the same, and show what people chose. */

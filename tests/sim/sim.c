@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "tests/sim/count.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/said.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -106,6 +107,13 @@ come_to_rest(struct world *w)
 		world_wrong(w, "it does not come to rest");
 }
 
+static void
+look(struct world *w)
+{
+	count_figures(w);
+	said_look_at_central(w);
+}
+
 /* The first `events` of this seed, then calm and rest; what was wrong goes to text. */
 static bool
 play(const struct settings *s, uint64_t seed, unsigned events, const char *folder, char text[400],
@@ -126,7 +134,7 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 		watch_bounds(w, false);
 		watch_packs(w);
 		if (!w->wrong && i % FIGURES_EVERY == 0)
-			count_figures(w);
+			look(w);
 	}
 	if (!w->wrong)
 		faults_end(w);

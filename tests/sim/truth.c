@@ -179,6 +179,13 @@ truth_send(struct sim_edge *e, bool again)
 }
 
 void
+truth_send_newest(struct sim_edge *e)
+{
+	if (e->up && e->w->n_images)
+		send_it(e, &e->w->images[e->w->n_images - 1]);
+}
+
+void
 truth_send_all_again(struct sim_edge *e)
 {
 	unsigned i;

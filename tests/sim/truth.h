@@ -48,6 +48,8 @@ void truth_study(const struct sim_image *m, char out[UID_SIZE]);
 void truth_send(struct sim_edge *e, bool again);
 /* A site is about to burn: what central knows now, it will know. */
 void truth_before_fire(struct world *w);
+/* The newest image comes to this edge, too. */
+void truth_send_newest(struct sim_edge *e);
 /* The modalities of a site send all that they ever sent: a person asked them to. */
 void truth_send_all_again(struct sim_edge *e);
 /* It stands on an older copy of its disk. */
