@@ -224,6 +224,16 @@ file_write_at(int fd, const void *p, size_t n, uint64_t offset, struct err *e)
 }
 
 int
+file_zeros(int fd, uint64_t n, uint64_t offset, struct err *e)
+{
+	void *zeros = memset(ram_room(NULL, (size_t)n), 0, (size_t)n);
+	int rc = file_write_at(fd, zeros, (size_t)n, offset, e);
+
+	free(zeros);
+	return rc;
+}
+
+int
 file_read_at(int fd, void *p, size_t n, uint64_t offset, size_t *got, struct err *e)
 {
 	struct inode *i = of(fd)->i;
