@@ -13,6 +13,7 @@
 #include "central/decisions.h"
 #include "central/gate.h"
 #include "central/heard.h"
+#include "central/members.h"
 #include "central/record.h"
 #include "central/rejections.h"
 #include "central/standing.h"
@@ -24,6 +25,7 @@
 #include "common/http/server.h"
 #include "common/kv/kv.h"
 #include "common/store/store.h"
+#include "proto/bandwidth.h"
 #include "proto/message.h"
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
@@ -411,7 +413,8 @@ struct answering {
 /* What an edge has heard. */
 struct heard {
 	uint64_t number, decisions, losses;
-	bool counts; /* it said the last two */
+	uint64_t table; /* bandwidth_print of the site's */
+	bool counts, tabled; /* it said these two; that one */
 };
 
 bool
@@ -502,15 +505,29 @@ collect(struct answering *a, struct store_tx *tx, const char *site, uint64_t aft
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+static int
+table_print(struct store_tx *tx, const char *site, uint64_t *out, struct err *e)
+{
+	struct member row;
+	int rc = member_get(tx, site, &row, e);
+
+	*out = rc ? 0 : bandwidth_print(&row.bandwidth);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 /* R3, R19: what has no number, and only makes the edge look. */
 static int
-counts(struct answering *a, struct central *c, struct store_tx *tx, const struct heard *h,
-       bool *yes, struct err *e)
+counts(struct answering *a, struct central *c, struct store_tx *tx, const char *site,
+       const struct heard *h, bool *yes, struct err *e)
 {
 	int rc = decisions_total(tx, &a->m.decisions, e);
 
+	if (!rc)
+		rc = table_print(tx, site, &a->m.table, e);
 	a->m.losses = central_losses(c);
-	*yes = !rc && h->counts && (a->m.decisions != h->decisions || a->m.losses != h->losses);
+	*yes = !rc && ((h->counts &&
+			(a->m.decisions != h->decisions || a->m.losses != h->losses)) ||
+		       (h->tabled && a->m.table != h->table));
 	return rc;
 }
 
@@ -527,27 +544,38 @@ look(struct central *c, const char *site, const struct heard *h, struct buf *out
 	a.m.orders = a.orders;
 	rc = collect(&a, tx, site, h->number, e);
 	if (!rc)
-		rc = counts(&a, c, tx, h, &others, e);
+		rc = counts(&a, c, tx, site, h, &others, e);
 	if (!rc && (a.m.next || others))
 		message_pack(out, &a.m.base);
 	store_end_read(tx);
 	return rc;
 }
 
-/* "<number>", or "<number>,<decisions>,<losses>" */
+static unsigned
+commas(const char *s)
+{
+	unsigned n = 0;
+
+	for (; *s; s++)
+		n += *s == ',';
+	return n;
+}
+
+/* "<number>", "<number>,<decisions>,<losses>", or with ",<table>" behind these */
 static bool
 read_heard(const char *s, struct heard *out)
 {
-	unsigned long long n, d = 0, l = 0;
+	unsigned long long n, d = 0, l = 0, t = 0;
 	char end;
 	int got;
 
 	if (s[strspn(s, "0123456789,")] != '\0')
 		return false;
-	got = sscanf(s, "%20llu,%20llu,%20llu%c", &n, &d, &l, &end);
-	if ((got != 1 && got != 3) || (got == 1 && strchr(s, ',')) || n == UINT64_MAX)
+	got = sscanf(s, "%20llu,%20llu,%20llu,%20llu%c", &n, &d, &l, &t, &end);
+	if ((got != 1 && got != 3 && got != 4) || commas(s) != (unsigned)got - 1 ||
+	    n == UINT64_MAX)
 		return false;
-	*out = (struct heard){n, d, l, got == 3};
+	*out = (struct heard){n, d, l, t, got > 1, got == 4};
 	return true;
 }
 

@@ -80,7 +80,7 @@ int dispatch_each(struct store_tx *tx,
 /* Its seal is ours, or this is a node without an identity (R24). */
 bool dispatch_sealed(const struct central *c, const struct Sync__Order *m);
 
-/* GET ORDERS_PATH<number>,<decisions>,<losses> */
+/* GET ORDERS_PATH<number>,<decisions>,<losses>,<table> */
 int dispatch_answer(struct central *c, struct http_request *rq, struct http_answer *out,
 		    struct err *e);
 

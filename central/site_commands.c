@@ -6,6 +6,7 @@
 
 #include "central/central.h"
 #include "central/certificates.h"
+#include "central/dispatch.h"
 #include "central/figures.h"
 #include "central/loss.h"
 #include "central/order_commands.h"
@@ -239,6 +240,7 @@ decide_bandwidth(struct asked *a, const struct bandwidth *b, struct err *e)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 	struct bandwidth_runs runs;
+	int rc;
 
 	bandwidth_to_runs(&runs, b);
 	d.kind = SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
@@ -246,7 +248,10 @@ decide_bandwidth(struct asked *a, const struct bandwidth *b, struct err *e)
 	d.why = message_text("a person");
 	d.bandwidth = runs.list;
 	d.n_bandwidth = runs.n;
-	return record_decide(a->node, &d, e);
+	rc = record_decide(a->node, &d, e);
+	if (!rc)
+		dispatch_news(a->node); /* that edge's poll is answered */
+	return rc;
 }
 
 /* RATE, then days or hours or both. */
@@ -287,8 +292,8 @@ site_bandwidth(struct asked *a)
 	if (a->n > 3) {
 		buf_puts(&out, "before:\n");
 		put_table(&out, &before);
-		buf_puts(&out, "It hears of it with its next hello, within a minute while it is "
-			       "there.\n");
+		buf_puts(&out, "It hears of it at once while it is there, else with its next "
+			       "hello.\n");
 	}
 	buf_puts(&out, "Ledger, hello and lane stat are never held; `[central] ceiling` at the "
 		       "edge may be less.\n");

@@ -77,7 +77,7 @@ struct edge_taken {
 };
 
 /* What replicate looks at next. */
-enum edge_news { EDGE_NEWS_DECISIONS = 1, EDGE_NEWS_LOSSES = 2 };
+enum edge_news { EDGE_NEWS_DECISIONS = 1, EDGE_NEWS_LOSSES = 2, EDGE_NEWS_TABLE = 4 };
 
 struct edge {
 	struct conf *conf;

@@ -18,6 +18,7 @@
 #include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
+#include "proto/bandwidth.h"
 #include "proto/link.h"
 #include "proto/message.h"
 #include "proto/orders.h"
@@ -52,6 +53,7 @@ struct orders {
 	int64_t asked_ms, next_ms, tell_ms;
 	unsigned failures;
 	uint64_t decisions, losses; /* as this epoch's central counted them last; 0: not heard */
+	uint64_t table;		    /* bandwidth_print, as it told it last, in hello at first */
 	bool greeted;	 /* it has been told the highest order that was ever heard here */
 	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
 	struct buf back; /* what is given back now: 'u' and a UID or 's' and a site, NUL */
@@ -312,9 +314,9 @@ ask(struct orders *o, struct err *err)
 	store_end_read(tx);
 	if (rc)
 		return rc;
-	(void)snprintf(call.path, sizeof(call.path), ORDERS_PATH "%llu,%llu,%llu",
+	(void)snprintf(call.path, sizeof(call.path), ORDERS_PATH "%llu,%llu,%llu,%llu",
 		       (unsigned long long)number, (unsigned long long)o->decisions,
-		       (unsigned long long)o->losses);
+		       (unsigned long long)o->losses, (unsigned long long)o->table);
 	o->asked_ms = clock_mono(o->e->clock);
 	rc = submit(o, &call, POLL, err);
 	o->asking = !rc;
@@ -343,8 +345,12 @@ tell(struct orders *o, struct err *err)
 static void
 begin_epoch(struct orders *o, const struct id128 *epoch)
 {
+	struct contact c;
+
 	o->epoch = *epoch;
 	o->decisions = o->losses = 0;
+	edge_contact(o->e, &c);
+	o->table = c.tabled ? bandwidth_print(&c.bandwidth) : 0;
 	o->greeted = o->in_step = false;
 	o->next_ms = o->tell_ms = 0;
 	atomic_store(&o->tells, true);
@@ -413,6 +419,9 @@ take_counts(struct orders *o, const Sync__OrdersAnswer *m)
 		news |= EDGE_NEWS_LOSSES;
 	o->decisions = m->decisions;
 	o->losses = m->losses;
+	if (m->table != o->table) /* hello's answer has it */
+		news |= EDGE_NEWS_TABLE;
+	o->table = m->table;
 	if (!news)
 		return;
 	atomic_fetch_or(&o->e->news, news);

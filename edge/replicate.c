@@ -547,7 +547,7 @@ take_news(struct replicate *r)
 
 	if (news & EDGE_NEWS_DECISIONS)
 		decisions_ask(r->decisions);
-	if (atomic_exchange(&r->hello_wanted, false) || news & EDGE_NEWS_LOSSES)
+	if (atomic_exchange(&r->hello_wanted, false) || news & (EDGE_NEWS_LOSSES | EDGE_NEWS_TABLE))
 		sender_hello(&r->sender);
 }
 

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
+#include "common/base/digest.h"
+
 enum { DAY = 24, LINE = 80 };
 
 static const char names[BANDWIDTH_DAYS][4] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
@@ -225,4 +228,19 @@ bandwidth_of_runs(struct bandwidth *out, Sync__BandwidthRun *const *runs, size_t
 		for (k = 0; k < runs[i]->hours && at < BANDWIDTH_HOURS; k++, at++)
 			if (runs[i]->limited)
 				out->hours[at] = runs[i]->rate;
+}
+
+uint64_t
+bandwidth_print(const struct bandwidth *b)
+{
+	unsigned char bytes[8 * BANDWIDTH_HOURS];
+	uint64_t print;
+	size_t i;
+
+	if (bandwidth_is_free(b))
+		return 0;
+	for (i = 0; i < BANDWIDTH_HOURS; i++)
+		buf_set_u64(bytes + 8 * i, b->hours[i]);
+	print = xxh64_of(bytes, sizeof(bytes));
+	return print ? print : 1;
 }

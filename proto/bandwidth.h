@@ -53,5 +53,7 @@ struct bandwidth_runs {
 void bandwidth_to_runs(struct bandwidth_runs *out, const struct bandwidth *b);
 /* What the runs do not cover is free; what is beyond a week is nothing. */
 void bandwidth_of_runs(struct bandwidth *out, Sync__BandwidthRun *const *runs, size_t n);
+/* Tells one table from another, on any machine; 0: free. */
+uint64_t bandwidth_print(const struct bandwidth *b);
 
 #endif

@@ -24,6 +24,7 @@
 #include "edge/replicate.h"
 #include "edge/status.h"
 #include "edge/throttle.h"
+#include "proto/orders.h"
 #include "tests/lib/pair.h"
 
 enum { TURNS = 400, SOME = 40, SECOND = 1000, HOUR = 3600 * SECOND };
@@ -370,6 +371,45 @@ site_bandwidth__R16_is_in_the_log_and_outlives_restart_and_rebuild(void **state)
 	pair_fini(&p);
 }
 
+static uint64_t
+rate_now(struct pair *p)
+{
+	struct throttle now;
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		replicate_turn(p->r, 0);
+	throttle_now(&p->edge, &now);
+	return now.rate;
+}
+
+/* The poll is answered, and hello brings the table, long before it would be said again. */
+static void
+site_bandwidth__is_heard_at_once_by_an_edge_that_is_there(void **state)
+{
+	struct pair p;
+	unsigned before;
+
+	(void)state;
+	begin(&p, "");
+	assert_int_equal(site_bandwidth(&p, "8Mbit", NULL, NULL), 0);
+	pair_orders(&p);
+	clock_manual_advance(&p.clock, ORDERS_WAIT_MS);
+	assert_int_equal(rate_now(&p), 1000000); /* hello was due */
+	assert_int_equal(site_bandwidth(&p, "4Mbit", NULL, NULL), 0);
+	clock_manual_advance(&p.clock, SECOND);
+	assert_int_equal(rate_now(&p), 1000000); /* and is not now */
+	pair_orders(&p);
+	assert_int_equal(rate_now(&p), 500000);
+	/* It has been told: the next poll waits. */
+	pair_orders(&p);
+	clock_manual_advance(&p.clock, ORDERS_WAIT_MS / 2);
+	before = p.messages;
+	pair_orders(&p);
+	assert_int_equal(p.messages, before);
+	pair_fini(&p);
+}
+
 static void
 edge_settings__the_ceiling_is_a_rate(void **state)
 {
@@ -413,6 +453,7 @@ main(void)
 		cmocka_unit_test(refill__takes_its_turn_by_the_table),
 		cmocka_unit_test(
 			site_bandwidth__R16_is_in_the_log_and_outlives_restart_and_rebuild),
+		cmocka_unit_test(site_bandwidth__is_heard_at_once_by_an_edge_that_is_there),
 		cmocka_unit_test(edge_settings__the_ceiling_is_a_rate),
 	};
 
