@@ -67,14 +67,23 @@ struct site_row {
 	char address[ADDRESS_SIZE];
 	uint32_t version; /* of the protocol, and of its software, at its last hello */
 	char software[24];
+	/* Closed or opened, and the figures of what it first says from this seq on are to follow;
+	 * 0: of nothing. site_put's and site_turn's own. */
+	uint64_t turning;
 	size_t state_n; /* what it told of its way to here, at its last hello (told.h) */
 	unsigned char state[SITE_STATE_MAX];
 };
 /* ERR_ABSENT leaves e alone. */
 int site_get(struct store_tx *tx, const struct id128 *incarnation, struct site_row *out,
 	     struct err *e);
-/* Figures follow when it is closed, or opened again (figures.h). */
+/* Figures follow when it is closed, or opened again (figures.h): those of so many images at once,
+ * of the others with site_turn. */
+enum { SITE_TURN = 500 };
 int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
+/* The next SITE_TURN of one that was closed or opened. *more: there was such a one. */
+int site_turn(struct store_tx *tx, bool *more, struct err *e);
+/* How the figures have an image that it first says to have at this seq. */
+bool site_counts_closed(const struct site_row *row, uint64_t seq);
 /* Until fn says other than 0. */
 /* Those of this site alone; what tells of another is not read. */
 int site_each_of(struct store_tx *tx, const char *site,

@@ -85,6 +85,17 @@ dispatch_go(struct dispatch *o)
 	set_stopping(o, false);
 }
 
+bool
+dispatch_stopping(struct dispatch *o)
+{
+	bool yes;
+
+	(void)pthread_mutex_lock(&o->mu);
+	yes = o->stopping;
+	(void)pthread_mutex_unlock(&o->mu);
+	return yes;
+}
+
 static unsigned
 waiting_of(const struct dispatch *o, const char *site)
 {
@@ -342,7 +353,7 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 	message_free(own);
 	rc = rc == ERR_ABSENT ? 0 : rc;
 	if (!rc && *unknown)
-		rc = dispatch_each(f->tx, note_below, f, e);
+		rc = dispatch_each(f->tx, 0, note_below, f, e);
 	store_end_read(f->tx);
 	return rc == ERR_AGAIN ? 0 : rc;
 }
@@ -439,16 +450,18 @@ dispatch_get(struct store_tx *tx, uint64_t number, Sync__Order **out, struct err
 }
 
 int
-dispatch_each(struct store_tx *tx, int (*fn)(void *arg, const Sync__Order *m, struct err *e),
-	      void *arg, struct err *e)
+dispatch_each(struct store_tx *tx, uint64_t from,
+	      int (*fn)(void *arg, const Sync__Order *m, struct err *e), void *arg, struct err *e)
 {
 	struct kv_cursor *c = NULL;
+	unsigned char key[8];
 	struct kv_slice k, v;
 	Sync__Order *m;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
 
+	buf_set_be64(key, from);
 	if (!rc)
-		rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
+		rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
 	while (!rc) {
 		m = message_read(&sync__order__descriptor, v.p, v.n, NULL);
 		rc = m ? fn(arg, m, e) : err_set(e, ERR_CORRUPT, 0, "a row of `order` is torn");

@@ -40,6 +40,8 @@ struct dispatch {
 	unsigned waiting;
 	bool stopping;
 	uint64_t began;	       /* the last number when the archive was opened; set once */
+	/* guarded by mu, heard.c's: below this number no chore is open, of the sites of that print */
+	uint64_t chores_from, chores_of;
 	_Atomic uint64_t news; /* counts up with whatever waiting edges are to hear of */
 };
 
@@ -50,6 +52,7 @@ void dispatch_fini(struct dispatch *o);
 /* Those that wait are answered now, later ones at once; until dispatch_go. */
 void dispatch_stop(struct dispatch *o);
 void dispatch_go(struct dispatch *o);
+bool dispatch_stopping(struct dispatch *o);
 
 /* Durable in the log on 0, and on its way; number and wall_ms are filled in here. Whatever else
  * it makes of the catalogue (dispatch_apply) happens in the same transaction. */
@@ -72,8 +75,8 @@ void dispatch_news(struct central *c);
 bool dispatch_is_for(const struct Sync__Order *m, const char *site);
 /* The caller frees it. ERR_ABSENT: none was given under that number. */
 int dispatch_get(struct store_tx *tx, uint64_t number, struct Sync__Order **out, struct err *e);
-/* All of them, by rising number, until fn says other than 0; that is returned. */
-int dispatch_each(struct store_tx *tx,
+/* From this number on, rising, until fn says other than 0; that is returned. */
+int dispatch_each(struct store_tx *tx, uint64_t from,
 		  int (*fn)(void *arg, const struct Sync__Order *m, struct err *e), void *arg,
 		  struct err *e);
 

@@ -250,7 +250,7 @@ name_sites(struct share *s, struct store_tx *tx, struct err *e)
 		if (rc)
 			return rc;
 		strcpy(s->words[i].site, row.site);
-		s->words[i].closed = row.closed;
+		s->words[i].closed = site_counts_closed(&row, s->words[i].first);
 	}
 	return rc;
 }
@@ -513,38 +513,82 @@ change_at(struct store_tx *tx, const struct id128 *incarnation, uint64_t seq, in
 
 /* What central holds is held, whoever says that he has it: only cleared bits count (R19). */
 static int
-change_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t last, int sign,
-	   struct err *e)
+each_unheld(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t last,
+	    int (*fn)(void *arg, uint64_t seq, struct err *e), void *arg, struct err *e)
 {
 	struct buf bits = BUF_INIT;
-	uint64_t first, i, n;
+	uint64_t i, n;
 	int rc = 0;
 
-	for (first = 1; !rc && first <= last; first += n) {
+	for (; !rc && first <= last; first += n) {
 		n = last - first + 1;
 		n = n < HOLDINGS_PAGE ? n : HOLDINGS_PAGE;
 		buf_clear(&bits);
 		rc = holdings_read(tx, incarnation, first, n, &bits, e);
 		for (i = 0; !rc && i < n; i++)
 			if (!(bits.data[i / 8] & 1u << i % 8))
-				rc = change_at(tx, incarnation, first + i, sign, e);
+				rc = fn(arg, first + i, e);
 	}
 	buf_fini(&bits);
 	return rc;
 }
 
-int
-figures_leave_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t last,
-		  struct err *e)
+struct changing {
+	struct store_tx *tx;
+	const struct id128 *incarnation;
+	int sign;
+};
+
+static int
+change_one(void *arg, uint64_t seq, struct err *e)
 {
-	return change_all(tx, incarnation, last, -1, e);
+	const struct changing *c = arg;
+
+	return change_at(c->tx, c->incarnation, seq, c->sign, e);
 }
 
 int
-figures_enter_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t last,
-		  struct err *e)
+figures_leave_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		  uint64_t last, struct err *e)
 {
-	return change_all(tx, incarnation, last, 1, e);
+	struct changing c = {tx, incarnation, -1};
+
+	return each_unheld(tx, incarnation, first, last, change_one, &c, e);
+}
+
+int
+figures_enter_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		  uint64_t last, struct err *e)
+{
+	struct changing c = {tx, incarnation, 1};
+
+	return each_unheld(tx, incarnation, first, last, change_one, &c, e);
+}
+
+struct parting {
+	unsigned left;
+	uint64_t to;
+};
+
+static int
+count_down(void *arg, uint64_t seq, struct err *e)
+{
+	struct parting *p = arg;
+
+	(void)e;
+	p->to = seq;
+	return --p->left ? 0 : ERR_AGAIN;
+}
+
+int
+figures_part(struct store_tx *tx, const struct id128 *incarnation, uint64_t first, uint64_t last,
+	     unsigned n, uint64_t *to, struct err *e)
+{
+	struct parting p = {n, last};
+	int rc = each_unheld(tx, incarnation, first, last, count_down, &p, e);
+
+	*to = rc == ERR_AGAIN ? p.to : last;
+	return rc == ERR_AGAIN ? 0 : rc;
 }
 
 /* --- reading them --- */

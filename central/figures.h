@@ -16,7 +16,8 @@
  *	         exposed, what of it is owed; the oldest first
  *
  * Whoever changes what is known of a digest (its bytes, what hides it) calls figures_leave before
- * and figures_enter after, in one closure; claim_put and site_put do so themselves.
+ * and figures_enter after, in one closure; claim_put and site_put do so themselves. While an
+ * incarnation is being closed, or opened, in pieces (site_turn), part of it counts as it was.
  * Threads: as the transaction.
  */
 #ifndef SALAMANDER_CENTRAL_FIGURES_H
@@ -38,12 +39,15 @@ struct store_tx;
 
 int figures_leave(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 int figures_enter(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
-/* The same for all that this incarnation says, up to a seq, that it has and central does not hold:
- * before and after it is closed or opened, or another one branches off there (R8). */
-int figures_leave_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t last,
-		      struct err *e);
-int figures_enter_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t last,
-		      struct err *e);
+/* The same for all that this incarnation says, first at a seq of this part, that it has and central
+ * does not hold: before and after it is closed or opened, or another one branches off (R8). */
+int figures_leave_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		      uint64_t last, struct err *e);
+int figures_enter_all(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		      uint64_t last, struct err *e);
+/* *to: from `first` on about n of them are up to there; at most `last`. */
+int figures_part(struct store_tx *tx, const struct id128 *incarnation, uint64_t first,
+		 uint64_t last, unsigned n, uint64_t *to, struct err *e);
 /* What the one announced up to this seq the other has announced as well. */
 int figures_branch(struct store_tx *tx, const struct id128 *from, const struct id128 *incarnation,
 		   uint64_t common, struct err *e);

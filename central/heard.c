@@ -9,6 +9,7 @@
 #include "central/record.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
@@ -367,9 +368,8 @@ struct listing {
 	struct places places;
 	struct buf *out;
 	struct json *j; /* NULL: as text */
-	bool all, counts, person;
+	bool all, person;
 	int64_t now_ms; /* wall clock */
-	uint64_t open;
 };
 
 static const char *
@@ -470,9 +470,8 @@ list_one(void *arg, const Sync__Order *m, struct err *e)
 	recent = l->now_ms - m->wall_ms < DAYS_SHOWN * INT64_C(86400000);
 	for (i = 0; i < l->places.n; i++)
 		wrong = wrong || (recent && went_wrong(&l->places.list[i]));
-	l->open += open > 0;
 	l->person = l->person || wrong;
-	if (l->counts || !(open || wrong || l->all))
+	if (!(open || wrong || l->all))
 		return 0;
 	if (l->j)
 		json_order(l, m);
@@ -481,16 +480,76 @@ list_one(void *arg, const Sync__Order *m, struct err *e)
 	return 0;
 }
 
-int
-heard_open(struct store_tx *tx, uint64_t *out, struct err *e)
-{
-	struct listing l = {.counts = true};
-	int rc = places_make(&l.places, tx, e);
+/* --- how many are open --- */
 
-	if (!rc)
-		rc = dispatch_each(tx, list_one, &l, e);
-	places_fini(&l.places);
-	*out = l.open;
+struct opening {
+	struct places places;
+	uint64_t open, chore, last; /* the first chore that is open; the last order */
+};
+
+static int
+count_one(void *arg, const Sync__Order *m, struct err *e)
+{
+	struct opening *o = arg;
+	bool any, replaced;
+	size_t open;
+	int rc = heard_replaced(o->places.tx, m->number, &replaced, e);
+
+	o->last = m->number;
+	if (rc || replaced || m->kind == SYNC__ORDER_KIND__ORDER_NONE)
+		return rc;
+	rc = count_open(&o->places, m, &open, &any, e);
+	o->open += open > 0;
+	if (open && !o->chore && heard_is_chore(m))
+		o->chore = m->number;
+	return rc;
+}
+
+/* What all have heard is closed, but for chores; of these, what was closed once stays so while no
+ * other site is there. So years of orders are not read to count those of today. */
+static uint64_t
+first_open(struct central *c, const struct places *p, uint64_t *print)
+{
+	uint64_t from = UINT64_MAX;
+	struct buf names = BUF_INIT;
+	size_t i;
+
+	for (i = 0; i < p->n; i++) {
+		from = p->list[i].heard + 1 < from ? p->list[i].heard + 1 : from;
+		buf_put(&names, p->list[i].site, strlen(p->list[i].site) + 1);
+	}
+	*print = buf_failed(&names) ? 0 : xxh64_of(names.data, names.len);
+	buf_fini(&names);
+	(void)pthread_mutex_lock(&c->dispatch.mu);
+	if (!*print || c->dispatch.chores_of != *print)
+		from = 0;
+	else if (c->dispatch.chores_from < from)
+		from = c->dispatch.chores_from;
+	(void)pthread_mutex_unlock(&c->dispatch.mu);
+	return from;
+}
+
+int
+heard_open(struct central *c, struct store_tx *tx, uint64_t *out, struct err *e)
+{
+	struct opening o = {.open = 0};
+	uint64_t print, from;
+	int rc = places_make(&o.places, tx, e);
+
+	*out = 0;
+	if (!rc && o.places.n) {
+		from = first_open(c, &o.places, &print);
+		o.last = from ? from - 1 : 0;
+		rc = dispatch_each(tx, from, count_one, &o, e);
+	}
+	if (!rc && o.places.n) {
+		(void)pthread_mutex_lock(&c->dispatch.mu);
+		c->dispatch.chores_from = o.chore ? o.chore : o.last + 1;
+		c->dispatch.chores_of = print;
+		(void)pthread_mutex_unlock(&c->dispatch.mu);
+		*out = o.open;
+	}
+	places_fini(&o.places);
 	return rc;
 }
 
@@ -516,7 +575,7 @@ heard_list(struct asked *a)
 	}
 	rc = places_make(&l.places, tx, &e);
 	if (!rc)
-		rc = dispatch_each(tx, list_one, &l, &e);
+		rc = dispatch_each(tx, 0, list_one, &l, &e);
 	store_end_read(tx);
 	places_fini(&l.places);
 	if (l.j) {

@@ -43,7 +43,7 @@ int heard_replaced(struct store_tx *tx, uint64_t number, bool *out, struct err *
 int heard_is_new(struct store_tx *tx, const struct Sync__Order *m, bool *out, struct err *e);
 
 /* Orders that are not carried out at every site that they are for. */
-int heard_open(struct store_tx *tx, uint64_t *out, struct err *e);
+int heard_open(struct central *c, struct store_tx *tx, uint64_t *out, struct err *e);
 /* orders [--all] [--json] */
 int heard_list(struct asked *a);
 

@@ -100,6 +100,15 @@ keep_one(void *arg, const struct site_row *row, struct err *e)
 	return site_put(k->tx, &now, e);
 }
 
+bool
+lives_changes(const Sync__LogDecision *m)
+{
+	return m->kind == SYNC__DECISION_KIND__DECISION_OPEN ||
+	       m->kind == SYNC__DECISION_KIND__DECISION_CLOSE ||
+	       m->kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE ||
+	       m->kind == SYNC__DECISION_KIND__DECISION_TWIN;
+}
+
 int
 lives_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 {

@@ -9,10 +9,14 @@
 #ifndef SALAMANDER_CENTRAL_LIVES_H
 #define SALAMANDER_CENTRAL_LIVES_H
 
+#include <stdbool.h>
+
 struct err;
 struct store_tx;
 struct Sync__LogDecision;
 
+/* It opens or closes incarnations. */
+bool lives_changes(const struct Sync__LogDecision *m);
 /* What a decision of the log makes of the site rows; of other kinds nothing. */
 int lives_apply(struct store_tx *tx, const struct Sync__LogDecision *m, struct err *e);
 

@@ -506,6 +506,25 @@ record_decide_locked(struct central *c, Sync__LogDecision *m, struct err *e)
 	return rc;
 }
 
+static int
+turn_one(struct store_tx *tx, void *arg, struct err *e)
+{
+	return site_turn(tx, arg, e);
+}
+
+void
+record_turn(struct central *c)
+{
+	struct err e = ERR_INIT;
+	bool more = true;
+
+	while (more && !dispatch_stopping(&c->dispatch))
+		if (store_commit(c->store, turn_one, &more, &e)) {
+			log_err(LOG_ERROR, "figures.behind", &e);
+			return;
+		}
+}
+
 int
 record_decide(struct central *c, Sync__LogDecision *m, struct err *e)
 {
@@ -514,6 +533,8 @@ record_decide(struct central *c, Sync__LogDecision *m, struct err *e)
 	(void)pthread_mutex_lock(&c->order);
 	rc = record_decide_locked(c, m, e);
 	(void)pthread_mutex_unlock(&c->order);
+	if (!rc && lives_changes(m))
+		record_turn(c);
 	return rc;
 }
 
@@ -628,6 +649,7 @@ record_replay(struct central *c, const char *dir, struct err *e)
 {
 	struct replaying r = {.c = c, .bytes = BUF_INIT};
 	struct store_tx *tx;
+	bool more = true;
 	int rc = store_begin_read(&tx, c->store, e);
 
 	if (rc)
@@ -644,5 +666,10 @@ record_replay(struct central *c, const char *dir, struct err *e)
 			     "`rebuild` makes the catalogue anew",
 			     (unsigned long long)r.last, (unsigned long long)r.applied);
 	buf_fini(&r.bytes);
+	while (!rc && more) {
+		rc = daemon_go_on(e);
+		if (!rc)
+			rc = store_commit(c->store, turn_one, &more, e);
+	}
 	return rc;
 }

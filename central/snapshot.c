@@ -42,7 +42,7 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 	if (!rc)
 		rc = state_number(tx, DISPATCH_HOLD, &s->hold, e);
 	if (!rc)
-		rc = heard_open(tx, &s->orders, e);
+		rc = heard_open(c, tx, &s->orders, e);
 	if (!rc)
 		rc = sites_make(&s->sites, tx, e);
 	s->sites.wall_ms = clock_wall(c->clock);

@@ -98,6 +98,8 @@ standing_take_back(struct central *c, const char *from, const Sync__Order *m, st
 	if (!rc && news)
 		rc = dispatch_give_locked(c, &again, e);
 	(void)pthread_mutex_unlock(&c->order);
+	if (!rc && news && changes)
+		record_turn(c);
 	if (!rc && news)
 		log_line(LOG_WARN, "site.back", "site=%s standing=%d from=%s", m->subject,
 			 (int)m->standing, from);

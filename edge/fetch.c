@@ -69,57 +69,64 @@ static int
 begin(struct fetched *f, struct edge *e, const struct version *v, struct err *err)
 {
 	struct canon_config config = {.form = CANON_FILE};
-	struct contact c;
 	int rc;
 
-	memset(f, 0, sizeof(*f));
-	edge_contact(e, &c);
-	f->epoch = c.epoch;
-	if (!v->size) /* cannot be: a canonical file has a header */
-		return err_set(err, ERR_ABSENT, 0, "an instance without bytes");
-	rc = store_admit(e->store, v->size, err);
+	fetch_fini(f);
+	memcpy(f->digest, v->digest, SHA256_SIZE);
+	rc = sha256_new(&f->sha, err);
 	if (!rc)
 		rc = store_spool_open(&f->spool, e->store, err);
 	return rc || !v->encapsulated ? rc : canon_new(&f->canon, &config, err);
 }
 
+/* Where it is, or at its beginning. */
 static int
-end(struct fetched *f, const struct version *v, struct sha256 *sha, struct err *err)
+prepare(struct fetched *f, struct edge *e, const struct version *v, struct err *err)
+{
+	struct contact c;
+	bool goes_on = f->at && f->at < v->size && memcmp(f->digest, v->digest, SHA256_SIZE) == 0;
+	int rc;
+
+	if (!v->size) /* cannot be: a canonical file has a header */
+		return err_set(err, ERR_ABSENT, 0, "an instance without bytes");
+	rc = store_admit(e->store, goes_on ? v->size - f->at : v->size, err);
+	if (!rc && !goes_on)
+		rc = begin(f, e, v, err);
+	edge_contact(e, &c);
+	f->epoch = c.epoch; /* who gives the rest has looked at all of it (R22) */
+	return rc;
+}
+
+static int
+end(struct fetched *f, const struct version *v, struct err *err)
 {
 	unsigned char digest[SHA256_SIZE];
 
-	sha256_end(sha, digest);
+	sha256_end(f->sha, digest);
 	if (memcmp(digest, v->digest, sizeof(digest)) != 0)
 		return err_set(err, ERR_CORRUPT, 0, "central gave other bytes than it should");
 	return f->canon ? canon_end(f->canon, &f->info, err) : 0;
 }
 
 int
-fetch_object(struct fetched *out, struct edge *e, struct link *l, const struct version *v,
+fetch_object(struct fetched *f, struct edge *e, struct link *l, const struct version *v,
 	     struct err *err)
 {
 	struct http_done done = {.body = BUF_INIT};
-	struct sha256 *sha = NULL;
-	uint64_t at = 0;
-	int rc = begin(out, e, v, err);
+	int rc = prepare(f, e, v, err);
 
-	if (!rc)
-		rc = sha256_new(&sha, err);
-	while (!rc && at < v->size) {
-		rc = get_range(out, e, l, v, at, &done, err);
+	while (!rc && f->at < v->size) {
+		rc = get_range(f, e, l, v, f->at, &done, err);
 		if (rc)
-			break;
-		sha256_add(sha, done.body.data, done.body.len);
-		rc = store_spool_add(out->spool, done.body.data, done.body.len, err);
-		if (!rc && out->canon)
-			rc = canon_feed(out->canon, done.body.data, done.body.len, err);
-		at += done.body.len;
+			return rc;
+		sha256_add(f->sha, done.body.data, done.body.len);
+		rc = store_spool_add(f->spool, done.body.data, done.body.len, err);
+		if (!rc && f->canon)
+			rc = canon_feed(f->canon, done.body.data, done.body.len, err);
+		f->at = rc ? 0 : f->at + done.body.len; /* half taken: not gone on with */
 		buf_fini(&done.body);
 	}
-	if (!rc)
-		rc = end(out, v, sha, err);
-	sha256_free(sha);
-	return rc;
+	return rc ? rc : end(f, v, err);
 }
 
 void
@@ -127,5 +134,6 @@ fetch_fini(struct fetched *f)
 {
 	canon_free(f->canon);
 	store_spool_close(f->spool);
+	sha256_free(f->sha);
 	memset(f, 0, sizeof(*f));
 }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/base/clock.h"
@@ -40,6 +41,9 @@ struct mend {
 	bool stopping, wanted; /* guarded by mu */
 	int64_t rest_until_ms; /* monotonic; central failed */
 	uint64_t from;	       /* the first that the next turn looks at; 0: all */
+	/* guarded by mu: what a cut left of images, until their next turn; the oldest goes first */
+	struct fetched parts[AT_ONCE];
+	unsigned next_part;
 };
 
 /* --- which --- */
@@ -142,12 +146,60 @@ enter(struct store_tx *tx, void *arg, struct err *err)
 	return rc;
 }
 
+/* --- what a cut left --- */
+
+static void
+take_part(struct mend *m, const unsigned char digest[SHA256_SIZE], struct fetched *out)
+{
+	unsigned i;
+
+	(void)pthread_mutex_lock(&m->mu);
+	for (i = 0; i < AT_ONCE && !out->at; i++)
+		if (m->parts[i].at && memcmp(m->parts[i].digest, digest, SHA256_SIZE) == 0) {
+			*out = m->parts[i];
+			memset(&m->parts[i], 0, sizeof(m->parts[i]));
+		}
+	(void)pthread_mutex_unlock(&m->mu);
+}
+
+static void
+keep_part(struct mend *m, struct fetched *f)
+{
+	struct fetched *to, other;
+
+	(void)pthread_mutex_lock(&m->mu);
+	to = &m->parts[m->next_part++ % AT_ONCE];
+	other = *to;
+	*to = *f;
+	(void)pthread_mutex_unlock(&m->mu);
+	*f = other; /* the caller's to free */
+}
+
+/* They take room, and nothing asks for them any more. */
+static void
+drop_parts(struct mend *m)
+{
+	struct fetched none = {.spool = NULL};
+	unsigned i;
+
+	for (i = 0; i < AT_ONCE; i++) {
+		keep_part(m, &none);
+		fetch_fini(&none);
+	}
+}
+
+/* --- one of them --- */
+
 /* Until they are all here and right, nothing of them counts. */
 static int
 fetch(struct mend *m, struct link *l, struct mending *x, const struct version *v, struct err *err)
 {
-	int rc = fetch_object(&x->bytes, m->e, l, v, err);
+	int rc;
 
+	take_part(m, v->digest, &x->bytes);
+	rc = fetch_object(&x->bytes, m->e, l, v, err);
+	if (rc == ERR_AGAIN && x->bytes.at)
+		keep_part(m, &x->bytes);
 	if (!rc)
 		rc = store_commit_bytes(m->e->store, enter, x, store_spool_left(x->bytes.spool),
 					err);
@@ -261,6 +313,7 @@ void
 mend_turn(struct mend *m)
 {
 	struct turn t = {.m = m, .mu = PTHREAD_MUTEX_INITIALIZER};
+	uint64_t from = m->from;
 	struct contact c;
 
 	edge_contact(m->e, &c);
@@ -277,6 +330,8 @@ mend_turn(struct mend *m)
 	m->from = 0;
 	if (!t.rc && t.due.n)
 		work_all(&t);
+	if (!t.rc && !from && t.next == t.due.n && t.due.n < PAGE) /* all were looked at */
+		drop_parts(m);
 	(void)pthread_mutex_destroy(&t.mu);
 	if (!t.rc || atomic_load(&m->e->stopping))
 		return;
@@ -363,6 +418,7 @@ mend_stop(struct mend *m)
 		(void)pthread_join(m->thread, NULL);
 	for (i = 0; i < AT_ONCE; i++)
 		link_close(m->links[i]);
+	drop_parts(m);
 	(void)pthread_mutex_destroy(&m->mu);
 	(void)pthread_cond_destroy(&m->wake);
 	free(m);

@@ -63,7 +63,7 @@ pair_open_orders(struct pair *p)
 	uint64_t n;
 
 	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
-	assert_int_equal(heard_open(tx, &n, NULL), 0);
+	assert_int_equal(heard_open(&p->central, tx, &n, NULL), 0);
 	store_end_read(tx);
 	return n;
 }

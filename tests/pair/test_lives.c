@@ -1,27 +1,33 @@
 /* Incarnations without end: what a disk that is set back again and again may cost central (R8). */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "central/catalogue.h"
 #include "central/central_commands.h"
+#include "central/clog.h"
+#include "central/figures.h"
 #include "central/record.h"
+#include "central/recount.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/os/command.h"
+#include "common/os/ctl.h"
 #include "common/store/store.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
 #include "tests/lib/caller.h"
 #include "tests/lib/pair.h"
 
-enum { LIVES_A_DAY = 100, DAY_MS = 86400000, CHAIN = 40 };
+enum { LIVES_A_DAY = 100, DAY_MS = 86400000, CHAIN = 40, PIECES = 3 * SITE_TURN + 7 };
 
 static int
 hello_as(struct pair *p, const char *site, unsigned char number)
@@ -132,6 +138,121 @@ decide(struct pair *p, Sync__DecisionKind kind, unsigned char number)
 			 0);
 }
 
+/* One batch of a ledger: images that exist nowhere else. */
+static void
+announce(struct pair *p, const struct id128 *incarnation, uint64_t first, unsigned n)
+{
+	ProtobufCBinaryData list[PIECES];
+	Sync__LogLedger m = SYNC__LOG_LEDGER__INIT;
+	struct buf bytes = BUF_INIT, payload = BUF_INIT;
+	size_t ends[PIECES];
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		Sync__LedgerEntry e = SYNC__LEDGER_ENTRY__INIT;
+		unsigned char digest[SHA256_SIZE];
+		uint64_t seq = first + i;
+		char uid[40];
+
+		(void)snprintf(uid, sizeof(uid), "1.2.3.%llu", (unsigned long long)seq);
+		sha256_of(&seq, sizeof(seq), digest);
+		e.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
+		e.study = message_text("1.2.3");
+		e.series = message_text("1.2.3.0");
+		e.sop_instance = message_text(uid);
+		e.sop_class = message_text("1.2.840.10008.5.1.4.1.1.2");
+		e.syntax = message_text("1.2.840.10008.1.2.1");
+		e.digest = message_bytes(digest, SHA256_SIZE);
+		e.size = 1000;
+		message_pack(&bytes, &e.base);
+		ends[i] = bytes.len;
+	}
+	for (i = 0; i < n; i++)
+		list[i] = message_bytes(bytes.data + (i ? ends[i - 1] : 0),
+					ends[i] - (i ? ends[i - 1] : 0));
+	m.incarnation = message_bytes(incarnation->b, ID128_SIZE);
+	m.first = first;
+	m.entries = list;
+	m.n_entries = n;
+	message_pack(&payload, &m.base);
+	assert_int_equal(record_write(&p->central, CLOG_LEDGER, &payload, NULL), 0);
+	buf_fini(&payload);
+	buf_fini(&bytes);
+}
+
+static struct figure
+all(struct pair *p)
+{
+	struct store_tx *tx;
+	struct figure f;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(figures_of_site(tx, "", &f, NULL), 0);
+	store_end_read(tx);
+	return f;
+}
+
+static struct recount counted;
+
+static int
+recount(void *node, size_t n, const char *const *words, struct ctl_reply *r)
+{
+	(void)n;
+	(void)words;
+	return recount_figures(node, r, 100, &counted, NULL);
+}
+
+/* Whatever is done: as many, and as a count from scratch has them. */
+static void
+check_all(struct pair *p, uint64_t known)
+{
+	struct figure f = all(p);
+
+	assert_int_equal(f.known, known);
+	assert_int_equal(f.of[TALLY_OWED] + f.of[TALLY_LOST], known);
+	assert_int_equal(ctl_local(recount, &p->central, 0, NULL), 0);
+	assert_int_equal(counted.figures + counted.listed, 0);
+}
+
+/* A death behind the first piece; others work between them. */
+static void
+site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **state)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	struct id128 incarnation = {{9, 1}};
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	announce(&p, &incarnation, 1, PIECES);
+	assert_int_equal(all(&p).of[TALLY_OWED], PIECES);
+	d.kind = SYNC__DECISION_KIND__DECISION_CLOSE;
+	d.site = message_text("west");
+	(void)pthread_mutex_lock(&p.central.order);
+	assert_int_equal(record_decide_locked(&p.central, &d, NULL), 0);
+	(void)pthread_mutex_unlock(&p.central.order);
+	assert_true(life(&p, 1).closed);
+	assert_int_equal(all(&p).of[TALLY_LOST], SITE_TURN);
+	check_all(&p, PIECES);
+	announce(&p, &incarnation, PIECES + 1, 10); /* what was on its way */
+	check_all(&p, PIECES + 10);
+	/* It calls again meanwhile, and is lost again. */
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	assert_int_equal(all(&p).of[TALLY_OWED], PIECES + 10);
+	check_all(&p, PIECES + 10);
+	(void)pthread_mutex_lock(&p.central.order);
+	assert_int_equal(record_decide_locked(&p.central, &d, NULL), 0);
+	(void)pthread_mutex_unlock(&p.central.order);
+	assert_int_equal(all(&p).of[TALLY_LOST], SITE_TURN);
+	p.central_open = false; /* as a death leaves it: nothing is compared */
+	central_close(&p.central);
+	pair_open_central(&p);
+	assert_int_equal(all(&p).of[TALLY_LOST], PIECES + 10);
+	check_all(&p, PIECES + 10);
+	pair_fini(&p);
+}
+
 static int
 keep(struct pair *p, const char *which)
 {
@@ -171,6 +292,8 @@ main(void)
 		cmocka_unit_test(
 			hello__R8_a_site_has_a_hundred_new_lives_a_day_and_the_old_ones_go_on),
 		cmocka_unit_test(site_twin__R8_the_last_copy_of_a_site_need_not_drain_for_ever),
+		cmocka_unit_test(
+			site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death),
 		cmocka_unit_test(figures__R8_R18_a_long_line_of_lives_is_counted_right),
 	};
 

@@ -286,6 +286,50 @@ mend__R20_until_they_are_right_no_bytes_count(void **state)
 	pair_fini(&p);
 }
 
+static uint64_t firsts[16];
+static unsigned n_firsts;
+
+/* The answer to the second range of an image never comes. */
+static void
+note_ranges(struct pair *p, struct http_call *call)
+{
+	if (!call->ranged || n_firsts == 16)
+		return;
+	firsts[n_firsts++] = call->range_first;
+	if (n_firsts == 2)
+		p->cut_at = p->messages + 1;
+}
+
+/* So that a large one comes over a link that is cut again and again. */
+static void
+mend__R7_what_a_cut_left_is_not_fetched_again(void **state)
+{
+	struct pair p;
+	uint64_t at;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	p.rows = LARGE;
+	send(&p, 1);
+	rot(&p, 0);
+	n_firsts = 0;
+	p.on_request = note_ranges;
+	mend_turn(p.edge.mend);
+	assert_int_equal(n_firsts, 2);
+	assert_int_equal(firsts[0], 0);
+	at = firsts[1];
+	assert_true(at > 0);
+	assert_int_equal(damaged(&p), 1);
+	clock_manual_advance(&p.clock, 15001);
+	pair_turn(&p);
+	mend_turn(p.edge.mend);
+	assert_int_equal(firsts[2], at);
+	assert_true(pair_edge_has(&p, 0));
+	assert_int_equal(damaged(&p), 0);
+	p.on_request = NULL;
+	pair_fini(&p);
+}
+
 /* Central's disk cannot read that one, say: each time it is asked about it, it fails. */
 static void
 cut_what_is_for_0(struct pair *p, struct http_call *call)
@@ -581,6 +625,7 @@ main(void)
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
 		cmocka_unit_test(mend__R7_fetches_several_at_once_and_no_more_than_four),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
+		cmocka_unit_test(mend__R7_what_a_cut_left_is_not_fetched_again),
 		cmocka_unit_test(mend__R18_one_that_central_cannot_give_holds_nobody_up_for_long),
 		cmocka_unit_test(mend__R8_R18_a_list_that_does_not_come_holds_nobody_up),
 		cmocka_unit_test(mend__R18_R19_what_is_damaged_on_both_sides_is_listed_as_lost),
