@@ -169,15 +169,26 @@ apply_one(struct store_tx *tx, const ProtobufCBinaryData *bytes, struct err *e)
 	return rc;
 }
 
+static uint64_t
+well_above(uint64_t number)
+{
+	return (number / DECISION_STEP + 1) * DECISION_STEP;
+}
+
 int
 decisions_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 {
+	uint64_t before, now;
 	size_t i;
-	int rc = 0;
+	int rc = state_number(tx, number_key, &before, e);
 
 	for (i = 0; !rc && i < m->n_decided; i++)
 		rc = apply_one(tx, &m->decided[i], e);
-	return rc;
+	if (!rc && m->back)
+		rc = state_number(tx, number_key, &now, e);
+	/* R3: what is decided from here on counts above what any edge may have heard. */
+	return rc || !m->back || now <= before ? rc
+					       : state_set_number(tx, number_key, well_above(now), e);
 }
 
 /* --- making them --- */
@@ -214,6 +225,7 @@ struct writing {
 	struct buf bytes;
 	size_t end[BATCH];
 	unsigned n;
+	bool back; /* an edge gave it back */
 	uint64_t number; /* the last that was given */
 };
 
@@ -325,6 +337,7 @@ write_locked(struct writing *w, struct err *e)
 	m.kind = SYNC__DECISION_KIND__DECISION_DECIDED;
 	m.decided = list;
 	m.n_decided = w->n;
+	m.back = w->back;
 	if (buf_failed(&w->bytes))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for decisions");
 	else if (w->n)
@@ -528,14 +541,13 @@ merge_one(struct writing *w, struct store_tx *tx, const ProtobufCBinaryData *byt
 	Sync__Decision *m =
 		message_read(&sync__decision__descriptor, bytes->data, bytes->len, NULL);
 	bool listed = true, sealed;
-	int rc = m && m->id.len == ID128_SIZE && m->number < DECISION_NUMBER_MAX
-			 ? is_listed(tx, &m->id, &listed, e)
-			 : 0;
+	int rc = m && m->id.len == ID128_SIZE ? is_listed(tx, &m->id, &listed, e) : 0;
 
-	if (!rc && !listed) {
-		sealed = is_sealed(w->c, m);
+	w->back = true;
+	sealed = !rc && !listed && is_sealed(w->c, m);
+	if (!rc && !listed && m->number < (sealed ? DECISION_NUMBER_MAX : DECISION_FOREIGN_MAX)) {
 		if (m->number > w->number)
-			w->number = m->number;
+			w->number = well_above(m->number);
 		/* Ours has its place in the list, whatever counts. What another key sealed, of a
 		 * central that burnt with it, is said again under ours. */
 		if (sealed)

@@ -17,6 +17,11 @@ struct Sync__Decision;
 
 /* No number comes near it: one that somebody made up cannot use the numbers up. */
 #define DECISION_NUMBER_MAX (UINT64_C(1) << 56)
+/* Of what another key sealed: whoever makes that up leaves central's own numbers room. */
+#define DECISION_FOREIGN_MAX (UINT64_C(1) << 48)
+/* A central that hears of decisions which it forgot goes on so far above them: others have heard of
+ * some that no edge has given back yet. */
+#define DECISION_STEP (UINT64_C(1) << 20)
 /* Instances that one request asks about. */
 enum { DECISION_ABOUT_MAX = 500 };
 

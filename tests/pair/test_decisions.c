@@ -25,7 +25,11 @@
 #include "common/store/store.h"
 #include "edge/edge_commands.h"
 #include "edge/refill.h"
+#include "proto/decision.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
 #include "tests/gen/gen.h"
+#include "tests/lib/caller.h"
 #include "tests/lib/oldpeer.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/steps.h"
@@ -364,6 +368,94 @@ decisions__R3_R16_what_people_decided_does_not_burn_with_central(void **state)
 	burns(false);
 }
 
+/* What one edge alone has heard lies above what others give back; a person decides in between. */
+static void
+decisions__R3_R16_after_a_fire_numbers_go_on_above_what_any_edge_has_heard(void **state)
+{
+	unsigned char key[IDENTITY_KEY];
+	uint64_t heard;
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	resolve(&p, NULL);
+	resolve(&p, other_pixels);
+	resolve(&p, NULL);
+	pair_site(&p, "north");
+	listen(&p); /* and south does not */
+	heard = number_of(p.edge.store);
+	memcpy(key, p.central.identity.key, sizeof(key));
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	memcpy(p.central.identity.key, key, sizeof(key));
+	pair_site(&p, "south");
+	assert_true(pair_settle(&p, TURNS));
+	listen(&p);
+	assert_true(number_of(p.edge.store) < heard);
+	pair_site(&p, "north"); /* tells of its own, and gives nothing back yet */
+	p.cut_method = NULL;
+	resolve(&p, other_pixels);
+	assert_true(number_of(p.central.store) > heard);
+	assert_true(pair_settle(&p, TURNS));
+	all_show(&p, other_pixels); /* the last word of a person */
+	assert_int_equal(counts(p.central.store).conflicts, 0);
+	pair_fini(&p);
+}
+
+static void
+resolve_as(struct pair *p, uint64_t number)
+{
+	Sync__DecisionsRequest rq = SYNC__DECISIONS_REQUEST__INIT;
+	Sync__Decision m = SYNC__DECISION__INIT;
+	ProtobufCBinaryData digests[1], back[1];
+	unsigned char digest[SHA256_SIZE], id[ID128_SIZE] = {1};
+	struct buf bytes = BUF_INIT, body = BUF_INIT;
+	struct caller k;
+	char uid[65];
+
+	digest_of(p, other_pixels, digest);
+	uid_of_image(uid);
+	digests[0] = message_bytes(digest, sizeof(digest));
+	m.kind = SYNC__DECIDED_KIND__DECIDED_CURRENT;
+	m.number = number;
+	m.id = message_bytes(id, sizeof(id));
+	m.sop_instance = uid;
+	m.digests = digests;
+	m.n_digests = 1;
+	m.person = true;
+	message_pack(&bytes, &m.base);
+	back[0] = message_bytes(bytes.data, bytes.len);
+	rq.back = back;
+	rq.n_back = 1;
+	message_pack(&body, &rq.base);
+	caller_init(&k, &p->central, "south");
+	assert_int_equal(caller_ask(&k, "POST", "/sync/v1/decisions", &body), 200);
+	caller_fini(&k);
+	buf_fini(&body);
+	buf_fini(&bytes);
+}
+
+static void
+decisions__R3_R26_a_number_that_a_site_makes_up_uses_none_up(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	make_conflict(&p);
+	all_show(&p, NULL);
+	resolve_as(&p, DECISION_NUMBER_MAX - 1);
+	assert_true(number_of(p.central.store) < DECISION_FOREIGN_MAX);
+	resolve_as(&p, DECISION_FOREIGN_MAX - 1);
+	resolve(&p, other_pixels);
+	resolve(&p, NULL);
+	all_show(&p, NULL);
+	resolve(&p, other_pixels);
+	all_show(&p, other_pixels);
+	pair_fini(&p);
+}
+
 static void
 decisions__R3_R16_nor_when_its_key_burns_too(void **state)
 {
@@ -570,6 +662,9 @@ main(void)
 		cmocka_unit_test(
 			decisions__R3_R16_a_central_that_was_set_back_gets_them_from_the_edges),
 		cmocka_unit_test(decisions__R3_R16_what_people_decided_does_not_burn_with_central),
+		cmocka_unit_test(
+			decisions__R3_R16_after_a_fire_numbers_go_on_above_what_any_edge_has_heard),
+		cmocka_unit_test(decisions__R3_R26_a_number_that_a_site_makes_up_uses_none_up),
 		cmocka_unit_test(decisions__R3_R16_nor_when_its_key_burns_too),
 		cmocka_unit_test(decisions__R3_R16_a_rebuild_decides_nothing_anew),
 		cmocka_unit_test(
