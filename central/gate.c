@@ -46,9 +46,23 @@ is_unmet(const struct central *c, const struct member *m)
 	return c->certificates && !m->keyed && !m->coded && !m->removed && !m->suspended;
 }
 
+static bool
+is_vouched(struct central *c, const char *site)
+{
+	struct store_tx *tx;
+	bool yes = false;
+
+	if (store_begin_read(&tx, c->store, NULL))
+		return false;
+	(void)member_vouched(tx, site, &yes, NULL);
+	store_end_read(tx);
+	return yes;
+}
+
 /*
  * R25: the CA signed it and the table does not know the site: this central came from the kit,
- * or was set back. The first key of the name is entered; a person sees it in `sites`.
+ * or was set back. The first key of the name is entered; a person sees it in `sites`. It may
+ * have been removed (R26): until another site has told who was, it reads what it delivers.
  */
 static int
 enter(struct central *c, const struct http_request *rq, struct member *out, struct err *e)
@@ -68,6 +82,7 @@ enter(struct central *c, const struct http_request *rq, struct member *out, stru
 	(void)pthread_mutex_lock(&c->order);
 	rc = look_up(c, rq->site, out, e);
 	if (rc == ERR_ABSENT || (!rc && (is_newer(c, rq, out) || is_unmet(c, out)))) {
+		d.unvouched = rc ? !is_vouched(c, rq->site) : out->unvouched;
 		rc = record_decide_locked(c, &d, e);
 		if (!rc)
 			log_line(LOG_WARN, "site.entered", "site=%s address=%s", rq->site,
@@ -136,6 +151,6 @@ gate_reads_own_only(struct central *c, const char *site, bool *out, struct err *
 	struct member m;
 	int rc = look_up(c, site, &m, e);
 
-	*out = !rc && m.own;
+	*out = !rc && (m.own || m.unvouched);
 	return rc == ERR_ABSENT ? 0 : rc;
 }

@@ -46,6 +46,8 @@ read_row(struct member *out, struct kv_slice v, struct err *e)
 	out->refused = take(out->refused_key, &m->refused_key);
 	out->refused_ms = m->refused_wall_ms;
 	out->showed = take(out->ca, &m->ca);
+	out->unvouched = m->unvouched;
+	out->vouches = m->vouches;
 	bandwidth_of_runs(&out->bandwidth, m->bandwidth, m->n_bandwidth);
 	message_free(m);
 	return 0;
@@ -72,6 +74,8 @@ write_row(struct store_tx *tx, const struct member *in, struct err *e)
 	m.refused_key = message_bytes(in->refused_key, in->refused ? PKI_PRINT : 0);
 	m.refused_wall_ms = in->refused_ms;
 	m.ca = message_bytes(in->ca, in->showed ? PKI_PRINT : 0);
+	m.unvouched = in->unvouched;
+	m.vouches = in->vouches;
 	bandwidth_to_runs(&runs, &in->bandwidth);
 	m.bandwidth = runs.list;
 	m.n_bandwidth = runs.n;
@@ -176,6 +180,7 @@ change(struct member *m, const Sync__LogDecision *d)
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_JOIN:
 		join(m, d);
+		m->unvouched = d->unvouched;
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_RENEW:
 		renew(m, d);
@@ -188,7 +193,7 @@ change(struct member *m, const Sync__LogDecision *d)
 		m->suspended = true;
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_READMIT:
-		m->suspended = m->removed = m->refused = false;
+		m->suspended = m->removed = m->refused = m->unvouched = false;
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_REMOVE:
 		m->removed = true;
@@ -197,6 +202,10 @@ change(struct member *m, const Sync__LogDecision *d)
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_POLICY:
 		m->own = d->own;
+		m->unvouched = false;
+		break;
+	case SYNC__DECISION_KIND__DECISION_SITE_VOUCHES:
+		m->vouches = true;
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH:
 		bandwidth_of_runs(&m->bandwidth, d->bandwidth, d->n_bandwidth);
@@ -209,12 +218,50 @@ is_of_members(Sync__DecisionKind kind)
 {
 	return (kind >= SYNC__DECISION_KIND__DECISION_SITE_ADD &&
 		kind <= SYNC__DECISION_KIND__DECISION_SITE_POLICY) ||
-	       kind == SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH;
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH ||
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES;
+}
+
+struct vouching {
+	struct store_tx *tx;
+	const char *site;
+	bool any;
+};
+
+static int
+vouch_for(void *arg, const struct member *m, struct err *e)
+{
+	const struct vouching *v = arg;
+	struct member now = *m;
+
+	now.unvouched = false;
+	return m->unvouched && strcmp(m->site, v->site) != 0 ? write_row(v->tx, &now, e) : 0;
+}
+
+static int
+note_vouching(void *arg, const struct member *m, struct err *e)
+{
+	struct vouching *v = arg;
+
+	(void)e;
+	v->any = v->any || (m->vouches && strcmp(m->site, v->site) != 0);
+	return 0;
+}
+
+int
+member_vouched(struct store_tx *tx, const char *site, bool *out, struct err *e)
+{
+	struct vouching v = {tx, site, false};
+	int rc = member_each(tx, note_vouching, &v, e);
+
+	*out = v.any;
+	return rc;
 }
 
 int
 member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 {
+	struct vouching v = {tx, d->site, false};
 	struct member m;
 	int rc;
 
@@ -230,7 +277,10 @@ member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 	if (rc)
 		return rc;
 	change(&m, d);
-	return write_row(tx, &m, e);
+	rc = write_row(tx, &m, e);
+	if (!rc && d->kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES)
+		rc = member_each(tx, vouch_for, &v, e);
+	return rc;
 }
 
 bool

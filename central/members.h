@@ -40,12 +40,19 @@ struct member {
 	bool showed; /* a certificate of this CA, last */
 	unsigned char ca[PKI_PRINT];
 	struct bandwidth bandwidth; /* what it may use of its link */
+	/* R26: it came in by its certificate alone, at a central that does not know it; it may have
+	 * been removed, as the edges remember. Until another site has told who was, or a person
+	 * says so, it delivers, and reads what it delivered. */
+	bool unvouched;
+	bool vouches; /* it has told that */
 };
 
 /* ERR_ABSENT leaves e alone. */
 int member_get(struct store_tx *tx, const char *site, struct member *out, struct err *e);
 int member_each(struct store_tx *tx, int (*fn)(void *arg, const struct member *m, struct err *e),
 		void *arg, struct err *e);
+/* Some other site has told all that it keeps of who may call. */
+int member_vouched(struct store_tx *tx, const char *site, bool *out, struct err *e);
 /* DECISION_SITE_*; others change nothing. */
 int member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e);
 

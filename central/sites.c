@@ -159,6 +159,7 @@ json_member(struct json *j, const struct sites *s, const struct member *m)
 	m = m ? m : &none;
 	json_text(j, "state", member_state(m));
 	json_text(j, "policy", m->own ? "own" : "all");
+	json_bool(j, "unvouched", m->unvouched);
 	json_key(j, "key", m->key, m->keyed);
 	json_time(j, "certificate_until", m->until_ms);
 	json_time(j, "code_until", m->code_used ? 0 : m->code_until_ms);
@@ -296,6 +297,12 @@ text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 		bandwidth_lines(&m->bandwidth, text_line, out);
 		buf_puts(out, " else all\n");
 	}
+	if (m->unvouched)
+		buf_printf(out,
+			   "%s: came in by its certificate alone, this central does not know it: it "
+			   "delivers, and reads what it delivered, until another site has told who "
+			   "was removed, or `site readmit` says that it may\n",
+			   m->site);
 	if (m->coded && !m->code_used) {
 		clock_rfc3339(m->code_until_ms, when);
 		buf_printf(out, "%s: a join code waits until %s\n", m->site, when);

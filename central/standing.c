@@ -1,6 +1,8 @@
 #include "central/standing.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "central/central.h"
 #include "central/dispatch.h"
@@ -103,5 +105,45 @@ standing_take_back(struct central *c, const char *from, const Sync__Order *m, st
 	if (!rc && news)
 		log_line(LOG_WARN, "site.back", "site=%s standing=%d from=%s", m->subject,
 			 (int)m->standing, from);
+	return rc;
+}
+
+static int
+note_unvouched(void *arg, const struct member *m, struct err *e)
+{
+	struct member *own = arg; /* of whoever vouches */
+
+	(void)e;
+	if (strcmp(m->site, own->site) == 0)
+		own->vouches = m->vouches;
+	else
+		own->unvouched = own->unvouched || m->unvouched;
+	return 0;
+}
+
+int
+standing_vouch(struct central *c, const char *site, struct err *e)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	struct member own = {.vouches = false};
+	struct store_tx *tx;
+	int rc;
+
+	if (!c->identity.by_init) /* without certificates a name is enough (R24) */
+		return 0;
+	rc = store_begin_read(&tx, c->store, e);
+	if (rc)
+		return rc;
+	(void)snprintf(own.site, sizeof(own.site), "%s", site);
+	rc = member_each(tx, note_unvouched, &own, e);
+	store_end_read(tx);
+	if (rc || (own.vouches && !own.unvouched))
+		return rc;
+	d.kind = SYNC__DECISION_KIND__DECISION_SITE_VOUCHES;
+	d.site = message_text(site);
+	d.why = message_text("it told who may call");
+	rc = record_decide(c, &d, e);
+	if (!rc)
+		log_line(LOG_INFO, "site.vouches", "site=%s", site);
 	return rc;
 }

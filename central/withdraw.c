@@ -223,6 +223,8 @@ withdraw_give_back(struct central *c, const struct http_request *rq, struct err 
 		rc = with_order(c, rq->site, &back->highest, look_at_highest, e);
 	for (i = 0; !rc && i < back->n_orders; i++)
 		rc = with_order(c, rq->site, &back->orders[i], give_back_one, e);
+	if (!rc && back->standings)
+		rc = standing_vouch(c, rq->site, e);
 	message_free(back);
 	return rc;
 }

@@ -15,6 +15,7 @@
 #include "common/store/store.h"
 #include "edge/chores.h"
 #include "edge/edge.h"
+#include "edge/home.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
@@ -55,7 +56,9 @@ struct orders {
 	uint64_t decisions, losses; /* as this epoch's central counted them last; 0: not heard */
 	uint64_t table;		    /* bandwidth_print, as it told it last, in hello at first */
 	bool greeted;	 /* it has been told the highest order that was ever heard here */
+	bool vouched;	 /* it has been told all that is kept here of who may call */
 	bool in_step;	 /* this epoch's orders are all heard: the rest may be given back */
+	bool vouches;	 /* so it is told now */
 	struct buf back; /* what is given back now: 'u' and a UID or 's' and a site, NUL */
 	uint64_t ended[ORDERS_MAX]; /* chores whose end is told now */
 	size_t n_ended;
@@ -202,7 +205,7 @@ collect(struct telling *t, struct store_tx *tx, struct err *err)
 
 	if (!rc && t->o->in_step) /* first: who may call */
 		rc = standing_rows(tx, note_site, t, err);
-
+	t->m.standings = t->o->in_step && !rc; /* R26: none is left */
 	if (!rc && t->o->in_step)
 		rc = withdrawn_rows(tx, "", note_unsaid, t, err);
 	if (!rc && t->o->in_step)
@@ -228,8 +231,9 @@ what_to_tell(struct orders *o, struct buf *out, struct err *err)
 	t.m.orders = t.orders;
 	t.m.done = t.done;
 	rc = collect(&t, tx, err);
-	if (!rc && (t.m.n_orders || t.m.n_done || t.m.highest.len))
+	if (!rc && (t.m.n_orders || t.m.n_done || t.m.highest.len || (t.m.standings && !o->vouched)))
 		message_pack(out, &t.m.base);
+	o->vouches = t.m.standings;
 	store_end_read(tx);
 	for (i = 0; i < t.m.n_done; i++)
 		message_free(t.done[i]);
@@ -352,6 +356,7 @@ begin_epoch(struct orders *o, const struct id128 *epoch)
 	edge_contact(o->e, &c);
 	o->table = c.tabled ? bandwidth_print(&c.bandwidth) : 0;
 	o->greeted = o->in_step = false;
+	o->vouched = home_kind(o->e) == HOME_PLAIN; /* R24: there a name is enough */
 	o->next_ms = o->tell_ms = 0;
 	atomic_store(&o->tells, true);
 }
@@ -460,6 +465,7 @@ on_told(struct orders *o, const struct http_done *done, bool ours)
 	o->greeted = o->greeted || (done->status >= 400 && done->status < 500 && ours);
 	if (done->status == 200 && ours && store_commit(o->e->store, was_told, o, &err) == 0) {
 		o->greeted = true;
+		o->vouched = o->vouched || o->vouches;
 		return;
 	}
 	if (err.code)

@@ -303,6 +303,7 @@ def init__R22_R25_a_central_from_the_kit_is_the_same_archive():
         g.in_vault(*folders)
         for n, e in g.edges.items():
             expect("untouched", (digest(g.tls(n)["key"]), e.status()["incarnation"]), before[n])
+        nodes.wait_for("each has told who may call: they read all", lambda: not any(g.site(n)["unvouched"] for n in g.edges), 90)
 
 
 def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
@@ -319,10 +320,13 @@ def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
         g.init("--recover", g.kit)
         # its certificate is of this archive's CA, and nobody is there who knows better
         nodes.wait_for("the removed one calls first", lambda: g.edges["south"].status()["central"]["reachable"], 60)
+        expect("and reads what it delivers, until another has said who was removed", g.site("south")["unvouched"], True)
+        expect("so `sites` says", "south: came in by its certificate alone" in g.central.command("sites")[1], True)
         g.wan["north"].restore()
         g.why("south", "removed", seconds=90)
         expect("who may call", [g.site(n)["state"] for n in ("north", "south", "west")],
                ["active", "removed", "suspended"])
+        expect("north reads all", g.site("north")["unvouched"], False)
         g.edges["west"].start()
         g.why("west", "suspended", seconds=60)
         g.central.command("site", "readmit", "west")  # by its old certificate: nothing else was taken from it
