@@ -8,11 +8,13 @@
 #include "common/base/log.h"
 #include "common/store/private.h"
 
-enum { STATE_BYTES = 41, VIEWED_MAX = 4096, PAGE = 1000 };
+enum { STATE_BYTES = 49, STATE_LEAST = 41, VIEWED_MAX = 4096, PAGE = 1000 };
 
 /* A study's row: times in store_time; origin: the most ours of its versions. */
 struct state {
-	int64_t first, viewed, pinned_until; /* viewed 0: never */
+	int64_t first, viewed; /* viewed 0: never */
+	/* By the wall clock, and by store_time: over when both say so (R28). */
+	int64_t pinned_until, held_until;
 	uint64_t here, bytes;
 	unsigned origin;
 };
@@ -35,7 +37,7 @@ read_state(struct kv_slice v, struct state *out, struct err *e)
 	const unsigned char *p = v.p;
 
 	memset(out, 0, sizeof(*out));
-	if (v.n < STATE_BYTES)
+	if (v.n < STATE_LEAST)
 		return err_set(e, ERR_CORRUPT, 0, "the state of a study is torn");
 	out->first = (int64_t)buf_get_u64(p);
 	out->viewed = (int64_t)buf_get_u64(p + 8);
@@ -43,6 +45,8 @@ read_state(struct kv_slice v, struct state *out, struct err *e)
 	out->here = buf_get_u64(p + 24);
 	out->bytes = buf_get_u64(p + 32);
 	out->origin = p[40];
+	if (v.n >= STATE_BYTES)
+		out->held_until = (int64_t)buf_get_u64(p + 41);
 	return 0;
 }
 
@@ -67,6 +71,7 @@ put_state(struct store_tx *tx, const char *study, const struct state *s, struct 
 	buf_set_u64(p + 24, s->here);
 	buf_set_u64(p + 32, s->bytes);
 	p[40] = (unsigned char)s->origin;
+	buf_set_u64(p + 41, (uint64_t)s->held_until);
 	return kv_put(tx->txn, T_STUDY_STATE, state_key(study), kv_slice(p, sizeof(p)), e);
 }
 
@@ -120,13 +125,24 @@ study_count(struct store_tx *tx, const char *study, int sign, uint64_t bytes, ui
 int
 store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e)
 {
+	int64_t now = clock_wall(tx->s->c.clock);
 	struct state s;
 	int rc = study[0] ? get_state(tx, study, &s, e) : ERR_ABSENT;
 
 	if (rc)
 		return rc;
 	s.pinned_until = until_wall_ms;
+	s.held_until = 0;
+	if (until_wall_ms > now && until_wall_ms != INT64_MAX)
+		s.held_until = store_time(tx->s) + until_wall_ms - now;
 	return put_state(tx, study, &s, e);
+}
+
+/* R28: a wall clock that goes wrong ends no pin. */
+static bool
+is_pinned(struct store *s, const struct state *st)
+{
+	return st->pinned_until > clock_wall(s->c.clock) || st->held_until > store_time(s);
 }
 
 bool
@@ -134,8 +150,7 @@ store_pinned(struct store_tx *tx, const char *study)
 {
 	struct state s;
 
-	return study[0] && get_state(tx, study, &s, NULL) == 0 &&
-	       s.pinned_until > clock_wall(tx->s->c.clock);
+	return study[0] && get_state(tx, study, &s, NULL) == 0 && is_pinned(tx->s, &s);
 }
 
 int
@@ -294,7 +309,7 @@ consider(struct store *s, struct kv_slice k, const struct state *st, int64_t kee
 {
 	struct store_candidate c;
 
-	if (st->here == 0 || k.n >= UID_SIZE || st->pinned_until > clock_wall(s->c.clock))
+	if (st->here == 0 || k.n >= UID_SIZE || is_pinned(s, st))
 		return;
 	memset(&c, 0, sizeof(c));
 	memcpy(c.study, k.p, k.n);

@@ -11,7 +11,7 @@
  *	spooled  object id (be64)      nothing: chunks of an object that is not put yet
  *	dropped  object id (be64)      bytes (u64 LE): chunks that are to be deleted
  *	study_state study UID (or one zero byte: none)
- *	                               first arrival and last view (store_time), pin, age
+ *	                               first arrival and last view (store_time), pin
  *	header   object id (be64)      bytes before the pixels, frame table (header.c)
  */
 #ifndef SALAMANDER_COMMON_STORE_PRIVATE_H

@@ -328,13 +328,15 @@ struct store_candidate {
 	uint64_t instances;
 };
 /* The next up to max whole studies behind *after (NULL: from the start), best to go first;
- * pinned ones (until > wall clock) and those without bytes are left out. All versions that
+ * pinned ones (store_pin) and those without bytes are left out. All versions that
  * name no study are one candidate, with study "". */
 int store_candidates(struct store *s, int64_t keep_ms, const struct store_candidate *after,
 		     struct store_candidate *out, size_t max, size_t *n, struct err *e);
 /* A viewer retrieved of this study. Cheap; written with a later commit, within seconds. */
 void store_viewed(struct store *s, const char *study);
-/* until: wall clock, INT64_MAX for ever, 0 to unpin. ERR_ABSENT for an unknown study. */
+/* until: wall clock, INT64_MAX for ever, 0 to unpin. It is over when the wall clock says so and as
+ * much time has passed here (store_time): a wrong clock ends none (R28). ERR_ABSENT for an unknown
+ * study. */
 int store_pin(struct store_tx *tx, const char *study, int64_t until_wall_ms, struct err *e);
 bool store_pinned(struct store_tx *tx, const char *study);
 /* Each study that is or was pinned. */
