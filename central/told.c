@@ -54,6 +54,7 @@ told_open(struct told *out, const struct site_row *row, const struct member *mem
 	out->age_seconds = age > 0 ? (uint64_t)age / 1000 : 0;
 	out->silent = age > TOLD_SILENT_MS;
 	out->waits = why(out, member, owed);
+	out->told_ms = row->contact_ms;
 	if (out->m && out->m->until_ms && out->m->until_ms < INT64_MAX / 2 &&
 	    out->waits == out->m->waits_for)
 		out->until_wall_ms = row->contact_ms + (int64_t)out->m->until_ms;
@@ -77,14 +78,23 @@ json_wait(struct json *j, uint32_t wait)
 		json_null(j, "waits_for");
 }
 
+/* By our clock, when the first of what is put off is tried again; 0: nothing is, or not known. */
+static int64_t
+retry_of(const struct told *t, const Sync__LaneState *l)
+{
+	return l->put_off && l->retry_ms && l->retry_ms < INT64_MAX / 2
+		       ? t->told_ms + (int64_t)l->retry_ms
+		       : 0;
+}
+
 static void
-json_lanes(struct json *j, const Sync__SyncState *m)
+json_lanes(struct json *j, const struct told *t)
 {
 	size_t i;
 
 	json_open(j, "lanes", '{');
-	for (i = 0; i < m->n_lanes; i++) {
-		const Sync__LaneState *l = m->lanes[i];
+	for (i = 0; i < t->m->n_lanes; i++) {
+		const Sync__LaneState *l = t->m->lanes[i];
 
 		if (l->lane >= LANES)
 			continue;
@@ -93,6 +103,7 @@ json_lanes(struct json *j, const Sync__SyncState *m)
 		if (l->lane != LANE_LEDGER) {
 			json_count(j, "bytes", l->bytes);
 			json_count(j, "put_off", l->put_off);
+			json_time(j, "retry", retry_of(t, l));
 		}
 		json_count(j, "oldest_seconds", l->oldest_seconds);
 		json_wait(j, l->waits_for);
@@ -120,7 +131,8 @@ told_json(struct json *j, const struct told *t)
 			json_count(j, "limit_bytes_per_second", t->m->limit);
 		else
 			json_null(j, "limit_bytes_per_second");
-		json_lanes(j, t->m);
+		json_count(j, "not_released_studies", t->m->not_released);
+		json_lanes(j, t);
 	}
 	json_close(j, '}');
 }
@@ -136,17 +148,25 @@ put_span(struct buf *out, uint64_t seconds)
 }
 
 static void
-put_wait(struct buf *out, const char *before, uint32_t wait, const struct told *t)
+put_time(struct buf *out, const char *before, int64_t wall_ms)
 {
-	time_t at = (time_t)(t->until_wall_ms / 1000);
+	time_t at = (time_t)(wall_ms / 1000);
 	char when[16] = "";
 	struct tm tm;
 
-	buf_printf(out, "%swaits: %s", before, waits_name(wait));
-	if (!t->until_wall_ms || wait != t->waits || !localtime_r(&at, &tm))
+	if (!wall_ms || !localtime_r(&at, &tm))
 		return;
 	(void)strftime(when, sizeof(when), "%H:%M", &tm);
-	buf_printf(out, wait == WAIT_SCHEDULE ? " until %s" : ", next try at %s", when);
+	buf_printf(out, "%s%s", before, when);
+}
+
+static void
+put_wait(struct buf *out, const char *before, uint32_t wait, const struct told *t)
+{
+	buf_printf(out, "%swaits: %s", before, waits_name(wait));
+	if (wait == t->waits)
+		put_time(out, wait == WAIT_SCHEDULE ? " until " : ", next try at ",
+			 t->until_wall_ms);
 }
 
 static void
@@ -190,6 +210,7 @@ text_lanes(struct buf *out, const char *site, const struct told *t)
 		put_span(out, l->oldest_seconds);
 		if (l->put_off)
 			buf_printf(out, "; put off: %llu", (unsigned long long)l->put_off);
+		put_time(out, ", the first until ", retry_of(t, l));
 		if (l->waits_for)
 			put_wait(out, "; ", l->waits_for, t);
 		buf_puts(out, "\n");
@@ -199,7 +220,7 @@ text_lanes(struct buf *out, const char *site, const struct told *t)
 void
 told_text(struct buf *out, const char *site, const struct told *t)
 {
-	if (t->waits || (t->m && t->m->n_lanes)) {
+	if (t->waits || (t->m && (t->m->n_lanes || t->m->not_released))) {
 		buf_printf(out, "%s: ", site);
 		if (t->silent)
 			buf_puts(out, "SILENT for ");
@@ -211,6 +232,9 @@ told_text(struct buf *out, const char *site, const struct told *t)
 			put_wait(out, "; ", t->waits, t);
 		if (t->m)
 			text_pace(out, t->m);
+		if (t->m && t->m->not_released)
+			buf_printf(out, "; not released: %llu studies that would make room there",
+				   (unsigned long long)t->m->not_released);
 		buf_puts(out, "\n");
 	}
 	if (t->m)

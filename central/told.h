@@ -29,6 +29,7 @@ struct told {
 	bool silent;	       /* for too long                                  */
 	uint32_t waits;	       /* why what is owed waits, as known here (proto/waits.h) */
 	int64_t until_wall_ms; /* by our clock; 0: not known                    */
+	int64_t told_ms;       /* by our clock                                  */
 };
 
 /* member: NULL, or what was decided about the site. owed: images of the site. */

@@ -49,6 +49,8 @@ struct evict {
 	struct link *link; /* NULL: no central yet */
 	struct released ahead[AHEAD];
 	unsigned next;
+	uint64_t refused; /* studies since evict_count; the word on the first of them */
+	Sync__ReleaseVerdict verdict;
 };
 
 /* An edge may join while it serves: the way to central is looked for again each time (R9). */
@@ -166,6 +168,20 @@ look(struct evict *v, const char *study, bool dark, struct present *p, struct er
 
 /* --- asking --- */
 
+/* What it says of the first that may not go. */
+static void
+note_verdict(struct evict *v, const Sync__ReleaseAnswer *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_verdicts; i++)
+		if (a->verdicts[i] != SYNC__RELEASE_VERDICT__RELEASE_YES)
+			break;
+	if (i == a->n_verdicts || v->refused++)
+		return;
+	v->verdict = a->verdicts[i];
+}
+
 static int
 ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, struct err *err)
 {
@@ -188,6 +204,8 @@ ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, 
 	if (!rc && done.status == 200)
 		a = message_read(&sync__release_answer__descriptor, done.body.data, done.body.len,
 				 NULL);
+	if (a)
+		note_verdict(v, a);
 	*all = a && a->n_verdicts == n;
 	for (i = 0; *all && i < n; i++)
 		*all = a->verdicts[i] == SYNC__RELEASE_VERDICT__RELEASE_YES;
@@ -196,6 +214,24 @@ ask(struct evict *v, const struct present *p, size_t from, size_t n, bool *all, 
 	message_free(a);
 	buf_fini(&done.body);
 	return rc;
+}
+
+void
+evict_count(struct evict *v)
+{
+	v->refused = 0;
+}
+
+uint64_t
+evict_not_released(const struct evict *v, const char **why)
+{
+	*why = v->verdict == SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN ? "central does not hold it"
+	       : v->verdict == SYNC__RELEASE_VERDICT__RELEASE_DAMAGED
+		       ? "central's copy failed its check"
+	       : v->verdict == SYNC__RELEASE_VERDICT__RELEASE_CONFLICT
+		       ? "a conflict is open there"
+		       : "central says no";
+	return v->refused;
 }
 
 static struct released *

@@ -22,5 +22,8 @@ int evict_study(struct evict *v, const char *study, bool dark, uint64_t *n, uint
 		struct err *err);
 /* Asks for the next studies in R11's order, so that eviction need not wait for an answer. */
 void evict_ask_ahead(struct evict *v, int64_t keep_ms, struct err *err);
+/* Studies that central has not released since evict_count, and its word on the first of them. */
+void evict_count(struct evict *v);
+uint64_t evict_not_released(const struct evict *v, const char **why);
 
 #endif

@@ -17,7 +17,7 @@
 #include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
 
-enum { FULL_PERCENT = 97, PEM_MAX = 1 << 20, FAILED = 500 };
+enum { FULL_PERCENT = 97, PEM_MAX = 1 << 20, FAILED = 500, RETRIES = 1000 };
 
 #define SKEW_PERSON_MS INT64_C(86400000)
 
@@ -65,6 +65,34 @@ note_first(void *arg, const struct outbox_row *row, struct err *e)
 	return ERR_AGAIN; /* the first is enough */
 }
 
+struct retries {
+	struct figures *f;
+	int64_t now;
+	unsigned looked;
+};
+
+/* The first of each lane; beyond so many it is not known, and `status` is quick. */
+static int
+note_retry(void *arg, const struct outbox_row *row, struct err *e)
+{
+	struct retries *r = arg;
+	int64_t *at = &r->f->lanes[row->lane].retry_ms;
+
+	(void)e;
+	if (!*at)
+		*at = row->not_before > r->now ? row->not_before - r->now : 1;
+	return ++r->looked < RETRIES ? 0 : ERR_AGAIN;
+}
+
+static int
+collect_retries(struct store_tx *tx, struct figures *f, int64_t now, struct err *err)
+{
+	struct retries r = {.f = f, .now = now};
+	int rc = outbox_late(tx, OUTBOX_CENTRAL, note_retry, &r, err);
+
+	return rc == ERR_AGAIN ? 0 : rc;
+}
+
 static int
 collect_lanes(struct store_tx *tx, struct edge *e, struct figures *f, struct err *err)
 {
@@ -83,7 +111,7 @@ collect_lanes(struct store_tx *tx, struct edge *e, struct figures *f, struct err
 		rc = rc == ERR_AGAIN ? 0 : rc;
 		l->oldest_seconds = now > first ? (uint64_t)(now - first) / 1000 : 0;
 	}
-	return rc;
+	return rc ? rc : collect_retries(tx, f, now, err);
 }
 
 /* Entries that central has not acknowledged, and since when. */
@@ -229,9 +257,12 @@ collect_pace(struct edge *e, struct figures *f)
 	int64_t now = clock_mono(e->clock);
 
 	pace_rate(&f->contact.pace, now, &f->images_rate, &f->bytes_rate);
+	if (e->keep)
+		f->not_released = keep_not_released(e->keep, &f->why_not);
 	throttle_now(e, &f->hour);
 	f->hour_until_wall_ms = throttle_until(e, f->hour_until);
 	f->wait = wait_of(f);
+	f->now_ms = clock_wall(e->clock);
 	f->estimated = !f->owed || (!f->wait && f->bytes_rate > 0);
 	if (f->owed && f->estimated)
 		f->in_step_seconds = (uint64_t)((double)f->outbox.owed_bytes / f->bytes_rate) + 1;

@@ -27,6 +27,7 @@ struct figures_lane {
 	uint64_t images, bytes;	 /* LANE_LEDGER: entries; 0  */
 	uint64_t late;		 /* of them: put off or parked */
 	uint64_t oldest_seconds; /* since its first arrival; of those that are not put off */
+	int64_t retry_ms; /* from now on: when the first of those is due; 0: none, or not known */
 	enum wait_for wait;
 };
 
@@ -67,7 +68,10 @@ struct figures {
 	double images_rate, bytes_rate; /* a second, over the last minutes */
 	bool estimated;
 	uint64_t in_step_seconds; /* at that rate */
+	uint64_t not_released;	  /* studies that had to go, and why central keeps the first here */
+	const char *why_not;
 	enum wait_for wait;
+	int64_t now_ms;	       /* wall clock */
 	int64_t retry_wall_ms; /* of its next try; 0: unknown */
 	struct throttle hour;  /* what it leaves of the link, and until when (throttle.h) */
 	int64_t hour_until_wall_ms;

@@ -49,6 +49,8 @@ struct keep {
 	unsigned waiting;
 	uint64_t need;	    /* the most that one of these waits for    */
 	int64_t in_vain_ms; /* when a round freed nothing; 0: it did */
+	uint64_t not_released; /* studies, of the last look */
+	const char *why_not;
 	/* keep's thread only */
 	int64_t hours_at_ms, damage_at_ms;
 	enum keep_level level; /* as logged last */
@@ -181,12 +183,18 @@ run_round(struct keep *k, unsigned down_to, uint64_t need, bool dark, struct rou
 	  struct err *err)
 {
 	struct round r = {.k = k, .down_to = down_to, .need = need, .dark = dark};
+	const char *why;
+	uint64_t refused;
 	int rc;
 
 	(void)pthread_mutex_lock(&k->work_mu);
+	evict_count(k->evict);
 	rc = free_studies(&r, err);
+	refused = evict_not_released(k->evict, &why);
 	(void)pthread_mutex_unlock(&k->work_mu);
 	(void)pthread_mutex_lock(&k->mu);
+	k->not_released = refused;
+	k->why_not = why;
 	if (r.n) /* by hand nothing had to go */
 		k->young = r.young && down_to;
 	(void)pthread_cond_broadcast(&k->freed);
@@ -218,6 +226,18 @@ soon(struct edge *e)
 	return !rc && owed.owed > owed.parked;
 }
 
+uint64_t
+keep_not_released(struct keep *k, const char **why)
+{
+	uint64_t n;
+
+	(void)pthread_mutex_lock(&k->mu);
+	n = k->not_released;
+	*why = n ? k->why_not : "";
+	(void)pthread_mutex_unlock(&k->mu);
+	return n;
+}
+
 /* What a full cache may do now. */
 static void
 turn(struct keep *k, bool wanted, uint64_t need)
@@ -227,6 +247,8 @@ turn(struct keep *k, bool wanted, uint64_t need)
 	struct store_space space;
 	bool dark = keep_in_the_dark(k->e), hold = on_hold(k->e), may, waits, tried = false;
 	unsigned used = percent_used(k->e);
+	const char *why = "";
+	uint64_t refused = 0;
 
 	may = !hold && !two_centrals(k->e) && /* R22: then nothing at all */
 	      (!dark || ((used >= DARK_PERCENT || wanted) && !wanted_dark_keep(k->e)));
@@ -237,12 +259,18 @@ turn(struct keep *k, bool wanted, uint64_t need)
 	} else if (may && used >= ASK_PERCENT && !dark) {
 		/* Ahead of need: what central would release is asked now (R9). */
 		(void)pthread_mutex_lock(&k->work_mu);
+		evict_count(k->evict);
 		evict_ask_ahead(k->evict, keep_ms(k->e), &err);
+		refused = evict_not_released(k->evict, &why);
 		(void)pthread_mutex_unlock(&k->work_mu);
 	}
 	store_space(k->e->store, &space);
 	waits = soon(k->e);
 	(void)pthread_mutex_lock(&k->mu);
+	if (!tried) { /* in a round: it has said so */
+		k->not_released = refused;
+		k->why_not = why;
+	}
 	k->can_release = may && (!tried || r.n > 0 || space.dropping > 0 || waits);
 	k->in_vain_ms = tried && !r.n ? real_ms() : 0;
 	(void)pthread_cond_broadcast(&k->freed);

@@ -41,6 +41,9 @@ void keep_turn(struct keep *k);
 bool keep_wait(struct keep *k, uint64_t bytes, int64_t *since_ms);
 /* Can anything be released, as far as is known? */
 bool keep_can_release(struct keep *k);
+/* Studies that had to go, and that central did not release, at the last look (R9); why the first
+ * of them. */
+uint64_t keep_not_released(struct keep *k, const char **why);
 /* For the rate of take-in. */
 void keep_taken(struct keep *k, uint64_t bytes);
 

@@ -10,7 +10,7 @@
 #include "edge/obey.h"
 #include "edge/wanted.h"
 
-enum { SKEW_SHOWN_MS = 60000 };
+enum { SKEW_SHOWN_MS = 60000, DAY_MS = 86400000 };
 
 static void
 json_identity(struct json *j, const struct figures *f)
@@ -95,6 +95,7 @@ json_lanes(struct json *j, const struct figures *f)
 		if (i != LANE_LEDGER) {
 			json_count(j, "bytes", l->bytes);
 			json_count(j, "put_off", l->late);
+			json_time(j, "retry", l->retry_ms ? f->now_ms + l->retry_ms : 0);
 		}
 		json_count(j, "oldest_seconds", l->oldest_seconds);
 		if (l->wait)
@@ -135,6 +136,8 @@ json_cache(struct json *j, const struct figures *f)
 		json_null(j, "hours_left");
 		json_null(j, "hours_left_without_central");
 	}
+	json_count(j, "not_released_studies", f->not_released);
+	json_text(j, "not_released_why", f->not_released ? f->why_not : "");
 	json_bool(j, "hold", f->hold != 0);
 	json_bool(j, "dark", f->keep.dark);
 	json_close(j, '}');
@@ -315,6 +318,16 @@ text_hour(struct buf *out, const struct figures *f)
 		   f->hour_until[0] ? ", until " : "", f->hour_until);
 }
 
+/* "14:05", or "tue 14:05" */
+static void
+text_time(struct buf *out, const char *before, const struct figures *f, int64_t wall_ms)
+{
+	char when[THROTTLE_WHEN];
+
+	throttle_name_time(wall_ms, wall_ms - f->now_ms >= DAY_MS, when);
+	buf_printf(out, "%s%s", before, when);
+}
+
 /* Those that something is in: how far each is behind, and why it waits. */
 static void
 text_lanes(struct buf *out, const struct figures *f)
@@ -336,6 +349,8 @@ text_lanes(struct buf *out, const struct figures *f)
 		put_age(out, l->oldest_seconds);
 		if (l->late)
 			buf_printf(out, "; put off: %llu", (unsigned long long)l->late);
+		if (l->late && l->retry_ms)
+			text_time(out, ", the first until ", f, f->now_ms + l->retry_ms);
 		if (l->wait)
 			text_wait(out, "; waits: ", l->wait, f);
 		buf_puts(out, "\n");
@@ -345,17 +360,16 @@ text_lanes(struct buf *out, const struct figures *f)
 static void
 text_pace(struct buf *out, const struct figures *f)
 {
-	char when[CLOCK_RFC3339_SIZE];
-
 	if (f->images_rate > 0 || f->bytes_rate > 0) {
 		buf_printf(out, "to central in the last minutes: %.1f images/s, ", f->images_rate);
 		buf_put_size(out, (uint64_t)f->bytes_rate);
 		buf_puts(out, "/s\n");
 	}
 	if (f->wait) {
-		clock_rfc3339(f->retry_wall_ms, when);
 		text_wait(out, "waits: ", f->wait, f);
-		buf_printf(out, "%s%s\n", when[0] ? "; next try at " : "", when);
+		if (f->retry_wall_ms)
+			text_time(out, "; next try at ", f, f->retry_wall_ms);
+		buf_puts(out, "\n");
 	} else if (!f->owed && f->contact.reachable) {
 		buf_puts(out, "in step with central\n");
 	} else if (f->owed && f->estimated) {
@@ -386,6 +400,9 @@ text_cache(struct buf *out, const struct figures *f)
 		buf_printf(
 			out, "room for %.0f hours at the last day's rate, %.0f without central%s\n",
 			f->keep.hours_left, f->keep.hours_left_dark, level[keep_level(&f->keep)]);
+	if (f->not_released)
+		buf_printf(out, "not released: %llu studies that would make room; of the first: %s\n",
+			   (unsigned long long)f->not_released, f->why_not);
 	if (f->full)
 		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
 	if (f->hold)

@@ -31,6 +31,7 @@ fill_lanes(struct tell *t, const struct figures *f)
 		m->put_off = l->late;
 		m->oldest_seconds = l->oldest_seconds;
 		m->waits_for = l->wait;
+		m->retry_ms = (uint64_t)l->retry_ms;
 		t->lanes[t->m.n_lanes++] = m;
 	}
 }
@@ -57,6 +58,7 @@ tell_make(struct tell *out, struct edge *e, struct err *err)
 			until_ms(f.hour_until_wall_ms, clock_wall(e->clock) + f.contact.skew_ms);
 	else
 		out->m.until_ms = until_ms(f.retry_wall_ms, clock_wall(e->clock));
+	out->m.not_released = f.not_released;
 	out->m.limited = f.hour.limited;
 	out->m.limit = f.hour.rate;
 	return 0;

@@ -104,8 +104,8 @@ throttle_now(struct edge *e, struct throttle *out)
 	(void)pthread_mutex_unlock(&e->mu);
 }
 
-static void
-name_time(int64_t wall_ms, bool far, char local[THROTTLE_WHEN])
+void
+throttle_name_time(int64_t wall_ms, bool far, char local[THROTTLE_WHEN])
 {
 	time_t t = (time_t)(wall_ms / 1000);
 	struct tm tm;
@@ -133,7 +133,7 @@ throttle_until(struct edge *e, char local[THROTTLE_WHEN])
 	(void)pthread_mutex_unlock(&e->mu);
 	local[0] = '\0';
 	if (until)
-		name_time(until, until - now >= 24 * HOUR_MS, local);
+		throttle_name_time(until, until - now >= 24 * HOUR_MS, local);
 	return until;
 }
 

@@ -28,6 +28,8 @@ void throttle_now(struct edge *e, struct throttle *out);
  * same as "19:00", or "mon 07:00" when that is more than a day off. */
 enum { THROTTLE_WHEN = 16 };
 int64_t throttle_until(struct edge *e, char local[THROTTLE_WHEN]);
+/* "19:00", or "mon 19:00". */
+void throttle_name_time(int64_t wall_ms, bool far, char local[THROTTLE_WHEN]);
 /* What hello told of it. */
 struct bandwidth;
 void throttle_heard(struct edge *e, const struct bandwidth *table, int64_t central_wall_ms);

@@ -15,13 +15,16 @@
 #include "common/base/log.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
+#include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/figures.h"
 #include "edge/keep.h"
+#include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
 #include "edge/stat.h"
 #include "edge/status.h"
+#include "edge/throttle.h"
 #include "proto/link.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
@@ -419,6 +422,76 @@ pace__is_of_the_last_minutes_and_what_took_no_time_counts_as_a_second(void **sta
 	assert_true(images == 0 && bytes == 0);
 }
 
+/* What is here, and central's copy is damaged: nothing makes room. */
+static void
+status__R9_says_what_central_does_not_release_and_why(void **state)
+{
+	uint64_t n, bytes;
+	const char *why;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 8; i++) /* two studies */
+		assert_int_equal(pair_send(&p, i), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("not released", false, false);
+	pair_spoil(&p, 5);
+	assert_int_equal(keep_evict(p.edge.keep, NULL, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(keep_not_released(p.edge.keep, &why), 1);
+	assert_string_equal(why, "central's copy failed its check");
+	assert_status("not released: 1 studies that would make room; of the first: central's copy",
+		      true, false);
+	pair_turn(&p); /* and it comes again (R19) */
+	replicate_hello(p.r);
+	assert_true(pair_settle(&p, TURNS));
+	assert_true(pair_central_has(&p, 5));
+	assert_int_equal(keep_evict(p.edge.keep, NULL, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(keep_not_released(p.edge.keep, &why), 0);
+}
+
+static int
+put_off(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct outbox_row row;
+	uint64_t *seq = arg;
+	int rc = outbox_get(tx, OUTBOX_CENTRAL, *seq, &row, e);
+
+	row.not_before = store_time(p.edge.store) + 40 * (int64_t)MINUTE_MS;
+	return rc ? rc : outbox_change(tx, OUTBOX_CENTRAL, &row, e);
+}
+
+static int
+note_seq(void *arg, const struct outbox_row *row, struct err *e)
+{
+	(void)e;
+	*(uint64_t *)arg = row->seq;
+	return 0;
+}
+
+/* hh:mm, where the edge stands. */
+static void
+status__R17_of_a_lane_says_when_what_is_put_off_is_tried_again(void **state)
+{
+	char when[THROTTLE_WHEN], text[80];
+	struct store_tx *tx;
+	uint64_t seq = 0;
+
+	(void)state;
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(outbox_each(tx, OUTBOX_CENTRAL, 0, note_seq, &seq, NULL), 0);
+	store_end_read(tx);
+	assert_int_equal(store_commit(p.edge.store, put_off, &seq, NULL), 0);
+	throttle_name_time(clock_wall(&p.clock.c) + 40 * (int64_t)MINUTE_MS, false, when);
+	(void)snprintf(text, sizeof(text), "; put off: 1, the first until %s", when);
+	assert_status(text, true, false);
+	assert_int_equal(figures().lanes[LANE_FRESH].retry_ms, 40 * MINUTE_MS);
+	assert_int_equal(figures().lanes[LANE_STAT].retry_ms, 0);
+}
+
 int
 main(void)
 {
@@ -433,6 +506,12 @@ main(void)
 			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__each_lane_says_how_far_it_is_behind_and_why_it_waits, make_pair,
+			drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__R9_says_what_central_does_not_release_and_why, make_pair,
+			drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__R17_of_a_lane_says_when_what_is_put_off_is_tried_again, make_pair,
 			drop_pair),
 		cmocka_unit_test_setup_teardown(status__what_answers_and_is_no_central_is_told,
 						make_pair, drop_pair),

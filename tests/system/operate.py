@@ -47,6 +47,7 @@ EDGE_STATUS = {
     "owed.instances": COUNT, "owed.bytes": COUNT, "owed.oldest_seconds": COUNT,
     "cache.instances": COUNT, "cache.studies": COUNT, "cache.bytes": COUNT, "cache.quota_bytes": COUNT,
     "cache.evictable_bytes": COUNT, "cache.hours_left": r"\d+(\.\d+)?|null",
+    "cache.not_released_studies": COUNT, "cache.not_released_why": '"[a-z\' ]*"', "lanes.fresh.retry": f'"{TIME}"|null',
     "sync.images_per_second": r"\d+\.\d", "sync.bytes_per_second": r"\d+\.\d", "sync.in_step_seconds": r"\d+|null",
     "sync.waits_for": r'"[a-z ]+"|null', "sync.retry": f'"{TIME}"|null',
     "parked": COUNT, "variants": COUNT, "revisions": COUNT, "conflicts": COUNT, "unconfirmed": COUNT, "refusals": COUNT,
@@ -61,7 +62,7 @@ SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": CO
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "protocol": COUNT, "software": r'"(\d+\.\d+\.\d+)?"',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null',
-        "older_ca": "false"}
+        "older_ca": "false", "unvouched": "false"}
 
 
 def fits(what, document, contract):
