@@ -286,6 +286,15 @@ agrees(struct edge *e, uint64_t head, const ProtobufCBinaryData *hash)
 	return !rc && memcmp(own, hash->data, SHA256_SIZE) == 0;
 }
 
+/* Whatever a clock there says, sums with it are sums. */
+static int64_t
+wall_of(const Sync__HelloAnswer *m)
+{
+	const int64_t most = INT64_C(1) << 53;
+
+	return m->wall_ms < 0 ? 0 : m->wall_ms < most ? m->wall_ms : most;
+}
+
 static void
 answer_of_hello(struct sender_event *ev, const struct http_done *done, struct edge *e)
 {
@@ -303,9 +312,9 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		/* R8: and this copy is the one that called last. */
 		ev->agrees = agrees(e, m->head, &m->hash) && !m->stale;
 		bandwidth_of_runs(&table, m->bandwidth, m->n_bandwidth);
-		throttle_heard(e, &table, m->wall_ms);
+		throttle_heard(e, &table, wall_of(m));
 		(void)pthread_mutex_lock(&e->mu);
-		e->contact.skew_ms = m->wall_ms - clock_wall(e->clock);
+		e->contact.skew_ms = wall_of(m) - clock_wall(e->clock);
 		e->contact.closed = m->closed;
 		e->contact.version = m->version;
 		e->contact.n_twins = 0;

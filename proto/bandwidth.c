@@ -8,6 +8,8 @@
 
 enum { DAY = 24, LINE = 80 };
 
+#define MOST (UINT64_C(1) << 40) /* a second; more is as much as the link carries */
+
 static const char names[BANDWIDTH_DAYS][4] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
 
 void
@@ -75,7 +77,7 @@ bandwidth_rate(const char *text, uint64_t *out)
 	for (i = 0; i < UNITS; i++)
 		if (strcmp(text + n, units[i].name) == 0)
 			*out = number * (units[i].bits / 1000) / 8;
-	return *out >= BANDWIDTH_LEAST && *out < UINT64_C(1) << 40;
+	return *out >= BANDWIDTH_LEAST && *out < MOST;
 }
 
 void
@@ -226,7 +228,7 @@ bandwidth_of_runs(struct bandwidth *out, Sync__BandwidthRun *const *runs, size_t
 	bandwidth_clear(out);
 	for (i = 0; i < n; i++)
 		for (k = 0; k < runs[i]->hours && at < BANDWIDTH_HOURS; k++, at++)
-			if (runs[i]->limited)
+			if (runs[i]->limited && runs[i]->rate < MOST) /* whoever says more */
 				out->hours[at] = runs[i]->rate;
 }
 

@@ -165,6 +165,10 @@ bandwidth_runs__carry_the_table_and_what_is_torn_limits_nothing(void **state)
 	assert_memory_equal(&b, &again, sizeof(b));
 	bandwidth_of_runs(&again, runs.list, 2);
 	assert_true(again.hours[7] == 500 && again.hours[19] == BANDWIDTH_FREE);
+	runs.run[0].limited = true; /* a bucket could not hold a second of it */
+	runs.run[0].rate = UINT64_MAX / 2;
+	bandwidth_of_runs(&again, runs.list, 1);
+	assert_true(bandwidth_is_free(&again));
 	runs.run[0].hours = UINT32_MAX;
 	bandwidth_of_runs(&again, runs.list, runs.n);
 	assert_true(bandwidth_is_free(&again));
