@@ -178,7 +178,7 @@ well_above(uint64_t number)
 int
 decisions_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 {
-	uint64_t before, now;
+	uint64_t before, now = 0;
 	size_t i;
 	int rc = state_number(tx, number_key, &before, e);
 
@@ -187,8 +187,9 @@ decisions_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 	if (!rc && m->back)
 		rc = state_number(tx, number_key, &now, e);
 	/* R3: what is decided from here on counts above what any edge may have heard. */
-	return rc || !m->back || now <= before ? rc
-					       : state_set_number(tx, number_key, well_above(now), e);
+	if (!rc && m->back && now > before)
+		rc = state_set_number(tx, number_key, well_above(now), e);
+	return rc;
 }
 
 /* --- making them --- */
@@ -225,7 +226,7 @@ struct writing {
 	struct buf bytes;
 	size_t end[BATCH];
 	unsigned n;
-	bool back; /* an edge gave it back */
+	bool back;	 /* an edge gave it back */
 	uint64_t number; /* the last that was given */
 };
 

@@ -424,7 +424,7 @@ struct answering {
 /* What an edge has heard. */
 struct heard {
 	uint64_t number, decisions, losses;
-	uint64_t table; /* bandwidth_print of the site's */
+	uint64_t table;	     /* bandwidth_print of the site's */
 	bool counts, tabled; /* it said these two; that one */
 };
 
@@ -538,9 +538,9 @@ counts(struct answering *a, struct central *c, struct store_tx *tx, const char *
 	if (!rc)
 		rc = table_print(tx, site, &a->m.table, e);
 	a->m.losses = central_losses(c);
-	*yes = !rc && ((h->counts &&
-			(a->m.decisions != h->decisions || a->m.losses != h->losses)) ||
-		       (h->tabled && a->m.table != h->table));
+	*yes = !rc &&
+	       ((h->counts && (a->m.decisions != h->decisions || a->m.losses != h->losses)) ||
+		(h->tabled && a->m.table != h->table));
 	return rc;
 }
 
@@ -585,8 +585,7 @@ read_heard(const char *s, struct heard *out)
 	if (s[strspn(s, "0123456789,")] != '\0')
 		return false;
 	got = sscanf(s, "%20llu,%20llu,%20llu,%20llu%c", &n, &d, &l, &t, &end);
-	if ((got != 1 && got != 3 && got != 4) || commas(s) != (unsigned)got - 1 ||
-	    n == UINT64_MAX)
+	if ((got != 1 && got != 3 && got != 4) || commas(s) != (unsigned)got - 1 || n == UINT64_MAX)
 		return false;
 	*out = (struct heard){n, d, l, t, got > 1, got == 4};
 	return true;

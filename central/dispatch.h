@@ -40,7 +40,7 @@ struct dispatch {
 	unsigned waiting;
 	bool stopping;
 	uint64_t began;	       /* the last number when the archive was opened; set once */
-	/* guarded by mu, heard.c's: below this number no chore is open, of the sites of that print */
+	/* guarded by mu, heard.c's: below this number no chore is open, at these sites */
 	uint64_t chores_from, chores_of;
 	_Atomic uint64_t news; /* counts up with whatever waiting edges are to hear of */
 };

@@ -44,8 +44,8 @@ int record_withdraw(struct central *c, const unsigned char *digests, size_t n, c
 /* Does this entry of a ledger say whether its site has the bytes of an image? */
 bool record_claim(const struct Sync__LedgerEntry *entry, unsigned char digest[SHA256_SIZE],
 		  bool *has);
-/* What a decision that closed or opened an incarnation has left to do (site_turn): in pieces, others
- * between them. What a stop or a death cuts, the next start or such decision goes on with. */
+/* What a decision that closed or opened an incarnation has left to do (site_turn): in pieces, with
+ * others between them. What a stop or a death cuts, the next start or such decision does. */
 void record_turn(struct central *c);
 /* Any decision: its time is filled in here. The caller holds `order`. */
 int record_decide_locked(struct central *c, struct Sync__LogDecision *m, struct err *e);

@@ -228,9 +228,8 @@ evict_not_released(const struct evict *v, const char **why)
 	*why = v->verdict == SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN ? "central does not hold it"
 	       : v->verdict == SYNC__RELEASE_VERDICT__RELEASE_DAMAGED
 		       ? "central's copy failed its check"
-	       : v->verdict == SYNC__RELEASE_VERDICT__RELEASE_CONFLICT
-		       ? "a conflict is open there"
-		       : "central says no";
+	       : v->verdict == SYNC__RELEASE_VERDICT__RELEASE_CONFLICT ? "a conflict is open there"
+								       : "central says no";
 	return v->refused;
 }
 

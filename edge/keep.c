@@ -47,8 +47,8 @@ struct keep {
 	/* guarded by mu */
 	bool stopping, can_release, young;
 	unsigned waiting;
-	uint64_t need;	    /* the most that one of these waits for    */
-	int64_t in_vain_ms; /* when a round freed nothing; 0: it did */
+	uint64_t need;	       /* the most that one of these waits for    */
+	int64_t in_vain_ms;    /* when a round freed nothing; 0: it did */
 	uint64_t not_released; /* studies, of the last look */
 	const char *why_not;
 	/* keep's thread only */

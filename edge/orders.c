@@ -231,7 +231,8 @@ what_to_tell(struct orders *o, struct buf *out, struct err *err)
 	t.m.orders = t.orders;
 	t.m.done = t.done;
 	rc = collect(&t, tx, err);
-	if (!rc && (t.m.n_orders || t.m.n_done || t.m.highest.len || (t.m.standings && !o->vouched)))
+	if (!rc &&
+	    (t.m.n_orders || t.m.n_done || t.m.highest.len || (t.m.standings && !o->vouched)))
 		message_pack(out, &t.m.base);
 	o->vouches = t.m.standings;
 	store_end_read(tx);

@@ -401,7 +401,8 @@ text_cache(struct buf *out, const struct figures *f)
 			out, "room for %.0f hours at the last day's rate, %.0f without central%s\n",
 			f->keep.hours_left, f->keep.hours_left_dark, level[keep_level(&f->keep)]);
 	if (f->not_released)
-		buf_printf(out, "not released: %llu studies that would make room; of the first: %s\n",
+		buf_printf(out,
+			   "not released: %llu studies that would make room; of the first: %s\n",
 			   (unsigned long long)f->not_released, f->why_not);
 	if (f->full)
 		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");

@@ -761,7 +761,8 @@ main(void)
 		cmocka_unit_test(store_open__flushes_the_name_of_a_new_file),
 		cmocka_unit_test(store_spool__memory_of_all_objects_on_their_way_in_is_bounded),
 		cmocka_unit_test(store_spool__R12_a_put_that_was_undone_leaves_nothing),
-		cmocka_unit_test(store_candidates__R11_R28_least_recently_viewed_first_and_pins_stay),
+		cmocka_unit_test(
+			store_candidates__R11_R28_least_recently_viewed_first_and_pins_stay),
 		cmocka_unit_test(store_candidates__R11_what_has_no_study_can_go_too),
 		cmocka_unit_test(store_candidates__R28_a_wrong_wall_clock_changes_no_order),
 		cmocka_unit_test(store_versions_of_study__R20_lists_what_was_evicted_too),
