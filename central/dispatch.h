@@ -39,7 +39,7 @@ struct dispatch {
 	struct dispatch_waiter *first;
 	unsigned waiting;
 	bool stopping;
-	uint64_t began;	       /* the last number when the archive was opened; set once */
+	uint64_t began; /* the last number when the archive was opened; set once */
 	/* guarded by mu, heard.c's: below this number no chore is open, at these sites */
 	uint64_t chores_from, chores_of;
 	_Atomic uint64_t news; /* counts up with whatever waiting edges are to hear of */
