@@ -27,10 +27,8 @@
 #include "edge/obey.h"
 #include "edge/rebuild.h"
 #include "edge/reject.h"
-#include "proto/message.h"
 #include "proto/orders.h"
 #include "proto/rejected.h"
-#include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
@@ -716,92 +714,6 @@ note__of_more_images_than_one_entry_takes_hides_all_of_them(void **state)
 	expect_held(5);
 }
 
-struct saying {
-	Sync__Rejection m;
-	char *uid;
-};
-
-static int
-take(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct saying *s = arg;
-
-	return rejected_take(tx, &s->m, e);
-}
-
-static int
-say_ranked(bool on, unsigned reason, uint64_t rank, const char *uid)
-{
-	struct saying s = {.m = SYNC__REJECTION__INIT};
-
-	s.uid = message_text(uid);
-	s.m.on = on;
-	s.m.reason = reason;
-	s.m.rank = rank;
-	s.m.instances = &s.uid;
-	s.m.n_instances = 1;
-	return store_commit(p.edge.store, take, &s, NULL);
-}
-
-static enum note_reason
-why(const char *uid)
-{
-	struct rejected r;
-	struct store_tx *tx;
-	int rc;
-
-	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
-	rc = rejected_get(tx, uid, &r, NULL);
-	store_end_read(tx);
-	return rc ? NOTE_NONE : rejected_why(&r);
-}
-
-/* Each order of four sayings ends alike. */
-static void
-rejected_take__ends_alike_in_whatever_order_it_is_heard(void **state)
-{
-	static const struct {
-		bool on;
-		unsigned reason;
-		uint64_t rank;
-	} all[] = {{true, NOTE_SAFETY, 1},
-		   {false, NOTE_SAFETY, 2},
-		   {true, NOTE_QUALITY, 3},
-		   {true, NOTE_SAFETY, 2}};
-	unsigned i[4], n = 0, k;
-	char uid[32];
-
-	(void)state;
-	for (i[0] = 0; i[0] < 4; i[0]++)
-		for (i[1] = 0; i[1] < 4; i[1]++)
-			for (i[2] = 0; i[2] < 4; i[2]++) {
-				i[3] = 6 - i[0] - i[1] - i[2];
-				if (i[0] == i[1] || i[1] == i[2] || i[0] == i[2] || i[3] > 3)
-					continue;
-				(void)snprintf(uid, sizeof(uid), "1.2.3.%u", n++);
-				for (k = 0; k < 4; k++)
-					assert_int_equal(say_ranked(all[i[k]].on, all[i[k]].reason,
-								    all[i[k]].rank, uid),
-							 0);
-				assert_int_equal(why(uid), NOTE_SAFETY); /* equal ranks: rejected */
-			}
-	assert_int_equal(n, 24);
-	assert_int_equal(figures().rejected, 24);
-}
-
-static void
-rejected_take__R26_what_cannot_be_meant_says_nothing(void **state)
-{
-	(void)state;
-	assert_int_equal(say_ranked(true, 0, 1, "1.2.3"), ERR_PEER);
-	assert_int_equal(say_ranked(true, NOTE_REASONS, 1, "1.2.3"), ERR_PEER);
-	assert_int_equal(say_ranked(true, NOTE_SAFETY, 0, "1.2.3"), ERR_PEER);
-	assert_int_equal(say_ranked(true, NOTE_SAFETY, UINT64_MAX, "1.2.3"), ERR_PEER);
-	assert_int_equal(say_ranked(true, NOTE_SAFETY, 1, "#"), ERR_PEER);
-	assert_int_equal(say_ranked(true, NOTE_SAFETY, 1, ""), ERR_PEER);
-	assert_int_equal(figures().rejected, 0);
-}
-
 int
 main(void)
 {
@@ -824,8 +736,6 @@ main(void)
 		WITH(refill__a_new_edge_hears_what_notes_hide),
 		WITH(catch_up__an_upgraded_central_gives_what_the_one_before_it_did_not_understand),
 		WITH(note__of_more_images_than_one_entry_takes_hides_all_of_them),
-		WITH(rejected_take__ends_alike_in_whatever_order_it_is_heard),
-		WITH(rejected_take__R26_what_cannot_be_meant_says_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
