@@ -506,6 +506,7 @@ edge_turn(struct sim_edge *e)
 			keep_turn(e->edge.keep);
 			mend_turn(e->edge.mend);
 			store_turn(e->edge.store);
+			truth_look_at_ledger(e); /* what went before anything is said of it */
 			promised_turn(e);
 			chores_turn(e->edge.chores, &ran);
 			e->did += ran;
