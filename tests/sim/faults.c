@@ -368,6 +368,10 @@ faults_end(struct world *w)
 		e->line.latency_ms = 10;
 		e->line.rate = SIM_RATE;
 	}
+	if (w->old && w->seen[SEEN_LIMITED]) { /* the newer version alone can lift what it said */
+		w->old = false;
+		world_close_central(w);
+	}
 	if (!world_all_up(w))
 		world_wrong(w, "not every node starts when all is well");
 	bandwidth_clear(&all);
