@@ -304,7 +304,8 @@ encode_j2k(DcmDataset *ds, const bytes &pixels)
 	DcmElement *element = nullptr;
 	frames f;
 	const char *wrong = describe(ds, &f);
-	bytes out;
+	const unsigned char *out = nullptr;
+	size_t n = 0;
 	DcmOffsetList offsets;
 
 	if (wrong || ds->findAndGetElement(DCM_PixelData, element).bad())
@@ -315,11 +316,12 @@ encode_j2k(DcmDataset *ds, const bytes &pixels)
 	auto *table = new DcmPixelItem(DcmTag(DCM_Item, EVR_OB));
 	(void)seq->insert(table);
 	for (unsigned long i = 0; i < f.number; i++) {
-		wrong = j2k_encode(&f.im, s.stored, s.sign, pixels.data() + i * size, size, &out);
+		wrong = j2k_encode(&f.im, s.stored, s.sign, pixels.data() + i * size, size, &out,
+				   &n);
 		if (wrong)
 			return wrong;
-		if (seq->storeCompressedFrame(offsets, out.data(), static_cast<Uint32>(out.size()),
-					      0)
+		if (seq->storeCompressedFrame(offsets, const_cast<Uint8 *>(out),
+					      static_cast<Uint32>(n), 0)
 			    .bad())
 			return "a frame that cannot be kept";
 	}

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include <openjpeg-2.5/openjpeg.h> /* Debian 12 */
 
@@ -258,16 +259,17 @@ j2k_decode(const struct j2k_image *im, const unsigned char *p, size_t n, unsigne
 
 const char *
 j2k_encode(const struct j2k_image *im, unsigned stored, bool sign, const unsigned char *p,
-	   size_t size, std::vector<unsigned char> *out)
+	   size_t size, const unsigned char **out, size_t *n)
 {
-	sink s = {out, 0};
+	static std::vector<unsigned char> made;
+	sink s = {&made, 0};
 	opj_cparameters_t how;
 
 	if ((im->allocated != 8 && im->allocated != 16) || stored < 1 || stored > im->allocated ||
 	    (im->samples != 1 && im->samples != 3) ||
 	    size != static_cast<size_t>(im->rows) * im->columns * im->samples * im->allocated / 8)
 		return "no size for its pixels";
-	out->clear();
+	made.clear();
 	without_loss(im, &how);
 	std::unique_ptr<opj_image_t, void (*)(opj_image_t *)> image(image_of(im, stored, sign, p),
 								    opj_image_destroy);
@@ -281,7 +283,9 @@ j2k_encode(const struct j2k_image *im, unsigned stored, bool sign, const unsigne
 	opj_stream_set_write_function(stream.get(), write_some);
 	opj_stream_set_skip_function(stream.get(), skip_written);
 	opj_stream_set_seek_function(stream.get(), seek_written);
-	return encode(codec.get(), stream.get(), &how, image.get())
-		       ? nullptr
-		       : "pixels that cannot be compressed";
+	if (!encode(codec.get(), stream.get(), &how, image.get()))
+		return "pixels that cannot be compressed";
+	*out = made.data();
+	*n = made.size();
+	return nullptr;
 }
