@@ -551,6 +551,7 @@ ramdisk_table(struct ram_env *v, const char *name)
 	if (i == RAM_TABLES)
 		abort();
 	v->names[i] = ram_text(name);
+	v->objects[i] = strcmp(name, "chunk") == 0;
 	v->n_tables++;
 	return i;
 }

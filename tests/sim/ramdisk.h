@@ -66,7 +66,8 @@ bool ramdisk_durable(const struct ramdisk *d, const char *path);
 
 unsigned ramdisk_open_files(const struct ramdisk *d);
 
-/* How much larger an environment counts than it is: small objects fill a quota. */
+/* How much larger the bytes of objects count than they are: small ones fill a quota. What is kept
+ * of them beside counts as it is, or a ledger would fill the reserve (R12). */
 void ramdisk_scale(unsigned times);
 
 /* --- for kv --- */
@@ -78,6 +79,7 @@ struct ram_env {
 	unsigned n_tables;
 	char *names[RAM_TABLES];
 	struct tree tables[RAM_TABLES];
+	bool objects[RAM_TABLES]; /* the bytes of objects lie in it */
 	bool writing;		  /* a write transaction is under way */
 	struct kv_txn *borrowers; /* that read these tables as they are */
 	uint64_t largest;	  /* it has ever been                 */

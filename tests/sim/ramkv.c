@@ -126,14 +126,20 @@ end(struct kv_txn *t)
 }
 
 static uint64_t
+times(const struct ram_env *env, unsigned table)
+{
+	return env->objects[table] ? ramdisk_times() : 1;
+}
+
+static uint64_t
 used(const struct kv_txn *t)
 {
 	uint64_t bytes = 0;
 	unsigned i;
 
 	for (i = 0; i < t->kv->env->n_tables; i++)
-		bytes += t->at[i].bytes;
-	return bytes * ramdisk_times();
+		bytes += t->at[i].bytes * times(t->kv->env, i);
+	return bytes;
 }
 
 int
@@ -194,7 +200,8 @@ kv_reserve(struct kv_txn *t, unsigned table, struct kv_slice key, size_t n, void
 
 	if (key.n == 0 || key.n > KV_KEY_MAX)
 		return err_set(e, ERR_LOCAL, 0, "a key of %zu bytes", key.n);
-	if (!sys && used(t) + tree_cost(key.n, n) * ramdisk_times() > t->kv->map_bytes)
+	if (!sys && used(t) + tree_cost(key.n, n) * times(t->kv->env, t->kv->table[table]) >
+			    t->kv->map_bytes)
 		sys = ENOSPC;
 	if (sys)
 		return failed(e, sys, "put");

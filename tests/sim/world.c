@@ -376,7 +376,7 @@ world_open(struct world *w, uint64_t seed, unsigned edges, const char *folder)
 	rng_seeded_init(&w->ids, ~seed);
 	rng_use(&w->ids.r);
 	/* Caches that are never full, some days, or most of the time. */
-	ramdisk_scale(64u << world_below(w, 6));
+	ramdisk_scale(128u << world_below(w, 6));
 	store_by_hand(true);
 	w->now = SIM_MINUTE;
 	(void)snprintf(w->conf, sizeof(w->conf), "%s/central.conf", folder);
