@@ -126,8 +126,8 @@ $(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send
 
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/viewer.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py
-# Real nodes mostly wait: four programs at once keep two cores busy, the long ones first.
-LONG := $(addprefix tests/system/,load.py identity.py sync.py operate.py orders.py setback.py dimse.py)
+# Real nodes mostly wait: six programs at once keep two cores busy, the long ones first.
+LONG := $(addprefix tests/system/,identity.py sync.py operate.py scanner.py orders.py setback.py dimse.py load.py)
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
@@ -137,12 +137,12 @@ THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 check: deps-build deps-test
 	@tests/interop/install
 	@$(MAKE) --no-print-directory build-all tools tests $(SIM)
-	@BUILD=$(CURDIR)/$(B) $(RUN) --jobs 4 --title check $(LONG) $(TESTS) $(SIM) $(filter-out $(LONG),$(SYSTEM))
+	@BUILD=$(CURDIR)/$(B) $(RUN) --jobs 6 --title check $(LONG) $(SIM) $(TESTS) $(filter-out $(LONG),$(SYSTEM))
 
 check-asan:
 	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests $(SIM:$(B)/%=$(B)-asan/%)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		SIM_SEEDS=10 $(RUN) --title asan $(TESTS:$(B)/%=$(B)-asan/%) $(SIM:$(B)/%=$(B)-asan/%)
+		SIM_SEEDS=10 $(RUN) --title asan $(SIM:$(B)/%=$(B)-asan/%) $(TESTS:$(B)/%=$(B)-asan/%)
 
 check-tsan:
 	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%) $(B)-tsan/salamander-worker

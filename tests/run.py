@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs test programs, two at a time, and says what happened.
+"""Runs test programs, some at a time, and says what happened.
 
   run.py [--jobs N] [--timeout S] [--title T] PROGRAM...
 

@@ -248,7 +248,7 @@ rebuild__R13_a_death_at_each_step_loses_no_image(void **state)
 	(void)state;
 	prepare(&p);
 	pair_close_edge(&p);
-	for (n = 1; code; n += sweep_stride(8)) {
+	for (n = 1; code; n += sweep_stride(13)) {
 		code = child_ends_with(rebuild_and_die, &p, n);
 		assert_true(code == 0 || code == FAULT_EXIT);
 		check_rebuilt(&p);
@@ -266,7 +266,7 @@ rebuild__R13_each_failed_step_loses_no_image(void **state)
 	(void)state;
 	prepare(&p);
 	pair_close_edge(&p);
-	for (n = 1;; n += sweep_stride(8)) {
+	for (n = 1;; n += sweep_stride(13)) {
 		struct err e = ERR_INIT;
 		int rc;
 

@@ -568,7 +568,7 @@ mend__R18_a_fault_at_any_step_leaves_it_for_the_next_turn(void **state)
 
 	(void)state;
 	for (n = 1; one_fault(n);)
-		n += sweep_stride(3);
+		n += sweep_stride(5);
 	assert_true(n > 3);
 }
 
@@ -613,7 +613,7 @@ mend__R18_a_death_at_any_step_leaves_it_whole_or_for_the_next_turn(void **state)
 
 	(void)state;
 	for (n = 1; one_death(n);)
-		n += sweep_stride(3);
+		n += sweep_stride(5);
 	assert_true(n > 3);
 }
 

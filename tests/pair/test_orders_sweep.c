@@ -230,7 +230,7 @@ orders__R16_R22_a_fault_at_any_step_leaves_both_ends_alike(void **state)
 
 	(void)state;
 	for (n = 1; one_fault(n, FAULT_ERRNO, ENOSPC);)
-		n += sweep_stride(7);
+		n += sweep_stride(13);
 	assert_true(n > 20);
 }
 
@@ -284,7 +284,7 @@ orders__R16_R22_a_death_at_any_step_leaves_both_ends_alike(void **state)
 
 	(void)state;
 	for (n = 1; one_death(n);)
-		n += sweep_stride(7);
+		n += sweep_stride(13);
 	assert_true(n > 20);
 }
 

@@ -99,7 +99,7 @@ pair__R15_R16_a_death_at_any_step_loses_nothing(void **state)
 
 	(void)state;
 	while (one_death(n))
-		n += sweep_stride(3);
+		n += sweep_stride(5);
 	assert_true(n > 30); /* the sweep saw the steps of both nodes */
 }
 

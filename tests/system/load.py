@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Many at once on a real edge: nobody loses an image, nobody waits for who does not read.
 
-SECONDS= (6) of 8 sending and 8 retrieving associations, ROWS= (15,000) for the client that stops reading: `make soak`
+SECONDS= (3) of 8 sending and 8 retrieving associations, ROWS= (15,000) for the client that stops reading: `make soak`
 takes 60 and 50,000. What comes back is judged by tests/check, byte for byte.
 """
 import os
@@ -19,7 +19,7 @@ import check  # noqa: E402
 import nodes  # noqa: E402
 from nodes import expect  # noqa: E402
 
-SECONDS, ROWS = int(os.environ.get("SECONDS", "6")), int(os.environ.get("ROWS", "15000"))
+SECONDS, ROWS = int(os.environ.get("SECONDS", "3")), int(os.environ.get("ROWS", "15000"))
 SENDERS = VIEWERS = 8
 BATCH = 40  # images of a study, sent by one association
 
