@@ -16,6 +16,7 @@
 #include "central/figures.h"
 #include "central/record.h"
 #include "central/recount.h"
+#include "central/uploads.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
@@ -246,6 +247,7 @@ site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **stat
 	(void)pthread_mutex_unlock(&p.central.order);
 	assert_int_equal(all(&p).of[TALLY_LOST], SITE_TURN);
 	p.central_open = false; /* as a death leaves it: nothing is compared */
+	uploads_free(p.central.uploads);
 	central_close(&p.central);
 	pair_open_central(&p);
 	assert_int_equal(all(&p).of[TALLY_LOST], PIECES + 10);
