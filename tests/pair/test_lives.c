@@ -16,7 +16,7 @@
 #include "central/figures.h"
 #include "central/record.h"
 #include "central/recount.h"
-#include "central/uploads.h"
+#include "central/upload.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
