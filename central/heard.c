@@ -533,7 +533,7 @@ int
 heard_open(struct central *c, struct store_tx *tx, uint64_t *out, struct err *e)
 {
 	struct opening o = {.open = 0};
-	uint64_t print, from;
+	uint64_t print = 0, from;
 	int rc = places_make(&o.places, tx, e);
 
 	*out = 0;
