@@ -61,6 +61,7 @@ struct committer {
 	/* guarded by mu */
 	struct commit_request *first, **last;
 	unsigned queued;
+	uint64_t queued_bytes;
 	bool stop;
 	pthread_mutex_t told_mu;
 	/* guarded by told_mu, which is held while it is called */
@@ -471,8 +472,9 @@ in_us(int64_t us)
 }
 
 /*
- * Group commit waits only where that pays: flushes are slow here, and fewer have
- * arrived than took part lately. Then for a quarter of a flush at most. Called with mu.
+ * Group commit waits only where that pays: flushes are slow here, fewer have arrived than
+ * took part lately, and it is the flush that takes the time, not the bytes: of large images some
+ * are written while the others arrive. Then for a quarter of a flush at most. Called with mu.
  */
 static void
 wait_for_company(struct committer *c)
@@ -482,7 +484,7 @@ wait_for_company(struct committer *c)
 	if (c->commit_us < SLOW_FLUSH_US || c->queued >= c->company)
 		return;
 	until = in_us(c->commit_us / 4);
-	while (c->queued < c->company && !c->stop)
+	while (c->queued < c->company && c->queued_bytes < QUICK_BYTES && !c->stop)
 		if (pthread_cond_timedwait(&c->work, &c->mu, &until) == ETIMEDOUT)
 			break;
 }
@@ -526,6 +528,7 @@ take_batch(struct committer *c, struct commit_request **batch, bool hurry, bool 
 	if (!c->first)
 		c->last = &c->first;
 	c->queued -= n;
+	c->queued_bytes -= bytes;
 	*stop = c->stop && n == 0;
 	pthread_mutex_unlock(&c->mu);
 	return n;
@@ -706,6 +709,7 @@ committer_take(struct store *s, struct commit_request *r)
 	*c->last = r;
 	c->last = &r->next;
 	c->queued++;
+	c->queued_bytes += r->bytes;
 	pthread_cond_signal(&c->work);
 	pthread_mutex_unlock(&c->mu);
 }
