@@ -121,11 +121,10 @@ parse_tail(const unsigned char *p, size_t n, struct chunk_view *out)
 	return true;
 }
 
-bool
-chunk_parse(const void *value, size_t n, struct chunk_view *out)
+/* All but the checksum and what lies behind the payload. */
+static bool
+parse_head(const unsigned char *c, size_t n, struct chunk_view *out)
 {
-	const unsigned char *c = value;
-
 	memset(out, 0, sizeof(*out));
 	if (n < HEAD || chunk_room(c) == 0 || chunk_room(c) > n)
 		return false;
@@ -134,31 +133,72 @@ chunk_parse(const void *value, size_t n, struct chunk_view *out)
 	out->length = buf_get_u32(c + 20);
 	out->payload = c + HEAD;
 	out->last = buf_get_u16(c + 6) & LAST;
-	if (buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))
+	return true;
+}
+
+bool
+chunk_parse(const void *value, size_t n, struct chunk_view *out)
+{
+	const unsigned char *c = value;
+
+	if (!parse_head(c, n, out) || buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))
 		return false;
 	return !out->last || parse_tail(out->payload + out->length, n - HEAD - out->length, out);
+}
+
+static int
+find(struct store_tx *tx, uint64_t id, uint32_t number, struct kv_slice *v, struct err *e)
+{
+	unsigned char key[12];
+	int rc = kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), v, e);
+
+	if (rc == ERR_ABSENT)
+		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu is gone", number,
+			       (unsigned long long)id);
+	if (!rc)
+		kv_load(*v, false);
+	return rc;
+}
+
+static int
+damaged(uint64_t id, uint32_t number, struct err *e)
+{
+	return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu fails its check", number,
+		       (unsigned long long)id);
 }
 
 int
 chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	  struct err *e)
 {
-	unsigned char key[12];
 	struct chunk_view c;
 	struct kv_slice v;
-	int rc = kv_get(tx->txn, T_CHUNK, chunk_key(key, id, number), &v, e);
+	int rc = find(tx, id, number, &v, e);
 
-	if (rc == ERR_ABSENT)
-		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu is gone", number,
-			       (unsigned long long)id);
 	if (rc)
 		return rc;
-	kv_load(v, false);
 	if (!chunk_parse(v.p, v.n, &c) || c.id != id || c.number != number)
-		return err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu fails its check", number,
-			       (unsigned long long)id);
+		return damaged(id, number, e);
 	*p = c.payload;
 	*n = c.length;
+	return 0;
+}
+
+/* The copy is what is checked: it is in the processor's cache then, and is what is given out. */
+int
+chunk_copy(struct store_tx *tx, uint64_t id, uint32_t number, void *to, uint32_t n, struct err *e)
+{
+	struct chunk_view c;
+	struct kv_slice v;
+	int rc = find(tx, id, number, &v, e);
+
+	if (rc)
+		return rc;
+	if (!parse_head(v.p, v.n, &c) || c.id != id || c.number != number || c.length != n)
+		return damaged(id, number, e);
+	memcpy(to, c.payload, n);
+	if (buf_get_u64((const unsigned char *)v.p + 24) != xxh64_of(to, n))
+		return damaged(id, number, e);
 	return 0;
 }
 

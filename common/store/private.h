@@ -117,6 +117,9 @@ int chunk_put(struct store_tx *tx, uint64_t id, uint32_t number, const void *p, 
 /* Borrowed as kv_get's values; ERR_CORRUPT unless header and checksum are right. */
 int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p, uint32_t *n,
 	      struct err *e);
+/* Copies its payload, which must be n bytes, and checks the copy. */
+int chunk_copy(struct store_tx *tx, uint64_t id, uint32_t number, void *to, uint32_t n,
+	       struct err *e);
 /* The first chunk, just written in this very transaction: nothing is checked. */
 int chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e);
 /* This chunk is read soon: the disk may begin. None there: nothing happens. */

@@ -100,32 +100,35 @@ payload_of(const struct store_reader *r, uint32_t number)
 }
 
 /*
- * Checks one chunk and copies it, so that the transaction goes before anybody waits on a socket.
+ * Copies one chunk and checks the copy, so that the transaction goes before anybody waits on a socket.
  * to: room for payload_of bytes; NULL: it is kept for the next call, or (!keep) only checked.
  */
 static int
 copy_chunk(struct store_reader *r, struct store_tx *tx, uint32_t number, void *to, bool keep,
 	   struct err *e)
 {
+	uint32_t want = payload_of(r, number), n = want;
+	bool kept = !to && keep;
 	const void *p;
-	uint32_t n;
 	int rc;
 
 	/* While this one is checked and sent, the disk reads the next. */
 	if ((number + 1) * (uint64_t)r->v.chunk_payload < r->v.size)
 		chunk_expect(tx, r->v.bytes, number + 1);
-	rc = chunk_get(tx, r->v.bytes, number, &p, &n, e);
-	if (!rc && (to || !keep) && n != payload_of(r, number))
+	if (kept) {
+		rc = grow(r, want, e);
+		if (rc)
+			return rc;
+		to = r->chunk;
+	}
+	rc = to ? chunk_copy(tx, r->v.bytes, number, to, want, e)
+		: chunk_get(tx, r->v.bytes, number, &p, &n, e);
+	if (!rc && n != want)
 		rc = err_set(e, ERR_CORRUPT, 0, "chunk %u of object %llu has another length",
 			     number, (unsigned long long)r->v.bytes);
-	if (!rc && !to && keep)
-		rc = grow(r, n, e);
-	if (rc || (!to && !keep))
+	if (rc || !kept)
 		return rc;
-	memcpy(to ? to : r->chunk, p, n);
-	if (to)
-		return 0;
-	r->n = n;
+	r->n = want;
 	r->number = number;
 	r->have = true;
 	return 0;
