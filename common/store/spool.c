@@ -173,6 +173,20 @@ hand_over(struct store_spool *p, struct err *e)
 	return buf_failed(&p->fresh.b) ? err_set(e, ERR_LOCAL, 0, "no memory for an object") : 0;
 }
 
+/* A group that was written counts as used already: it is let go of before anything is refused. */
+static int
+admit_more(struct store_spool *p, size_t in_memory, struct err *e)
+{
+	struct err full = ERR_INIT;
+	int rc = admit(p, in_memory, &full);
+
+	if (rc == ERR_FULL && p->under_way) {
+		rc = finish_group(p, e);
+		return rc ? rc : admit(p, in_memory, e);
+	}
+	return rc ? err_set(e, full.code, full.sys, "%s", full.what) : 0;
+}
+
 int
 store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *e)
 {
@@ -188,7 +202,7 @@ store_spool_add(struct store_spool *p, const void *bytes, size_t n, struct err *
 		}
 		room = limit - p->fresh.b.len;
 		part = n < room ? n : room;
-		rc = admit(p, p->fresh.b.len + part, e);
+		rc = admit_more(p, p->fresh.b.len + part, e);
 		if (rc)
 			break;
 		buf_put(&p->fresh.b, c, part);

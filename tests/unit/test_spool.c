@@ -1,11 +1,16 @@
 /* An object whose groups are written while the next ones arrive: what if that fails? */
 #include <errno.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -189,6 +194,97 @@ store_spool_close__R12_leaves_nothing_of_a_group_under_way(void **state)
 	}
 }
 
+/* A group that was written, and that nobody has asked after, is used once, not twice. */
+static void
+store_spool_add__R12_what_was_written_counts_once(void **state)
+{
+	const struct timespec tick = {0, 1000000};
+	struct store_spool *p;
+	struct stored t;
+	struct made m;
+	size_t all;
+	unsigned n;
+
+	(void)state;
+	begin(&t, &m);
+	store_close(t.s);
+	t.s = NULL;
+	t.quota = m.bytes.len + MIB; /* less than a group more than it takes */
+	assert_int_equal(stored_open(&t, NULL), 0);
+	all = m.bytes.len / (4 * (size_t)chunk_payload(t.s)) * 4; /* chunks of all whole groups */
+	assert_int_equal(store_spool_open(&p, t.s, NULL), 0);
+	assert_int_equal(store_spool_add(p, m.bytes.data, all * chunk_payload(t.s) + 1, NULL), 0);
+	for (n = 0; n < 20000 && stored_rows(t.s, T_CHUNK) < all; n++)
+		(void)nanosleep(&tick, NULL);
+	assert_int_equal(stored_rows(t.s, T_CHUNK), all);
+	assert_int_equal(store_spool_add(p, m.bytes.data, m.bytes.len - store_spool_size(p), NULL),
+			 0);
+	store_spool_close(p);
+	stored_settle(t.s);
+	assert_int_equal(atomic_load(&t.s->admitted), 0);
+	end(&t, &m);
+}
+
+static rlim_t
+address_space(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu", &pages), 1);
+	(void)fclose(f);
+	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+static int
+put_within(size_t more, struct putting *p, struct store *s, const struct made *m)
+{
+	struct rlimit was, now;
+	unsigned refused = 0;
+	int rc;
+
+	assert_int_equal(getrlimit(RLIMIT_AS, &was), 0);
+	now = was;
+	now.rlim_cur = address_space() + more;
+	assert_int_equal(setrlimit(RLIMIT_AS, &now), 0);
+	rc = put(p, s, m, 100, &refused);
+	assert_int_equal(setrlimit(RLIMIT_AS, &was), 0);
+	return rc;
+}
+
+/* For the first group, for the second while the first is written, or for LMDB's copies of one. */
+static void
+store_spool_add__R12_short_memory_costs_one_object_and_leaves_nothing(void **state)
+{
+	struct putting p;
+	struct stored t;
+	struct made m;
+	unsigned refused = 0;
+	size_t more;
+	int rc = ERR_LOCAL;
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip(); /* their own memory has no limit */
+#endif
+	begin(&t, &m);
+	for (more = 0; rc && more < 64 * MIB; more += MIB) {
+		rc = put_within(more, &p, t.s, &m);
+		if (!rc)
+			break;
+		assert_int_equal(rc, ERR_LOCAL);
+		refused++;
+		assert_int_equal(stored_rows(t.s, T_CHUNK), 0);
+		assert_int_equal(stored_rows(t.s, T_SPOOLED), 0);
+		assert_int_equal(atomic_load(&t.s->admitted), 0);
+	}
+	assert_int_equal(rc, 0);
+	assert_true(refused > 4);
+	whole(t.s, &p, &m);
+	end(&t, &m);
+}
+
 /* DESIGN 4: at most 8 MiB for one association. */
 static void
 store_spool_add__keeps_no_more_than_a_group_in_memory(void **state)
@@ -218,8 +314,14 @@ main(void)
 		cmocka_unit_test(store_spool_add__R12_a_group_that_found_no_room_is_tried_again),
 		cmocka_unit_test(store_put__R12_writes_the_last_group_itself_where_that_failed),
 		cmocka_unit_test(store_spool_close__R12_leaves_nothing_of_a_group_under_way),
+		cmocka_unit_test(store_spool_add__R12_what_was_written_counts_once),
+		cmocka_unit_test(
+			store_spool_add__R12_short_memory_costs_one_object_and_leaves_nothing),
 		cmocka_unit_test(store_spool_add__keeps_no_more_than_a_group_in_memory),
 	};
 
+	/* No memory but what the limit lets in: large pieces each a mapping, one arena. */
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	(void)mallopt(M_ARENA_MAX, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
