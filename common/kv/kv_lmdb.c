@@ -151,18 +151,25 @@ make_if_missing(const struct kv_config *c, struct err *e)
 	return rc ? rc : file_sync_dir(c->dir, e);
 }
 
-/* LMDB's locks are on another file: closing this descriptor takes none of them away. */
+/* How long the file is; who writes may make it longer. LMDB's locks are on another file: closing
+ * this descriptor takes none of them away. */
 static int
-open_to_grow(struct kv *kv, const struct kv_config *c, struct err *e)
+look_at_file(struct kv *kv, const struct kv_config *c, struct err *e)
 {
 	char path[PATH_MAX];
 	uint64_t size = 0;
-	int rc;
+	int rc, fd;
 
 	(void)snprintf(path, sizeof(path), "%s/data.mdb", c->dir);
-	kv->fd = file_open(path, true, e);
-	rc = kv->fd < 0 ? kv->fd : file_size(kv->fd, &size, e);
+	fd = file_open(path, !c->read_only, e);
+	if (fd < 0)
+		return fd;
+	rc = file_size(fd, &size, e);
 	atomic_store(&kv->ready, size);
+	if (c->read_only)
+		file_close(fd);
+	else
+		kv->fd = fd;
 	return rc;
 }
 
@@ -198,8 +205,8 @@ kv_open_lmdb(struct kv **out, const struct kv_config *c, struct err *e)
 		rc = kv_check_readers(kv, e);
 		if (!rc)
 			rc = open_tables(kv, c, e);
-		if (!rc && !c->read_only)
-			rc = open_to_grow(kv, c, e);
+		if (!rc)
+			rc = look_at_file(kv, c, e);
 	}
 	if (rc) {
 		kv_close(kv);

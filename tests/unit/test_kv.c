@@ -1,6 +1,7 @@
 /* What kv.h promises of tables, transactions and cursors. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,18 +24,25 @@ struct place {
 };
 
 static void
-reopen(struct place *p)
+reopen_to(struct place *p, bool read_only)
 {
 	struct kv_config c = {.dir = p->dir,
 			      .map_bytes = 8 << 20,
 			      .tables = tables,
 			      .n_tables = 2,
-			      .max_readers = 4};
+			      .max_readers = 4,
+			      .read_only = read_only};
 	struct err e = ERR_INIT;
 
 	kv_close(p->kv);
 	p->kv = NULL;
 	assert_int_equal(kv_open_lmdb(&p->kv, &c, &e), 0);
+}
+
+static void
+reopen(struct place *p)
+{
+	reopen_to(p, false);
 }
 
 static int
@@ -315,6 +323,11 @@ kv_grow__makes_the_file_longer_and_touches_nothing_that_is_in_it(void **state)
 	assert_false(more);
 	for (m = 1; m < n; m++)
 		check_filled(p, m);
+	/* Room that is made ready is the file's, also for who only reads. */
+	reopen_to(p, true);
+	assert_int_equal(kv_file_bytes(p->kv), bytes_of_file(p));
+	assert_int_equal(kv_grow(p->kv, AHEAD, 2 * LIMIT, STEP, &more, &e), 0);
+	assert_false(more);
 }
 
 int
