@@ -287,8 +287,8 @@ conclude(struct figures *f)
 	if (f->losses != HOLDINGS_DUE && f->counts.instances > f->outbox.owed)
 		f->receipted = f->counts.instances - f->outbox.owed;
 	/* Whatever the rate was. */
-	f->full = f->space.used > f->space.limit / 100 * FULL_PERCENT &&
-		  f->evictable < f->space.limit / 100 * (100 - FULL_PERCENT);
+	f->full = f->space.shut || (f->space.used > f->space.limit / 100 * FULL_PERCENT &&
+				    f->evictable < f->space.limit / 100 * (100 - FULL_PERCENT));
 	f->person = needs_a_person(f);
 }
 

@@ -425,7 +425,8 @@ keep_status(struct keep *k, uint64_t evictable, struct keep_status *out)
 	out->taken = (struct keep_day){bytes, hours};
 	out->rate = bytes / (hours < 1 ? 1 : hours);
 	store_space(k->e->store, &s);
-	free_bytes = s.limit > s.used ? (double)(s.limit - s.used) : 0;
+	free_bytes = s.limit > s.used && !s.shut ? (double)(s.limit - s.used) : 0;
+	evictable = s.shut ? 0 : evictable;
 	out->rate_known = out->rate > 0;
 	out->hours_left = out->rate_known ? (free_bytes + (double)evictable) / out->rate : 0;
 	out->hours_left_dark = out->rate_known ? free_bytes / out->rate : 0;

@@ -404,7 +404,9 @@ text_cache(struct buf *out, const struct figures *f)
 		buf_printf(out,
 			   "not released: %llu studies that would make room; of the first: %s\n",
 			   (unsigned long long)f->not_released, f->why_not);
-	if (f->full)
+	if (f->space.shut)
+		buf_puts(out, "FULL: others have filled the disk; new images are refused (A700)\n");
+	else if (f->full)
 		buf_puts(out, "FULL: what is here must stay; new images are refused (A700)\n");
 	if (f->hold)
 		buf_printf(out, "eviction is on hold%s\n",

@@ -72,6 +72,7 @@ store_space(struct store *s, struct store_space *out)
 	out->dropping = atomic_load(&s->dropping);
 	out->admitted = atomic_load(&s->admitted);
 	out->map = s->c.map_bytes;
+	out->shut = disk_limit(s) <= STORE_DISK_RESERVE;
 }
 
 static bool

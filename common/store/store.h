@@ -307,6 +307,7 @@ struct store_space {
 	uint64_t dropping; /* of these: chunks that are being deleted now         */
 	uint64_t admitted; /* let in, and in memory still                         */
 	uint64_t map;	   /* quota and reserve                                   */
+	bool shut;	   /* nothing comes in, whatever is freed: others have filled the disk */
 };
 void store_space(struct store *s, struct store_space *out);
 /* Would this many bytes of new objects fit now, in the quota and on the disk with

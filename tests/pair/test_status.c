@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
+#include "common/store/private.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/figures.h"
@@ -308,6 +309,47 @@ status__R11_the_rate_of_the_day_outlives_a_restart(void **state)
 	assert_int_equal(rate(), 6 * MIB);
 }
 
+/* Of 64 MiB, at the rate of the last day: the hour that has just begun, and the 23 before it. */
+static void
+status__R11_warns_at_72_hours_left_and_calls_a_person_at_24(void **state)
+{
+	enum { DAY = 24, ALL = 64 << 20 };
+
+	(void)state;
+	keep_stop(p.edge.keep); /* no thread of its own */
+	assert_int_equal(keep_new(&p.edge.keep, &p.edge, NULL), 0);
+	assert_status("room for", false, false);
+	take_in_for_hours(DAY, ALL / 100);
+	assert_status(" without central\n", true, false);
+	take_in_for_hours(DAY, ALL / 67);
+	assert_status(" without central: warning\n", true, false);
+	take_in_for_hours(DAY, ALL / 25);
+	assert_status(" without central: warning\n", true, false);
+	take_in_for_hours(DAY, ALL / 22);
+	assert_status(" without central: ALARM\n", true, true);
+	take_in_for_hours(DAY, ALL / 90);
+	assert_status(" without central\n", true, false);
+}
+
+/* Far below the quota, and yet nothing can be taken in. */
+static void
+status__R12_a_disk_that_others_have_filled_needs_a_person(void **state)
+{
+	(void)state;
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	keep_taken(p.edge.keep, 1 << 20);
+	assert_status("FULL", false, false);
+	atomic_store(&p.edge.store->disk_until, INT64_MAX);
+	atomic_store(&p.edge.store->disk_limit, STORE_DISK_RESERVE);
+	assert_int_equal(store_admit(p.edge.store, 1, NULL), ERR_FULL);
+	assert_status("FULL: others have filled the disk", true, true);
+	assert_status("room for 0 hours at the last day's rate, 0 without central: ALARM\n", true,
+		      true);
+	atomic_store(&p.edge.store->disk_until, 0);
+	assert_status("FULL", false, false);
+}
+
 /* --- why it waits --- */
 
 static int refuse_with;
@@ -518,6 +560,12 @@ main(void)
 						make_pair, drop_pair),
 		cmocka_unit_test_setup_teardown(status__R11_the_rate_of_the_day_outlives_a_restart,
 						make_pair, drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__R12_a_disk_that_others_have_filled_needs_a_person, make_pair,
+			drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__R11_warns_at_72_hours_left_and_calls_a_person_at_24, make_pair,
+			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R13_a_damaged_journal_needs_a_person_until_a_rebuild, make_pair,
 			drop_pair),
