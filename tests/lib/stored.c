@@ -54,21 +54,24 @@ stored_init(struct stored *t, uint64_t quota)
 	must(stored_open(t, &e) == 0, e.what);
 }
 
+static int
+remove_one(void *arg, const char *name, struct err *e)
+{
+	const struct stored *t = arg;
+	char path[400];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", t->dir, name);
+	return file_remove(path, e);
+}
+
 void
 stored_fini(struct stored *t)
 {
-	char path[100];
+	struct err e = ERR_INIT;
 
 	store_close(t->s);
-	(void)snprintf(path, sizeof(path), "%s/data.mdb", t->dir);
-	(void)file_remove(path, NULL);
-	(void)snprintf(path, sizeof(path), "%s/journal", t->dir);
-	(void)file_remove(path, NULL);
-	(void)snprintf(path, sizeof(path), "%s/journal.damaged", t->dir);
-	(void)file_remove(path, NULL);
-	(void)snprintf(path, sizeof(path), "%s/lock.mdb", t->dir);
-	(void)file_remove(path, NULL);
-	(void)remove(t->dir);
+	must(file_list(t->dir, remove_one, t, &e) == 0, e.what);
+	must(remove(t->dir) == 0, "the folder stays");
 }
 
 /* Explicit VR little endian, one element. */

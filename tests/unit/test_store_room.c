@@ -165,7 +165,6 @@ put_refilled(struct store *s, const char *study, const char *uid, int64_t age_ms
 	made_fini(&m);
 }
 
-/* A new edge is younger than what it gets back: the oldest goes first all the same. */
 /* Object number n: 1 to 5 MiB, of no two sizes alike. */
 static uint64_t
 put_number(struct stored *t, unsigned n)
@@ -220,6 +219,7 @@ store_commit__R12_a_cache_that_is_full_has_all_of_its_file(void **state)
 	stored_fini(&t);
 }
 
+/* A new edge is younger than what it gets back: the oldest goes first all the same. */
 static void
 store_candidates__R11_refilled_studies_rank_by_their_first_receipt(void **state)
 {
