@@ -149,6 +149,13 @@ check-tsan:
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
 
 SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h' -o -name '*.cc')
+
+# What another compiler than that of the tests says of them; nothing is linked.
+.PHONY: syntax
+syntax: $(GEN_C:%.c=%.h)
+	@printf '%s\n' $(filter tests/%.c,$(SOURCES)) | \
+		xargs -P 2 -n 16 $(CC) $(filter-out -MMD -MP,$(CFLAGS_ALL)) -fsyntax-only
+
 CPPCHECK := --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 	--suppress=missingIncludeSystem --suppress=checkersReport -I. -D_GNU_SOURCE -DSALAMANDER_VERSION='""' -j2
 

@@ -47,8 +47,8 @@ invent(struct world *w, unsigned i)
 					    "M\xc3\xbcller^J\xc3\xb6rg",
 					    "MULLER^ANNA",
 					    "",
-					    "Yamada^Tarou=\xe5\xb1\xb1\xe7\x94\xb0^\xe5\xa4\xaa"
-					    "\xe9\x83\x8e=\xe3\x82\x84\xe3\x81\xbe",
+					    ("Yamada^Tarou=\xe5\xb1\xb1\xe7\x94\xb0^\xe5\xa4\xaa"
+					     "\xe9\x83\x8e=\xe3\x82\x84\xe3\x81\xbe"),
 					    "DOE^JANE=DOE^JANE",
 					    "O'NEIL^A*B"};
 	static const char *const issuers[] = {"H1", "H2"};
