@@ -36,10 +36,11 @@ class Crash:
         self.batch = 0
 
     def fresh_files(self):
-        """New synthetic objects, none is sent twice as new: of mixed sizes, or small ones (the journal's)."""
+        """New synthetic objects, none is sent twice as new: of mixed sizes, small (the journal's), or in groups."""
         self.batch += 1
         folder = os.path.join(self.top, "files", str(self.batch))
-        what = self.random.choice([["--count", 40, "--mix"], ["--count", 200, "--rows", 32]])
+        what = self.random.choice([["--count", 40, "--mix"], ["--count", 200, "--rows", 32],
+                                   ["--count", 4, "--frames", 12]])
         nodes.run(nodes.tool("gen_dicom"), "--out", folder, *what, "--per-study", 20, "--seed", self.batch)
         return folder
 

@@ -204,8 +204,9 @@ class Wan:
     """A TCP relay on loopback between an edge and central: cut, restored, slowed down.
 
     fuse: so many bytes from now, either way, all connections are cut in the middle of what they say. again: what
-    gives the next fuse; then the relay is up again at once, else it stays down until restore(). deny: requests that
-    hold these bytes end their connection: a WAN that lets only others through.
+    gives the next fuse; then the relay is up again at once, else it stays down until restore(). stalls: what would
+    be cut stays connected, and nothing more gets through. deny: requests that hold these bytes end their
+    connection: a WAN that lets only others through.
     """
 
     STEP = 0.05
@@ -217,6 +218,7 @@ class Wan:
         self.sent = self.back = 0  # bytes towards central, and from it
         self.due = {True: 0.0, False: 0.0}  # when the next bytes may leave, by way
         self.fuse = self.again = self.deny = None
+        self.stalls = False
         self.lock, self.pairs = threading.Lock(), []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -280,6 +282,8 @@ class Wan:
                     self.back += len(data)
                 data, over = self.spend(data)
                 sink.sendall(data)
+                if over and self.stalls:
+                    return
                 if over:
                     self.cut()
                     self.up = self.again is not None

@@ -172,6 +172,44 @@ def take_in__R12_an_object_larger_than_the_quota_is_refused_and_leaves_nothing()
         site.compare([few, more], site.get()[0])
 
 
+def take_in__R12_of_a_large_object_that_does_not_end_nothing_stays():
+    """Of it one group is written while the next arrives: its sender breaks off, or the edge is killed, in between."""
+    with Site(data={"quota": "256MiB"}) as site:
+        few = site.generate("--count", 4, "--seed", 3, name="few")
+        large = site.generate("--count", 1, "--frames", 60, name="large")  # 31 MB
+        site.send(few)
+        status = site.edge.status
+        before = status()["cache"]["used_bytes"]
+        wan = nodes.Wan(site.edge.dicom)
+
+        def send():
+            return subprocess.Popen([nodes.tool("dicom_send"), "127.0.0.1", str(wan.port), "-c", site.edge.aet, "-a",
+                                     "CT1", large], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+        def back():
+            nodes.wait_for("nothing of it is left", lambda: status()["cache"]["used_bytes"] <= before + (1 << 18))
+
+        for fuse in (3 << 20, 9 << 20, (12 << 20) + 777, 30 << 20):  # within the first group, a later one, the rest
+            wan.fuse, wan.again = fuse, lambda: None
+            with send() as sender:
+                expect("no answer", sender.communicate()[0].startswith(b"----"), True)
+            back()
+        wan.stalls = True
+        for groups in (1, 3):
+            wan.restore()
+            wan.fuse = (4 * groups + 1) << 20
+            with send() as sender:
+                nodes.wait_for("a part of it is written",
+                               lambda g=groups: status()["cache"]["used_bytes"] >= before + g * (4 << 20) - (1 << 18))
+                site.edge.kill()
+                expect("no answer", sender.communicate()[0].startswith(b"----"), True)
+            site.edge.start()
+            back()
+        wan.close()
+        site.send(large)
+        site.compare([few, large], site.get()[0])
+
+
 def take_in__R32_what_cannot_be_identified_is_kept_and_refused():
     with Site() as site:
         path = os.path.join(site.generate("--count", 1, "--rows", 0), "000000.dcm")
@@ -188,7 +226,15 @@ def take_in__R32_what_cannot_be_identified_is_kept_and_refused():
         if b"C000" not in done.stdout and b"c000" not in done.stdout.lower() and b"CannotUnderstand" not in done.stdout:
             raise nodes.Failed(done.stdout.decode()[-500:])
         expect("kept", site.edge.status()["cache"]["instances"], 1)
+        deep = os.path.join(site.top, "deep.dcm")  # a limit of the scanner, behind all that names the object
+        with open(deep, "wb") as f:
+            f.write(data + 200 * (b"\x40\0\x30\xa7SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\xff"))
+        expect("too deep", set(site.send(deep, ok=(1,)).values()), {"c000"})
+        expect("kept", site.edge.status()["cache"]["instances"], 2)
+        expect("owed", site.edge.status()["owed"]["instances"], 2)
         expect("shown", site.find("StudyInstanceUID"), [])
+        site.send(path)  # what was refused stands in nobody's way
+        expect("shown", len(site.find("StudyInstanceUID")), 1)
 
 
 def take_in__objects_of_foreign_clients_are_taken():
