@@ -100,7 +100,8 @@ payload_of(const struct store_reader *r, uint32_t number)
 }
 
 /*
- * Copies one chunk and checks the copy, so that the transaction goes before anybody waits on a socket.
+ * Copies one chunk and checks the copy, so that the transaction goes before anybody waits on a
+ * socket.
  * to: room for payload_of bytes; NULL: it is kept for the next call, or (!keep) only checked.
  */
 static int
