@@ -375,9 +375,11 @@ owed_by(struct central *c, const char *site, uint64_t *out, struct err *e)
 {
 	struct store_tx *tx;
 	struct figure f;
-	int rc = store_begin_read(&tx, c->store, e);
+	int rc;
 
 	*out = 0;
+	record_turn(c); /* it may just be called again: half of its figures say "lost" */
+	rc = store_begin_read(&tx, c->store, e);
 	if (rc)
 		return rc;
 	rc = figures_of_site(tx, site, &f, e);

@@ -198,6 +198,7 @@ json_row(struct json *j, const struct sites *s, const struct tally_row *r,
 	json_id(j, "incarnation", &r->site.incarnation);
 	json_bool(j, "closed", r->site.closed);
 	json_time(j, "reopened", r->site.reopened_ms);
+	json_bool(j, "turning", r->site.turning != 0); /* its figures follow */
 	json_text(j, "address", r->site.address);
 	json_bool(j, "twin", leader->site_copies > 1 && !r->site.closed && !r->site.drains);
 	json_bool(j, "drains", r->site.drains);
@@ -317,6 +318,17 @@ text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 			"it? `site add --rejoin` makes a new code, `site readmit` forgets this\n",
 			m->site, key, when);
 	}
+}
+
+/* R18: what follows in pieces is said to be no more than a part. */
+static void
+text_turning(struct buf *out, const struct site_row *row)
+{
+	if (row->turning)
+		buf_printf(out,
+			   "%s: is just being %s, and its figures follow: part of them are still "
+			   "as before; `loss` is not\n",
+			   row->site, row->closed ? "closed" : "opened again");
 }
 
 static void
@@ -474,6 +486,8 @@ sites_text_numbers(struct buf *out, const struct sites *s)
 			buf_printf(out, "%49s", "");
 		buf_printf(out, " %9llu  %s\n", (unsigned long long)r->site.head.seq, when);
 	}
+	for (i = 0; i < s->tally.n; i++)
+		text_turning(out, &s->tally.rows[i].site);
 	text_lag(out, &s->tally);
 	text_told(out, s);
 	text_exposure(out, &s->tally);

@@ -16,6 +16,7 @@
 #include "central/figures.h"
 #include "central/record.h"
 #include "central/recount.h"
+#include "central/sites.h"
 #include "central/upload.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -28,7 +29,7 @@
 #include "tests/lib/caller.h"
 #include "tests/lib/pair.h"
 
-enum { LIVES_A_DAY = 100, DAY_MS = 86400000, CHAIN = 40, PIECES = 3 * SITE_TURN + 7 };
+enum { LIVES_A_DAY = 100, DAY_MS = 86400000, CHAIN = 40, PIECES = 3 * SITE_TURN + 7, SHARED = 400 };
 
 static int
 hello_as(struct pair *p, const char *site, unsigned char number)
@@ -73,7 +74,7 @@ hello__R8_a_site_has_a_hundred_new_lives_a_day_and_the_old_ones_go_on(void **sta
 
 /* As the first hello of one that branched off `from` where that stands. */
 static void
-branch_off(struct pair *p, const struct id128 *from, const struct id128 *to)
+branch_off(struct pair *p, const char *site, const struct id128 *from, const struct id128 *to)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 	struct site_row row;
@@ -83,7 +84,7 @@ branch_off(struct pair *p, const struct id128 *from, const struct id128 *to)
 	assert_int_equal(site_get(tx, from, &row, NULL), 0);
 	store_end_read(tx);
 	d.kind = SYNC__DECISION_KIND__DECISION_OPEN;
-	d.site = message_text("north");
+	d.site = message_text(site);
 	d.incarnation = message_bytes(to->b, ID128_SIZE);
 	d.previous_incarnation = message_bytes(from->b, ID128_SIZE);
 	d.last_common_seq = row.head.seq;
@@ -109,7 +110,7 @@ figures__R8_R18_a_long_line_of_lives_is_counted_right(void **state)
 	edge_incarnation(&p.edge, &from);
 	for (i = 0; i < CHAIN; i++) {
 		to.b[1] = (unsigned char)i;
-		branch_off(&p, &from, &to);
+		branch_off(&p, "north", &from, &to);
 		from = to;
 	}
 	pair_check_figures(&p);
@@ -139,7 +140,22 @@ decide(struct pair *p, Sync__DecisionKind kind, unsigned char number)
 			 0);
 }
 
-/* One batch of a ledger: images that exist nowhere else. */
+/* Of an image that another site has as well: each SHARED-th is one of north's; else of one by its
+ * number alone. */
+static void
+digest_of(const struct pair *p, uint64_t seq, unsigned char digest[SHA256_SIZE])
+{
+	struct buf file = BUF_INIT;
+
+	sha256_of(&seq, sizeof(seq), digest);
+	if (seq % SHARED == 0) {
+		pair_image(p, &file, (unsigned)(seq / SHARED) - 1);
+		sha256_of(file.data, file.len, digest);
+	}
+	buf_fini(&file);
+}
+
+/* One batch of a ledger: images whose bytes central does not have. */
 static void
 announce(struct pair *p, const struct id128 *incarnation, uint64_t first, unsigned n)
 {
@@ -156,7 +172,7 @@ announce(struct pair *p, const struct id128 *incarnation, uint64_t first, unsign
 		char uid[40];
 
 		(void)snprintf(uid, sizeof(uid), "1.2.3.%llu", (unsigned long long)seq);
-		sha256_of(&seq, sizeof(seq), digest);
+		digest_of(p, seq, digest);
 		e.kind = SYNC__LEDGER_KIND__LEDGER_INSTANCE;
 		e.study = message_text("1.2.3");
 		e.series = message_text("1.2.3.0");
@@ -215,11 +231,23 @@ check_all(struct pair *p, uint64_t known)
 	assert_int_equal(counted.figures + counted.listed, 0);
 }
 
+/* Decided and logged; its figures follow with `piece`. */
+static void
+begin_to_close(struct pair *p, const char *site)
+{
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+
+	d.kind = SYNC__DECISION_KIND__DECISION_CLOSE;
+	d.site = message_text(site);
+	(void)pthread_mutex_lock(&p->central.order);
+	assert_int_equal(record_decide_locked(&p->central, &d, NULL), 0);
+	(void)pthread_mutex_unlock(&p->central.order);
+}
+
 /* A death behind the first piece; others work between them. */
 static void
 site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **state)
 {
-	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 	struct id128 incarnation = {{9, 1}};
 	struct pair p;
 
@@ -228,11 +256,7 @@ site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **stat
 	assert_int_equal(hello_as(&p, "west", 1), 200);
 	announce(&p, &incarnation, 1, PIECES);
 	assert_int_equal(all(&p).of[TALLY_OWED], PIECES);
-	d.kind = SYNC__DECISION_KIND__DECISION_CLOSE;
-	d.site = message_text("west");
-	(void)pthread_mutex_lock(&p.central.order);
-	assert_int_equal(record_decide_locked(&p.central, &d, NULL), 0);
-	(void)pthread_mutex_unlock(&p.central.order);
+	begin_to_close(&p, "west");
 	assert_true(life(&p, 1).closed);
 	assert_int_equal(all(&p).of[TALLY_LOST], SITE_TURN);
 	check_all(&p, PIECES);
@@ -242,9 +266,7 @@ site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **stat
 	assert_int_equal(hello_as(&p, "west", 1), 200);
 	assert_int_equal(all(&p).of[TALLY_OWED], PIECES + 10);
 	check_all(&p, PIECES + 10);
-	(void)pthread_mutex_lock(&p.central.order);
-	assert_int_equal(record_decide_locked(&p.central, &d, NULL), 0);
-	(void)pthread_mutex_unlock(&p.central.order);
+	begin_to_close(&p, "west");
 	assert_int_equal(all(&p).of[TALLY_LOST], SITE_TURN);
 	p.central_open = false; /* as a death leaves it: nothing is compared */
 	uploads_free(p.central.uploads);
@@ -252,6 +274,152 @@ site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death(void **stat
 	pair_open_central(&p);
 	assert_int_equal(all(&p).of[TALLY_LOST], PIECES + 10);
 	check_all(&p, PIECES + 10);
+	pair_fini(&p);
+}
+
+static int
+turn_one(struct store_tx *tx, void *arg, struct err *e)
+{
+	return site_turn(tx, arg, e);
+}
+
+static bool
+piece(struct pair *p)
+{
+	bool more;
+
+	assert_int_equal(store_commit(p->central.store, turn_one, &more, NULL), 0);
+	return more;
+}
+
+static void
+hide(struct pair *p, uint64_t seq, unsigned n)
+{
+	unsigned char digests[SITE_TURN][SHA256_SIZE];
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		digest_of(p, seq + i, digests[i]);
+	assert_int_equal(record_withdraw(&p->central, digests[0], n, "a test", NULL), 0);
+}
+
+static void
+rebuild(struct pair *p)
+{
+	p->central_open = false;
+	uploads_free(p->central.uploads);
+	p->central.uploads = NULL;
+	central_close(&p->central);
+	assert_int_equal(central_open(&p->central, p->central_conf, CENTRAL_REBUILD, NULL), 0);
+	p->central_open = true;
+}
+
+/* Two sites that have the same images are closed together. Between the pieces images arrive that
+ * they have, too, others are hidden, one of them has a new life, and the catalogue is made anew: at
+ * each moment the figures are of what was done so far, at the end of all. */
+static void
+site_lost__R16_R18_of_two_at_once_while_images_come_and_are_hidden(void **state)
+{
+	const struct id128 west = {{9, 1}}, east = {{9, 2}};
+	struct id128 next = {{9, 3}};
+	struct figure f;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	p.cut_method = "PATCH";
+	for (i = 0; i < PIECES / SHARED; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	for (i = 0; i < 12; i++)
+		pair_turn(&p);
+	assert_int_equal(all(&p).of[TALLY_OWED], PIECES / SHARED);
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	assert_int_equal(hello_as(&p, "east", 2), 200);
+	announce(&p, &west, 1, PIECES);
+	announce(&p, &east, 1, PIECES - SITE_TURN);
+	begin_to_close(&p, "west");
+	begin_to_close(&p, "east");
+	assert_true(life(&p, 1).closed && life(&p, 2).closed);
+	check_all(&p, PIECES);
+	assert_true(piece(&p));
+	check_all(&p, PIECES);
+	p.cut_method = NULL;
+	assert_true(pair_settle(&p, 60));
+	hide(&p, 3, 1);
+	hide(&p, PIECES - 3, 1);
+	assert_int_equal(all(&p).of[TALLY_HELD], PIECES / SHARED);
+	assert_int_equal(all(&p).of[TALLY_WITHDRAWN], 2);
+	assert_true(piece(&p));
+	assert_int_equal(ctl_local(recount, &p.central, 0, NULL), 0);
+	assert_int_equal(counted.figures + counted.listed, 0);
+	branch_off(&p, "west", &west, &next);
+	pair_check_figures(&p); /* that waits for all pieces */
+	/* Its new life has them. */
+	f = all(&p);
+	assert_int_equal(f.of[TALLY_OWED], PIECES - PIECES / SHARED - 2);
+	begin_to_close(&p, "west");
+	rebuild(&p);
+	pair_check_figures(&p);
+	f = all(&p);
+	assert_int_equal(f.known, PIECES);
+	assert_int_equal(f.of[TALLY_LOST], PIECES - PIECES / SHARED - 2);
+	assert_int_equal(f.of[TALLY_OWED], 0);
+	assert_false(piece(&p));
+	pair_fini(&p);
+}
+
+static bool
+sites_say(struct pair *p, const char *text)
+{
+	struct buf out = BUF_INIT;
+	struct sites s;
+	struct store_tx *tx;
+	bool yes;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(sites_make(&s, tx, NULL), 0);
+	store_end_read(tx);
+	sites_text(&out, &s);
+	buf_put_u8(&out, 0);
+	yes = strstr((const char *)out.data, text) != NULL;
+	buf_fini(&out);
+	sites_free(&s);
+	return yes;
+}
+
+/* In the middle nobody takes a part for the whole: its first images are hidden, so that after the
+ * first piece none seems to be owed. */
+static void
+site_remove__R18_R26_counts_all_of_one_that_is_just_opened_again(void **state)
+{
+	static const char *const words[] = {"site", "remove", "west"};
+	const struct id128 incarnation = {{9, 1}};
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	announce(&p, &incarnation, 1, PIECES);
+	hide(&p, 1, SITE_TURN);
+	begin_to_close(&p, "west");
+	assert_true(sites_say(&p, "west: is just being closed"));
+	while (piece(&p))
+		;
+	assert_false(sites_say(&p, "is just being"));
+	assert_int_equal(all(&p).of[TALLY_LOST], PIECES - SITE_TURN);
+	d.kind = SYNC__DECISION_KIND__DECISION_OPEN;
+	d.site = message_text("west");
+	d.incarnation = message_bytes(incarnation.b, ID128_SIZE);
+	(void)pthread_mutex_lock(&p.central.order);
+	assert_int_equal(record_decide_locked(&p.central, &d, NULL), 0);
+	(void)pthread_mutex_unlock(&p.central.order);
+	assert_true(sites_say(&p, "west: is just being opened again"));
+	assert_int_equal(all(&p).of[TALLY_OWED], 0);
+	assert_int_equal(central_commands_run(&p.central, 3, words, NULL), COMMAND_PERSON);
+	assert_false(life(&p, 1).closed);
+	assert_int_equal(all(&p).of[TALLY_OWED], PIECES - SITE_TURN);
 	pair_fini(&p);
 }
 
@@ -296,6 +464,9 @@ main(void)
 		cmocka_unit_test(site_twin__R8_the_last_copy_of_a_site_need_not_drain_for_ever),
 		cmocka_unit_test(
 			site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death),
+		cmocka_unit_test(
+			site_lost__R16_R18_of_two_at_once_while_images_come_and_are_hidden),
+		cmocka_unit_test(site_remove__R18_R26_counts_all_of_one_that_is_just_opened_again),
 		cmocka_unit_test(figures__R8_R18_a_long_line_of_lives_is_counted_right),
 	};
 

@@ -58,7 +58,7 @@ CENTRAL_STATUS = {
     "refusals": COUNT, "unaudited": COUNT, "damaged": COUNT, "disk_free_bytes": COUNT, "returned": r"\[\]"}
 SITE = {"name": '"north"', "incarnation": f'"{HEX}"', "known": COUNT, "held": COUNT, "owed": COUNT, "lost": COUNT,
         "withdrawn": COUNT, "of_site.known": COUNT, "of_site.lost": COUNT,
-        "lag.instances": COUNT, "lag.bytes": COUNT, "lag.oldest_seconds": COUNT, "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.committed": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
+        "lag.instances": COUNT, "lag.bytes": COUNT, "lag.oldest_seconds": COUNT, "exposure.instances": COUNT, "exposure.bytes": COUNT, "exposure.committed": COUNT, "exposure.oldest_seconds": COUNT, "reopened": "null", "turning": "false", "ledger_seq": COUNT, "last_contact": f'"{TIME}"|null',
         "state": '"(active|invited|suspended|removed)"', "policy": '"(all|own)"', "key": r'"[0-9a-f]{64}"|null',
         "protocol": COUNT, "software": r'"(\d+\.\d+\.\d+)?"',
         "certificate_until": f'"{TIME}"|null', "code_until": f'"{TIME}"|null', "refused_key": r'"[0-9a-f]{64}"|null',
