@@ -9,7 +9,13 @@
 
 #include "common/base/err.h"
 
-enum { LINE_MAX_BYTES = 199, NAME_MAX_BYTES = 49, ENTRIES_MAX = 4096, TITLE_MAX_BYTES = 16 };
+enum {
+	LINE_MAX_BYTES = 199,
+	NAME_MAX_BYTES = 49,
+	ENTRIES_MAX = 4096,
+	TITLE_MAX_BYTES = 16,
+	RANGE = 64
+};
 
 struct entry {
 	const struct conf_row *row;
@@ -137,11 +143,41 @@ static const struct unit time_units[] = {{"ms", 1},	 {"s", 1000},	 {"", 1000},
 					 {"min", 60000}, {"h", 3600000}, {"d", 86400000},
 					 {NULL, 0}};
 
+/* In the largest unit that divides it. */
+static int
+write_value(char *out, size_t size, int64_t v, const struct unit *units)
+{
+	const struct unit *u, *best = NULL;
+
+	for (u = units; u->name; u++)
+		if (u->name[0] && v % u->factor == 0 && v >= u->factor &&
+		    (!best || u->factor > best->factor))
+			best = u;
+	if (!best)
+		return snprintf(out, size, "%lld", (long long)v);
+	return snprintf(out, size, "%lld %s", (long long)(v / best->factor), best->name);
+}
+
+/* As a person writes them: "64 MiB to 64 TiB". */
+static const char *
+write_range(char out[RANGE], const struct conf_row *row)
+{
+	const struct unit *units = row->type == CONF_SIZE	? size_units
+				   : row->type == CONF_DURATION ? time_units
+								: none_units;
+	int n = write_value(out, RANGE, row->min, units);
+
+	n += snprintf(out + n, (size_t)(RANGE - n), " to ");
+	(void)write_value(out + n, (size_t)(RANGE - n), row->max, units);
+	return out;
+}
+
 static int
 parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e)
 {
 	bool ok = true, bounded = false;
 	const char *wanted = row->choices;
+	char range[RANGE];
 
 	if (!row->initial && !value[0])
 		return err_set(e, ERR_LOCAL, 0, "[%s] %s wants a value", row->section, row->key);
@@ -184,9 +220,8 @@ parse(const struct conf_row *row, const char *value, int64_t *out, struct err *e
 		return err_set(e, ERR_LOCAL, 0, "[%s] %s: '%s' is not understood%s%s", row->section,
 			       row->key, value, wanted ? "; one of: " : "", wanted ? wanted : "");
 	if (bounded && (*out < row->min || *out > row->max))
-		return err_set(e, ERR_LOCAL, 0, "[%s] %s: %s is not within %lld and %lld",
-			       row->section, row->key, value, (long long)row->min,
-			       (long long)row->max);
+		return err_set(e, ERR_LOCAL, 0, "[%s] %s: %s is not within %s", row->section,
+			       row->key, value, write_range(range, row));
 	return 0;
 }
 
@@ -606,30 +641,12 @@ conf_has(const struct conf *c, const char *section)
 	return false;
 }
 
-/* In the largest unit that divides it. */
 static void
-explain_value(FILE *to, int64_t v, const struct unit *units)
+explain_range(FILE *to, const struct conf_row *row)
 {
-	const struct unit *u, *best = NULL;
+	char range[RANGE];
 
-	for (u = units; u->name; u++)
-		if (u->name[0] && v % u->factor == 0 && v >= u->factor &&
-		    (!best || u->factor > best->factor))
-			best = u;
-	if (best)
-		fprintf(to, "%lld %s", (long long)(v / best->factor), best->name);
-	else
-		fprintf(to, "%lld", (long long)v);
-}
-
-static void
-explain_range(FILE *to, const struct conf_row *row, const struct unit *units)
-{
-	fprintf(to, " ");
-	explain_value(to, row->min, units);
-	fprintf(to, " to ");
-	explain_value(to, row->max, units);
-	fprintf(to, ".");
+	fprintf(to, " %s.", write_range(range, row));
 }
 
 static void
@@ -655,13 +672,11 @@ explain_bounds(FILE *to, const struct conf_row *row)
 		fprintf(to, " One of: %s.", row->choices);
 		break;
 	case CONF_NUMBER:
-		explain_range(to, row, none_units);
-		break;
 	case CONF_SIZE:
-		explain_range(to, row, size_units);
+		explain_range(to, row);
 		break;
 	case CONF_DURATION:
-		explain_range(to, row, time_units);
+		explain_range(to, row);
 		if (row->choices)
 			fprintf(to, " Or: %s.", row->choices);
 		break;

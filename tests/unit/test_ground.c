@@ -123,7 +123,8 @@ conf_load__names_file_and_line_of_each_mistake(void **state)
 	assert_refused("[data]\ndir = /x\n[peer A]\naet =\n", "a.conf:4: [peer *] aet wants");
 	assert_refused("[data]\ndir = /x\nquota = 9000000000000TiB\n", "not understood");
 	assert_refused("[data\ndir = /x\n", "a.conf:1: a section without");
-	assert_refused("[data]\ndir = /x\nquota = 1\n", "not within");
+	assert_refused("[data]\ndir = /x\nquota = 1\n", "quota: 1 is not within 1 KiB to 1 TiB");
+	assert_refused("[data]\ndir = /x\nwait = 90\n", "wait: 90 is not within 0 to 1 min");
 	assert_refused("[data]\ndir = /x\nquota = much\n", "not understood");
 	assert_refused("[data]\ndir = /x\nmode = medium\n", "one of: fast slow");
 	assert_refused("[data]\ndir = /x\ndir = /y\n", "set twice");
