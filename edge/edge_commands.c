@@ -204,6 +204,7 @@ end_of_day(const char *date, int64_t *out)
 {
 	struct tm tm;
 	const char *end;
+	int day;
 
 	*out = INT64_MAX;
 	if (!date)
@@ -212,8 +213,9 @@ end_of_day(const char *date, int64_t *out)
 	end = strptime(date, "%Y-%m-%d", &tm);
 	if (!end || *end)
 		return false;
+	day = tm.tm_mday; /* timegm makes 2 March of 30 February */
 	*out = ((int64_t)timegm(&tm) + 86400) * 1000;
-	return true;
+	return tm.tm_mday == day;
 }
 
 static int

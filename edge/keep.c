@@ -355,7 +355,8 @@ keep_evict(struct keep *k, const char *study, uint64_t *n, uint64_t *bytes, stru
 		return err_set(err, ERR_AGAIN, 0, "eviction is on hold; `hold off` ends it");
 	if (dark && (percent_used(k->e) < DARK_PERCENT || wanted_dark_keep(k->e)))
 		return err_set(err, ERR_AGAIN, 0,
-			       "central has not answered for 15 minutes: nothing is freed (R10)");
+			       "central has not answered for 15 minutes, or not since the start: "
+			       "nothing is freed (R10)");
 	if (!study) {
 		rc = run_round(k, dark ? DARK_PERCENT - 1 : 0, 0, dark, &r, err);
 		*n = r.n;
