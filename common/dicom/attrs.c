@@ -1,5 +1,6 @@
 #include "common/dicom/attrs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,19 @@ attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value
 	}
 	if (!done)
 		append(out, tag, value, n);
+}
+
+void
+attrs_set_number(struct buf *set, uint32_t tag, uint64_t n)
+{
+	struct buf out = BUF_INIT;
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	attrs_replace(&out, attrs_of(set), tag, text, strlen(text));
+	out.failed = out.failed || buf_failed(set);
+	buf_fini(set);
+	*set = out;
 }
 
 static void

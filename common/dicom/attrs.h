@@ -46,6 +46,8 @@ bool attrs_get(struct attrs set, uint32_t tag, struct attr *out);
 void attrs_put(struct buf *set, uint32_t tag, const char *value, size_t n);
 /* Writes old into out with one attribute added or replaced. */
 void attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value, size_t n);
+/* One attribute of a set becomes this number. */
+void attrs_set_number(struct buf *set, uint32_t tag, uint64_t n);
 /* Writes into out what the second adds to the first: attributes the first has not, or has empty. */
 void attrs_merge(struct buf *out, struct attrs first, struct attrs second);
 /* The same, but what the first has empty stays empty: a correction (R3). */

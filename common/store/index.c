@@ -1,6 +1,5 @@
 #include "common/store/index.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,18 +103,6 @@ index_instance_row(struct store_tx *tx, const struct version *v, struct attrs *o
 }
 
 /* --- rows --- */
-
-static void
-set_number(struct buf *row, uint32_t tag, uint64_t n)
-{
-	struct buf out = BUF_INIT;
-	char text[24];
-
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
-	attrs_replace(&out, attrs_of(row), tag, text, strlen(text));
-	buf_fini(row);
-	*row = out;
-}
 
 static uint64_t
 get_number(struct attrs row, uint32_t tag)
@@ -377,7 +364,7 @@ shift_number(struct buf *row, struct attrs before, uint32_t tag, int by)
 	int64_t n = (int64_t)get_number(before, tag) + by;
 
 	if (n > 0 || (tag != TAG_POOR && tag != TAG_POOR_SERIES)) {
-		set_number(row, tag, n > 0 ? (uint64_t)n : 0);
+		attrs_set_number(row, tag, n > 0 ? (uint64_t)n : 0);
 		return;
 	}
 	tags_add(&one, tag); /* a row says that it has such, or nothing of it */

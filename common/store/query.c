@@ -1,6 +1,5 @@
 #include "common/store/query_private.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,18 +76,6 @@ keep(struct query *q, struct attrs set, size_t *n)
 	return at;
 }
 
-static void
-set_number(struct buf *row, uint32_t tag, uint64_t n)
-{
-	struct buf out = BUF_INIT;
-	char text[24];
-
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
-	attrs_replace(&out, attrs_of(row), tag, text, strlen(text));
-	buf_fini(row);
-	*row = out;
-}
-
 /* Its counts are of what this query sees. */
 static size_t
 keep_counted(struct query *q, struct attrs row, enum key_level level, size_t *n)
@@ -100,10 +87,10 @@ keep_counted(struct query *q, struct attrs row, enum key_level level, size_t *n)
 	if (!q->c.see_rejected || !attrs_get(row, TAG_POOR, &a))
 		return keep(q, row, n);
 	buf_put(&counted, row.p, row.n);
-	set_number(&counted, level == KEY_STUDY ? TAG_STUDY_INSTANCES : TAG_SERIES_INSTANCES,
-		   query_instances(q, row, level));
+	attrs_set_number(&counted, level == KEY_STUDY ? TAG_STUDY_INSTANCES : TAG_SERIES_INSTANCES,
+			 query_instances(q, row, level));
 	if (level == KEY_STUDY)
-		set_number(&counted, TAG_STUDY_SERIES, query_series(q, row));
+		attrs_set_number(&counted, TAG_STUDY_SERIES, query_series(q, row));
 	at = keep(q, attrs_of(&counted), n);
 	q->bytes.failed = q->bytes.failed || buf_failed(&counted);
 	buf_fini(&counted);
