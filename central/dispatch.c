@@ -262,8 +262,7 @@ dispatch_apply(struct store_tx *tx, const Sync__LogDecision *m, struct err *e)
 
 	if (!o) /* a later central's, perhaps: the log keeps it */
 		return 0;
-	buf_set_be64(key, o->number);
-	rc = kv_put(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)),
+	rc = kv_put(store_tx_kv(tx), table(tx), kv_number(key, o->number),
 		    kv_slice(m->order.data, m->order.len), e);
 	if (!rc)
 		rc = state_number(tx, last_key, &last, e);
@@ -441,8 +440,7 @@ dispatch_get(struct store_tx *tx, uint64_t number, Sync__Order **out, struct err
 	struct kv_slice v;
 	int rc;
 
-	buf_set_be64(key, number);
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), &v, e);
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, number), &v, e);
 	if (rc)
 		return rc;
 	*out = message_read(&sync__order__descriptor, v.p, v.n, NULL);
@@ -459,9 +457,8 @@ dispatch_each(struct store_tx *tx, uint64_t from,
 	Sync__Order *m;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
 
-	buf_set_be64(key, from);
 	if (!rc)
-		rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
+		rc = kv_cursor_seek(c, kv_number(key, from), &k, &v, e);
 	while (!rc) {
 		m = message_read(&sync__order__descriptor, v.p, v.n, NULL);
 		rc = m ? fn(arg, m, e) : err_set(e, ERR_CORRUPT, 0, "a row of `order` is torn");

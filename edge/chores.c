@@ -57,10 +57,9 @@ put(struct store_tx *tx, uint64_t number, const Sync__ChoreRow *m, struct err *e
 	unsigned char key[8];
 	int rc;
 
-	buf_set_be64(key, number);
 	message_pack(&row, &m->base);
 	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for an order")
-			      : kv_put(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)),
+			      : kv_put(store_tx_kv(tx), table(tx), kv_number(key, number),
 				       kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;
@@ -74,8 +73,7 @@ get(struct store_tx *tx, uint64_t number, Sync__ChoreRow **out, struct err *e)
 	struct kv_slice v;
 	int rc;
 
-	buf_set_be64(key, number);
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), &v, e);
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, number), &v, e);
 	if (rc)
 		return rc;
 	*out = message_read(&sync__chore_row__descriptor, v.p, v.n, NULL);
@@ -93,9 +91,8 @@ chores_each(struct store_tx *tx, uint64_t from,
 	Sync__ChoreRow *m;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
 
-	buf_set_be64(key, from);
 	if (!rc)
-		rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
+		rc = kv_cursor_seek(c, kv_number(key, from), &k, &v, e);
 	while (!rc) {
 		m = message_read(&sync__chore_row__descriptor, v.p, v.n, NULL);
 		rc = m ? fn(arg, buf_get_be64(k.p), m, e)
@@ -146,8 +143,8 @@ chores_other_archive(struct store_tx *tx, struct err *e)
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for orders");
 	/* Nobody waits for them any more, and their numbers are given again. */
 	for (at = 0; !rc && at < numbers.len; at += 8) {
-		buf_set_be64(key, buf_get_u64(numbers.data + at));
-		rc = kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+		rc = kv_del(store_tx_kv(tx), table(tx),
+			    kv_number(key, buf_get_u64(numbers.data + at)), e);
 	}
 	for (kind = 0; !rc && kind < KINDS; kind++) {
 		name_of(name, kind);
@@ -233,8 +230,7 @@ chores_said(struct store_tx *tx, uint64_t number, struct err *e)
 		rc = chores_each(tx, 0, note_said, &o, e);
 	if (rc || o.n <= CHORES_KEPT)
 		return rc;
-	buf_set_be64(key, o.first);
-	return kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+	return kv_del(store_tx_kv(tx), table(tx), kv_number(key, o.first), e);
 }
 
 /* --- carrying one out --- */

@@ -32,10 +32,9 @@ damage_put(struct store_tx *tx, const struct damage_row *row, struct err *e)
 {
 	unsigned char key[8], value[ROW];
 
-	buf_set_be64(key, row->oid);
 	buf_set_u32(value, row->tries);
 	buf_set_u64(value + 4, (uint64_t)row->not_before);
-	return kv_put(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)),
+	return kv_put(store_tx_kv(tx), table(tx), kv_number(key, row->oid),
 		      kv_slice(value, sizeof(value)), e);
 }
 
@@ -45,8 +44,7 @@ damage_del(struct store_tx *tx, uint64_t oid, struct err *e)
 	unsigned char key[8];
 	int rc;
 
-	buf_set_be64(key, oid);
-	rc = kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+	rc = kv_del(store_tx_kv(tx), table(tx), kv_number(key, oid), e);
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
@@ -69,8 +67,7 @@ damage_each(struct store_tx *tx, uint64_t oid,
 
 	if (rc)
 		return rc;
-	buf_set_be64(key, oid);
-	rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
+	rc = kv_cursor_seek(c, kv_number(key, oid), &k, &v, e);
 	while (!rc) {
 		if (k.n != sizeof(key) || v.n != ROW) {
 			rc = err_set(e, ERR_CORRUPT, 0, "a row of the table of damage is torn");

@@ -186,9 +186,7 @@ keep(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t n, str
 {
 	unsigned char key[8];
 
-	buf_set_be64(key, m->number);
-	return kv_put(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), kv_slice(bytes, n),
-		      e);
+	return kv_put(store_tx_kv(tx), table(tx), kv_number(key, m->number), kv_slice(bytes, n), e);
 }
 
 static int
@@ -322,9 +320,8 @@ each_kept(struct store_tx *tx, uint64_t from, bool (*fn)(struct kept *k, struct 
 	struct kv_slice at, v;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx), e);
 
-	buf_set_be64(key, from);
 	if (!rc)
-		rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &at, &v, e);
+		rc = kv_cursor_seek(c, kv_number(key, from), &at, &v, e);
 	while (!rc) {
 		k->number = buf_get_be64(at.p);
 		if (fn(k, v))
@@ -395,8 +392,7 @@ obey_next(struct store_tx *tx, void *arg, struct err *e)
 	/* R16: the central that said it may have burnt while it waited: it is given back. */
 	rc = m ? obey_known(tx, &none, m, k->bytes.data, k->bytes.len, e) : ERR_PEER;
 	message_free(m);
-	buf_set_be64(key, k->number);
-	return rc ? rc : kv_del(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), e);
+	return rc ? rc : kv_del(store_tx_kv(tx), table(tx), kv_number(key, k->number), e);
 }
 
 static int

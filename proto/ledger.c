@@ -64,11 +64,10 @@ ledger_append(struct store_tx *tx, const struct buf *entry, uint64_t *seq, struc
 	ledger_chain(head.hash, entry->data, entry->len);
 	buf_put(&row, head.hash, SHA256_SIZE);
 	buf_put(&row, entry->data, entry->len);
-	buf_set_be64(key, head.seq + 1);
 	if (buf_failed(&row) || buf_failed(entry))
 		rc = err_set(e, ERR_LOCAL, 0, "no memory for a ledger entry");
 	else
-		rc = kv_put_new(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)),
+		rc = kv_put_new(store_tx_kv(tx), table(tx), kv_number(key, head.seq + 1),
 				kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	*seq = head.seq + 1;
@@ -88,8 +87,7 @@ ledger_read(struct store_tx *tx, uint64_t seq,
 
 	if (rc)
 		return rc;
-	buf_set_be64(key, seq);
-	rc = kv_cursor_seek(c, kv_slice(key, sizeof(key)), &k, &v, e);
+	rc = kv_cursor_seek(c, kv_number(key, seq), &k, &v, e);
 	while (!rc) {
 		if (k.n != 8 || v.n < SHA256_SIZE) {
 			rc = err_set(e, ERR_CORRUPT, 0, "a ledger row is torn");
@@ -111,8 +109,7 @@ ledger_get(struct store_tx *tx, uint64_t seq, const void **entry, size_t *n, str
 	struct kv_slice v;
 	int rc;
 
-	buf_set_be64(key, seq);
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(key, sizeof(key)), &v, e);
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, seq), &v, e);
 	if (rc)
 		return rc;
 	if (v.n < SHA256_SIZE)

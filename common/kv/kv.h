@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
+
 struct err;
 struct kv;
 struct kv_txn;
@@ -100,6 +102,14 @@ kv_slice(const void *p, size_t n)
 	struct kv_slice s = {p, n};
 
 	return s;
+}
+
+/* The key of a row that has a number: big endian, so that rows lie in their order. */
+static inline struct kv_slice
+kv_number(unsigned char key[8], uint64_t n)
+{
+	buf_set_be64(key, n);
+	return kv_slice(key, 8);
 }
 
 #endif
