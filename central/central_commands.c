@@ -169,11 +169,7 @@ status(struct asked *a)
 		text_status(&out, &s);
 	code = s.person ? COMMAND_PERSON : COMMAND_OK;
 	snapshot_free(&s);
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &e);
-	}
-	return command_give(a, &out, code);
+	return command_end(a, &out, rc, &e, code);
 }
 
 static int
@@ -335,11 +331,7 @@ verify_counts(struct asked *a)
 	text_counted(&out, &v);
 	if (!rc)
 		rc = text_identity(a->node, &out, &e);
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &e);
-	}
-	return command_give(a, &out, was_wrong(&v) ? COMMAND_PERSON : COMMAND_OK);
+	return command_end(a, &out, rc, &e, was_wrong(&v) ? COMMAND_PERSON : COMMAND_OK);
 }
 
 static int

@@ -582,9 +582,5 @@ heard_list(struct asked *a)
 		json_close(&j, ']');
 		buf_puts(&out, "\n");
 	}
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &e);
-	}
-	return command_give(a, &out, l.person ? COMMAND_PERSON : COMMAND_OK);
+	return command_end(a, &out, rc, &e, l.person ? COMMAND_PERSON : COMMAND_OK);
 }

@@ -252,9 +252,5 @@ rejections_list(struct asked *a)
 		return command_failed(a, &e);
 	rc = rejected_print(tx, command_option(a, "--json") != NULL, &out, &e);
 	store_end_read(tx);
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &e);
-	}
-	return command_give(a, &out, COMMAND_OK);
+	return command_end(a, &out, rc, &e, COMMAND_OK);
 }

@@ -404,9 +404,5 @@ withdraw_list(struct asked *a)
 		json_close(&j, ']');
 		buf_puts(&out, "\n");
 	}
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &e);
-	}
-	return command_give(a, &out, COMMAND_OK);
+	return command_end(a, &out, rc, &e, COMMAND_OK);
 }

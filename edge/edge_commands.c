@@ -62,11 +62,7 @@ status(struct asked *a)
 	int rc = json(a) ? status_json(a->node, &out, &person, &err)
 			 : status_text(a->node, &out, &person, &err);
 
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &err);
-	}
-	return command_give(a, &out, person ? COMMAND_PERSON : COMMAND_OK);
+	return command_end(a, &out, rc, &err, person ? COMMAND_PERSON : COMMAND_OK);
 }
 
 /* R3: central decides; where it cannot be asked, nobody does. */

@@ -352,9 +352,5 @@ reject_list(struct asked *a)
 		rc = rejected_print(tx, command_option(a, "--json") != NULL, &out, &err);
 		store_end_read(tx);
 	}
-	if (rc) {
-		buf_fini(&out);
-		return command_failed(a, &err);
-	}
-	return command_give(a, &out, COMMAND_OK);
+	return command_end(a, &out, rc, &err, COMMAND_OK);
 }

@@ -158,3 +158,12 @@ command_give(struct asked *a, struct buf *out, int code)
 	buf_fini(out);
 	return code;
 }
+
+int
+command_end(struct asked *a, struct buf *out, int rc, const struct err *e, int code)
+{
+	if (!rc)
+		return command_give(a, out, code);
+	buf_fini(out);
+	return command_failed(a, e);
+}

@@ -61,5 +61,7 @@ int command_die(const char *program, const struct err *e);
 int command_misused(const char *program, const char *word, const char *usage);
 /* Prints and frees out. */
 int command_give(struct asked *a, struct buf *out, int code);
+/* The same where rc is 0; else it failed, as e says. */
+int command_end(struct asked *a, struct buf *out, int rc, const struct err *e, int code);
 
 #endif
