@@ -17,14 +17,34 @@
 
 enum { TURNS = 400 };
 
+int
+pair_setup(void **state)
+{
+	pair_init(*state, "64MiB");
+	return 0;
+}
+
+int
+pair_teardown(void **state)
+{
+	pair_fini(*state);
+	return 0;
+}
+
 void
-pair_begin(struct pair *p, unsigned n)
+pair_send_some(struct pair *p, unsigned first, unsigned n)
 {
 	unsigned i;
 
-	pair_init(p, "64MiB");
 	for (i = 0; i < n; i++)
-		assert_int_equal(pair_send(p, i), 0);
+		assert_int_equal(pair_send(p, first + i), 0);
+}
+
+void
+pair_begin(struct pair *p, unsigned n)
+{
+	pair_init(p, "64MiB");
+	pair_send_some(p, 0, n);
 	assert_true(pair_settle(p, TURNS));
 }
 

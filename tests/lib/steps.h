@@ -10,6 +10,12 @@
 #include "edge/refill.h"
 #include "tests/lib/pair.h"
 
+/* One of each test's own, by cmocka: pair_test(f, p), where p is a struct pair of the program. */
+#define pair_test(f, p) cmocka_unit_test_prestate_setup_teardown(f, pair_setup, pair_teardown, &(p))
+int pair_setup(void **state); /* with a quota of 64 MiB */
+int pair_teardown(void **state);
+/* Images first to first + n - 1 are acknowledged. */
+void pair_send_some(struct pair *p, unsigned first, unsigned n);
 /* A pair with a quota of 64 MiB; images 0 to n - 1 are sent and at central. */
 void pair_begin(struct pair *p, unsigned n);
 /* The study of an image, as its record at the edge says; out: UID_SIZE bytes. */

@@ -30,26 +30,11 @@
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { LATER_KIND = 999 };
 
 static struct pair p;
-
-static int
-begin(void **state)
-{
-	(void)state;
-	pair_init(&p, "64MiB");
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	pair_fini(&p);
-	return 0;
-}
 
 static uint64_t
 give(int kind, bool on, const char *site)
@@ -403,23 +388,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			hold__R10_reaches_an_edge_and_a_person_there_may_end_it, begin, end),
-		cmocka_unit_test_setup_teardown(
+		pair_test(hold__R10_reaches_an_edge_and_a_person_there_may_end_it, p),
+		pair_test(
 			orders__R22_another_epoch_asks_from_the_start_and_an_old_one_undoes_nothing,
-			begin, end),
-		cmocka_unit_test_setup_teardown(
-			orders__R16_a_rebuilt_catalogue_has_them_with_their_numbers, begin, end),
-		cmocka_unit_test_setup_teardown(
-			orders__one_of_a_later_kind_is_kept_shown_and_obeyed_after_an_upgrade,
-			begin, end),
-		cmocka_unit_test_setup_teardown(orders__a_cut_at_any_message_loses_none, begin,
-						end),
-		cmocka_unit_test_setup_teardown(
-			poll__waits_until_there_is_an_order_or_central_stops, begin, end),
-		cmocka_unit_test_setup_teardown(
-			poll__R24_of_a_site_that_is_suspended_meanwhile_hears_no_more, begin, end),
-		cmocka_unit_test_setup_teardown(orders__travel_on_a_disk_as_well, begin, end),
+			p),
+		pair_test(orders__R16_a_rebuilt_catalogue_has_them_with_their_numbers, p),
+		pair_test(orders__one_of_a_later_kind_is_kept_shown_and_obeyed_after_an_upgrade, p),
+		pair_test(orders__a_cut_at_any_message_loses_none, p),
+		pair_test(poll__waits_until_there_is_an_order_or_central_stops, p),
+		pair_test(poll__R24_of_a_site_that_is_suspended_meanwhile_hears_no_more, p),
+		pair_test(orders__travel_on_a_disk_as_well, p),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

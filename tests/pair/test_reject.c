@@ -33,6 +33,7 @@
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/send.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, NOTE_BASE = 900 };
 
@@ -43,27 +44,14 @@ static bool many; /* all images are of one study */
 static int
 begin(void **state)
 {
-	(void)state;
 	notes = 0;
-	pair_init(&p, "64MiB");
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	pair_fini(&p);
-	return 0;
+	return pair_setup(state);
 }
 
 static void
 send(unsigned first, unsigned n)
 {
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		assert_int_equal(pair_send(&p, first + i), 0);
+	pair_send_some(&p, first, n);
 }
 
 /* As pair.c numbers them: four to a study. */
@@ -717,7 +705,7 @@ note__of_more_images_than_one_entry_takes_hides_all_of_them(void **state)
 int
 main(void)
 {
-#define WITH(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define WITH(test) cmocka_unit_test_prestate_setup_teardown(test, begin, pair_teardown, &p)
 	const struct CMUnitTest tests[] = {
 		WITH(note__R18_R29_hides_at_once_here_then_everywhere_and_nothing_is_lost),
 		WITH(note__of_a_whole_study_leaves_nothing_of_it_to_be_found),

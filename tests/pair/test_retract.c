@@ -37,6 +37,7 @@
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400 };
 
@@ -44,29 +45,10 @@ enum { TURNS = 400 };
 
 static struct pair p;
 
-static int
-begin(void **state)
-{
-	(void)state;
-	pair_init(&p, "64MiB");
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	pair_fini(&p);
-	return 0;
-}
-
 static void
 send(unsigned first, unsigned n)
 {
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		assert_int_equal(pair_send(&p, first + i), 0);
+	pair_send_some(&p, first, n);
 }
 
 static bool
@@ -662,7 +644,7 @@ back__R24_R26_what_a_site_makes_up_decides_nothing(void **state)
 int
 main(void)
 {
-#define WITH(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define WITH(test) pair_test(test, p)
 	const struct CMUnitTest tests[] = {
 		WITH(retract__R15_R18_hides_a_study_at_both_ends_and_restore_shows_it_as_it_was),
 		WITH(retract__R15_of_a_series_or_an_image_and_the_last_word_counts),
