@@ -48,17 +48,38 @@ is_known(struct central *c, const char *id, bool *known, struct err *e)
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* Its rank is far above all that was heard of its images (R26). */
+static int
+is_made_up(struct central *c, const char *site, const Sync__Rejection *r, bool *yes, struct err *e)
+{
+	uint64_t next = 0;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, c->store, e);
+
+	if (rc)
+		return rc;
+	rc = rejected_rank(tx, r, &next, e);
+	store_end_read(tx);
+	*yes = !rc && r->rank > next + REJECTED_LEAP;
+	if (*yes)
+		log_line(LOG_ERROR, "rejection.made_up", "site=%s rank=%llu", site,
+			 (unsigned long long)r->rank);
+	return rc;
+}
+
 static int
 give(struct central *c, const char *site, Sync__Rejection *r, struct err *e)
 {
 	Sync__Order m = SYNC__ORDER__INIT;
 	char id[REJECTION_ID];
-	bool known = true;
+	bool known = true, made_up = false;
 	int rc = rejection_id(r, id, e);
 
 	if (!rc)
 		rc = is_known(c, id, &known, e);
-	if (rc || known)
+	if (!rc && !known)
+		rc = is_made_up(c, site, r, &made_up, e);
+	if (rc || known || made_up)
 		return rc;
 	m.kind = SYNC__ORDER_KIND__ORDER_REJECTED;
 	m.subject = id;

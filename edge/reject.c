@@ -45,7 +45,8 @@ reject_say(struct store_tx *tx, struct edge *e, struct Sync__Rejection *m, uint6
 	return rc;
 }
 
-/* The references of one study, as many as one rejection takes, from *at on. */
+/* The references of one study, as many as one rejection takes, from *at on. A note is no worse for
+ * one that nothing can be said of (R32). */
 static size_t
 gather(const struct note *note, unsigned study, size_t *at, char **out)
 {
@@ -53,7 +54,7 @@ gather(const struct note *note, unsigned study, size_t *at, char **out)
 	const struct note_reference *all = note_references(note, &n);
 
 	for (; *at < n && found < REJECTION_MAX; ++*at)
-		if (all[*at].study == study)
+		if (all[*at].study == study && rejected_can_name(all[*at].sop_instance))
 			out[found++] = message_text(all[*at].sop_instance);
 	return found;
 }
@@ -117,7 +118,7 @@ reject_by_note(struct store_tx *tx, struct edge *e, const struct note *note,
 	m.note = message_text(info->sop_instance);
 	for (study = 0, rc = 0; !rc && study <= last; study++)
 		rc = say_study(tx, e, note, study, &m, images, err);
-	return rc ? rc : say_note(tx, e, info, &m, err);
+	return rc || !rejected_can_name(info->sop_instance) ? rc : say_note(tx, e, info, &m, err);
 }
 
 int

@@ -25,6 +25,12 @@ table(struct store_tx *tx)
 /* --- one image --- */
 
 bool
+rejected_can_name(const char *uid)
+{
+	return uid_usable(uid, strlen(uid)) && uid[0] != count_key[0];
+}
+
+bool
 rejected_for(const struct rejected *r, enum note_reason reason)
 {
 	return r->on[reason] && r->on[reason] >= r->off[reason];
@@ -64,8 +70,11 @@ int
 rejected_get(struct store_tx *tx, const char *uid, struct rejected *out, struct err *e)
 {
 	struct kv_slice v;
-	int rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(uid, strlen(uid)), &v, e);
+	int rc;
 
+	if (!rejected_can_name(uid)) /* nobody said anything of it, and the count is no row */
+		return ERR_ABSENT;
+	rc = kv_get(store_tx_kv(tx), table(tx), kv_slice(uid, strlen(uid)), &v, e);
 	return rc ? rc : read_row(out, v, e);
 }
 
@@ -171,8 +180,7 @@ rejected_is_meant(const Sync__Rejection *m)
 	    (m->study[0] && !uid_usable(m->study, strlen(m->study))))
 		return false;
 	for (i = 0; i < m->n_instances; i++)
-		if (!uid_usable(m->instances[i], strlen(m->instances[i])) ||
-		    m->instances[i][0] == count_key[0])
+		if (!rejected_can_name(m->instances[i]))
 			return false;
 	return true;
 }

@@ -31,6 +31,10 @@ struct Sync__Rejection; /* sync.pb-c.h */
 
 enum { REJECTION_MAX = 1000, REJECTION_ID = 33 };
 
+/* R26: nobody says so much more of one image than a central heard of it; what is further above is
+ * made up, and would leave no rank to whoever says something new. */
+#define REJECTED_LEAP (UINT64_C(1) << 20)
+
 struct rejected {
 	uint64_t on[NOTE_REASONS], off[NOTE_REASONS]; /* ranks; 0: never said */
 	char study[UID_SIZE];
@@ -45,6 +49,8 @@ enum note_reason rejected_why(const struct rejected *r);
 int rejected_get(struct store_tx *tx, const char *uid, struct rejected *out, struct err *e);
 /* enum version_hidden: how an image of this UID is hidden. */
 int rejected_hides(struct store_tx *tx, const char *uid, uint32_t *out, struct err *e);
+/* A UID that something can be said of: one that is usable, and no key of ours. */
+bool rejected_can_name(const char *uid);
 /* It says something that can be meant, of UIDs that can be. NULL: it does not. */
 bool rejected_is_meant(const struct Sync__Rejection *m);
 /* The rank of something new about these. */

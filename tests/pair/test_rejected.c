@@ -8,32 +8,25 @@
 
 #include <cmocka.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dicom/note.h"
+#include "common/dimse/peers.h"
 #include "common/store/store.h"
 #include "edge/figures.h"
+#include "edge/reject.h"
 #include "proto/message.h"
+#include "proto/orders.h"
 #include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
+#include "proto/withdrawn.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/send.h"
+#include "tests/lib/steps.h"
+
+enum { TURNS = 400 };
 
 static struct pair p;
-
-static int
-begin(void **state)
-{
-	(void)state;
-	pair_init(&p, "64MiB");
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	pair_fini(&p);
-	return 0;
-}
 
 static struct figures
 figures(void)
@@ -57,8 +50,19 @@ take(struct store_tx *tx, void *arg, struct err *e)
 	return rejected_take(tx, &s->m, e);
 }
 
+/* And the ledger tells of it. */
 static int
-say_ranked(bool on, unsigned reason, uint64_t rank, const char *uid)
+tell(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct saying *s = arg;
+	uint64_t changed;
+
+	return reject_say(tx, &p.edge, &s->m, &changed, e);
+}
+
+static int
+say(int (*fn)(struct store_tx *tx, void *arg, struct err *e), bool on, unsigned reason,
+    uint64_t rank, const char *uid)
 {
 	struct saying s = {.m = SYNC__REJECTION__INIT};
 
@@ -68,20 +72,40 @@ say_ranked(bool on, unsigned reason, uint64_t rank, const char *uid)
 	s.m.rank = rank;
 	s.m.instances = &s.uid;
 	s.m.n_instances = 1;
-	return store_commit(p.edge.store, take, &s, NULL);
+	return store_commit(p.edge.store, fn, &s, NULL);
+}
+
+static int
+say_ranked(bool on, unsigned reason, uint64_t rank, const char *uid)
+{
+	return say(take, on, reason, rank, uid);
 }
 
 static enum note_reason
-why(const char *uid)
+why_at(struct store *s, const char *uid)
 {
 	struct rejected r;
 	struct store_tx *tx;
 	int rc;
 
-	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
 	rc = rejected_get(tx, uid, &r, NULL);
 	store_end_read(tx);
 	return rc ? NOTE_NONE : rejected_why(&r);
+}
+
+static enum note_reason
+why(const char *uid)
+{
+	return why_at(p.edge.store, uid);
+}
+
+static void
+hear(void)
+{
+	assert_true(pair_settle(&p, TURNS));
+	clock_manual_advance(&p.clock, ORDERS_WAIT_MS);
+	pair_orders(&p);
 }
 
 /* Each order of four sayings ends alike. */
@@ -130,13 +154,79 @@ rejected_take__R26_what_cannot_be_meant_says_nothing(void **state)
 	assert_int_equal(figures().rejected, 0);
 }
 
+/* What a site makes up must leave the others a rank for what they say. */
+static void
+told__R26_a_rank_that_is_made_up_counts_nowhere_else(void **state)
+{
+	static const char uid[] = "1.2.3";
+
+	(void)state;
+	assert_int_equal(say(tell, true, NOTE_RETENTION, WITHDRAWN_RANK_MAX - 1, uid), 0);
+	hear();
+	assert_int_equal(why_at(p.central.store, uid), NOTE_NONE);
+	pair_site(&p, "south");
+	hear();
+	assert_int_equal(why(uid), NOTE_NONE);
+	assert_int_equal(say(tell, true, NOTE_SAFETY, 0, uid), 0);
+	hear();
+	assert_int_equal(why_at(p.central.store, uid), NOTE_SAFETY);
+	/* As high as a life of sayings may bring it. */
+	assert_int_equal(say(tell, false, NOTE_SAFETY, REJECTED_LEAP, uid), 0);
+	hear();
+	assert_int_equal(why_at(p.central.store, uid), NOTE_NONE);
+}
+
+/* A note of two images, of which nothing can be said of the first. */
+static void
+send_odd_note(const char *own, const char *image)
+{
+	static const char series[2][UID_SIZE] = {"1.2.3.1", "1.2.3.1"};
+	struct peer peer = {
+		.name = "", .aet = "", .host = "", .issuer = "", .may = PEER_STORE | PEER_REJECT};
+	struct note_reference all[2] = {{.sop_class = "1.2.840.10008.5.1.4.1.1.2"},
+					{.sop_class = "1.2.840.10008.5.1.4.1.1.2"}};
+	struct note_text t = {.reason = NOTE_SAFETY, .date = "20261126", .time = "101112"};
+	struct buf data = BUF_INIT;
+
+	strcpy(all[0].sop_instance, "#1");
+	strcpy(all[1].sop_instance, image);
+	t.sop_instance = own;
+	t.series = "1.2.3.2";
+	t.study = "1.2.3";
+	t.all = all;
+	t.series_of = series;
+	t.n = 2;
+	note_write(&data, &t);
+	assert_int_equal(send_from(&p.edge, &peer, NOTE_CLASS, own, &data, "1.2.840.10008.1.2.1"),
+			 0);
+	(void)store_settle(p.edge.store, NULL);
+	buf_fini(&data);
+}
+
+static void
+note__R32_with_odd_uids_is_stored_and_counts_for_the_others(void **state)
+{
+	(void)state;
+	send_odd_note("1.2.3.4", "1.2.3.1.1");
+	assert_int_equal(why("1.2.3.1.1"), NOTE_SAFETY);
+	assert_int_equal(why("1.2.3.4"), NOTE_SAFETY);
+	send_odd_note("#", "1.2.3.1.2");
+	assert_int_equal(why("1.2.3.1.2"), NOTE_SAFETY);
+	assert_int_equal(figures().rejected, 3);
+	hear(); /* R17: both notes are at central, which knows of rejections now */
+	send_odd_note("#2", "1.2.3.1.1");
+	hear();
+}
+
 int
 main(void)
 {
-#define WITH(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define WITH(test) pair_test(test, p)
 	const struct CMUnitTest tests[] = {
 		WITH(rejected_take__ends_alike_in_whatever_order_it_is_heard),
 		WITH(rejected_take__R26_what_cannot_be_meant_says_nothing),
+		WITH(told__R26_a_rank_that_is_made_up_counts_nowhere_else),
+		WITH(note__R32_with_odd_uids_is_stored_and_counts_for_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
