@@ -245,7 +245,7 @@ plain_pixels(DcmDataset *ds, bytes *out)
 	width = f.im.allocated / 8;
 	plane = static_cast<size_t>(f.im.rows) * f.im.columns;
 	size = plane * f.im.samples * width;
-	if (n < size * f.number)
+	if (size == 0 || n / size < f.number) /* their product may be more than a size_t holds */
 		return "fewer pixels than it says";
 	out->assign(p, p + size * f.number);
 	(void)ds->findAndGetUint16(DCM_PlanarConfiguration, planar);

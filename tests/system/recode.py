@@ -274,6 +274,27 @@ def recode__JPEG_2000_of_any_size_and_depth_keeps_every_value():
         expect("YBR_FULL", w.recode(path, j2k), (None, "colours other than RGB"))
 
 
+def recode__R20_what_says_to_be_larger_than_it_is_fails_and_the_worker_goes_on():
+    """Sizes that no memory holds, and one whose product with its frames no size_t holds: 16,928, modulo 2^64."""
+    j2k = "1.2.840.10008.1.2.4.90"
+    with tempfile.TemporaryDirectory() as folder, Worker() as w:
+        make(folder, {})
+        for name, targets in (("colour-explicit", (j2k, "1.2.840.10008.1.2.5")), ("colour-j2k", ("1.2.840.10008.1.2.1",)),
+                              ("colour-rle", ("1.2.840.10008.1.2.1",))):
+            for rows, columns, frames in ((64664, 65099, 730350934), (65535, 65535, 1), (65535, 65535, 2147483647), (0, 64, 1)):
+                ds = pydicom.dcmread(os.path.join(folder, f"{name}.dcm"))
+                ds.Rows, ds.Columns, ds.NumberOfFrames, ds.PlanarConfiguration = rows, columns, frames, 1
+                ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+                path = os.path.join(folder, "larger.dcm")
+                ds.save_as(path, write_like_original=False)
+                for target in targets:
+                    data, why = w.recode(path, target)
+                    expect(f"{name}, {rows}, {columns}, {frames}: data", data, None)
+                    expect(f"{name}, {rows}, {columns}, {frames}: why", why is not None, True)
+        data, why = w.recode(os.path.join(folder, "slice-rle.dcm"))
+        expect("the next one", (data is not None, why), (True, None))
+
+
 def recode__R20_a_worker_that_crashes_or_hangs_costs_its_object_and_nothing_else():
     """Two of 26 kill the worker that they meet, one by a signal, one by keeping it: they are listed, the rest comes."""
     truth = {}
