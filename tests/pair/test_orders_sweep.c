@@ -3,15 +3,11 @@
  * done and told. What a command said was done is so at both ends; what it did not is the same at
  * both (R3, R15, R16, R22, R27).
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -22,7 +18,6 @@
 #include "central/heard.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
@@ -34,8 +29,8 @@
 #include "proto/orders.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
+#include "tests/lib/pair_sweep.h"
 #include "tests/lib/steps.h"
-#include "tests/lib/sweep.h"
 
 enum { TURNS = 400, IMAGES = 3, TICK_MS = 100, TWICE = 1, GONE = 2 };
 
@@ -73,13 +68,10 @@ version_of(struct store *s, unsigned number, void (*change)(struct gen *g))
 static void
 prepare(void)
 {
-	unsigned i;
-
 	log_set_level(LOG_ERROR);
 	pair_init(&p, "64MiB");
 	still = p.clock.c.mono_ms;
-	for (i = 0; i < IMAGES; i++)
-		assert_int_equal(pair_send(&p, i), 0);
+	pair_send_some(&p, 0, IMAGES);
 	p.change = other_pixels;
 	assert_int_equal(pair_send(&p, TWICE), 0);
 	p.change = NULL;
@@ -138,7 +130,7 @@ hear(void)
 
 /* done(w) for each that is durable. */
 static void
-live(void (*done)(void *arg, enum wish w), void *arg)
+live(void (*done)(void *arg, unsigned command), void *arg)
 {
 	enum wish w;
 
@@ -162,15 +154,6 @@ number_at(struct store *s, bool central, const char *name)
 		central ? state_number(tx, name, &n, NULL) : sync_number(tx, name, &n, NULL), 0);
 	store_end_read(tx);
 	return n;
-}
-
-static void
-reopen(void)
-{
-	pair_close_edge(&p);
-	pair_close_central(&p);
-	pair_open_central(&p);
-	pair_open_edge(&p);
 }
 
 /* At both ends alike; as the command said, where it did. */
@@ -201,91 +184,20 @@ check(const bool *said, unsigned n)
 	pair_check_figures(&p);
 }
 
-static void
-note(void *arg, enum wish w)
-{
-	((bool *)arg)[w] = true;
-}
-
-static bool
-one_fault(unsigned n, enum fault_kind kind, int sys)
-{
-	bool said[WISHES] = {false};
-	unsigned hits;
-
-	prepare();
-	fault_arm(n, kind, sys);
-	live(note, said);
-	hits = fault_disarm();
-	reopen(); /* a log whose flush failed ends until then (TRAPS 4) */
-	check(said, n);
-	pair_fini(&p);
-	return hits >= n;
-}
+static const struct pair_sweep sweep = {&p, prepare, live, check, 13, 20};
 
 static void
 orders__R16_R22_a_fault_at_any_step_leaves_both_ends_alike(void **state)
 {
-	unsigned n;
-
 	(void)state;
-	for (n = 1; one_fault(n, FAULT_ERRNO, ENOSPC);)
-		n += sweep_stride(13);
-	assert_true(n > 20);
-}
-
-static void
-tell(void *arg, enum wish w)
-{
-	unsigned char one = (unsigned char)w;
-
-	if (write(*(int *)arg, &one, 1) != 1)
-		_exit(2);
-}
-
-static bool
-one_death(unsigned n)
-{
-	bool said[WISHES] = {false};
-	unsigned char one;
-	int pipes[2], status;
-	pid_t child;
-
-	prepare();
-	pair_close_edge(&p);
-	pair_close_central(&p);
-	assert_int_equal(pipe(pipes), 0);
-	child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		pair_open_central(&p);
-		pair_open_edge(&p);
-		fault_arm(n, FAULT_DIE, 0);
-		live(tell, &pipes[1]);
-		_exit(0);
-	}
-	close(pipes[1]);
-	while (read(pipes[0], &one, 1) == 1)
-		said[one] = true;
-	close(pipes[0]);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	pair_open_central(&p);
-	pair_open_edge(&p);
-	check(said, n);
-	pair_fini(&p);
-	return WEXITSTATUS(status) == FAULT_EXIT;
+	pair_sweep_faults(&sweep);
 }
 
 static void
 orders__R16_R22_a_death_at_any_step_leaves_both_ends_alike(void **state)
 {
-	unsigned n;
-
 	(void)state;
-	for (n = 1; one_death(n);)
-		n += sweep_stride(13);
-	assert_true(n > 20);
+	pair_sweep_deaths(&sweep);
 }
 
 int

@@ -3,19 +3,15 @@
  * told to all. What a command said was done is done at both ends; of what it did not say, all or
  * nothing is, and both ends are alike (R16, R18).
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/base/err.h"
-#include "common/base/fault.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
@@ -24,7 +20,8 @@
 #include "proto/orders.h"
 #include "tests/gen/gen.h"
 #include "tests/lib/pair.h"
-#include "tests/lib/sweep.h"
+#include "tests/lib/pair_sweep.h"
+#include "tests/lib/steps.h"
 
 enum { TURNS = 400, IMAGES = 3 };
 
@@ -35,12 +32,7 @@ static struct pair p;
 static void
 prepare(void)
 {
-	unsigned i;
-
-	pair_init(&p, "64MiB");
-	for (i = 0; i < IMAGES; i++)
-		assert_int_equal(pair_send(&p, i), 0);
-	assert_true(pair_settle(&p, TURNS));
+	pair_begin(&p, IMAGES);
 }
 
 static bool
@@ -65,7 +57,7 @@ hear(void)
 }
 
 static void
-live(void (*done)(void *arg, enum act a), void *arg)
+live(void (*done)(void *arg, unsigned command), void *arg)
 {
 	enum act a;
 
@@ -120,94 +112,20 @@ check(const bool *said, unsigned n)
 	pair_check_figures(&p);
 }
 
-static void
-note(void *arg, enum act a)
-{
-	((bool *)arg)[a] = true;
-}
-
-static bool
-one_fault(unsigned n)
-{
-	bool said[ACTS] = {false};
-	unsigned hits;
-
-	prepare();
-	fault_arm(n, FAULT_ERRNO, ENOSPC);
-	live(note, said);
-	hits = fault_disarm();
-	pair_close_edge(&p); /* a log whose flush failed ends until then (TRAPS 4) */
-	pair_close_central(&p);
-	pair_open_central(&p);
-	pair_open_edge(&p);
-	check(said, n);
-	pair_fini(&p);
-	return hits >= n;
-}
+static const struct pair_sweep sweep = {&p, prepare, live, check, 17, 10};
 
 static void
 reject__R16_a_fault_at_any_step_leaves_both_ends_alike(void **state)
 {
-	unsigned n;
-
 	(void)state;
-	for (n = 1; one_fault(n);)
-		n += sweep_stride(17);
-	assert_true(n > 10);
-}
-
-static void
-tell(void *arg, enum act a)
-{
-	unsigned char one = (unsigned char)a;
-
-	if (write(*(int *)arg, &one, 1) != 1)
-		_exit(2);
-}
-
-static bool
-one_death(unsigned n)
-{
-	bool said[ACTS] = {false};
-	unsigned char one;
-	int pipes[2], status;
-	pid_t child;
-
-	prepare();
-	pair_close_edge(&p);
-	pair_close_central(&p);
-	assert_int_equal(pipe(pipes), 0);
-	child = fork();
-	assert_true(child >= 0);
-	if (child == 0) {
-		pair_open_central(&p);
-		pair_open_edge(&p);
-		fault_arm(n, FAULT_DIE, 0);
-		live(tell, &pipes[1]);
-		_exit(0);
-	}
-	close(pipes[1]);
-	while (read(pipes[0], &one, 1) == 1)
-		said[one] = true;
-	close(pipes[0]);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	pair_open_central(&p);
-	pair_open_edge(&p);
-	check(said, n);
-	pair_fini(&p);
-	return WEXITSTATUS(status) == FAULT_EXIT;
+	pair_sweep_faults(&sweep);
 }
 
 static void
 reject__R16_a_death_at_any_step_leaves_both_ends_alike(void **state)
 {
-	unsigned n;
-
 	(void)state;
-	for (n = 1; one_death(n);)
-		n += sweep_stride(17);
-	assert_true(n > 10);
+	pair_sweep_deaths(&sweep);
 }
 
 int
