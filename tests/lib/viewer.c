@@ -488,6 +488,22 @@ viewer_listen(struct viewer *v)
 }
 
 void
+viewer_ask_together(struct viewer *all, unsigned n, const struct buf *keys)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		viewer_ask(&all[i], ON_FIND, MESSAGE_FIND_RQ, FIND, keys, "");
+	for (i = 0; i < n; i++) {
+		viewer_listen(&all[i]);
+		assert_int_equal(all[i].last.status, STATUS_SUCCESS);
+		assert_int_equal(all[i].pendings, 1);
+	}
+	for (i = 0; i < n; i++)
+		viewer_close(&all[i]);
+}
+
+void
 viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size)
 {
 	struct identifier id;

@@ -114,6 +114,8 @@ void viewer_ask(struct viewer *v, unsigned char context, unsigned command, const
 void viewer_cancel(struct viewer *v);
 /* Takes what comes until the final answer. */
 void viewer_listen(struct viewer *v);
+/* All ask by the keys (C-FIND) before any listens; each has one answer, and is closed then. */
+void viewer_ask_together(struct viewer *all, unsigned n, const struct buf *keys);
 /* A value of the last identifier. */
 void viewer_answer(struct viewer *v, uint32_t tag, char *out, size_t size);
 bool viewer_has(struct viewer *v, uint32_t tag);

@@ -568,15 +568,7 @@ associations__200_stand_at_once_and_each_is_served(void **state)
 	assert_int_not_equal(assoc_request(&more, &to, &p, 1, NULL), 0);
 	assert_int_equal(dimse_refusals(t->n.dimse), 1);
 	visit_study(t);
-	for (i = 0; i < MANY; i++) /* all ask before any listens */
-		viewer_ask(&all[i], ON_FIND, MESSAGE_FIND_RQ, FIND, &t->keys, "");
-	for (i = 0; i < MANY; i++) {
-		viewer_listen(&all[i]);
-		assert_int_equal(all[i].last.status, STATUS_SUCCESS);
-		assert_int_equal(all[i].pendings, 1);
-	}
-	for (i = 0; i < MANY; i++)
-		viewer_close(&all[i]);
+	viewer_ask_together(all, MANY, &t->keys);
 	assert_true(node_alone_in_time(&t->n));
 }
 

@@ -17,6 +17,7 @@
 #include "common/dimse/peers.h"
 #include "common/http/pki.h"
 #include "common/os/file.h"
+#include "tests/lib/certify.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/request.h"
 #include "tests/lib/viewer.h"
@@ -29,67 +30,24 @@ __lsan_default_suppressions(void)
 	return "leak:LST_Create\n";
 }
 
-enum { WAIT_MS = 20000, PATIENCE_MS = 300, BIG = 24 << 20, PATH_SIZE = 256 };
+enum { WAIT_MS = 20000, PATIENCE_MS = 300, BIG = 24 << 20 };
 #define DAY_MS INT64_C(86400000)
 
 /* --- certificates --- */
 
-static const char *
-path(const char *name)
-{
-	static char out[32][PATH_SIZE]; /* as many as one test names */
-	static unsigned at;
-	char *p = out[at++ % 32];
-
-	(void)snprintf(p, PATH_SIZE, "%s/%s", folder, name);
-	return p;
-}
-
 static void
-put(const char *name, const struct buf *b)
+new_ca(struct ca *ca, const char *file)
 {
-	assert_int_equal(file_replace(folder, name, b->data, b->len, NULL), 0);
+	ca_make(ca, file, clock_wall(clock_real()), 3650);
+	folder_put(file, &ca->pem);
 }
 
-struct ca {
-	struct buf key, pem;
-};
-
-static void
-ca_make(struct ca *ca, const char *file)
-{
-	*ca = (struct ca){BUF_INIT, BUF_INIT};
-	assert_int_equal(pki_key_make(&ca->key, NULL), 0);
-	assert_int_equal(
-		pki_ca_make(&ca->pem, &ca->key, file, clock_wall(clock_real()), 3650, NULL), 0);
-	put(file, &ca->pem);
-}
-
-static void
-ca_fini(struct ca *ca)
-{
-	buf_fini(&ca->key);
-	buf_fini(&ca->pem);
-}
-
-/* <name>.pem and <name>.key, from a day before at_ms, for a day more than `days`. */
+/* From a day before at_ms, for a day more than `days`. */
 static void
 certify_at(const struct ca *ca, const char *name, int64_t at_ms, unsigned days)
 {
-	struct pki_issue i = {&ca->pem, &ca->key, name, "Ward 3", PKI_BOTH, at_ms, days};
-	struct buf key = BUF_INIT, der = BUF_INIT, pem = BUF_INIT;
-	char file[64];
-
-	assert_int_equal(pki_key_make(&key, NULL), 0);
-	assert_int_equal(pki_request_make(&der, &key, name, NULL), 0);
-	assert_int_equal(pki_issue(&pem, &i, der.data, der.len, NULL), 0);
-	(void)snprintf(file, sizeof(file), "%s.key", name);
-	put(file, &key);
-	(void)snprintf(file, sizeof(file), "%s.pem", name);
-	put(file, &pem);
-	buf_fini(&key);
-	buf_fini(&der);
-	buf_fini(&pem);
+	ca_certify(ca, name, (struct pki_issue){NULL, NULL, name, "Ward 3", PKI_BOTH, at_ms, days},
+		   NULL);
 }
 
 static void
@@ -107,7 +65,8 @@ shown(const char *name, const char *ca)
 
 	(void)snprintf(cert, sizeof(cert), "%s.pem", name);
 	(void)snprintf(key, sizeof(key), "%s.key", name);
-	assert_int_equal(tls_load(&t, path(cert), path(key), path(ca), NULL), 0);
+	assert_int_equal(tls_load(&t, folder_path(cert), folder_path(key), folder_path(ca), NULL),
+			 0);
 	return t;
 }
 
@@ -134,13 +93,13 @@ secure_start(void **state)
 	memset(&asked, 0, sizeof(asked));
 	visit_study(&asked);
 	s->keys = asked.keys;
-	ca_make(&s->ca, "ca.pem");
-	ca_make(&s->other, "other.pem");
+	new_ca(&s->ca, "ca.pem");
+	new_ca(&s->other, "other.pem");
 	certify(&s->ca, "node");
 	certify(&s->ca, "viewer");
 	certify(&s->other, "stranger");
 	s->viewer = shown("viewer", "ca.pem");
-	node_secure(&s->n, path("node.pem"), path("node.key"), path("ca.pem"));
+	node_secure(&s->n, folder_path("node.pem"), folder_path("node.key"), folder_path("ca.pem"));
 	*state = s;
 	return 0;
 }
@@ -283,7 +242,7 @@ secure__a_reload_takes_new_files_and_cuts_none(void **state)
 	node_put(&s->n, 0, 1, 100, NULL);
 	viewer_open_securely(&s->v, &s->n, s->viewer, "node");
 	certify(&s->other, "node");
-	s->n.ca = path("other.pem");
+	s->n.ca = folder_path("other.pem");
 	assert_int_not_equal(call(&s->n, true, stranger, "node", NULL), 0); /* not yet */
 	node_reload(&s->n, "");
 	assert_int_equal(call(&s->n, true, stranger, "node", NULL), 0);
@@ -301,7 +260,7 @@ secure__a_single_certificate_may_be_believed(void **state)
 
 	certify(&s->other, "another");
 	another = shown("another", "ca.pem");
-	s->n.ca = path("stranger.pem");
+	s->n.ca = folder_path("stranger.pem");
 	node_reload(&s->n, "");
 	assert_int_equal(call(&s->n, true, stranger, "node", NULL), 0);
 	assert_int_not_equal(call(&s->n, true, another, "node", NULL), 0);
@@ -324,7 +283,7 @@ static int
 load(const char *cert, const char *key, const char *ca, struct err *e)
 {
 	struct tls *t = NULL;
-	int rc = tls_load(&t, path(cert), path(key), path(ca), e);
+	int rc = tls_load(&t, folder_path(cert), folder_path(key), folder_path(ca), e);
 
 	tls_unref(t);
 	return rc;
@@ -556,15 +515,7 @@ secure__200_stand_at_once_and_each_is_served(void **state)
 	for (i = 0; i < MANY; i++)
 		viewer_open_securely(&all[i], &s->n, s->viewer, "node");
 	assert_int_equal(dimse_associations(s->n.dimse), MANY);
-	for (i = 0; i < MANY; i++) /* all ask before any listens */
-		viewer_ask(&all[i], ON_FIND, MESSAGE_FIND_RQ, FIND, &s->keys, "");
-	for (i = 0; i < MANY; i++) {
-		viewer_listen(&all[i]);
-		assert_int_equal(all[i].last.status, STATUS_SUCCESS);
-		assert_int_equal(all[i].pendings, 1);
-	}
-	for (i = 0; i < MANY; i++)
-		viewer_close(&all[i]);
+	viewer_ask_together(all, MANY, &s->keys);
 	assert_true(node_alone_in_time(&s->n));
 }
 

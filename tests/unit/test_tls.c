@@ -18,9 +18,10 @@
 #include "common/http/pki.h"
 #include "common/http/server.h"
 #include "common/os/file.h"
+#include "tests/lib/certify.h"
 #include "tests/lib/folder.h"
 
-enum { RIGHT_SYNC = 1, PATH_SIZE = 200, YEARS_30 = 10957 };
+enum { RIGHT_SYNC = 1, YEARS_30 = 10957 };
 
 #define ARCHIVE "000102030405060708090a0b0c0d0e0f"
 #define OTHER "ff0102030405060708090a0b0c0d0e0f"
@@ -29,58 +30,19 @@ enum { RIGHT_SYNC = 1, PATH_SIZE = 200, YEARS_30 = 10957 };
 #define IN_1970 INT64_C(1000000)
 #define IN_2100 INT64_C(4102444800000)
 
-struct ca {
-	struct buf key, pem;
-};
-
 static struct clock_manual clock_of_server;
 static struct http_server *server;
 static unsigned short port;
 static _Atomic bool suspended;
 static struct ca ours, theirs;
 
-static void
-put(const char *name, const struct buf *b)
-{
-	assert_int_equal(file_replace(folder, name, b->data, b->len, NULL), 0);
-}
-
-static void
-make_ca(struct ca *c, const char *name)
-{
-	memset(c, 0, sizeof(*c));
-	assert_int_equal(pki_key_make(&c->key, NULL), 0);
-	assert_int_equal(pki_ca_make(&c->pem, &c->key, name, NOW, YEARS_30, NULL), 0);
-}
-
-static void
-drop_ca(struct ca *c)
-{
-	buf_fini(&c->key);
-	buf_fini(&c->pem);
-}
-
-/* <stem>.key and <stem>.pem: a leaf and what is sent behind it. */
+/* A leaf and what is sent behind it, good for two years. */
 static void
 make_leaf(const char *stem, const struct ca *by, const char *name, enum pki_use use, int64_t at_ms,
 	  const struct buf *behind)
 {
-	struct pki_issue i = {&by->pem, &by->key, name, ARCHIVE, use, at_ms, 730};
-	struct buf key = BUF_INIT, der = BUF_INIT, pem = BUF_INIT;
-	char file[64];
-
-	assert_int_equal(pki_key_make(&key, NULL), 0);
-	assert_int_equal(pki_request_make(&der, &key, name, NULL), 0);
-	assert_int_equal(pki_issue(&pem, &i, der.data, der.len, NULL), 0);
-	if (behind)
-		buf_put(&pem, behind->data, behind->len);
-	(void)snprintf(file, sizeof(file), "%s.key", stem);
-	put(file, &key);
-	(void)snprintf(file, sizeof(file), "%s.pem", stem);
-	put(file, &pem);
-	buf_fini(&key);
-	buf_fini(&der);
-	buf_fini(&pem);
+	ca_certify(by, stem, (struct pki_issue){NULL, NULL, name, ARCHIVE, use, at_ms, 730},
+		   behind);
 }
 
 static int
@@ -110,21 +72,10 @@ allowed(void *node, const struct http_request *rq, unsigned right, const char **
 static const struct http_route routes[] = {{"GET", "/who", RIGHT_SYNC, 0, who, NULL},
 					   {"GET", "/join", RIGHT_SYNC | HTTP_OPEN, 0, who, NULL}};
 
-static const char *
-path(const char *name)
-{
-	static char out[32][PATH_SIZE]; /* as many as one expression names */
-	static unsigned n;
-	char *p = out[n++ % 32];
-
-	(void)snprintf(p, PATH_SIZE, "%s/%s", folder, name);
-	return p;
-}
-
 static void
 start(void)
 {
-	static char text[32], cert[PATH_SIZE], key[PATH_SIZE], ca[PATH_SIZE];
+	static char text[32], cert[FOLDER_PATH], key[FOLDER_PATH], ca[FOLDER_PATH];
 	static const char *listen_on[] = {text, NULL};
 	struct http_config c = {.routes = routes,
 				.n_routes = sizeof(routes) / sizeof(routes[0]),
@@ -140,9 +91,9 @@ start(void)
 				.clock = &clock_of_server.c};
 	int i, rc = -1;
 
-	strcpy(cert, path("server.pem"));
-	strcpy(key, path("server.key"));
-	strcpy(ca, path("ca.pem"));
+	strcpy(cert, folder_path("server.pem"));
+	strcpy(key, folder_path("server.key"));
+	strcpy(ca, folder_path("ca.pem"));
 	for (i = 0; rc && i < 200; i++) {
 		port = (unsigned short)(20000 + (getpid() * 7 + i) % 10000);
 		(void)snprintf(text, sizeof(text), "127.0.0.1:%u", port);
@@ -158,9 +109,9 @@ make_server(void **state)
 	log_set_level(LOG_ERROR);
 	atomic_store(&suspended, false);
 	clock_manual_init(&clock_of_server, 1000, NOW);
-	make_ca(&ours, "salamander " ARCHIVE);
-	make_ca(&theirs, "salamander " OTHER);
-	put("ca.pem", &ours.pem);
+	ca_make(&ours, "salamander " ARCHIVE, NOW, YEARS_30);
+	ca_make(&theirs, "salamander " OTHER, NOW, YEARS_30);
+	folder_put("ca.pem", &ours.pem);
 	make_leaf("server", &ours, "central." ARCHIVE, PKI_SERVER, NOW, &ours.pem);
 	make_leaf("north", &ours, "north", PKI_BOTH, NOW, NULL);
 	start();
@@ -172,8 +123,8 @@ drop_server(void **state)
 {
 	(void)state;
 	http_stop(server);
-	drop_ca(&ours);
-	drop_ca(&theirs);
+	ca_fini(&ours);
+	ca_fini(&theirs);
 	return 0;
 }
 
@@ -190,13 +141,13 @@ config(const char *stem)
 	char name[64];
 
 	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u", port);
-	c.ca = path("ca.pem");
+	c.ca = folder_path("ca.pem");
 	c.cert = c.key = "";
 	if (stem[0]) {
 		(void)snprintf(name, sizeof(name), "%s.pem", stem);
-		c.cert = path(name);
+		c.cert = folder_path(name);
 		(void)snprintf(name, sizeof(name), "%s.key", stem);
-		c.key = path(name);
+		c.key = folder_path(name);
 	}
 	c.max_body = 1000;
 	return c;
@@ -235,7 +186,7 @@ print_of(const char *file, char hex[2 * PKI_PRINT + 1])
 	struct buf pem = BUF_INIT;
 	unsigned i;
 
-	assert_int_equal(file_slurp(path(file), 10000, &pem, NULL), 0);
+	assert_int_equal(file_slurp(folder_path(file), 10000, &pem, NULL), 0);
 	assert_int_equal(pki_read(&cert, &pem, NULL), 0);
 	for (i = 0; i < PKI_PRINT; i++)
 		(void)snprintf(hex + 2 * i, 3, "%02x", cert.print[i]);
@@ -314,7 +265,7 @@ http_gate__R24_what_is_taken_back_counts_on_a_standing_connection(void **state)
 	assert_string_equal(text, "suspended\n");
 	atomic_store(&suspended, false);
 	assert_int_equal(ask(client, "/who", text), 200);
-	put("ca.pem", &theirs.pem); /* a CA that is no longer believed */
+	folder_put("ca.pem", &theirs.pem); /* a CA that is no longer believed */
 	assert_int_equal(http_reload(server, NULL), 0);
 	assert_int_equal(ask(client, "/who", text), 403);
 	http_client_close(client);
@@ -328,10 +279,10 @@ http_reload__R25_takes_new_files_whole_or_keeps_the_old_ones(void **state)
 	char text[200];
 
 	(void)state;
-	assert_int_equal(file_slurp(path("server.key"), 10000, &key, NULL), 0);
+	assert_int_equal(file_slurp(folder_path("server.key"), 10000, &key, NULL), 0);
 	make_leaf("server", &ours, "central." OTHER, PKI_SERVER, NOW, &ours.pem);
 	assert_int_equal(once(&c, "/who", text), 200); /* not yet */
-	put("server.key", &key);		       /* not the certificate's */
+	folder_put("server.key", &key);		       /* not the certificate's */
 	assert_int_not_equal(http_reload(server, NULL), 0);
 	assert_int_equal(once(&c, "/who", text), 200);
 	make_leaf("server", &ours, "central." OTHER, PKI_SERVER, NOW, &ours.pem);
@@ -420,19 +371,19 @@ http_client__R25_a_change_of_the_ca_cuts_nobody_off(void **state)
 	char text[200];
 
 	(void)state;
-	make_ca(&new_ca, "salamander " ARCHIVE);
+	ca_make(&new_ca, "salamander " ARCHIVE, NOW, YEARS_30);
 	assert_int_equal(
 		pki_cross_sign(&cross, &new_ca.pem, &ours.pem, &ours.key, NOW + 700 * DAY_MS, NULL),
 		0);
-	put("old.pem", &ours.pem);
+	folder_put("old.pem", &ours.pem);
 	buf_put(&both, new_ca.pem.data, new_ca.pem.len);
 	buf_put(&both, ours.pem.data, ours.pem.len);
-	put("ca.pem", &both);
+	folder_put("ca.pem", &both);
 	buf_put(&cross, new_ca.pem.data, new_ca.pem.len);
 	make_leaf("server", &new_ca, "central." ARCHIVE, PKI_SERVER, NOW, &cross);
 	assert_int_equal(http_reload(server, NULL), 0);
 	c = config("north");
-	c.ca = path("old.pem");
+	c.ca = folder_path("old.pem");
 	assert_int_equal(once(&c, "/who", text), 200);
 	c = config("north");
 	assert_int_equal(once(&c, "/who", text), 200);
@@ -442,7 +393,7 @@ http_client__R25_a_change_of_the_ca_cuts_nobody_off(void **state)
 	assert_int_equal(once(&c, "/who", text), 200);
 	buf_fini(&cross);
 	buf_fini(&both);
-	drop_ca(&new_ca);
+	ca_fini(&new_ca);
 }
 
 static void
