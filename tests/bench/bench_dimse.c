@@ -34,6 +34,7 @@
 #include "common/dimse/message.h"
 #include "common/dimse/send.h"
 #include "tests/gen/gen.h"
+#include "tests/lib/bench.h"
 
 #define FIND "1.2.840.10008.5.1.4.1.2.2.1"
 #define CT "1.2.840.10008.5.1.4.1.1.2"
@@ -49,25 +50,9 @@ static struct {
 } job;
 
 static void
-die(const struct err *e)
-{
-	fprintf(stderr, "bench_dimse: %s\n", e->what);
-	exit(EXIT_FAILURE);
-}
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void
 sleep_until(double when)
 {
-	double left = when - now();
+	double left = when - bench_now();
 	struct timespec t = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
 
 	if (left > 0)
@@ -165,7 +150,7 @@ open_association(const struct assoc_target *t, const char *sop_class)
 	struct assoc *a;
 
 	if (assoc_request(&a, t, &p, 1, &e))
-		die(&e);
+		bench_die(&e);
 	return a;
 }
 
@@ -187,7 +172,7 @@ store(struct assoc *a, const struct gen *g, const struct buf *dataset)
 
 	gen_uid(uid, g->study, g->series, g->instance);
 	if (send_object(a, 1, g->instance % 65535 + 1, 0, &o, SECONDS, &answer, &e))
-		die(&e);
+		bench_die(&e);
 	if (answer.status) {
 		fprintf(stderr, "bench_dimse: a store was answered %04x\n", answer.status);
 		exit(EXIT_FAILURE);
@@ -248,12 +233,12 @@ modality(void *arg)
 {
 	struct assoc *a = open_association(&job.target[0], CT);
 	struct buf pixels = BUF_INIT, dataset = BUF_INIT;
-	double start = now();
+	double start = bench_now();
 	unsigned i, study = MODALITY_STUDIES + *(unsigned *)arg * 1000;
 	struct gen g;
 
 	make_pixels(&pixels);
-	for (i = 0; now() < start + job.seconds; i++) {
+	for (i = 0; bench_now() < start + job.seconds; i++) {
 		if (job.rate)
 			sleep_until(start + (double)i / job.rate);
 		gen_init(&g);
@@ -276,7 +261,7 @@ in_threads(void *(*run)(void *), const char *what)
 {
 	pthread_t threads[64];
 	unsigned number[64], i;
-	double start = now(), took;
+	double start = bench_now(), took;
 
 	for (i = 0; i < job.associations; i++) {
 		number[i] = i;
@@ -285,7 +270,7 @@ in_threads(void *(*run)(void *), const char *what)
 	}
 	for (i = 0; i < job.associations; i++)
 		(void)pthread_join(threads[i], NULL);
-	took = now() - start;
+	took = bench_now() - start;
 	printf("%s sent %u failed 0 seconds %.3f\n", what, atomic_load(&job.sent), took);
 }
 
@@ -339,7 +324,7 @@ find(struct assoc *a, const struct buf *keys, struct timing *t)
 	struct message rq, rsp;
 	struct buf bytes = BUF_INIT;
 	struct err e = ERR_INIT;
-	double start = now();
+	double start = bench_now();
 	int rc;
 
 	memset(t, 0, sizeof(*t));
@@ -357,17 +342,17 @@ find(struct assoc *a, const struct buf *keys, struct timing *t)
 		if (!rc && rsp.has_data)
 			rc = message_receive_identifier(a, &rsp, SECONDS, &bytes, &e);
 		if (rc)
-			die(&e);
+			bench_die(&e);
 		if (t->first == 0)
-			t->first = (now() - start) * 1e3;
+			t->first = (bench_now() - start) * 1e3;
 		t->answers += rsp.has_data;
-		t->last = (now() - start) * 1e3;
+		t->last = (bench_now() - start) * 1e3;
 		if (rsp.has_data) {
 			struct identifier id;
 			char text[16];
 
 			if (identifier_parse(&id, EXPLICIT, bytes.data, bytes.len, &e))
-				die(&e);
+				bench_die(&e);
 			(void)attrs_copy(attrs_of(&id.keys), TAG_STUDY_INSTANCES, text,
 					 sizeof(text));
 			t->instances = (unsigned)strtoul(text, NULL, 10);
@@ -438,7 +423,7 @@ wait_for_study(struct assoc *a, unsigned study, unsigned instances)
 	struct buf keys = BUF_INIT;
 	struct timing t;
 	char uid[65];
-	double start = now();
+	double start = bench_now();
 
 	gen_uid(uid, study, 0, 0);
 	put(&keys, TAG_QUERY_LEVEL, "STUDY");
@@ -448,11 +433,11 @@ wait_for_study(struct assoc *a, unsigned study, unsigned instances)
 		find(a, &keys, &t);
 		if (t.instances >= instances)
 			break;
-		if (now() > start + SECONDS) {
+		if (bench_now() > start + SECONDS) {
 			fprintf(stderr, "bench_dimse: the study did not come\n");
 			exit(EXIT_FAILURE);
 		}
-		sleep_until(now() + 0.001);
+		sleep_until(bench_now() + 0.001);
 	}
 	buf_fini(&keys);
 }
@@ -488,11 +473,11 @@ last_slice(void)
 		g.study = fresh_study();
 		for (g.instance = 1; g.instance <= SLICES; g.instance++) {
 			slice(&dataset, &g, &pixels);
-			start = now();
+			start = bench_now();
 			store(to, &g, &dataset);
 		}
 		wait_for_study(from, g.study, SLICES);
-		ms[i] = (now() - start) * 1e3;
+		ms[i] = (bench_now() - start) * 1e3;
 	}
 	if (ms)
 		print_times("last", ms, job.queries);
@@ -521,10 +506,10 @@ entry(void)
 		buf_clear(&dataset);
 		gen_dataset(&dataset, &g);
 		store(to, &g, &dataset);
-		start = now();
+		start = bench_now();
 		wait_for_study(from, g.study, 1);
-		ms[i] = (now() - start) * 1e3;
-		sleep_until(now() + 0.03);
+		ms[i] = (bench_now() - start) * 1e3;
+		sleep_until(bench_now() + 0.03);
 	}
 	if (ms)
 		print_times("entry", ms, job.queries);

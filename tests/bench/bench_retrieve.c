@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -27,6 +26,7 @@
 #include "common/dicom/keys.h"
 #include "common/dimse/identifier.h"
 #include "common/dimse/message.h"
+#include "tests/lib/bench.h"
 
 #define GET "1.2.840.10008.5.1.4.1.2.2.3"
 #define MOVE "1.2.840.10008.5.1.4.1.2.2.2"
@@ -50,22 +50,6 @@ static struct {
 	double firsts[FIRSTS];
 	double start;
 } job;
-
-static void
-die(const struct err *e)
-{
-	fprintf(stderr, "bench_retrieve: %s\n", e->what);
-	exit(EXIT_FAILURE);
-}
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* A C-STORE to us: read, counted, answered. */
 static int
@@ -103,7 +87,7 @@ ask(struct assoc *a, const char *study, struct err *e)
 	attrs_put(&keys, TAG_STUDY_UID, study, strlen(study));
 	identifier_build(&identifier, assoc_accepted(a, 1)->syntax, attrs_of(&keys));
 	if (message_send_with(a, &rq, &identifier, e))
-		die(e);
+		bench_die(e);
 	buf_fini(&keys);
 	buf_fini(&identifier);
 }
@@ -113,19 +97,19 @@ fetch(struct assoc *a, const char *study)
 {
 	struct err e = ERR_INIT;
 	struct message m;
-	double asked = now();
+	double asked = bench_now();
 	bool first = true;
 
 	ask(a, study, &e);
 	do {
 		if (message_receive(a, SECONDS, &m, &e))
-			die(&e);
+			bench_die(&e);
 		if (m.command == MESSAGE_STORE_RQ) {
 			if (take(a, &m, &e))
-				die(&e);
+				bench_die(&e);
 			if (first && job.n_firsts < FIRSTS)
 				job.firsts[atomic_fetch_add(&job.n_firsts, 1) % FIRSTS] =
-					(now() - asked) * 1000;
+					(bench_now() - asked) * 1000;
 			first = false;
 		}
 	} while (m.command == MESSAGE_STORE_RQ || m.status == STATUS_PENDING);
@@ -149,11 +133,11 @@ view(void *arg)
 	for (i = 0; i < CLASSES; i++)
 		p[i + 1] = (struct assoc_proposal){classes[i], plain, 2, ASSOC_ROLE_SCP};
 	if (assoc_request(&a, &job.target, p, job.move ? 1 : CLASSES + 1, &e))
-		die(&e);
+		bench_die(&e);
 	do {
 		for (k = 0; k < job.n_studies; k++)
 			fetch(a, job.studies[k]);
-	} while (job.seconds && now() < job.start + job.seconds);
+	} while (job.seconds && bench_now() < job.start + job.seconds);
 	assoc_release(a);
 	assoc_free(a);
 	return NULL;
@@ -173,7 +157,7 @@ accept_images(void *arg)
 
 	free(arg);
 	if (rc)
-		die(&e);
+		bench_die(&e);
 	for (i = 0; assoc_context_at(a, i, &c); i++) {
 		for (j = 0; j < c.n_syntaxes; j++)
 			if (strcmp(assoc_proposed_syntax(a, i, j), plain[0]) == 0)
@@ -243,7 +227,7 @@ less(const void *a, const void *b)
 static void
 report(void)
 {
-	double took = now() - job.start;
+	double took = bench_now() - job.start;
 	unsigned n = job.n_firsts;
 
 	qsort(job.firsts, n, sizeof(job.firsts[0]), less);
@@ -289,7 +273,7 @@ main(int argc, char **argv)
 	job.n_studies = argc - optind - 4;
 	if (job.listen)
 		be_destination();
-	job.start = now();
+	job.start = bench_now();
 	for (i = 0; i < job.viewers; i++)
 		if (pthread_create(&threads[i], NULL, view, NULL))
 			return EXIT_FAILURE;

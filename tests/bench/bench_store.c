@@ -24,6 +24,7 @@
 #include "common/base/rng.h"
 #include "common/dicom/canon.h"
 #include "common/store/private.h"
+#include "tests/lib/bench.h"
 
 #define MIB ((uint64_t)1 << 20)
 enum {
@@ -48,22 +49,6 @@ struct one {
 	struct store_verdict v;
 	struct object_info info;
 };
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void
-die(const struct err *e)
-{
-	fprintf(stderr, "bench_store: %s\n", e->what);
-	exit(1);
-}
 
 static int
 do_put(struct store_tx *tx, void *arg, struct err *e)
@@ -174,7 +159,7 @@ turn(struct load *l, const char *dir, uint64_t quota)
 	struct turn turns[TURNS + 1];
 	struct store_space space;
 	struct err e = ERR_INIT;
-	double start = now();
+	double start = bench_now();
 	unsigned done = 0, refused = 0;
 	int rc;
 
@@ -185,7 +170,7 @@ turn(struct load *l, const char *dir, uint64_t quota)
 		     space.used - space.dropping + size > quota / 10 * 9 && first < last;
 		     store_space(l->s, &space))
 			if (store_commit(l->s, do_drop, &oid[first++], &e))
-				die(&e);
+				bench_die(&e);
 		rc = put(l, size, &oid[last], &e);
 		if (rc == ERR_FULL) {
 			refused++;
@@ -193,17 +178,17 @@ turn(struct load *l, const char *dir, uint64_t quota)
 			continue;
 		}
 		if (rc)
-			die(&e);
+			bench_die(&e);
 		last++;
 		bytes += size;
 		if (bytes < quota)
 			continue;
-		turns[done].rate = (double)bytes / (now() - start) / 1e6;
+		turns[done].rate = (double)bytes / (bench_now() - start) / 1e6;
 		if (done == 0)
 			stand_idle(dir, quota);
 		turns[done++].file = file_size(dir, "data.mdb");
 		bytes = 0;
-		start = now();
+		start = bench_now();
 	}
 	if (done > TURNS)
 		print_turns(turns, refused);
@@ -249,7 +234,7 @@ static double
 read_plain(const char *dir, unsigned char *to)
 {
 	char path[4096];
-	double start = now();
+	double start = bench_now();
 	unsigned i;
 
 	for (i = 0; i < SLICES; i++) {
@@ -260,7 +245,7 @@ read_plain(const char *dir, unsigned char *to)
 		if (fd < 0 || read(fd, to, CT_SIZE) != CT_SIZE || close(fd))
 			exit(1);
 	}
-	return (double)SLICES * CT_SIZE / (now() - start) / 1e6;
+	return (double)SLICES * CT_SIZE / (bench_now() - start) / 1e6;
 }
 
 static double
@@ -268,20 +253,20 @@ read_study(struct store *s, const uint64_t *oid, unsigned char *to)
 {
 	struct store_reader *r;
 	struct err e = ERR_INIT;
-	double start = now();
+	double start = bench_now();
 	size_t got;
 	unsigned i;
 
 	for (i = 0; i < SLICES; i++) { /* as a retrieve does */
 		if (store_read_open(&r, s, oid[i], &e) || store_read_check(r, &e))
-			die(&e);
+			bench_die(&e);
 		if (i + 1 < SLICES)
 			store_read_expect(s, oid[i + 1]);
 		if (store_read(r, 0, to, CT_SIZE, &got, &e) || got != CT_SIZE)
-			die(&e);
+			bench_die(&e);
 		store_read_close(r);
 	}
-	return (double)SLICES * CT_SIZE / (now() - start) / 1e6;
+	return (double)SLICES * CT_SIZE / (bench_now() - start) / 1e6;
 }
 
 /* Nothing of the files nor of the environment, which is closed for that, is left in memory. */
@@ -300,7 +285,7 @@ forget_all(struct load *l, const struct store_config *c)
 		forget_file(path);
 	}
 	if (store_open(&l->s, c, &e))
-		die(&e);
+		bench_die(&e);
 }
 
 /* The study lies between others, which came at the same time: every third slice is its. */
@@ -317,7 +302,7 @@ cold(struct load *l, const struct store_config *c)
 	for (i = 0; i < SLICES; i++)
 		if (put(l, CT_SIZE, &oid[i], &e) || put(l, CT_SIZE, &other, &e) ||
 		    put(l, 8000, &other, &e))
-			die(&e);
+			bench_die(&e);
 	write_plain(l, c->dir);
 	for (round = 0; round < COLD_ROUNDS; round++) {
 		double ours[2], files[2];
@@ -343,7 +328,7 @@ put_many(void *arg)
 	while (!atomic_load(&l->stop) && !put(l, l->size, &oid, &e))
 		continue;
 	if (e.code != ERR_NONE)
-		die(&e);
+		bench_die(&e);
 	return NULL;
 }
 
@@ -351,7 +336,7 @@ static void
 throughput(struct load *l, unsigned threads, double seconds)
 {
 	pthread_t thread[64];
-	double start = now(), took;
+	double start = bench_now(), took;
 	struct timespec nap = {(time_t)seconds, 0};
 	unsigned i;
 
@@ -362,7 +347,7 @@ throughput(struct load *l, unsigned threads, double seconds)
 	atomic_store(&l->stop, true);
 	for (i = 0; i < threads && i < 64; i++)
 		(void)pthread_join(thread[i], NULL);
-	took = now() - start;
+	took = bench_now() - start;
 	printf("%zu bytes, %u threads: %.0f objects/s, %.0f MB/s\n", l->size, threads,
 	       (double)l->next / took, (double)l->next * (double)l->size / took / 1e6);
 }
@@ -393,7 +378,7 @@ main(int argc, char **argv)
 	l.bytes = malloc(16 * MIB);
 	l.size = turning || reading ? 0 : (size_t)strtoull(argv[3], NULL, 10);
 	if (!l.bytes || l.size > 16 * MIB || store_open(&l.s, &c, &e))
-		die(&e);
+		bench_die(&e);
 	rng_seeded_init(&r, 7);
 	rng_fill(&r.r, l.bytes, 16 * MIB);
 	if (turning)

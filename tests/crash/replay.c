@@ -27,7 +27,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -35,6 +34,7 @@
 #include "common/base/rng.h"
 #include "common/os/file.h"
 #include "tests/crash/trace.h"
+#include "tests/lib/bench.h"
 #include "tests/lib/disk.h"
 #include "tests/lib/witness.h"
 
@@ -192,15 +192,6 @@ prepare(struct judge *j, const struct options *o)
 }
 
 /* --- states --- */
-
-static double
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* A full table counts no more: what is said to be distinct is. */
 static bool
@@ -399,9 +390,9 @@ main(int argc, char **argv)
 	prepare(&j, &o);
 	if (o.compare && !compare(&j, &t, o.compare))
 		return EXIT_FAILURE;
-	start = now();
+	start = bench_now();
 	play(&j, &t, &o);
-	seconds = now() - start;
+	seconds = bench_now() - start;
 	j.node->drop(j.witness);
 	printf("%llu states (%llu distinct) of %zu calls, %zu answered: %llu lost, ", j.states,
 	       j.distinct, t.n, j.n, j.lost);

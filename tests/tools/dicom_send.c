@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
@@ -25,6 +24,7 @@
 #include "common/dicom/canon.h"
 #include "common/dimse/message.h"
 #include "common/dimse/send.h"
+#include "tests/lib/bench.h"
 #include "tests/lib/by_tls.h"
 
 enum { SECONDS = 120 };
@@ -233,15 +233,6 @@ run(void *arg)
 	return NULL;
 }
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int
 report(double seconds)
 {
@@ -315,7 +306,7 @@ main(int argc, char **argv)
 		(void)nftw(argv[i], add_path, 16, FTW_PHYS);
 	keep_sendable();
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	start = now();
+	start = bench_now();
 	for (i = 0; i < n; i++) {
 		senders[i].first = i;
 		senders[i].step = n;
@@ -324,5 +315,5 @@ main(int argc, char **argv)
 	}
 	for (i = 0; i < n; i++)
 		(void)pthread_join(senders[i].thread, NULL);
-	return report(now() - start);
+	return report(bench_now() - start);
 }
