@@ -109,13 +109,13 @@ $(B)/tests/%: $(B)/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	$(CXX) $(LDFLAGS_ALL) -o $@ $< $(TESTLIB_OBJ) $(LIB) $(DCMTK_LIBS) $(LIBS) -lcmocka
 
 # Loaded into the product by tests/crash/power.py; never sanitized, since it comes before everything.
-$(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h
+$(B)/tests/crash/recorder.so: tests/crash/recorder.c tests/crash/trace.h tests/lib/real.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared -pthread $< -o $@ -ldl
 
-$(PRELOADED:%=$(B)/%.so): $(B)/%.so: %.c
+$(PRELOADED:%=$(B)/%.so): $(B)/%.so: %.c tests/lib/real.h
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(CWARN) -O2 -g -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
+	$(CC) -std=c11 $(CWARN) -O2 -g -I. -D_GNU_SOURCE -fPIC -shared $< -o $@ -ldl
 
 # The simulator: its disks, in memory, stand in the place of ours.
 SIM := $(B)/tests/sim/sim

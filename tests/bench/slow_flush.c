@@ -5,7 +5,6 @@
  * with O_DSYNC or O_SYNC (LMDB writes its meta page so). The time is spent in the thread
  * that flushes: threads that flush at once wait at once, as on a disk with a queue.
  */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -13,16 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct timespec longer;
+#include "tests/lib/real.h"
 
-/* The next definition of a function; the union because ISO C has no such cast. */
-#define REAL(type, name, ...)                                                                      \
-	static union {                                                                             \
-		void *p;                                                                           \
-		type (*f)(__VA_ARGS__);                                                            \
-	} real;                                                                                    \
-	if (!real.p)                                                                               \
-	real.p = dlsym(RTLD_NEXT, name)
+static struct timespec longer;
 
 __attribute__((constructor)) static void
 begin(void)

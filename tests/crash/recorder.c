@@ -8,7 +8,6 @@
  * mappings) is found by replay, which compares the replayed folder with the real one.
  * Not recorded: lock.mdb's mapping, sockets, what is read.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "tests/crash/trace.h"
+#include "tests/lib/real.h"
 
 enum { PARTS_MAX = 1024 };
 
@@ -30,15 +30,6 @@ static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static char folder[PATH_MAX];
 static size_t folder_length;
 static int trace = -1;
-
-/* The next definition of a function; the union because ISO C has no such cast. */
-#define REAL(type, name, ...)                                                                      \
-	static union {                                                                             \
-		void *p;                                                                           \
-		type (*f)(__VA_ARGS__);                                                            \
-	} real;                                                                                    \
-	if (!real.p)                                                                               \
-	real.p = dlsym(RTLD_NEXT, name)
 
 static void
 die(const char *what)

@@ -4,21 +4,13 @@
  * What measures durations stays right: so is a machine whose battery is empty, or whose date
  * somebody mistyped (R25, R28). Files keep the kernel's times.
  */
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 
-static time_t off;
+#include "tests/lib/real.h"
 
-/* The next definition of a function; the union because ISO C has no such cast. */
-#define REAL(type, name, ...)                                                                      \
-	static union {                                                                             \
-		void *p;                                                                           \
-		type (*f)(__VA_ARGS__);                                                            \
-	} real;                                                                                    \
-	if (!real.p)                                                                               \
-	real.p = dlsym(RTLD_NEXT, name)
+static time_t off;
 
 __attribute__((constructor)) static void
 begin(void)
