@@ -198,18 +198,24 @@ truth_send_all_again(struct sim_edge *e)
 
 /* --- where an image is --- */
 
-static bool
-intact(struct store *s, const unsigned char *digest)
+int
+truth_check(struct store *s, const unsigned char *digest)
 {
 	struct store_tx *tx;
 	uint64_t oid;
 	int rc = store_begin_read(&tx, s, NULL);
 
 	if (rc)
-		return false;
+		return rc;
 	rc = store_by_digest(tx, digest, &oid, NULL);
 	store_end_read(tx);
-	return !rc && store_check(s, oid, NULL) == 0;
+	return rc ? rc : store_check(s, oid, NULL);
+}
+
+static bool
+intact(struct store *s, const unsigned char *digest)
+{
+	return truth_check(s, digest) == 0;
 }
 
 static bool

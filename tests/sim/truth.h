@@ -15,6 +15,7 @@
 
 struct buf;
 struct sim_edge;
+struct store;
 
 /* MAYBE: the decision may have gone with a disk of central. */
 enum sim_withdrawn { SIM_SHOWN, SIM_WITHDRAWN, SIM_MAYBE };
@@ -41,6 +42,8 @@ struct sim_image {
 	uint32_t said; /* which sites say that they have it, as far as central has heard */
 };
 
+/* store_check of it; ERR_ABSENT: no such here. */
+int truth_check(struct store *s, const unsigned char *digest);
 struct sim_image *truth_image(struct world *w, const unsigned char *digest);
 void truth_uid(const struct sim_image *m, char out[UID_SIZE]);
 void truth_study(const struct sim_image *m, char out[UID_SIZE]);

@@ -185,27 +185,14 @@ watch_view(struct world *w, struct sim_edge *e)
 		view(w, e, &w->images[world_below(w, w->n_images)]);
 }
 
-static bool
-is_damaged(struct store *s, const unsigned char *digest)
-{
-	struct store_tx *tx;
-	uint64_t oid;
-	int rc = store_begin_read(&tx, s, NULL);
-
-	if (rc)
-		return false;
-	rc = store_by_digest(tx, digest, &oid, NULL);
-	store_end_read(tx);
-	return !rc && store_check(s, oid, NULL) == ERR_CORRUPT;
-}
-
 void
 watch_view_damaged(struct world *w, struct sim_edge *e)
 {
 	unsigned i;
 
 	for (i = 0; i < w->n_images && !w->wrong && (e ? e->up : w->up); i++)
-		if (is_damaged(e ? e->edge.store : w->central.store, w->images[i].digest))
+		if (truth_check(e ? e->edge.store : w->central.store, w->images[i].digest) ==
+		    ERR_CORRUPT)
 			view(w, e, &w->images[i]);
 }
 
