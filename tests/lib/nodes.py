@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -186,6 +187,30 @@ def edge(folder, name, quota="2GiB", central_port=None, **sections):
     node = Node("edge", name, folder, config)
     node.dicom, node.aet = dicom, aet
     return node
+
+
+class Place:
+    """`with`: an edge in a folder of its own, started, and gone afterwards."""
+
+    def __init__(self, name, quota="2GiB", **sections):
+        self.top = tempfile.mkdtemp(prefix=f"salamander-{name}-")
+        self.edge = edge(os.path.join(self.top, "edge"), "north", quota=quota, **sections)
+
+    def __enter__(self):
+        self.edge.start()
+        return self
+
+    def __exit__(self, *_):
+        self.edge.kill()
+        shutil.rmtree(self.top)
+
+    def folder(self, name):
+        path = os.path.join(self.top, name)
+        os.makedirs(path)
+        return path
+
+    def send(self, *paths):
+        run(tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "MODALITY", *paths)
 
 
 def central(folder, name="central", **sections):

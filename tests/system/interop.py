@@ -29,20 +29,20 @@ ROOT = recode.ROOT
 SUCCESS, PENDING, KEYS = 0x0000, 0xff00, 0xff01
 
 
-class Foreign:
+class Foreign(nodes.Place):
     """An edge, and dcmjs-dimse as DCMJS, which may find, get and move, and listens as DCMJS too."""
 
     def __init__(self, **peer):
         if not shutil.which("node") or not os.path.isdir(os.path.join(INTEROP, "node_modules")):
             raise nodes.Failed("no Node, or tests/interop/install did not bring the client")
-        self.top, self.listen = tempfile.mkdtemp(prefix="salamander-interop-"), nodes.port()
-        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", **{
+        self.listen = nodes.port()
+        super().__init__("interop", **{
             "peer DCMJS": {"aet": "DCMJS", "host": "127.0.0.1", "port": self.listen, "may": "find, get, move", **peer}})
         self.files, self.moved = self.folder("files"), self.folder("moved")
         self.scp = None
 
     def __enter__(self):
-        self.edge.start()
+        super().__enter__()
         self.scp = subprocess.Popen(["node", CLIENT, "serve", str(self.listen), self.moved], stdout=subprocess.PIPE,
                                     stderr=subprocess.DEVNULL)
         expect("it listens", json.loads(self.scp.stdout.readline()), {"listening": True})
@@ -54,16 +54,7 @@ class Foreign:
             self.scp.kill()
             self.scp.wait()
             self.scp.stdout.close()
-        self.edge.kill()
-        shutil.rmtree(self.top)
-
-    def folder(self, name):
-        path = os.path.join(self.top, name)
-        os.makedirs(path)
-        return path
-
-    def send(self, folder):
-        nodes.run(nodes.tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "MODALITY", folder)
+        super().__exit__()
 
     def ask(self, what, level, *keys, folder="", to="DCMJS", extended=""):
         """Every event that it tells of; the last one has the final status."""

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -24,24 +23,10 @@ SENDERS = VIEWERS = 8
 BATCH = 40  # images of a study, sent by one association
 
 
-class Place:
+class Place(nodes.Place):
     def __init__(self, **dicom):
-        self.top = tempfile.mkdtemp(prefix="salamander-load-")
-        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", quota="8GiB", dicom=dicom, **{
+        super().__init__("load", quota="8GiB", dicom=dicom, **{
             "peer VIEWER": {"aet": "VIEWER", "host": "127.0.0.1", "may": "find, get, move"}})
-
-    def __enter__(self):
-        self.edge.start()
-        return self
-
-    def __exit__(self, *_):
-        self.edge.kill()
-        shutil.rmtree(self.top)
-
-    def folder(self, name):
-        path = os.path.join(self.top, name)
-        os.makedirs(path)
-        return path
 
     def run(self, tool, *words, ok=(0,)):
         return nodes.run(nodes.tool(tool), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "VIEWER", *words,

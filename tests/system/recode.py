@@ -88,29 +88,12 @@ def make(folder, truth):
     return number
 
 
-class Site:
+class Site(nodes.Place):
     def __init__(self, compress="no", **dicom):
-        self.top = tempfile.mkdtemp(prefix="salamander-recode-")
         self.listen = nodes.port()
-        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", dicom=dicom, **{
+        super().__init__("recode", dicom=dicom, **{
             "peer PACS": {"aet": "PACS", "host": "127.0.0.1", "port": self.listen, "compress": compress},
             "peer VIEWER": {"aet": "VIEWER", "host": "127.0.0.1", "may": "find, get, move"}})
-
-    def __enter__(self):
-        self.edge.start()
-        return self
-
-    def __exit__(self, *_):
-        self.edge.kill()
-        shutil.rmtree(self.top)
-
-    def folder(self, name):
-        path = os.path.join(self.top, name)
-        os.makedirs(path)
-        return path
-
-    def send(self, folder):
-        nodes.run(nodes.tool("dicom_send"), "127.0.0.1", self.edge.dicom, "-c", self.edge.aet, "-a", "MODALITY", folder)
 
     def get(self, name, *words):
         """(final status, folder of what came)."""
