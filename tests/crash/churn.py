@@ -10,25 +10,19 @@ end all of it is at central, byte for byte, and what the viewer got was whole.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
-import archive  # noqa: E402
 import check  # noqa: E402
 import nodes  # noqa: E402
-from viewer import MB, Viewer  # noqa: E402
+from viewer import MB, Cache, Viewer, run  # noqa: E402
 
 
-class Churn:
+class Churn(Cache):
     def __init__(self, top, args):
-        self.top, self.args = top, args
-        self.central = nodes.central(os.path.join(top, "central"))
-        self.edge = nodes.edge(os.path.join(top, "edge"), "edge", quota=f"{args.quota}MiB",
-                               central_port=self.central.http, cache={"keep_days": 0})
+        super().__init__(top, args)
         self.sent, self.bytes, self.batch, self.marks = {}, 0, 0, []
 
     def send(self):
@@ -78,13 +72,7 @@ class Churn:
 
     def judge(self, viewer):
         viewer.judge()
-        nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, 120)
-        for _ in range(10):  # making room is announced as well: two looks must agree
-            a = archive.Archive(self.central.data)
-            wrong = a.compare(self.central.status())
-            if not wrong:
-                break
-            time.sleep(1)
+        wrong = self.disagreements(120)
         have = {o.key for p in check.packs(os.path.join(self.central.data, "vault"))
                 for o in check.pack_members(p, wrong)}
         wrong += [f"lost {uid}" for key, uid in self.sent.items() if key not in have]
@@ -96,10 +84,6 @@ class Churn:
         if self.marks[-1][1] > 200 << 10:
             raise nodes.Failed(f"the edge's memory: {self.marks[-1][1]} KiB")
 
-    def stop(self):
-        self.edge.kill()
-        self.central.kill()
-
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,18 +91,7 @@ def main():
     p.add_argument("--seconds", type=float, default=0, help="at least")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--quota", type=int, default=64, help="MiB")
-    args = p.parse_args()
-    top = tempfile.mkdtemp(prefix="salamander-churn-")
-    churn = Churn(top, args)
-    try:
-        churn.play()
-    except (nodes.Failed, subprocess.TimeoutExpired) as e:
-        churn.stop()
-        print(f"FAILED: {e}\nlogs are below {top}", file=sys.stderr)
-        return 1
-    churn.stop()
-    shutil.rmtree(top)
-    return 0
+    return run(Churn, p.parse_args())
 
 
 if __name__ == "__main__":

@@ -74,13 +74,46 @@ class Viewer:
             raise nodes.Failed(f"the viewer got {self.images} images; {self.failed[:3]}")
 
 
-class Play:
+class Cache:
+    """A small one, and its central."""
+
     def __init__(self, top, args):
         self.top, self.args = top, args
         self.central = nodes.central(os.path.join(top, "central"))
         self.edge = nodes.edge(os.path.join(top, "edge"), "edge", quota=f"{args.quota}MiB",
                                central_port=self.central.http, cache={"keep_days": 0})
 
+    def disagreements(self, seconds):
+        """Nothing is owed within so long: in what central's folder and its status differ then."""
+        nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, seconds)
+        for _ in range(10):  # making room is announced as well: two looks must agree
+            wrong = archive.Archive(self.central.data).compare(self.central.status())
+            if not wrong:
+                break
+            time.sleep(1)
+        return wrong
+
+    def stop(self):
+        self.edge.kill()
+        self.central.kill()
+
+
+def run(kind, args):
+    """What a program exits with: 0, or 1 and its folder stays."""
+    top = tempfile.mkdtemp(prefix=f"salamander-{kind.__name__.lower()}-")
+    cache = kind(top, args)
+    try:
+        cache.play()
+    except (nodes.Failed, subprocess.TimeoutExpired) as e:
+        print(f"FAILED: {e}\nlogs are below {top}", file=sys.stderr)
+        return 1
+    finally:
+        cache.stop()
+    shutil.rmtree(top)
+    return 0
+
+
+class Reading(Cache):
     def sender(self):
         """Four modalities, all they can; a store that is not answered 0000 ends them."""
         return subprocess.Popen([os.path.join(nodes.BUILD, "tests", "bench", "bench_dimse"), "modality", "127.0.0.1",
@@ -110,19 +143,10 @@ class Play:
         viewer.judge()
         if self.edge.log_count("MAP_FULL"):
             raise nodes.Failed(f"the map was full:\n{self.edge.tail()}")
-        nodes.wait_for("nothing is owed", lambda: self.edge.status()["owed"]["instances"] == 0, 300)
+        wrong = self.disagreements(300)
         nodes.expect("images at central", self.central.status()["instances"], sent)
-        for _ in range(10):  # making room is announced as well: two looks must agree
-            wrong = archive.Archive(self.central.data).compare(self.central.status())
-            if not wrong:
-                break
-            time.sleep(1)
         if wrong:
             raise nodes.Failed("\n".join(wrong[:10]))
-
-    def stop(self):
-        self.edge.kill()
-        self.central.kill()
 
 
 def main():
@@ -130,18 +154,7 @@ def main():
     p.add_argument("--seconds", type=int, default=6)
     p.add_argument("--quota", type=int, default=256, help="MiB")
     p.add_argument("--hold", action="store_true")
-    args = p.parse_args()
-    top = tempfile.mkdtemp(prefix="salamander-viewer-")
-    play = Play(top, args)
-    try:
-        play.play()
-    except (nodes.Failed, subprocess.TimeoutExpired) as e:
-        print(f"FAILED: {e}\nlogs are below {top}", file=sys.stderr)
-        return 1
-    finally:
-        play.stop()
-    shutil.rmtree(top)
-    return 0
+    return run(Reading, p.parse_args())
 
 
 if __name__ == "__main__":
