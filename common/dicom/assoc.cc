@@ -224,6 +224,9 @@ receive(assoc *s, int fd, struct tls *tls, unsigned seconds, struct err *e)
 		return failed(s, e, c, "association request");
 	if (!pdu) /* DCMTK takes the end of a connection for a request of nothing */
 		return err_set(e, ERR_PEER, 0, "association request: it hung up");
+	/* What is done for a context looks at all others: thousands would take minutes. */
+	if (ASC_countPresentationContexts(s->a->params) > ASSOC_CONTEXTS_MAX)
+		return err_set(e, ERR_PEER, 0, "association request: more contexts than numbers");
 	learn_contexts(s);
 	learn_related(s, owned.get(), n);
 	learn_extended(s, false);

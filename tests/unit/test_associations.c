@@ -465,6 +465,30 @@ answer_to(const struct node *n, const char *calling, const char *sop_class, unsi
 	return answer[0];
 }
 
+/* The same with so many contexts; there are 128 numbers for them. */
+static int
+answer_to_contexts(const struct node *n, unsigned contexts)
+{
+	struct buf rq = BUF_INIT, one = BUF_INIT;
+	unsigned char answer[1024];
+	unsigned i;
+
+	request_build(&rq, "VIEWER", FIND, 1, 0, NULL);
+	for (i = 1; i < contexts; i++) {
+		buf_clear(&one);
+		buf_put_u8(&one, (2 * i + 1) & 0xff);
+		buf_put(&one, "\0\0\0", 3);
+		request_item(&one, 0x30, FIND, strlen(FIND));
+		request_item(&one, 0x40, EXPLICIT, strlen(EXPLICIT));
+		request_item(&rq, 0x20, one.data, one.len);
+	}
+	buf_set_be32(rq.data + 2, (uint32_t)rq.len - 6);
+	(void)request_send(n, &rq, answer);
+	buf_fini(&one);
+	buf_fini(&rq);
+	return answer[0];
+}
+
 /* PS3.8 9.2.2: what cannot be a request is aborted, so that its log says why, not only that. */
 static void
 associations__what_cannot_be_a_request_is_aborted(void **state)
@@ -479,6 +503,8 @@ associations__what_cannot_be_a_request_is_aborted(void **state)
 	assert_int_equal(answer_to(&t->n, "VIEWER", FIND, 51), ABORTED);
 	assert_int_equal(answer_to(&t->n, "VIEWER", too_long, 1), ABORTED);
 	assert_int_equal(answer_to(&t->n, "", FIND, 1), ABORTED);
+	assert_int_equal(answer_to_contexts(&t->n, 128), ACCEPTED);
+	assert_int_equal(answer_to_contexts(&t->n, 129), ABORTED);
 }
 
 /* A user identity of this type (PS3.7 D.3.3.7); n: what it says is the length of the name. */
