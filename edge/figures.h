@@ -46,7 +46,7 @@ struct figures {
 	uint64_t hold, evictable, losses;
 	uint64_t rejected;		   /* UIDs that rejection notes hide                */
 	uint64_t rejected_again;	   /* images that came again and stayed hidden      */
-	uint64_t notes_unheard;		   /* rejection notes of peers that may not reject  */
+	uint64_t notes_unheard;		   /* rejection notes that do not count             */
 	uint64_t committed_here_only;	   /* storage commitment on this edge's word alone */
 	uint64_t commitments;		   /* requests that are not settled */
 	uint64_t unknown_orders, retracts; /* kept: of a later kind; that wait for a person */

@@ -59,7 +59,7 @@ put_commitment(struct prom *p, const struct figures *f)
 	prom_one(p, PROM_GAUGE, "rejected_uids", "Images that rejection notes hide.", f->rejected);
 	prom_one(p, PROM_GAUGE, "rejected_images_again", "Rejected ones that came again.",
 		 f->rejected_again);
-	prom_one(p, PROM_GAUGE, "notes_unheard", "Rejection notes of peers that may not reject.",
+	prom_one(p, PROM_GAUGE, "notes_unheard", "Rejection notes that do not count.",
 		 f->notes_unheard);
 	prom_one(p, PROM_GAUGE, "commitments", "Requests for storage commitment, not settled.",
 		 f->commitments);

@@ -4,8 +4,8 @@
  *
  * A note counts from the commit that stores it, if its sender may reject (R29): the images that it
  * names are hidden, here or not, and the ledger tells central, which tells every other edge. The
- * note is hidden like what it rejects. From another sender it is an object like others, flagged
- * (OBJECT_NOTE) and counted. Nothing is deleted for it.
+ * note is hidden like what it rejects. From another sender, or if it cannot be read as a note, it
+ * is an object like others, flagged (OBJECT_NOTE) and counted. Nothing is deleted for it.
  * Threads: in closures, as the transactions; commands any.
  */
 #ifndef SALAMANDER_EDGE_REJECT_H
@@ -25,7 +25,7 @@ struct store_tx;
 struct Sync__Rejection; /* sync.pb-c.h */
 
 /* Numbers of the sync table. */
-#define REJECT_UNHEARD "notes_unheard" /* notes from peers that may not reject       */
+#define REJECT_UNHEARD "notes_unheard" /* notes that do not count                    */
 #define REJECT_AGAIN "rejected_again"  /* images that came again and stayed hidden   */
 
 /* info: of the note. *images: how many it hides that are known here, 0: it counted before. */

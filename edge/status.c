@@ -463,7 +463,8 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 		buf_printf(
 			out,
 			"rejection notes hide %llu images (`rejected`), %llu came again and stay "
-			"hidden; %llu notes do not count: their senders may not reject\n",
+			"hidden; %llu notes do not count: their senders may not reject, or they "
+			"cannot be read\n",
 			(unsigned long long)f.rejected, (unsigned long long)f.rejected_again,
 			(unsigned long long)f.notes_unheard);
 	if (f.refusals)

@@ -421,22 +421,22 @@ log_outcome(const struct taking *t, const struct object_info *info, unsigned sta
 			 (int)t->verdict.relation, (int)t->verdict.duplicate, info->flags);
 }
 
-/* R29: a rejection note counts if its sender may reject. */
+/* R29: a rejection note counts if its sender may reject, and if it can be read. */
 static void
 read_note(struct taking *t, struct object_info *info)
 {
-	bool too_much = false;
+	bool unread = false;
 	enum note_reason reason =
 		t->note && strcmp(info->sop_class, NOTE_CLASS) == 0 && info->sop_instance[0]
-			? note_end(t->note, &too_much)
+			? note_end(t->note, &unread)
 			: NOTE_NONE;
 
-	if (too_much)
-		log_line(LOG_ERROR, "rejection.too_much", "note=%s most=%d",
+	if (unread)
+		log_line(LOG_ERROR, "rejection.unread", "note=%s most=%d",
 			 uid_shown(info->sop_instance), NOTE_MAX);
 	if (reason && (t->who->peer->may & PEER_REJECT))
 		t->reason = reason;
-	else if (reason || too_much)
+	else if (reason || unread)
 		info->flags |= OBJECT_NOTE;
 }
 

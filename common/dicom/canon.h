@@ -39,7 +39,7 @@ enum object_flag {
 	OBJECT_UID = 1024,	/* a UID that PS3.5 section 9 does not allow                */
 	OBJECT_GUESSED = 2048,	/* no transfer syntax was stated                            */
 	OBJECT_DEFLATED = 4096, /* offsets in the canonical file mean nothing               */
-	OBJECT_NOTE = 8192	/* a rejection note whose sender may not reject (R29)       */
+	OBJECT_NOTE = 8192	/* a rejection note that does not count (R29)               */
 };
 /* R32: refused with Cxxx although the bytes are kept. */
 enum { OBJECT_REFUSED = OBJECT_OPAQUE | OBJECT_NO_IDENTITY | OBJECT_LIMIT };

@@ -274,19 +274,19 @@ is_whole(const struct note *n)
 }
 
 enum note_reason
-note_end(struct note *n, bool *too_much)
+note_end(struct note *n, bool *unread)
 {
 	unsigned i;
 
 	scan_end(n->scan);
-	*too_much = false;
+	*unread = false;
 	if (strcmp(n->scheme, "DCM") != 0)
 		return NOTE_NONE;
 	for (i = NOTE_QUALITY; i < NOTE_REASONS; i++)
 		if (strcmp(n->code, titles[i].code) == 0)
 			break;
-	*too_much = i < NOTE_REASONS && (n->too_much || n->no_memory);
-	return i < NOTE_REASONS && is_whole(n) ? (enum note_reason)i : NOTE_NONE;
+	*unread = i < NOTE_REASONS && !is_whole(n);
+	return i < NOTE_REASONS && !*unread ? (enum note_reason)i : NOTE_NONE;
 }
 
 const struct note_reference *

@@ -49,9 +49,10 @@ const char *note_reason_word(enum note_reason reason);
 int note_new(struct note **out, const char *syntax, struct err *e);
 void note_free(struct note *n); /* NULL is fine */
 void note_feed(struct note *n, const void *p, size_t size);
-/* The whole data set was fed. NOTE_NONE: a Key Object Selection of another kind, or one that
- * cannot be read to its end, or names nothing, or too much (then *too_much). */
-enum note_reason note_end(struct note *n, bool *too_much);
+/* The whole data set was fed. NOTE_NONE: a Key Object Selection of another kind; or one that says
+ * that it rejects, but cannot be read to its end, or names nothing, too much, or what is no UID:
+ * then *unread. */
+enum note_reason note_end(struct note *n, bool *unread);
 /* Borrowed until note_free. */
 const struct note_reference *note_references(const struct note *n, size_t *count);
 const char *note_study(const struct note *n, unsigned i);

@@ -15,16 +15,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					       "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"};
 	const struct note_reference *all;
 	struct note *note;
-	bool too_much;
+	bool unread;
 	size_t n, i;
 
 	if (size == 0 || note_new(&note, syntaxes[data[0] % 4], NULL))
 		return 0;
 	note_feed(note, data + 1, (size - 1) / 2);
 	note_feed(note, data + 1 + (size - 1) / 2, size - 1 - (size - 1) / 2);
-	if (note_end(note, &too_much)) {
+	if (note_end(note, &unread)) {
 		all = note_references(note, &n);
-		if (n == 0 || n > NOTE_MAX || too_much)
+		if (n == 0 || n > NOTE_MAX || unread)
 			abort();
 		for (i = 0; i < n; i++)
 			if (!uid_usable(all[i].sop_instance, strlen(all[i].sop_instance)) ||

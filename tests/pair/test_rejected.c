@@ -176,9 +176,9 @@ told__R26_a_rank_that_is_made_up_counts_nowhere_else(void **state)
 	assert_int_equal(why_at(p.central.store, uid), NOTE_NONE);
 }
 
-/* A note of two images, of which nothing can be said of the first. */
+/* A note of two images. */
 static void
-send_odd_note(const char *own, const char *image)
+send_note(const char *own, const char *first, const char *second)
 {
 	static const char series[2][UID_SIZE] = {"1.2.3.1", "1.2.3.1"};
 	struct peer peer = {
@@ -188,8 +188,8 @@ send_odd_note(const char *own, const char *image)
 	struct note_text t = {.reason = NOTE_SAFETY, .date = "20261126", .time = "101112"};
 	struct buf data = BUF_INIT;
 
-	strcpy(all[0].sop_instance, "#1");
-	strcpy(all[1].sop_instance, image);
+	strcpy(all[0].sop_instance, first);
+	strcpy(all[1].sop_instance, second);
 	t.sop_instance = own;
 	t.series = "1.2.3.2";
 	t.study = "1.2.3";
@@ -207,14 +207,26 @@ static void
 note__R32_with_odd_uids_is_stored_and_counts_for_the_others(void **state)
 {
 	(void)state;
-	send_odd_note("1.2.3.4", "1.2.3.1.1");
+	send_note("1.2.3.4", "#1", "1.2.3.1.1");
 	assert_int_equal(why("1.2.3.1.1"), NOTE_SAFETY);
 	assert_int_equal(why("1.2.3.4"), NOTE_SAFETY);
-	send_odd_note("#", "1.2.3.1.2");
+	send_note("#", "#1", "1.2.3.1.2");
 	assert_int_equal(why("1.2.3.1.2"), NOTE_SAFETY);
 	assert_int_equal(figures().rejected, 3);
 	hear(); /* R17: both notes are at central, which knows of rejections now */
-	send_odd_note("#2", "1.2.3.1.1");
+	send_note("#2", "#1", "1.2.3.1.1");
+	hear();
+}
+
+/* Who rejects and is not understood must not believe that it was done. */
+static void
+note__R29_that_cannot_be_read_is_stored_flagged_and_counted(void **state)
+{
+	(void)state;
+	send_note("1.2.3.4", "1.2.3.1.1", "no UID");
+	assert_int_equal(why("1.2.3.1.1"), NOTE_NONE);
+	assert_int_equal(figures().notes_unheard, 1);
+	assert_int_equal(figures().rejected, 0);
 	hear();
 }
 
@@ -227,6 +239,7 @@ main(void)
 		WITH(rejected_take__R26_what_cannot_be_meant_says_nothing),
 		WITH(told__R26_a_rank_that_is_made_up_counts_nowhere_else),
 		WITH(note__R32_with_odd_uids_is_stored_and_counts_for_the_others),
+		WITH(note__R29_that_cannot_be_read_is_stored_flagged_and_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ make(struct buf *out, enum note_reason reason, size_t n)
 
 /* In pieces of this size. */
 static enum note_reason
-read_note(struct note **out, const struct buf *b, size_t piece, bool *too_much)
+read_note(struct note **out, const struct buf *b, size_t piece, bool *unread)
 {
 	size_t at, n;
 
@@ -57,7 +57,7 @@ read_note(struct note **out, const struct buf *b, size_t piece, bool *too_much)
 		n = b->len - at < piece ? b->len - at : piece;
 		note_feed(*out, b->data + at, n);
 	}
-	return note_end(*out, too_much);
+	return note_end(*out, unread);
 }
 
 static void
@@ -66,7 +66,7 @@ note_end__what_was_written_is_read_for_each_reason_however_it_is_cut(void **stat
 	struct buf b = BUF_INIT;
 	const struct note_reference *all;
 	struct note *note;
-	bool too_much;
+	bool unread;
 	size_t n, piece;
 	unsigned r;
 
@@ -75,7 +75,7 @@ note_end__what_was_written_is_read_for_each_reason_however_it_is_cut(void **stat
 		buf_clear(&b);
 		make(&b, (enum note_reason)r, 7);
 		for (piece = 1; piece <= b.len; piece += piece < 20 ? 1 : 97) {
-			assert_int_equal(read_note(&note, &b, piece, &too_much), r);
+			assert_int_equal(read_note(&note, &b, piece, &unread), r);
 			all = note_references(note, &n);
 			assert_int_equal(n, 7);
 			assert_string_equal(all[6].sop_instance, "1.2.3.4.6");
@@ -114,13 +114,13 @@ note_end__one_that_is_cut_off_rejects_nothing(void **state)
 	struct buf b = BUF_INIT;
 	size_t whole;
 	struct note *note;
-	bool too_much;
+	bool unread;
 
 	(void)state;
 	make(&b, NOTE_WORKLIST, 3);
 	whole = b.len;
 	for (b.len = 0; b.len < whole; b.len++) {
-		enum note_reason r = read_note(&note, &b, b.len + 1, &too_much);
+		enum note_reason r = read_note(&note, &b, b.len + 1, &unread);
 		size_t n;
 
 		/* Behind the evidence it is whole, if it ends between two elements. */
@@ -136,16 +136,16 @@ note_end__more_references_than_it_may_have_reject_nothing(void **state)
 {
 	struct buf b = BUF_INIT;
 	struct note *note;
-	bool too_much;
+	bool unread;
 
 	(void)state;
 	make(&b, NOTE_SAFETY, NOTE_MAX);
-	assert_int_equal(read_note(&note, &b, 1 << 16, &too_much), NOTE_SAFETY);
+	assert_int_equal(read_note(&note, &b, 1 << 16, &unread), NOTE_SAFETY);
 	note_free(note);
 	buf_clear(&b);
 	make(&b, NOTE_SAFETY, NOTE_MAX + 1);
-	assert_int_equal(read_note(&note, &b, 1 << 16, &too_much), NOTE_NONE);
-	assert_true(too_much);
+	assert_int_equal(read_note(&note, &b, 1 << 16, &unread), NOTE_NONE);
+	assert_true(unread);
 	note_free(note);
 	buf_fini(&b);
 }
@@ -157,31 +157,34 @@ note_end__other_key_objects_reject_nothing(void **state)
 	struct buf b = BUF_INIT;
 	unsigned char *at;
 	struct note *note;
-	bool too_much;
+	bool unread;
 
 	(void)state;
 	make(&b, NOTE_QUALITY, 2);
 	at = memmem(b.data, b.len, "113001", 6);
 	assert_non_null(at);
 	at[5] = '0'; /* 113000: of interest */
-	assert_int_equal(read_note(&note, &b, 64, &too_much), NOTE_NONE);
+	assert_int_equal(read_note(&note, &b, 64, &unread), NOTE_NONE);
+	assert_false(unread);
 	note_free(note);
 	at[5] = '1';
 	at = memmem(b.data, b.len, "DCM ", 4);
 	assert_non_null(at);
 	at[0] = 'X';
-	assert_int_equal(read_note(&note, &b, 64, &too_much), NOTE_NONE);
+	assert_int_equal(read_note(&note, &b, 64, &unread), NOTE_NONE);
 	note_free(note);
 	at[0] = 'D';
 	at = memmem(b.data, b.len, "1.2.3.4.0", 9);
 	assert_non_null(at);
+	assert_false(unread);
 	at[0] = ' ';
-	assert_int_equal(read_note(&note, &b, 64, &too_much), NOTE_NONE);
+	assert_int_equal(read_note(&note, &b, 64, &unread), NOTE_NONE);
+	assert_true(unread);
 	note_free(note);
-	assert_false(too_much);
 	buf_clear(&b);
 	make(&b, NOTE_QUALITY, 0);
-	assert_int_equal(read_note(&note, &b, 64, &too_much), NOTE_NONE);
+	assert_int_equal(read_note(&note, &b, 64, &unread), NOTE_NONE);
+	assert_true(unread);
 	note_free(note);
 	buf_fini(&b);
 }
