@@ -229,7 +229,7 @@ wan: deps-build deps-test deps-bench
 # cuts, chaos, a cache turned over and over, 16 associations at once, the simulator on both cores, and every fuzzer.
 # Between them, once: a minute of a viewer at 10 MB/s, and all of DICOM_CORPUS encoded anew.
 SWEEPS := $(addprefix $(B)/tests/,unit/test_store_sweep unit/test_store_journal pair/test_keep_death pair/test_pair_death pair/test_pair_errors \
-	pair/test_orders_sweep)
+	pair/test_orders_sweep pair/test_reject_sweep)
 soak: deps-build deps-test
 	@$(MAKE) --no-print-directory build-all tools $(SIM) $(SWEEPS)
 	@SWEEP_ALL=1 $(RUN) --timeout 7200 --title sweeps $(SWEEPS)
