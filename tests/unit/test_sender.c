@@ -3,98 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "proto/sender.h"
+#include "tests/lib/play.h"
 
-static const struct id128 none, epoch_a = {{1}}, epoch_b = {{2}};
-
-struct play {
-	struct sender s;
-	struct sender_actions out;
-	int64_t now;
-	uint64_t head, work;
-	enum lane lane; /* that it is in */
-};
-
-static void
-begin(struct play *p)
-{
-	memset(p, 0, sizeof(*p));
-	sender_init(&p->s, &none, 0);
-	p->now = 1000000;
-	p->lane = LANE_FRESH;
-}
-
-static bool
-did(const struct play *p, enum sender_action_kind kind)
-{
-	unsigned i;
-
-	for (i = 0; i < p->out.n; i++)
-		if (p->out.a[i].kind == kind)
-			return true;
-	return false;
-}
-
-static void
-step(struct play *p, struct sender_event *ev)
-{
-	ev->now_ms = p->now;
-	ev->head = p->head;
-	ev->work[p->lane] = (struct sender_work){p->work, p->work * 1000, p->now - 5000, 0};
-	sender_step(&p->s, ev, &p->out);
-	assert_true(p->out.n < SENDER_ACTIONS);
-	assert_true(p->out.wake_ms <= p->now + SENDER_HELLO_MS);
-}
-
-static void
-tick(struct play *p)
-{
-	struct sender_event ev = {.kind = SENDER_TIME};
-
-	step(p, &ev);
-}
-
-static void
-answer(struct play *p, enum sender_request rq, unsigned slot, int status, uint64_t number)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = rq,
-				  .slot = slot,
-				  .status = status,
-				  .ours = true,
-				  .agrees = true,
-				  .number = number};
-
-	ev.epoch = epoch_a;
-	step(p, &ev);
-}
-
-static void
-hello(struct play *p, const struct id128 *epoch, uint64_t losses)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = SENDER_HELLO,
-				  .status = 200,
-				  .ours = true,
-				  .agrees = true,
-				  .number = p->head,
-				  .losses = losses};
-
-	ev.epoch = *epoch;
-	step(p, &ev);
-}
-
-static void
-applied(struct play *p)
-{
-	struct sender_event ev = {.kind = SENDER_APPLIED, .slot = p->s.round};
-
-	step(p, &ev);
-}
+static const struct id128 epoch_b = {{2}};
 
 /* Which action comes where; -1: it does not. */
 static int
@@ -106,36 +21,6 @@ where(const struct play *p, enum sender_action_kind kind)
 		if (p->out.a[i].kind == kind)
 			return (int)i;
 	return -1;
-}
-
-/* In contact, all compared, nothing to send. */
-static void
-settle(struct play *p, uint64_t head)
-{
-	p->head = head;
-	tick(p);
-	hello(p, &epoch_a, 0);
-	tick(p);
-	answer(p, SENDER_ASK, p->s.round, 200, head);
-	applied(p);
-	assert_int_equal(p->s.announced, head);
-}
-
-static void
-pack(struct play *p, unsigned slot, uint64_t size, uint64_t last)
-{
-	struct sender_event ev = {.kind = SENDER_PACKED, .slot = slot, .size = size, .last = last};
-
-	unsigned i;
-
-	p->work = 100000;
-	for (i = 0; i < 100 && p->s.slots[slot].state != SLOT_PACKING; i++) {
-		p->now += 1000;
-		tick(p);
-	}
-	assert_int_equal(p->s.slots[slot].state, SLOT_PACKING);
-	p->work = 0;
-	step(p, &ev);
 }
 
 /*
@@ -150,19 +35,19 @@ sender_step__R7_the_ledger_waits_for_nothing_that_is_queued(void **state)
 	unsigned i;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	for (i = 0; i < STEER_FEW; i++)
-		pack(&p, i, 1 << 30, 10);
-	answer(&p, SENDER_PIECE, 1, 507, 0); /* one waits for room, one for a faulty central */
-	answer(&p, SENDER_PIECE, 2, 500, 0);
-	hello(&p, &epoch_a, 1); /* a loss: the whole ledger is compared again */
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
-	answer(&p, SENDER_ASK, p.s.round, 200, 5);
-	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+		play_pack(&p, i, 1 << 30, 10);
+	play_answer(&p, SENDER_PIECE, 1, 507, 0); /* one waits for room, one for a faulty central */
+	play_answer(&p, SENDER_PIECE, 2, 500, 0);
+	play_hello(&p, &play_epoch, 1); /* a loss: the whole ledger is compared again */
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 5);
+	assert_true(play_did(&p, SENDER_APPLY_HOLDINGS));
 	p.head = 11;
 	p.work = 100000;
-	answer(&p, SENDER_PIECE, 0, 200, 1 << 20);
+	play_answer(&p, SENDER_PIECE, 0, 200, 1 << 20);
 	assert_int_equal(where(&p, SENDER_SEND_LEDGER), 0);
 	assert_true(where(&p, SENDER_SEND_PIECE) > 0);
 	assert_int_equal(p.out.a[0].number, 11);
@@ -188,17 +73,17 @@ sender_step__R7_a_request_with_entries_takes_two_seconds_of_the_line(void **stat
 	size_t i;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	p.head = 100000;
-	tick(&p);
+	play_tick(&p);
 	assert_int_equal(p.out.a[0].kind, SENDER_SEND_LEDGER);
 	assert_int_equal(p.out.a[0].count, SENDER_LEDGER_FIRST);
 	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
 		ev.number = p.s.announced + 100;
 		ev.sent = lines[i].sent;
 		ev.ms = lines[i].ms;
-		step(&p, &ev);
+		play_step(&p, &ev);
 		assert_int_equal(p.out.a[0].kind, SENDER_SEND_LEDGER);
 		assert_int_equal(p.out.a[0].count, lines[i].wanted);
 	}
@@ -211,22 +96,22 @@ sender_step__R7_a_broken_upload_does_not_hold_the_ledger_up(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 1 << 30, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 1 << 30, 10);
 	p.head = 11;
-	answer(&p, SENDER_PIECE, 0, 0, 0);
-	assert_true(did(&p, SENDER_SAY_HELLO));
+	play_answer(&p, SENDER_PIECE, 0, 0, 0);
+	assert_true(play_did(&p, SENDER_SAY_HELLO));
 	p.head = 10; /* central's answer speaks of what it has */
-	hello(&p, &epoch_a, 0);
+	play_hello(&p, &play_epoch, 0);
 	p.head = 11;
-	tick(&p);
+	play_tick(&p);
 	assert_int_equal(where(&p, SENDER_SEND_LEDGER), 0);
 	/* When hello is not answered either, it is said every 1 to 3 s. */
-	answer(&p, SENDER_LEDGER, 0, 0, 0);
-	assert_true(did(&p, SENDER_SAY_HELLO));
-	answer(&p, SENDER_HELLO, 0, 0, 0);
-	assert_false(did(&p, SENDER_SAY_HELLO));
+	play_answer(&p, SENDER_LEDGER, 0, 0, 0);
+	assert_true(play_did(&p, SENDER_SAY_HELLO));
+	play_answer(&p, SENDER_HELLO, 0, 0, 0);
+	assert_false(play_did(&p, SENDER_SAY_HELLO));
 	assert_in_range(p.out.wake_ms, p.now + 1000, p.now + 3000);
 }
 
@@ -239,17 +124,17 @@ sender_step__R14_packs_under_way_are_asked_about_in_one_request(void **state)
 	unsigned slot, i;
 
 	(void)state;
-	begin(&p);
+	play_begin(&p);
 	for (i = 0; i < 3; i++)
 		assert_true(sender_resume(&p.s, &slot, 5000, 10, LANE_FRESH));
-	settle(&p, 10);
+	play_settle(&p, 10);
 	assert_int_equal(p.s.slots[0].state, SLOT_ASKING);
 	assert_int_equal(p.s.slots[2].state, SLOT_ASKING);
 	ev.slot = 7;
 	ev.places[0] = 3000;
 	ev.places[1] = SENDER_NO_UPLOAD;
 	ev.places[2] = SENDER_WHOLE;
-	step(&p, &ev);
+	play_step(&p, &ev);
 	assert_int_equal(p.out.n, 3);
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(p.out.a[i].kind, SENDER_SEND_PIECE);
@@ -280,17 +165,17 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 	unsigned i, slot;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	for (i = 0; i < STEER_FEW; i++)
-		pack(&p, i, UINT64_C(1) << 30, 10);
+		play_pack(&p, i, UINT64_C(1) << 30, 10);
 	assert_int_equal(p.s.steer.link, 0); /* nothing is known yet */
 	for (i = 0; i < 200; i++) { /* each piece has crossed 250 ms after the one before it */
 		p.now += 250;
 		ev.slot = slot = i % STEER_FEW;
 		ev.number = p.s.slots[slot].offset + 300000;
 		ev.sent = 300000;
-		step(&p, &ev);
+		play_step(&p, &ev);
 		assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
 		assert_int_equal(p.out.a[0].number, ev.number);
 		assert_int_equal(p.out.a[0].most, STEER_PIECE_MAX);
@@ -298,11 +183,11 @@ sender_step__a_piece_is_as_long_as_the_wire_takes_250_ms(void **state)
 	assert_int_equal(p.s.steer.link / 100000, 12);
 	assert_in_range(p.out.a[0].count, 300000 * 9 / 16 - 3000, 303000);
 	ev.number = (1 << 30) - 600000;
-	step(&p, &ev);
+	play_step(&p, &ev);
 	assert_int_equal(p.out.a[0].most, 600000);
 	assert_int_equal(p.s.steer.under_way, STEER_FEW);
 	ev.status = 0; /* nothing of it is under way any more */
-	step(&p, &ev);
+	play_step(&p, &ev);
 	assert_int_equal(p.s.steer.under_way, STEER_FEW - 1);
 }
 
@@ -316,28 +201,28 @@ sender_connections__bounds_the_pieces_on_the_link_in_turn(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
+	play_begin(&p);
 	for (i = 0; i < SENDER_SLOTS; i++)
 		assert_true(sender_resume(&p.s, &slot, UINT64_C(1) << 40, 10, LANE_FRESH));
 	assert_false(sender_resume(&p.s, &slot, 5000, 10, LANE_FRESH));
-	settle(&p, 10);
+	play_settle(&p, 10);
 	ev.slot = UINT32_MAX;
-	step(&p, &ev);
+	play_step(&p, &ev);
 	assert_int_equal(p.out.n, STEER_FEW);
 	sender_connections(&p.s, 99);
-	tick(&p);
+	play_tick(&p);
 	assert_int_equal(p.out.n, SENDER_SLOTS - STEER_FEW);
 	p.work = 100000;
 	p.now += 2000;
-	tick(&p);
-	assert_false(did(&p, SENDER_MAKE_PACK)); /* no slot is left */
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_MAKE_PACK)); /* no slot is left */
 	sender_connections(&p.s, 0);
 	for (i = 0; i + 1 < SENDER_SLOTS; i++) {
-		answer(&p, SENDER_PIECE, i, 200, 1);
-		assert_false(did(&p, SENDER_SEND_PIECE));
+		play_answer(&p, SENDER_PIECE, i, 200, 1);
+		assert_false(play_did(&p, SENDER_SEND_PIECE));
 	}
 	for (i = 0; i < SENDER_SLOTS; i++) { /* one at a time from here on */
-		answer(&p, SENDER_PIECE, last, 200, p.s.slots[last].offset + 1);
+		play_answer(&p, SENDER_PIECE, last, 200, p.s.slots[last].offset + 1);
 		assert_int_equal(p.out.n, 1);
 		assert_int_equal(p.out.a[0].kind, SENDER_SEND_PIECE);
 		last = p.out.a[0].slot;
@@ -353,19 +238,19 @@ sender_step__R7_a_pack_waits_until_a_new_central_has_its_entries(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 5000, 8);
-	answer(&p, SENDER_PIECE, 0, 0, 0);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 5000, 8);
+	play_answer(&p, SENDER_PIECE, 0, 0, 0);
 	p.head = 0; /* what the new central has */
-	hello(&p, &epoch_b, 0);
+	play_hello(&p, &epoch_b, 0);
 	p.head = 10;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 7);
-	assert_false(did(&p, SENDER_ASK_PLACES) || did(&p, SENDER_SEND_PIECE));
-	answer(&p, SENDER_LEDGER, 0, 200, 10);
-	assert_true(did(&p, SENDER_ASK_PLACES));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_LEDGER));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 7);
+	assert_false(play_did(&p, SENDER_ASK_PLACES) || play_did(&p, SENDER_SEND_PIECE));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 10);
+	assert_true(play_did(&p, SENDER_ASK_PLACES));
 }
 
 /* A new central's long round of holdings: fresh images go meanwhile, they cannot be there. What was
@@ -377,30 +262,30 @@ sender_step__R22_fresh_images_flow_while_the_ledger_is_compared(void **state)
 	int i;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	hello(&p, &epoch_b, 0);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_hello(&p, &epoch_b, 0);
 	p.now += 2000;
 	p.work = 100000;
-	tick(&p);
+	play_tick(&p);
 	i = where(&p, SENDER_MAKE_PACK);
 	assert_true(i >= 0);
 	assert_int_equal(p.out.a[i].lane, LANE_FRESH);
 	assert_int_equal(p.out.a[i].number, 0);
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	p.lane = LANE_BACKFILL;
-	hello(&p, &epoch_b, 0);
+	play_hello(&p, &epoch_b, 0);
 	p.now += 2000;
 	p.work = 100000;
-	tick(&p);
+	play_tick(&p);
 	i = where(&p, SENDER_MAKE_PACK);
 	assert_true(i >= 0);
 	assert_int_equal(p.out.a[i].lane, LANE_BACKFILL);
 	assert_int_equal(p.out.a[i].number, 10); /* only what is above */
 	/* After a restart in the middle of it as well: what is owed is not known yet. */
 	sender_init(&p.s, &epoch_b, UINT64_MAX);
-	hello(&p, &epoch_b, 0);
+	play_hello(&p, &epoch_b, 0);
 	i = where(&p, SENDER_MAKE_PACK);
 	assert_true(i >= 0);
 	assert_int_equal(p.out.a[i].number, 10);
@@ -414,26 +299,26 @@ sender_step__R7_what_may_be_packed_now_is_packed_now(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	hello(&p, &epoch_a, 1);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_hello(&p, &play_epoch, 1);
 	p.work = 100000;
-	tick(&p);
-	assert_true(did(&p, SENDER_MAKE_PACK));
-	step(&p, &nothing);
-	assert_false(did(&p, SENDER_MAKE_PACK));
-	tick(&p);
-	assert_false(did(&p, SENDER_MAKE_PACK));
-	answer(&p, SENDER_ASK, p.s.round, 200, 10);
-	applied(&p);
-	assert_true(did(&p, SENDER_MAKE_PACK));
-	step(&p, &nothing);
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_MAKE_PACK));
+	play_step(&p, &nothing);
+	assert_false(play_did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_MAKE_PACK));
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	play_applied(&p);
+	assert_true(play_did(&p, SENDER_MAKE_PACK));
+	play_step(&p, &nothing);
 	p.head = 11;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	assert_false(did(&p, SENDER_MAKE_PACK));
-	answer(&p, SENDER_LEDGER, 0, 200, 11);
-	assert_true(did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_LEDGER));
+	assert_false(play_did(&p, SENDER_MAKE_PACK));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 11);
+	assert_true(play_did(&p, SENDER_MAKE_PACK));
 }
 
 static void
@@ -445,18 +330,18 @@ sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
 
 	(void)state;
 	for (i = 0; i < 3; i++) {
-		begin(&p);
-		settle(&p, 10);
-		pack(&p, 0, 5000, 8);
+		play_begin(&p);
+		play_settle(&p, 10);
+		play_pack(&p, 0, 5000, 8);
 		for (tries = 1; tries < 100; tries++) {
-			answer(&p, SENDER_PIECE, 0, statuses[i], 0);
-			if (did(&p, SENDER_GIVE_UP))
+			play_answer(&p, SENDER_PIECE, 0, statuses[i], 0);
+			if (play_did(&p, SENDER_GIVE_UP))
 				break;
 			for (k = 0; k < 100 && p.s.slots[0].state != SLOT_ASKING; k++) {
 				p.now += 1000;
-				tick(&p);
+				play_tick(&p);
 				if (p.s.saying_hello)
-					hello(&p, &epoch_a, 0);
+					play_hello(&p, &play_epoch, 0);
 			}
 			p.s.slots[0].state = SLOT_SENDING;
 		}
@@ -465,12 +350,12 @@ sender_step__R17_what_fails_for_its_own_sake_leaves_its_slot(void **state)
 		assert_int_equal(p.out.a[0].number, statuses[i] >= 500);
 	}
 	/* No room, and not announced, are no fault of the pack. */
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 5000, 8);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 5000, 8);
 	for (i = 0; i < 100; i++) {
-		answer(&p, SENDER_PIECE, 0, i % 2 ? 507 : 412, 0);
-		assert_false(did(&p, SENDER_GIVE_UP));
+		play_answer(&p, SENDER_PIECE, 0, i % 2 ? 507 : 412, 0);
+		assert_false(play_did(&p, SENDER_GIVE_UP));
 		p.s.slots[0].state = SLOT_SENDING;
 	}
 }
@@ -492,24 +377,24 @@ sender_step__a_receipt_that_cannot_be_noted_is_asked_for_ever_more_seldom(void *
 	int64_t until;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 1000, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 1000, 10);
 	yes.ours = yes.receipted = true;
 	yes.number = 1000;
 	for (until = p.now + 3600000; p.now < until; p.now += 1000) {
 		yes.jitter = no.jitter = UINT64_MAX; /* the longest wait each time */
-		tick(&p);
-		if (did(&p, SENDER_SAY_HELLO))
-			hello(&p, &epoch_a, 0);
-		if (did(&p, SENDER_ASK_PLACES))
-			step(&p, &place);
+		play_tick(&p);
+		if (play_did(&p, SENDER_SAY_HELLO))
+			play_hello(&p, &play_epoch, 0);
+		if (play_did(&p, SENDER_ASK_PLACES))
+			play_step(&p, &place);
 		if (p.s.slots[0].state != SLOT_SENDING)
 			continue;
 		asked++;
-		step(&p, &yes);
-		assert_true(did(&p, SENDER_TAKE_RECEIPT));
-		step(&p, &no);
+		play_step(&p, &yes);
+		assert_true(play_did(&p, SENDER_TAKE_RECEIPT));
+		play_step(&p, &no);
 	}
 	assert_true(asked > 10); /* for ever, ... */
 	assert_true(asked < 400);
@@ -521,29 +406,29 @@ sender_step__R22_a_new_epoch_compares_everything_once(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
+	play_begin(&p);
 	p.head = 10;
-	tick(&p);
-	assert_true(did(&p, SENDER_SAY_HELLO));
-	hello(&p, &epoch_a, 0);
-	assert_true(did(&p, SENDER_NEW_EPOCH));
-	assert_false(did(&p, SENDER_ASK_HOLDINGS)); /* not before the epoch is committed */
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SAY_HELLO));
+	play_hello(&p, &play_epoch, 0);
+	assert_true(play_did(&p, SENDER_NEW_EPOCH));
+	assert_false(play_did(&p, SENDER_ASK_HOLDINGS)); /* not before the epoch is committed */
 	p.head = 12;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 12);
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
-	answer(&p, SENDER_ASK, p.s.round, 200, 12);
-	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_LEDGER));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 12);
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 12);
+	assert_true(play_did(&p, SENDER_APPLY_HOLDINGS));
 	assert_true(sender_comparing(&p.s));
 	assert_true(p.out.a[0].whole && p.out.a[0].last);
 	assert_int_equal(p.out.a[0].count, 12);
-	applied(&p);
+	play_applied(&p);
 	assert_false(sender_comparing(&p.s));
-	hello(&p, &epoch_a, 0);
-	assert_false(did(&p, SENDER_NEW_EPOCH));
-	hello(&p, &epoch_b, 0);
-	assert_true(did(&p, SENDER_NEW_EPOCH));
+	play_hello(&p, &play_epoch, 0);
+	assert_false(play_did(&p, SENDER_NEW_EPOCH));
+	play_hello(&p, &epoch_b, 0);
+	assert_true(play_did(&p, SENDER_NEW_EPOCH));
 }
 
 static void
@@ -553,17 +438,17 @@ sender_step__R22_an_answer_of_an_earlier_round_is_dropped(void **state)
 	unsigned round;
 
 	(void)state;
-	begin(&p);
+	play_begin(&p);
 	p.head = 10;
-	tick(&p);
-	hello(&p, &epoch_a, 0);
-	tick(&p);
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	play_tick(&p);
+	play_hello(&p, &play_epoch, 0);
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
 	round = p.s.round;
-	hello(&p, &epoch_b, 0);
-	answer(&p, SENDER_ASK, round, 200, 10);
-	assert_false(did(&p, SENDER_APPLY_HOLDINGS));
-	assert_true(did(&p, SENDER_ASK_HOLDINGS)); /* of the new round */
+	play_hello(&p, &epoch_b, 0);
+	play_answer(&p, SENDER_ASK, round, 200, 10);
+	assert_false(play_did(&p, SENDER_APPLY_HOLDINGS));
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS)); /* of the new round */
 }
 
 /* The round goes on to its end, and what it found is sent, however often central loses more. */
@@ -574,33 +459,33 @@ sender_step__R19_losses_during_a_round_are_looked_for_after_it(void **state)
 	unsigned round;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	hello(&p, &epoch_a, 1);
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_hello(&p, &play_epoch, 1);
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
 	round = p.s.round;
-	answer(&p, SENDER_ASK, round, 200, 5);
-	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
-	hello(&p, &epoch_a, 2);
-	hello(&p, &epoch_a, 3);
+	play_answer(&p, SENDER_ASK, round, 200, 5);
+	assert_true(play_did(&p, SENDER_APPLY_HOLDINGS));
+	play_hello(&p, &play_epoch, 2);
+	play_hello(&p, &play_epoch, 3);
 	assert_int_equal(p.s.round, round);
-	applied(&p);
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
-	answer(&p, SENDER_ASK, round, 200, 5);
+	play_applied(&p);
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
+	play_answer(&p, SENDER_ASK, round, 200, 5);
 	assert_true(p.out.a[0].last);
 	assert_int_equal(p.s.compared_with, 1); /* a restart now compares again */
-	applied(&p);
+	play_applied(&p);
 	assert_int_not_equal(p.s.round, round);
 	assert_true(sender_comparing(&p.s));
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
 	p.work = 100000;
 	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_MAKE_PACK)); /* also of what the first round found */
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_MAKE_PACK)); /* also of what the first round found */
 	assert_int_equal(p.out.a[where(&p, SENDER_MAKE_PACK)].number, 0);
-	answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 10);
 	assert_int_equal(p.s.compared_with, 3);
-	applied(&p);
+	play_applied(&p);
 	assert_false(sender_comparing(&p.s));
 }
 
@@ -612,30 +497,30 @@ sender_compare__R19_asks_for_the_whole_ledger_and_packs_go_on(void **state)
 	unsigned round;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	sender_compare(&p.s);
 	assert_true(sender_comparing(&p.s));
-	tick(&p);
-	assert_true(did(&p, SENDER_ASK_HOLDINGS));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_ASK_HOLDINGS));
 	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].number, 1);
 	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].count, 10);
 	p.work = 100000;
 	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_MAKE_PACK));
 	assert_int_equal(p.out.a[where(&p, SENDER_MAKE_PACK)].number, 0);
 	/* Asked for while a round is under way: that one says nothing of now. */
 	round = p.s.round;
 	sender_compare(&p.s);
-	answer(&p, SENDER_ASK, round, 200, 10);
-	assert_false(did(&p, SENDER_APPLY_HOLDINGS));
-	tick(&p);
-	answer(&p, SENDER_ASK, p.s.round, 200, 10);
-	assert_true(did(&p, SENDER_APPLY_HOLDINGS));
+	play_answer(&p, SENDER_ASK, round, 200, 10);
+	assert_false(play_did(&p, SENDER_APPLY_HOLDINGS));
+	play_tick(&p);
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	assert_true(play_did(&p, SENDER_APPLY_HOLDINGS));
 	assert_true(p.out.a[where(&p, SENDER_APPLY_HOLDINGS)].whole);
 	assert_true(p.out.a[where(&p, SENDER_APPLY_HOLDINGS)].last);
-	applied(&p);
+	play_applied(&p);
 	assert_false(sender_comparing(&p.s));
 }
 
@@ -645,19 +530,19 @@ sender_compare__R19_waits_for_a_hello_and_for_the_ledger(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	sender_forget(&p.s);
 	sender_compare(&p.s);
 	p.head = 12;
-	tick(&p);
-	assert_false(did(&p, SENDER_ASK_HOLDINGS));
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_ASK_HOLDINGS));
 	p.head = 10; /* as central knows it */
-	hello(&p, &epoch_a, 0);
+	play_hello(&p, &play_epoch, 0);
 	p.head = 12;
-	tick(&p);
-	assert_false(did(&p, SENDER_ASK_HOLDINGS) && p.s.announced < p.s.ask_until);
-	answer(&p, SENDER_LEDGER, 0, 200, 12);
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_ASK_HOLDINGS) && p.s.announced < p.s.ask_until);
+	play_answer(&p, SENDER_LEDGER, 0, 200, 12);
 	assert_true(sender_comparing(&p.s));
 	assert_true(p.s.asking);
 }
@@ -669,26 +554,26 @@ sender_step__says_hello_each_minute_however_busy_it_is(void **state)
 	unsigned i, hellos = 0;
 
 	(void)state;
-	begin(&p);
+	play_begin(&p);
 	p.head = 10;
-	tick(&p);
-	hello(&p, &epoch_a, 0);
-	tick(&p);
-	answer(&p, SENDER_ASK, p.s.round, 200, 10);
+	play_tick(&p);
+	play_hello(&p, &play_epoch, 0);
+	play_tick(&p);
+	play_answer(&p, SENDER_ASK, p.s.round, 200, 10);
 	p.work = 100000;
-	tick(&p);
-	assert_true(did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_MAKE_PACK));
 	for (i = 0; i < 600; i++) { /* ten minutes of pieces, one a second */
 		struct sender_event packed = {.kind = SENDER_PACKED, .size = 1 << 30};
 
 		p.now += 1000;
 		if (i == 0)
-			step(&p, &packed);
+			play_step(&p, &packed);
 		else
-			answer(&p, SENDER_PIECE, 0, 200, i * 1000);
-		if (did(&p, SENDER_SAY_HELLO)) {
+			play_answer(&p, SENDER_PIECE, 0, 200, i * 1000);
+		if (play_did(&p, SENDER_SAY_HELLO)) {
 			hellos++;
-			hello(&p, &epoch_a, 0);
+			play_hello(&p, &play_epoch, 0);
 		}
 	}
 	assert_in_range(hellos, 8, 11);
@@ -707,7 +592,7 @@ sender_step__never_gets_stuck(void **state)
 		struct play p;
 		unsigned x = seed * 2654435761u + 1, hellos = 0;
 
-		begin(&p);
+		play_begin(&p);
 		p.head = 5;
 		p.work = 10;
 		for (i = 0; i < 200; i++) {
@@ -719,20 +604,20 @@ sender_step__never_gets_stuck(void **state)
 			ev.status = statuses[(x >> 16) % N];
 			ev.ours = (x >> 20) % 4 != 0;
 			ev.agrees = (x >> 22) % 4 != 0;
-			ev.epoch = (x >> 24) % 8 ? epoch_a : epoch_b;
+			ev.epoch = (x >> 24) % 8 ? play_epoch : epoch_b;
 			ev.jitter = x;
 			if (ev.request == SENDER_ASK)
 				ev.slot = p.s.round;
-			step(&p, &ev);
+			play_step(&p, &ev);
 			p.now += 100;
 		}
 		/* Then a good central: everything is answered, time goes on. */
 		for (i = 0; i < 200 && !p.s.reachable; i++) {
 			p.now += 1000;
-			tick(&p);
-			if (did(&p, SENDER_SAY_HELLO) || p.s.saying_hello) {
+			play_tick(&p);
+			if (play_did(&p, SENDER_SAY_HELLO) || p.s.saying_hello) {
 				hellos++;
-				hello(&p, &epoch_a, 0);
+				play_hello(&p, &play_epoch, 0);
 			}
 		}
 		if (!p.s.reachable)

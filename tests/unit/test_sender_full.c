@@ -3,128 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "proto/sender.h"
-
-static const struct id128 none, epoch_a = {{1}};
-
-struct play {
-	struct sender s;
-	struct sender_actions out;
-	int64_t now;
-	uint64_t head, work;
-	enum lane lane; /* that it is in */
-};
-
-static void
-begin(struct play *p)
-{
-	memset(p, 0, sizeof(*p));
-	sender_init(&p->s, &none, 0);
-	p->now = 1000000;
-	p->lane = LANE_FRESH;
-}
-
-static bool
-did(const struct play *p, enum sender_action_kind kind)
-{
-	unsigned i;
-
-	for (i = 0; i < p->out.n; i++)
-		if (p->out.a[i].kind == kind)
-			return true;
-	return false;
-}
-
-static void
-step(struct play *p, struct sender_event *ev)
-{
-	ev->now_ms = p->now;
-	ev->head = p->head;
-	ev->work[p->lane] = (struct sender_work){p->work, p->work * 1000, p->now - 5000, 0};
-	sender_step(&p->s, ev, &p->out);
-	assert_true(p->out.n < SENDER_ACTIONS);
-	assert_true(p->out.wake_ms <= p->now + SENDER_HELLO_MS);
-}
-
-static void
-tick(struct play *p)
-{
-	struct sender_event ev = {.kind = SENDER_TIME};
-
-	step(p, &ev);
-}
-
-static void
-answer(struct play *p, enum sender_request rq, unsigned slot, int status, uint64_t number)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = rq,
-				  .slot = slot,
-				  .status = status,
-				  .ours = true,
-				  .agrees = true,
-				  .number = number};
-
-	ev.epoch = epoch_a;
-	step(p, &ev);
-}
-
-static void
-hello(struct play *p, const struct id128 *epoch, uint64_t losses)
-{
-	struct sender_event ev = {.kind = SENDER_ANSWERED,
-				  .request = SENDER_HELLO,
-				  .status = 200,
-				  .ours = true,
-				  .agrees = true,
-				  .number = p->head,
-				  .losses = losses};
-
-	ev.epoch = *epoch;
-	step(p, &ev);
-}
-
-static void
-applied(struct play *p)
-{
-	struct sender_event ev = {.kind = SENDER_APPLIED, .slot = p->s.round};
-
-	step(p, &ev);
-}
-
-/* In contact, all compared, nothing to send. */
-static void
-settle(struct play *p, uint64_t head)
-{
-	p->head = head;
-	tick(p);
-	hello(p, &epoch_a, 0);
-	tick(p);
-	answer(p, SENDER_ASK, p->s.round, 200, head);
-	applied(p);
-	assert_int_equal(p->s.announced, head);
-}
-
-static void
-pack(struct play *p, unsigned slot, uint64_t size, uint64_t last)
-{
-	struct sender_event ev = {.kind = SENDER_PACKED, .slot = slot, .size = size, .last = last};
-
-	unsigned i;
-
-	p->work = 100000;
-	for (i = 0; i < 100 && p->s.slots[slot].state != SLOT_PACKING; i++) {
-		p->now += 1000;
-		tick(p);
-	}
-	assert_int_equal(p->s.slots[slot].state, SLOT_PACKING);
-	p->work = 0;
-	step(p, &ev);
-}
+#include "tests/lib/play.h"
 
 static void
 say(struct play *p, enum sender_request rq, int status, unsigned retry_after)
@@ -136,7 +19,7 @@ say(struct play *p, enum sender_request rq, int status, unsigned retry_after)
 				  .agrees = true,
 				  .retry_after = retry_after};
 
-	step(p, &ev);
+	play_step(p, &ev);
 }
 
 /* Central asks for time: no piece of any pack goes before; the ledger does. */
@@ -146,35 +29,35 @@ sender_step__Retry_After_is_kept_to_for_ten_minutes_at_most(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 1 << 30, 10);
-	pack(&p, 1, 1 << 30, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 1 << 30, 10);
+	play_pack(&p, 1, 1 << 30, 10);
 	say(&p, SENDER_PIECE, 503, 120);
-	answer(&p, SENDER_PIECE, 1, 200, 1000);
-	assert_false(did(&p, SENDER_SEND_PIECE));
+	play_answer(&p, SENDER_PIECE, 1, 200, 1000);
+	assert_false(play_did(&p, SENDER_SEND_PIECE));
 	p.head = 11;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 11);
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_LEDGER));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 11);
 	p.now += 119000;
-	tick(&p);
+	play_tick(&p);
 	if (p.s.saying_hello)
-		hello(&p, &epoch_a, 0);
-	assert_false(did(&p, SENDER_SEND_PIECE));
+		play_hello(&p, &play_epoch, 0);
+	assert_false(play_did(&p, SENDER_SEND_PIECE));
 	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_PIECE));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_PIECE));
 	/* hello itself; whatever it says, ten minutes are the most. */
 	sender_hello(&p.s);
-	tick(&p);
+	play_tick(&p);
 	say(&p, SENDER_HELLO, 503, 1000000);
 	p.now += 599000;
-	tick(&p);
-	assert_false(did(&p, SENDER_SAY_HELLO));
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_SAY_HELLO));
 	p.now += 2000;
-	tick(&p);
-	assert_true(did(&p, SENDER_SAY_HELLO));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SAY_HELLO));
 }
 
 static void
@@ -187,9 +70,9 @@ hello_of_full(struct play *p, uint32_t closed)
 				  .agrees = true,
 				  .number = p->head,
 				  .closed = closed,
-				  .epoch = epoch_a};
+				  .epoch = play_epoch};
 
-	step(p, &ev);
+	play_step(p, &ev);
 }
 
 /* A lane that is closed neither packs nor sends; the others go on, and the ledger always. */
@@ -199,31 +82,31 @@ sender_step__R12_closed_lanes_rest_until_central_opens_them(void **state)
 	struct play p;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
 	p.lane = LANE_BACKFILL;
-	pack(&p, 0, 1 << 30, 10);
-	answer(&p, SENDER_PIECE, 0, 507, 0);
-	assert_true(did(&p, SENDER_SAY_HELLO)); /* which lanes are they? */
+	play_pack(&p, 0, 1 << 30, 10);
+	play_answer(&p, SENDER_PIECE, 0, 507, 0);
+	assert_true(play_did(&p, SENDER_SAY_HELLO)); /* which lanes are they? */
 	hello_of_full(&p, 1u << LANE_BACKFILL);
 	p.now += 31000;
 	p.work = 100000;
-	tick(&p);
-	assert_false(did(&p, SENDER_SEND_PIECE) || did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_SEND_PIECE) || play_did(&p, SENDER_MAKE_PACK));
 	p.head = 11;
 	p.lane = LANE_FRESH;
-	tick(&p);
-	assert_true(did(&p, SENDER_SEND_LEDGER));
-	answer(&p, SENDER_LEDGER, 0, 200, 11);
-	pack(&p, 1, 5000, 10);
-	assert_true(did(&p, SENDER_SEND_PIECE));
+	play_tick(&p);
+	assert_true(play_did(&p, SENDER_SEND_LEDGER));
+	play_answer(&p, SENDER_LEDGER, 0, 200, 11);
+	play_pack(&p, 1, 5000, 10);
+	assert_true(play_did(&p, SENDER_SEND_PIECE));
 	hello_of_full(&p,
 		      1u << LANE_BACKFILL | 1u << LANE_RESEND | 1u << LANE_FRESH | 1u << LANE_STAT);
 	p.work = 100000;
-	tick(&p);
-	assert_false(did(&p, SENDER_MAKE_PACK));
+	play_tick(&p);
+	assert_false(play_did(&p, SENDER_MAKE_PACK));
 	hello_of_full(&p, 0);
-	assert_true(did(&p, SENDER_ASK_PLACES)); /* the one that was refused: how far is it? */
+	assert_true(play_did(&p, SENDER_ASK_PLACES)); /* the one that was refused: how far is it? */
 }
 
 /* A minute in which each pack may send a piece: of slot 0 none arrives, of slot 1 as said. */
@@ -235,20 +118,20 @@ minute(struct play *p, int status)
 	unsigned i;
 
 	p->now += 61000;
-	tick(p);
+	play_tick(p);
 	if (p->s.saying_hello)
-		hello(p, &epoch_a, 0);
+		play_hello(p, &play_epoch, 0);
 	for (i = 0; i < SENDER_SLOTS; i++)
 		if (p->s.slots[i].state == SLOT_ASKING) {
 			places.slot |= 1u << i;
 			places.places[i] = p->s.slots[i].offset;
 		}
 	if (places.slot)
-		step(p, &places);
+		play_step(p, &places);
 	if (p->s.slots[1].state == SLOT_SENDING)
-		answer(p, SENDER_PIECE, 1, status, p->s.slots[1].offset + 1000);
+		play_answer(p, SENDER_PIECE, 1, status, p->s.slots[1].offset + 1000);
 	if (p->s.slots[0].state == SLOT_SENDING)
-		answer(p, SENDER_PIECE, 0, 0, 0);
+		play_answer(p, SENDER_PIECE, 0, 0, 0);
 }
 
 /* Something on the way cuts whoever sends these bytes. That a link is down is no reason. */
@@ -259,10 +142,10 @@ sender_step__R17_what_never_gets_through_while_others_do_leaves_its_slot(void **
 	unsigned i;
 
 	(void)state;
-	begin(&p);
-	settle(&p, 10);
-	pack(&p, 0, 1 << 30, 10);
-	pack(&p, 1, 1 << 30, 10);
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 1 << 30, 10);
+	play_pack(&p, 1, 1 << 30, 10);
 	for (i = 0; i < 60; i++)
 		minute(&p, 0);
 	for (i = 0; i < 5; i++)
@@ -271,7 +154,7 @@ sender_step__R17_what_never_gets_through_while_others_do_leaves_its_slot(void **
 	for (i = 0; i < 60 && p.s.slots[0].state != SLOT_CLOSING; i++)
 		minute(&p, 200);
 	assert_int_equal(p.s.slots[0].state, SLOT_CLOSING);
-	assert_true(did(&p, SENDER_GIVE_UP));
+	assert_true(play_did(&p, SENDER_GIVE_UP));
 	assert_int_not_equal(p.s.slots[1].state, SLOT_CLOSING);
 }
 
