@@ -80,13 +80,16 @@ class Demo:
             if o and o.uid not in seen:
                 seen.add(o.uid)
                 studies.setdefault(o.study, []).append(o)
-        if len(studies) < 6:
-            raise nodes.Failed(f"{len(studies)} studies in {source}: the story needs 6")
+        if len(seen) < 6:
+            raise nodes.Failed(f"{len(seen)} usable images in {source}: the story needs 6")
+        dealt = [studies[s] for s in sorted(studies)]
+        if len(dealt) < 6:  # then both sites have images of one study
+            dealt = [[o] for objects in dealt for o in objects]
         self.parts = {part: os.path.join(self.top, "files", part) for part in "abcdef"}
         for folder in self.parts.values():
             os.makedirs(folder)
-        for n, study in enumerate(sorted(studies)):
-            for o in studies[study]:
+        for n, objects in enumerate(dealt):
+            for o in objects:
                 shutil.copyfile(o.path, os.path.join(self.parts["abcdef"[n % 6]], f"{o.key[2][:16]}.dcm"))
         return f"{len(seen)} images of {len(studies)} studies from {source}" + \
             (" (more there were not taken)" if len(seen) == MOST else "")
@@ -308,12 +311,13 @@ def main():
     demo = Demo(tempfile.mkdtemp(prefix="salamander-demo-"))
     try:
         demo.play()
-    except nodes.Failed as e:
-        print(f"FAILED: {e}", file=sys.stderr)
+    except BaseException as e:  # whatever it was, no node stays behind
         for node in [demo.central, *demo.edges.values()]:
             node.kill()
-        print(f"logs are below {demo.top}", file=sys.stderr)
-        return 1
+        print(f"FAILED: {e or type(e).__name__}\nlogs are below {demo.top}", file=sys.stderr)
+        if isinstance(e, nodes.Failed):
+            return 1
+        raise
     demo.stop()
     return 0
 
