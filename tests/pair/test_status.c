@@ -350,6 +350,25 @@ status__R12_a_disk_that_others_have_filled_needs_a_person(void **state)
 	assert_status("FULL", false, false);
 }
 
+/* Of today, released by central, and the only ones that could make room. */
+static void
+status__R11_own_young_studies_that_had_to_go_need_a_person(void **state)
+{
+	struct store_space space;
+	int64_t since = 0;
+
+	(void)state;
+	assert_int_equal(pair_send(&p, 1), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_status("young studies had to go", false, false);
+	store_space(p.edge.store, &space);
+	atomic_store(&p.edge.store->disk_until, INT64_MAX);
+	atomic_store(&p.edge.store->disk_limit, space.used + STORE_DISK_RESERVE);
+	assert_true(keep_wait(p.edge.keep, 4096, &since));
+	assert_false(pair_edge_has(&p, 1));
+	assert_status("young studies had to go", true, true);
+}
+
 /* --- why it waits --- */
 
 static int refuse_with;
@@ -562,6 +581,9 @@ main(void)
 						make_pair, drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R12_a_disk_that_others_have_filled_needs_a_person, make_pair,
+			drop_pair),
+		cmocka_unit_test_setup_teardown(
+			status__R11_own_young_studies_that_had_to_go_need_a_person, make_pair,
 			drop_pair),
 		cmocka_unit_test_setup_teardown(
 			status__R11_warns_at_72_hours_left_and_calls_a_person_at_24, make_pair,
