@@ -73,15 +73,25 @@ edge_settings_rows(size_t *n)
 	return all;
 }
 
+/* An address of this machine, and not a name that begins like one. */
+static bool
+is_loopback(const char *url)
+{
+	static const char plain[] = "http://127.";
+	size_t n = sizeof(plain) - 1;
+
+	if (strchr(url, '@')) /* the host stands behind it */
+		return false;
+	if (strncmp(url, plain, n) == 0)
+		return strchr(":/", url[n + strspn(url + n, "0123456789.")]) != NULL;
+	return strncmp(url, "http://[::1]", 12) == 0 || strncmp(url, "http://localhost:", 17) == 0;
+}
+
 /* R24: plain http is for loopback, on a node without certificates. */
 static int
 check_url(const char *url, bool tls, struct err *e)
 {
-	if (strncmp(url, "https://", 8) == 0)
-		return 0;
-	if (!tls &&
-	    (strncmp(url, "http://127.", 11) == 0 || strncmp(url, "http://[::1]", 12) == 0 ||
-	     strncmp(url, "http://localhost:", 17) == 0))
+	if (strncmp(url, "https://", 8) == 0 || (!tls && is_loopback(url)))
 		return 0;
 	return err_set(e, ERR_LOCAL, 0,
 		       "[central] url: https; plain http on loopback only, without [tls]");

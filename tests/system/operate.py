@@ -306,6 +306,8 @@ def settings__mistakes_are_named_by_file_and_line():
                 raise nodes.Failed(f"{more!r}: {code}, {err}")
         for section, row in (("data", {"quota": "1MiB"}), ("http", {"listen": "0.0.0.0"}),
                              ("tls", {"cert": "/x.pem"}), ("central", {"url": "http://192.0.2.1:80"}),
+                             ("central", {"url": "http://127.example.org:80"}),
+                             ("central", {"url": "http://127.0.0.1:80@192.0.2.1:80"}),
                              ("site", {"name": "n" * 65}), ("data", {"dir": ""}), ("data", {"quota": "65TiB"}),
                              ("dicom", {"listen": "104"}), ("dicom", {"listen": "127.0.0.1:http"})):
             kept = edge.config.get(section, {})
