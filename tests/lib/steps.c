@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "central/figures.h"
 #include "central/heard.h"
+#include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/digest.h"
 #include "common/base/err.h"
@@ -136,4 +138,28 @@ pair_burn_and_refill(struct pair *p, bool group)
 	pair_burn_edge(p);
 	pair_open_edge(p);
 	return pair_refill(p, &c);
+}
+
+void
+pair_expect_counts(struct pair *p, uint64_t held, uint64_t withdrawn)
+{
+	struct figure running;
+	struct store_tx *tx;
+	struct tally t;
+	uint64_t of[TALLY_STATES] = {0};
+	size_t i, k;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(tally_make(&t, tx, NULL), 0);
+	assert_int_equal(figures_of_site(tx, "", &running, NULL), 0);
+	store_end_read(tx);
+	for (i = 0; i < t.n; i++)
+		for (k = 0; k < TALLY_STATES; k++)
+			of[k] += t.rows[i].of[k];
+	tally_free(&t);
+	assert_int_equal(running.of[TALLY_HELD], held);
+	assert_int_equal(running.of[TALLY_WITHDRAWN], withdrawn);
+	assert_int_equal(of[TALLY_HELD], held);
+	assert_int_equal(of[TALLY_WITHDRAWN], withdrawn);
+	assert_int_equal(of[TALLY_OWED] + of[TALLY_LOST], 0);
 }

@@ -24,6 +24,8 @@ void pair_study(struct pair *p, unsigned number, char *out);
 struct version pair_version(struct pair *p, struct store *s, unsigned number);
 /* At central: orders that are open somewhere. */
 uint64_t pair_open_orders(struct pair *p);
+/* R18, of all sites: as counted all along, and as counted now; none is owed or lost. */
+void pair_expect_counts(struct pair *p, uint64_t held, uint64_t withdrawn);
 struct outbox_counts pair_outbox(struct pair *p);
 /* The command, at the edge as it is. */
 struct refill_result pair_refill(struct pair *p, const struct refill_config *c);

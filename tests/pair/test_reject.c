@@ -10,8 +10,6 @@
 #include <cmocka.h>
 
 #include "central/catalogue.h"
-#include "central/figures.h"
-#include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
@@ -227,23 +225,7 @@ expect(unsigned number, unsigned seen, unsigned more)
 static void
 expect_held(uint64_t held)
 {
-	struct figure running;
-	struct store_tx *tx;
-	struct tally t;
-	uint64_t of[TALLY_STATES] = {0};
-	size_t i, k;
-
-	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
-	assert_int_equal(tally_make(&t, tx, NULL), 0);
-	assert_int_equal(figures_of_site(tx, "", &running, NULL), 0);
-	store_end_read(tx);
-	for (i = 0; i < t.n; i++)
-		for (k = 0; k < TALLY_STATES; k++)
-			of[k] += t.rows[i].of[k];
-	tally_free(&t);
-	assert_int_equal(running.of[TALLY_HELD], held);
-	assert_int_equal(of[TALLY_HELD], held);
-	assert_int_equal(of[TALLY_OWED] + of[TALLY_LOST] + of[TALLY_WITHDRAWN], 0);
+	pair_expect_counts(&p, held, 0);
 }
 
 static struct figures

@@ -11,11 +11,9 @@
 
 #include "central/central_commands.h"
 #include "central/dispatch.h"
-#include "central/figures.h"
 #include "central/intake.h"
 #include "central/record.h"
 #include "central/returns.h"
-#include "central/tally.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/http/server.h"
@@ -171,30 +169,6 @@ expect_shown(unsigned first, unsigned n, bool shown)
 }
 
 static void
-expect_counts(uint64_t held, uint64_t withdrawn)
-{
-	struct figure running;
-	struct store_tx *tx;
-	struct tally t;
-	uint64_t of[TALLY_STATES] = {0};
-	size_t i, k;
-
-	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
-	assert_int_equal(tally_make(&t, tx, NULL), 0);
-	assert_int_equal(figures_of_site(tx, "", &running, NULL), 0);
-	store_end_read(tx);
-	for (i = 0; i < t.n; i++)
-		for (k = 0; k < TALLY_STATES; k++)
-			of[k] += t.rows[i].of[k];
-	tally_free(&t);
-	assert_int_equal(running.of[TALLY_HELD], held);
-	assert_int_equal(running.of[TALLY_WITHDRAWN], withdrawn);
-	assert_int_equal(of[TALLY_HELD], held);
-	assert_int_equal(of[TALLY_WITHDRAWN], withdrawn);
-	assert_int_equal(of[TALLY_OWED] + of[TALLY_LOST], 0);
-}
-
-static void
 retract__R15_R18_hides_a_study_at_both_ends_and_restore_shows_it_as_it_was(void **state)
 {
 	struct buf before = BUF_INIT, after = BUF_INIT;
@@ -210,11 +184,11 @@ retract__R15_R18_hides_a_study_at_both_ends_and_restore_shows_it_as_it_was(void 
 	hear();
 	expect_shown(0, 4, false);
 	expect_shown(4, 4, true);
-	expect_counts(4, 4);
+	pair_expect_counts(&p, 4, 4);
 	assert_int_equal(say("restore", study(1)), COMMAND_OK);
 	hear();
 	expect_shown(0, 8, true);
-	expect_counts(8, 0);
+	pair_expect_counts(&p, 8, 0);
 	rows(p.central.store, 1, &after);
 	rows(p.edge.store, 1, &after);
 	assert_int_equal(after.len, before.len);
@@ -273,7 +247,7 @@ retract__R15_R17_what_comes_later_of_it_is_taken_and_hidden_and_listed(void **st
 	hear();
 	expect_shown(0, 4, false);
 	assert_true(pair_central_has(&p, 3));
-	expect_counts(0, 4);
+	pair_expect_counts(&p, 0, 4);
 	assert_int_equal(returns_count(&p.central, &n, NULL), 0);
 	assert_int_equal(n, 2);
 }
@@ -385,7 +359,7 @@ evict__R27_what_was_retracted_stays_for_retract_days(void **state)
 	assert_int_equal(keep_evict(p.edge.keep, uid, &n, &bytes, NULL), 0);
 	assert_int_equal(n, 4);
 	assert_true(pair_central_has(&p, 0)); /* kept-by-default */
-	expect_counts(0, 4);
+	pair_expect_counts(&p, 0, 4);
 }
 
 /* --- whatever burns --- */
