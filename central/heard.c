@@ -568,19 +568,12 @@ heard_list(struct asked *a)
 
 	if (rc)
 		return command_failed(a, &e);
-	json_init(&j, &out);
-	if (command_option(a, "--json")) {
-		l.j = &j;
-		json_open(&j, NULL, '[');
-	}
+	l.j = command_list(a, &j, &out);
 	rc = places_make(&l.places, tx, &e);
 	if (!rc)
 		rc = dispatch_each(tx, 0, list_one, &l, &e);
 	store_end_read(tx);
 	places_fini(&l.places);
-	if (l.j) {
-		json_close(&j, ']');
-		buf_puts(&out, "\n");
-	}
+	command_list_end(l.j, &out);
 	return command_end(a, &out, rc, &e, l.person ? COMMAND_PERSON : COMMAND_OK);
 }

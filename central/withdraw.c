@@ -393,16 +393,9 @@ withdraw_list(struct asked *a)
 
 	if (rc)
 		return command_failed(a, &e);
-	json_init(&j, &out);
-	if (command_option(a, "--json")) {
-		l.j = &j;
-		json_open(&j, NULL, '[');
-	}
+	l.j = command_list(a, &j, &out);
 	rc = withdrawn_rows(tx, "", list_one, &l, &e);
 	store_end_read(tx);
-	if (l.j) {
-		json_close(&j, ']');
-		buf_puts(&out, "\n");
-	}
+	command_list_end(l.j, &out);
 	return command_end(a, &out, rc, &e, COMMAND_OK);
 }

@@ -6,6 +6,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/json.h"
 
 enum { SLICES_MAX = 100000 };
 
@@ -144,6 +145,25 @@ command_misused(const char *program, const char *word, const char *usage)
 	else
 		fprintf(stderr, "%s %s: %s\n", program, word, usage);
 	return COMMAND_USAGE;
+}
+
+struct json *
+command_list(const struct asked *a, struct json *j, struct buf *out)
+{
+	if (!command_option(a, "--json"))
+		return NULL;
+	json_init(j, out);
+	json_open(j, NULL, '[');
+	return j;
+}
+
+void
+command_list_end(struct json *j, struct buf *out)
+{
+	if (!j)
+		return;
+	json_close(j, ']');
+	buf_puts(out, "\n");
 }
 
 int

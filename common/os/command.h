@@ -18,6 +18,7 @@
 
 struct buf;
 struct err;
+struct json;
 
 /* PERSON: ran, and something needs a person. */
 enum { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2, COMMAND_PERSON = 3 };
@@ -55,6 +56,9 @@ bool command_size(const char *s, uint64_t *out);
 bool command_slice(const char *s, uint64_t *part, uint64_t *parts);
 /* A line on the command's stderr, with the program's name before it. */
 void command_complain(struct asked *a, const char *what);
+/* Where --json was said: out begins with an array, and its writer is j; else NULL. */
+struct json *command_list(const struct asked *a, struct json *j, struct buf *out);
+void command_list_end(struct json *j, struct buf *out); /* NULL is fine */
 int command_failed(struct asked *a, const struct err *e);
 /* The same for a program that has not asked anybody yet: on stderr; returns the exit code. */
 int command_die(const char *program, const struct err *e);
