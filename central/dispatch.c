@@ -337,10 +337,8 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 	       uint64_t *last, struct err *e)
 {
 	Sync__Order *own = NULL;
-	int rc = record_settle_locked(c, e);
+	int rc = record_read_locked(&f->tx, c, e);
 
-	if (!rc)
-		rc = store_begin_read(&f->tx, c->store, e);
 	if (rc)
 		return rc;
 	rc = state_number(f->tx, last_key, last, e);
@@ -436,11 +434,9 @@ dispatch_is_for(const Sync__Order *m, const char *site)
 int
 dispatch_get(struct store_tx *tx, uint64_t number, Sync__Order **out, struct err *e)
 {
-	unsigned char key[8];
 	struct kv_slice v;
-	int rc;
+	int rc = kv_get_number(store_tx_kv(tx), table(tx), number, &v, e);
 
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, number), &v, e);
 	if (rc)
 		return rc;
 	*out = message_read(&sync__order__descriptor, v.p, v.n, NULL);

@@ -417,6 +417,14 @@ record_settle_locked(struct central *c, struct err *e)
 	return 0;
 }
 
+int
+record_read_locked(struct store_tx **out, struct central *c, struct err *e)
+{
+	int rc = record_settle_locked(c, e);
+
+	return rc ? rc : store_begin_read(out, c->store, e);
+}
+
 /*
  * Without its log central takes nothing more, and only opening it anew shows what it holds
  * (TRAPS 4): this process ends, and its supervisor starts the next one.

@@ -29,6 +29,8 @@ int record_write_locked(struct central *c, uint32_t kind, const struct buf *payl
 int record_write(struct central *c, uint32_t kind, const struct buf *payload, struct err *e);
 /* What is in the log is in the catalogue, too; the caller holds `order`. */
 int record_settle_locked(struct central *c, struct err *e);
+/* The same, and then a read transaction, which sees all that was recorded. */
+int record_read_locked(struct store_tx **out, struct central *c, struct err *e);
 /* Records number and below are in the catalogue. */
 int record_applied(struct store_tx *tx, uint64_t *number, struct err *e);
 /* Opens the log and applies what the catalogue lacks. */

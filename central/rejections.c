@@ -36,10 +36,8 @@ is_known(struct central *c, const char *id, bool *known, struct err *e)
 {
 	struct withdrawn said;
 	struct store_tx *tx;
-	int rc = record_settle_locked(c, e);
+	int rc = record_read_locked(&tx, c, e);
 
-	if (!rc)
-		rc = store_begin_read(&tx, c->store, e);
 	if (rc)
 		return rc;
 	rc = rejections_get(tx, id, &said, e);

@@ -53,10 +53,8 @@ look(struct central *c, const Sync__Order *m, bool *news, bool *changes, struct 
 	struct withdrawn said = {.rank = 0};
 	struct member row;
 	struct store_tx *tx;
-	int rc = record_settle_locked(c, e);
+	int rc = record_read_locked(&tx, c, e);
 
-	if (!rc)
-		rc = store_begin_read(&tx, c->store, e);
 	if (rc)
 		return rc;
 	rc = standing_get(tx, m->subject, &said, e);

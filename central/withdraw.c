@@ -134,10 +134,8 @@ is_news(struct central *c, const Sync__Order *m, bool *yes, struct err *e)
 {
 	struct withdrawn said = {.rank = 0};
 	struct store_tx *tx;
-	int rc = record_settle_locked(c, e);
+	int rc = record_read_locked(&tx, c, e);
 
-	if (!rc)
-		rc = store_begin_read(&tx, c->store, e);
 	if (rc)
 		return rc;
 	rc = withdrawn_get(tx, m->subject, &said, e);

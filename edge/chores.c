@@ -69,11 +69,9 @@ put(struct store_tx *tx, uint64_t number, const Sync__ChoreRow *m, struct err *e
 static int
 get(struct store_tx *tx, uint64_t number, Sync__ChoreRow **out, struct err *e)
 {
-	unsigned char key[8];
 	struct kv_slice v;
-	int rc;
+	int rc = kv_get_number(store_tx_kv(tx), table(tx), number, &v, e);
 
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, number), &v, e);
 	if (rc)
 		return rc;
 	*out = message_read(&sync__chore_row__descriptor, v.p, v.n, NULL);

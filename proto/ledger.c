@@ -105,11 +105,9 @@ ledger_read(struct store_tx *tx, uint64_t seq,
 int
 ledger_get(struct store_tx *tx, uint64_t seq, const void **entry, size_t *n, struct err *e)
 {
-	unsigned char key[8];
 	struct kv_slice v;
-	int rc;
+	int rc = kv_get_number(store_tx_kv(tx), table(tx), seq, &v, e);
 
-	rc = kv_get(store_tx_kv(tx), table(tx), kv_number(key, seq), &v, e);
 	if (rc)
 		return rc;
 	if (v.n < SHA256_SIZE)

@@ -112,4 +112,12 @@ kv_number(unsigned char key[8], uint64_t n)
 	return kv_slice(key, 8);
 }
 
+static inline int
+kv_get_number(struct kv_txn *t, unsigned table, uint64_t n, struct kv_slice *value, struct err *e)
+{
+	unsigned char key[8];
+
+	return kv_get(t, table, kv_number(key, n), value, e);
+}
+
 #endif
