@@ -51,7 +51,7 @@ bool record_claim(const struct Sync__LedgerEntry *entry, unsigned char digest[SH
 void record_turn(struct central *c);
 /* Any decision: its time is filled in here. The caller holds `order`. */
 int record_decide_locked(struct central *c, struct Sync__LogDecision *m, struct err *e);
-/* And record_turn. */
+/* With record_turn, before and after. */
 int record_decide(struct central *c, struct Sync__LogDecision *m, struct err *e);
 /* DECISION_OPEN, DECISION_CLOSE */
 int record_decision(struct central *c, int kind, const char *site, const struct id128 *incarnation,

@@ -1,4 +1,5 @@
 /* Incarnations without end: what a disk that is set back again and again may cost central (R8). */
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/fault.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
@@ -423,6 +425,43 @@ site_remove__R18_R26_counts_all_of_one_that_is_just_opened_again(void **state)
 	pair_fini(&p);
 }
 
+/* How many commits its hello takes, which opens it again. */
+static unsigned
+commits_of_hello(struct pair *p)
+{
+	unsigned n;
+
+	fault_arm_named("kv.commit", UINT_MAX, FAULT_ERRNO, 0);
+	assert_int_equal(hello_as(p, "west", 1), 200);
+	n = fault_disarm();
+	assert_false(life(p, 1).closed);
+	return n;
+}
+
+/* An edge that is there after all calls while it is being closed: what is left of that is done in
+ * pieces as well, and nobody waits for all of it at once. */
+static void
+hello__R18_of_one_that_is_just_being_closed_does_the_rest_in_pieces(void **state)
+{
+	const struct id128 incarnation = {{9, 1}};
+	unsigned all_done;
+	struct pair p;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	announce(&p, &incarnation, 1, PIECES);
+	begin_to_close(&p, "west");
+	while (piece(&p))
+		;
+	all_done = commits_of_hello(&p);
+	begin_to_close(&p, "west");
+	assert_true(commits_of_hello(&p) >= all_done + PIECES / SITE_TURN);
+	assert_int_equal(all(&p).of[TALLY_OWED], PIECES);
+	check_all(&p, PIECES);
+	pair_fini(&p);
+}
+
 static int
 keep(struct pair *p, const char *which)
 {
@@ -466,6 +505,8 @@ main(void)
 			site_lost__R18_of_many_images_is_done_in_pieces_that_survive_a_death),
 		cmocka_unit_test(
 			site_lost__R16_R18_of_two_at_once_while_images_come_and_are_hidden),
+		cmocka_unit_test(
+			hello__R18_of_one_that_is_just_being_closed_does_the_rest_in_pieces),
 		cmocka_unit_test(site_remove__R18_R26_counts_all_of_one_that_is_just_opened_again),
 		cmocka_unit_test(figures__R8_R18_a_long_line_of_lives_is_counted_right),
 	};
