@@ -4,24 +4,69 @@
 
 #include "common/base/buf.h"
 
-enum { ITEM = 0x1e, DIGITS = 8 };
+enum { ESCAPE = 0x1b, DIGITS = 8 };
 
 void
 items_begin(struct buf *out)
 {
-	buf_put_u8(out, ITEM);
+	buf_put_u8(out, ITEMS_BEGIN);
 }
 
-void
-items_put(struct buf *out, uint32_t tag, const char *value, size_t n)
+static void
+put(struct buf *out, uint32_t tag, const char *value, size_t n, char but)
 {
 	size_t i;
 
 	buf_printf(out, "%08x", tag);
 	for (i = 0; i < n; i++)
-		if ((unsigned char)value[i] >= ' ')
+		if ((unsigned char)value[i] >= ' ' || value[i] == but)
 			buf_put_u8(out, (unsigned char)value[i]);
 	buf_put_u8(out, ITEMS_END);
+}
+
+void
+items_put(struct buf *out, uint32_t tag, const char *value, size_t n)
+{
+	put(out, tag, value, n, ' ');
+}
+
+void
+items_raw(struct buf *out, uint32_t tag, const char *value, size_t n)
+{
+	put(out, tag, value, n, ESCAPE);
+}
+
+void
+items_hex(struct buf *out, const void *p, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *s = p;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		buf_put_u8(out, (unsigned char)digits[s[i] >> 4]);
+		buf_put_u8(out, (unsigned char)digits[s[i] & 15]);
+	}
+}
+
+/* 16: no digit. */
+static unsigned
+digit_of(char c)
+{
+	return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+	       : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+				      : 16;
+}
+
+void
+items_bytes(struct buf *out, const char *value, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i + 2 <= n; i += 2)
+		if (digit_of(value[i]) < 16 && digit_of(value[i + 1]) < 16)
+			buf_put_u8(out, (unsigned char)(digit_of(value[i]) << 4 |
+							digit_of(value[i + 1])));
 }
 
 bool
@@ -29,12 +74,12 @@ items_next(struct attr value, size_t *pos, struct attr *item)
 {
 	const char *end;
 
-	if (*pos >= value.n || value.value[*pos] != ITEM)
+	if (*pos >= value.n || value.value[*pos] != ITEMS_BEGIN)
 		return false;
 	item->tag = value.tag;
 	item->value = value.value + *pos + 1;
 	item->n = value.n - *pos - 1;
-	end = memchr(item->value, ITEM, item->n);
+	end = memchr(item->value, ITEMS_BEGIN, item->n);
 	if (end)
 		item->n = (size_t)(end - item->value);
 	*pos += item->n + 1;
@@ -51,10 +96,7 @@ items_attr(struct attr item, size_t *pos, struct attr *out)
 		return false;
 	out->tag = 0;
 	for (i = 0; i < DIGITS; i++) {
-		unsigned c = (unsigned char)p[i];
-		unsigned digit = c >= '0' && c <= '9'	? c - '0'
-				 : c >= 'a' && c <= 'f' ? c - 'a' + 10
-							: 16;
+		unsigned digit = digit_of(p[i]);
 
 		if (digit > 15)
 			return false;

@@ -17,12 +17,17 @@
 
 struct buf;
 
-enum { ITEMS_END = 0x1f }; /* behind each attribute */
+enum { ITEMS_BEGIN = 0x1e, ITEMS_END = 0x1f }; /* of an item; behind each attribute */
 
 /* A new item. */
 void items_begin(struct buf *out);
 /* An attribute of it; control characters in the value are left out. */
 void items_put(struct buf *out, uint32_t tag, const char *value, size_t n);
+/* The same with text that is not UTF-8 yet: escape sequences stay in. */
+void items_raw(struct buf *out, uint32_t tag, const char *value, size_t n);
+/* The value of one whose VR is binary, in hexadecimal; and back: what is none is left out. */
+void items_hex(struct buf *out, const void *p, size_t n);
+void items_bytes(struct buf *out, const char *value, size_t n);
 /* The next item behind *pos (0 at first); false at the end. */
 bool items_next(struct attr value, size_t *pos, struct attr *item);
 /* The next attribute of an item, likewise. */

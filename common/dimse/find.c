@@ -5,6 +5,7 @@
 
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dicom/items.h"
 #include "common/dicom/keys.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/header_keys.h"
@@ -71,7 +72,7 @@ supported(const struct finding *f, uint32_t tag)
 	if (tag == TAG_AVAILABLE_SYNTAX)
 		return f->q.level == QUERY_IMAGE;
 	if (tag == TAG_PATIENT_STUDIES || tag == TAG_PATIENT_SERIES || tag == TAG_PATIENT_INSTANCES)
-		return f->q.level == QUERY_PATIENT;
+		return f->q.level <= QUERY_STUDY; /* PS3.4 tables C.6-1, C.6-5 */
 	return !k || k->level <= lowest[f->q.level];
 }
 
@@ -81,8 +82,8 @@ matched(const struct finding *f, uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return tag == TAG_TIMEZONE || header_keys_can(&f->id, f->q.level, tag) ||
-	       supported(f, tag) || (f->q.relational && k) ||
+	return tag == TAG_TIMEZONE || header_keys_can(f->q.level, tag) || supported(f, tag) ||
+	       (f->q.relational && k) ||
 	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
 }
 
@@ -126,9 +127,8 @@ put_computed(const struct finding *f, struct buf *out, uint32_t tag, const struc
 		attrs_put(out, tag, s, strlen(s));
 		return true;
 	}
-	if (f->q.level != QUERY_PATIENT ||
-	    (tag != TAG_PATIENT_STUDIES && tag != TAG_PATIENT_SERIES &&
-	     tag != TAG_PATIENT_INSTANCES))
+	if (f->q.level > QUERY_STUDY || (tag != TAG_PATIENT_STUDIES && tag != TAG_PATIENT_SERIES &&
+					 tag != TAG_PATIENT_INSTANCES))
 		return false;
 	put_number(out, tag,
 		   tag == TAG_PATIENT_STUDIES  ? m->studies
@@ -196,6 +196,15 @@ put_zone(const struct finding *f, const struct query_match *m, struct buf *out)
 		attrs_put(out, TAG_TIMEZONE, a.value, a.n);
 }
 
+/* What is longer than the values of an index. */
+static void
+put_whole(struct buf *out, uint32_t tag, const void *p, size_t n)
+{
+	buf_put_u32(out, tag);
+	buf_put_u16(out, (unsigned)n);
+	buf_put(out, p, n);
+}
+
 /* A key that was asked for. */
 static void
 put_answer(const struct finding *f, const struct query_match *m, const struct attr *key,
@@ -210,14 +219,17 @@ put_answer(const struct finding *f, const struct query_match *m, const struct at
 	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
 	    put_computed(f, out, key->tag, m))
 		return;
-	if (f->header.n > 0 && header_keys_can(&f->id, f->q.level, key->tag))
+	if (f->header.n > 0 && header_keys_can(f->q.level, key->tag))
 		(void)attrs_get(attrs_of(&f->header.set), key->tag, &value);
 	else if (supported(f, key->tag))
 		(void)attrs_get(row_of(m, key->tag), key->tag, &value);
-	if (!k && value.n > ATTRS_VALUE_MAX) { /* of an object's own header */
-		buf_put_u32(out, key->tag);
-		buf_put_u16(out, (unsigned)value.n);
-		buf_put(out, value.value, value.n);
+	if (!k && value.n > 0 && value.value[0] == ITEMS_BEGIN) { /* of an object's own header */
+		header_keys_answer(&f->header, *key, value, &items);
+		put_whole(out, key->tag, items.data, items.len);
+		out->failed = out->failed || buf_failed(&items);
+		buf_fini(&items);
+	} else if (!k && value.n > ATTRS_VALUE_MAX) {
+		put_whole(out, key->tag, value.value, value.n);
 	} else if (k && k->kind == KEY_ITEMS) {
 		match_items_answer(key->value, key->n, value, &items);
 		attrs_put(out, key->tag, (const char *)items.data, items.len);
@@ -281,7 +293,7 @@ send_answer(struct finding *f, const struct query_match *m, struct err *e)
 	build_answer(f, m, &set);
 	(void)attrs_get(attrs_of(&f->id.keys), TAG_CHARSET, &charset);
 	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset, f->header.keys,
-			    f->header.n);
+			    f->header.n + f->header.n_inner);
 	message_answer(&rsp, f->rq,
 		       f->unsupported || f->header.unknown ? STATUS_PENDING_KEYS : STATUS_PENDING);
 	rc = buf_failed(&set) || buf_failed(&identifier)

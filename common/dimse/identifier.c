@@ -25,8 +25,12 @@ struct reading {
 	struct identifier *id;
 	struct buf bytes;
 	bool capture;
-	bool item;     /* what is captured is an attribute of a sequence's item */
-	bool unknown;  /* attributes in items that nobody keeps */
+	bool item;		/* what is captured is an attribute of a sequence's item */
+	bool hex;		/* and is binary                                         */
+	unsigned depth;		/* of the last element                                  */
+	size_t value_at;	/* in bytes: where that attribute's value begins */
+	size_t item_at, item_n; /* bytes and value before the attribute that is captured */
+	bool unknown;		/* attributes in items that nobody keeps */
 	bool too_much; /* a value or a number of keys that we do not hold: refused, never cut */
 };
 
@@ -78,19 +82,58 @@ identifier_binary(const char *vr)
 	return strlen(vr) == 2 && strstr(all, vr) != NULL;
 }
 
-/* An explicit identifier says itself what an attribute is that no table knows. */
-static void
-note_vr(struct identifier *id, const struct scan_element *el)
+const char *
+identifier_item_vr(const struct identifier_vr *more, unsigned n_more, uint32_t tag)
 {
-	struct identifier_vr *to = &id->said[id->n_said];
+	const char *vr = identifier_vr(tag);
+	const struct key_item *all;
+	size_t i, n;
 
-	if (!el->vr[0] || id->n_said == IDENTIFIER_VRS_MAX ||
-	    strcmp(identifier_vr(el->tag), "UN") != 0)
+	if (strcmp(vr, "UN") != 0)
+		return vr;
+	all = key_items(&n);
+	for (i = 0; i < n; i++)
+		if (all[i].tag == tag)
+			return all[i].vr;
+	for (i = 0; i < n_more; i++)
+		if (more[i].tag == tag)
+			return more[i].vr;
+	return "";
+}
+
+bool
+identifier_looks_binary(const void *value, size_t n)
+{
+	const unsigned char *p = value;
+	size_t i;
+
+	while (n > 0 && p[n - 1] == '\0')
+		n--;
+	for (i = 0; i < n; i++)
+		if (p[i] < ' ' && p[i] != '\033' && (p[i] < '\t' || p[i] > '\r'))
+			return true;
+	return false;
+}
+
+/* An explicit identifier says itself what an attribute is that no table knows; what holds items
+ * is a sequence whatever it says. */
+static void
+note_vr(struct identifier *id, uint32_t tag, const char vr[2])
+{
+	struct identifier_vr *to = NULL;
+	unsigned i;
+
+	for (i = 0; i < id->n_said && !to; i++)
+		if (id->said[i].tag == tag)
+			to = &id->said[i];
+	if (!vr[0] || strcmp(identifier_vr(tag), "UN") != 0 ||
+	    (!to && id->n_said == IDENTIFIER_VRS_MAX))
 		return;
-	to->tag = el->tag;
-	memcpy(to->vr, el->vr, 2);
+	if (!to)
+		to = &id->said[id->n_said++];
+	to->tag = tag;
+	memcpy(to->vr, vr, 2);
 	to->vr[2] = '\0';
-	id->n_said++;
 }
 
 /* (0010,1002) is a key as "id^^^issuer", as the index keeps it (R33). */
@@ -122,12 +165,25 @@ issuer(const struct reading *r, const struct scan_element *el)
 	       (el->tag == TAG_ENTITY_LOCAL || el->tag == TAG_ENTITY_UNIVERSAL);
 }
 
+/* Which attributes of its items are kept: of a sequence of the index what the index keeps, of
+ * others whatever an object may say. */
+static bool
+kept(uint32_t sequence, uint32_t tag)
+{
+	const struct key *k = key_find(sequence);
+
+	if (k)
+		return k->kind == KEY_ITEMS && key_item(sequence, tag);
+	return strcmp(identifier_vr(sequence), "UN") == 0 && tag >> 16 >= 8 && !(tag >> 16 & 1) &&
+	       (tag & 0xffff) != 0;
+}
+
 static bool
 has_items(uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return k && k->kind == KEY_ITEMS;
+	return k ? k->kind == KEY_ITEMS : strcmp(identifier_vr(tag), "UN") == 0;
 }
 
 /* An attribute of a sequence's item is a key in the form of items.h. */
@@ -139,16 +195,21 @@ item_key(struct reading *r, const struct scan_element *el)
 
 	if (!v || el->depth != 1 || !has_items(v->tag))
 		return false;
-	if (!key_item(v->tag, el->tag))
+	if (!kept(v->tag, el->tag)) {
 		r->unknown = r->unknown || (el->tag & 0xffff) != 0;
-	if (!key_item(v->tag, el->tag))
 		return false;
+	}
+	note_vr(r->id, el->tag, el->vr);
+	r->hex = identifier_binary(identifier_item_vr(r->id->said, r->id->n_said, el->tag));
+	r->item_at = before;
+	r->item_n = v->n;
 	if (v->n == 0)
 		items_begin(&r->bytes);
 	items_put(&r->bytes, el->tag, "", 0);
 	if (buf_failed(&r->bytes))
 		return false;
 	r->bytes.len--; /* its end comes behind the value */
+	r->value_at = r->bytes.len;
 	v->n += r->bytes.len - before;
 	return true;
 }
@@ -158,7 +219,8 @@ on_element(void *arg, const struct scan_element *el)
 {
 	struct reading *r = arg;
 
-	r->item = false;
+	r->item = r->hex = false;
+	r->depth = el->depth;
 	if (el->depth > 0) {
 		r->item = item_key(r, el);
 		r->capture = r->item || other_id(r, el) || issuer(r, el);
@@ -171,7 +233,7 @@ on_element(void *arg, const struct scan_element *el)
 	}
 	if (!r->capture)
 		return;
-	note_vr(r->id, el);
+	note_vr(r->id, el->tag, el->vr);
 	r->values[r->n].tag = el->tag;
 	r->values[r->n].offset = r->bytes.len;
 	r->values[r->n].n = 0;
@@ -190,16 +252,39 @@ on_value(void *arg, const struct scan_element *el, const unsigned char *p, size_
 		r->too_much = true;
 		return;
 	}
-	buf_put(&r->bytes, p, n);
-	r->values[r->n - 1].n += n;
+	if (r->hex)
+		items_hex(&r->bytes, p, n);
+	else
+		buf_put(&r->bytes, p, n);
+	r->values[r->n - 1].n += r->hex ? 2 * n : n;
+}
+
+/* Of a VR that nobody says: numbers are kept as those are that say it. */
+static void
+end_unknown(struct reading *r)
+{
+	const unsigned char *from = r->bytes.data + r->value_at;
+	size_t n = r->bytes.len - r->value_at;
+	struct buf hex = BUF_INIT;
+
+	if (!identifier_looks_binary(from, n))
+		return;
+	items_hex(&hex, from, n);
+	r->bytes.len = r->value_at;
+	buf_put(&r->bytes, hex.data, hex.len);
+	r->values[r->n - 1].n += hex.len - n;
+	r->bytes.failed = r->bytes.failed || buf_failed(&hex);
+	buf_fini(&hex);
 }
 
 static void
-end_item_key(struct reading *r)
+end_item_key(struct reading *r, uint32_t tag)
 {
 	struct value *v = &r->values[r->n - 1];
 	unsigned char last;
 
+	if (!r->bytes.failed && !identifier_item_vr(r->id->said, r->id->n_said, tag)[0])
+		end_unknown(r);
 	while (r->bytes.len > 0 && !r->bytes.failed) {
 		last = r->bytes.data[r->bytes.len - 1];
 		if (last != ' ' && last != '\0')
@@ -216,19 +301,26 @@ on_end(void *arg, const struct scan_element *el)
 {
 	struct reading *r = arg;
 
-	(void)el;
 	if (r->item && r->capture)
-		end_item_key(r);
+		end_item_key(r, el->tag);
 	r->item = r->capture = false;
 }
 
 static void
 on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 {
-	(void)mark;
+	struct reading *r = arg;
+
 	(void)offset;
 	(void)length;
-	((struct reading *)arg)->capture = false;
+	if (mark == SCAN_SEQUENCE && r->item && r->capture) { /* in an item: not looked into */
+		r->bytes.len = r->item_at;
+		r->values[r->n - 1].n = r->item_n;
+		r->unknown = true;
+	} else if (mark == SCAN_SEQUENCE && r->depth == 0 && r->capture) {
+		note_vr(r->id, r->values[r->n - 1].tag, "SQ");
+	}
+	r->item = r->capture = false;
 }
 
 /* US: decimal text, as the index keeps it. */

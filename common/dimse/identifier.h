@@ -20,7 +20,8 @@
 
 struct err;
 
-/* The VR of an attribute that is in no table of ours; "" where nobody says. */
+/* The VR of an attribute that is in no table of ours; "" where nobody says. Also of attributes
+ * in items: a tag has one VR wherever it stands. */
 struct identifier_vr {
 	uint32_t tag;
 	char vr[3];
@@ -29,8 +30,9 @@ struct identifier_vr {
 enum { IDENTIFIER_VRS_MAX = 64 };
 
 struct identifier {
-	struct buf keys;    /* every top level element; of items what is kept */
-	bool unknown_items; /* attributes of items that nobody keeps */
+	struct buf keys;    /* every top level element; sequences in the form of items.h, what is
+			  * binary of their items in hexadecimal */
+	bool unknown_items; /* attributes of items that nobody keeps, and sequences in items */
 	struct identifier_vr said[IDENTIFIER_VRS_MAX]; /* in what an explicit one says */
 	unsigned n_said;
 };
@@ -53,8 +55,12 @@ void identifier_build_list(struct buf *out, const char *syntax, uint32_t tag,
 const char *identifier_vr(uint32_t tag);
 /* What the identifier itself says of a tag that is in no table: "" if nothing. */
 const char *identifier_said(const struct identifier *id, uint32_t tag);
+/* Of an attribute of a sequence's item: by the tables, else by what `more` says; "" if unknown. */
+const char *identifier_item_vr(const struct identifier_vr *more, unsigned n_more, uint32_t tag);
 /* Numbers and bytes, kept and written as they are. */
 bool identifier_binary(const char *vr);
+/* Where no VR is said: text is what has no control characters. */
+bool identifier_looks_binary(const void *value, size_t n);
 /* How text of this VR is delimited. */
 enum charset_text identifier_text(const char *vr);
 

@@ -154,6 +154,23 @@ put_issuer(struct buf *out, struct writing *w, struct attr a)
 	buf_fini(&items);
 }
 
+/* What is binary stands there in hexadecimal. */
+static void
+put_of_item(struct buf *item, struct writing *w, struct attr of)
+{
+	const char *vr = identifier_item_vr(w->more, w->n_more, of.tag);
+	struct buf bytes = BUF_INIT;
+
+	if (identifier_binary(vr)) {
+		items_bytes(&bytes, of.value, of.n);
+		put_plain(item, w, of.tag, vr, (const char *)bytes.data, bytes.len);
+		item->failed = item->failed || buf_failed(&bytes);
+		buf_fini(&bytes);
+	} else {
+		put_element(item, w, of.tag, vr[0] ? vr : "UN", of.value, of.n);
+	}
+}
+
 static void
 put_items(struct buf *out, struct writing *w, struct attr a)
 {
@@ -164,9 +181,7 @@ put_items(struct buf *out, struct writing *w, struct attr a)
 	while (items_next(a, &pos, &one)) {
 		buf_clear(&item);
 		for (at = 0; items_attr(one, &at, &of);)
-			if (key_item(a.tag, of.tag))
-				put_element(&item, w, of.tag, key_item(a.tag, of.tag)->vr, of.value,
-					    of.n);
+			put_of_item(&item, w, of);
 		put_item(&items, &item);
 	}
 	put_sequence(out, w, a.tag, &items);
@@ -213,8 +228,6 @@ vr_of(const struct writing *w, struct attr *a)
 	const char *vr = identifier_vr(a->tag);
 	unsigned i;
 
-	if (strcmp(vr, "SQ") == 0)
-		a->n = 0;
 	if (strcmp(vr, "UN") != 0)
 		return vr;
 	for (i = 0; i < w->n_more; i++)
@@ -247,11 +260,12 @@ write_all(struct buf *out, struct writing *w, struct attrs set, const char *term
 			put_ids(out, w, a);
 		else if (a.tag == TAG_ACCESSION_ISSUER)
 			put_issuer(out, w, a);
-		else if (k && k->kind == KEY_ITEMS)
-			put_items(out, w, a);
 		else {
 			vr = vr_of(w, &a);
-			put_element(out, w, a.tag, vr, a.value, a.n);
+			if (strcmp(vr, "SQ") == 0)
+				put_items(out, w, a);
+			else
+				put_element(out, w, a.tag, vr, a.value, a.n);
 		}
 	}
 }

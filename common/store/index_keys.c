@@ -50,6 +50,12 @@ lookup_key(struct buf *k, enum index_letter letter, const char *value, size_t n,
 	buf_puts(k, study);
 }
 
+void
+index_keys_patient(struct buf *out, const struct attr *id)
+{
+	lookup_key(out, INDEX_PATIENT_ID, id->value, id->n, NULL, 0, "");
+}
+
 static int
 change_lookup(struct store_tx *tx, bool add, const struct buf *k, struct err *e)
 {

@@ -239,21 +239,32 @@ match_ids(const char *key, size_t key_n, struct attr value)
 	return false;
 }
 
+/* NULL: the key does not count. */
+static const char *
+vr_in_item(const struct match_vrs *vrs, uint32_t sequence, uint32_t tag)
+{
+	const struct key_item *of = key_item(sequence, tag);
+	const char *vr = vrs ? vrs->of(vrs->arg, tag) : NULL;
+
+	if (of)
+		return of->vr;
+	return vr && !vr[0] ? "LO" : vr;
+}
+
 static bool
-item_matches(struct attr key, struct attr item)
+item_matches(const struct match_vrs *vrs, struct attr key, struct attr item)
 {
 	struct attr asked, has;
 	size_t k = 0, pos;
 	bool found;
 
 	while (items_attr(key, &k, &asked)) {
-		const struct key_item *of = key_item(item.tag, asked.tag);
+		const char *vr = vr_in_item(vrs, item.tag, asked.tag);
 
-		if (match_universal(asked.value, asked.n) || !of)
+		if (match_universal(asked.value, asked.n) || !vr)
 			continue;
 		for (pos = 0, found = false; !found && items_attr(item, &pos, &has);)
-			found = has.tag == asked.tag &&
-				match_value(of->vr, asked.value, asked.n, has);
+			found = has.tag == asked.tag && match_value(vr, asked.value, asked.n, has);
 		if (!found)
 			return false;
 	}
@@ -286,19 +297,32 @@ match_items_universal(const char *key, size_t n)
 bool
 match_items(const char *key, size_t key_n, struct attr value)
 {
+	return match_items_by(NULL, key, key_n, value);
+}
+
+bool
+match_items_by(const struct match_vrs *vrs, const char *key, size_t key_n, struct attr value)
+{
 	struct attr asked, item;
 	size_t pos = 0;
 
 	if (match_items_universal(key, key_n) || !asked_item(key, key_n, &asked))
 		return true;
 	while (items_next(value, &pos, &item))
-		if (item_matches(asked, item))
+		if (item_matches(vrs, asked, item))
 			return true;
 	return false;
 }
 
 void
 match_items_answer(const char *key, size_t key_n, struct attr value, struct buf *out)
+{
+	match_items_answer_by(NULL, key, key_n, value, out);
+}
+
+void
+match_items_answer_by(const struct match_vrs *vrs, const char *key, size_t key_n, struct attr value,
+		      struct buf *out)
 {
 	struct attr asked, item, of, has;
 	size_t pos = 0, k, at;
@@ -308,7 +332,7 @@ match_items_answer(const char *key, size_t key_n, struct attr value, struct buf 
 		return;
 	}
 	while (items_next(value, &pos, &item)) {
-		if (!item_matches(asked, item))
+		if (!item_matches(vrs, asked, item))
 			continue;
 		items_begin(out);
 		for (k = 0; items_attr(asked, &k, &of);)

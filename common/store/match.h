@@ -32,11 +32,19 @@ bool match_moment(struct attr date_key, struct attr time_key, struct attr date, 
 bool match_ids(const char *key, size_t key_n, struct attr value);
 /* A sequence key (items.h): all that it asks is in one item (PS3.4 C.2.2.2.6). */
 bool match_items(const char *key, size_t key_n, struct attr value);
+/* The VRs of what stands in items where no table says them; "" if nobody knows. */
+struct match_vrs {
+	const char *(*of)(const void *arg, uint32_t tag);
+	const void *arg;
+};
+bool match_items_by(const struct match_vrs *vrs, const char *key, size_t key_n, struct attr value);
 /* Asks for nothing in particular? */
 bool match_items_universal(const char *key, size_t key_n);
 /* What is answered (PS3.4 C.2.2.2.6): the items that match, of each what was asked for; a key
  * without attributes asks for all. */
 void match_items_answer(const char *key, size_t key_n, struct attr value, struct buf *out);
+void match_items_answer_by(const struct match_vrs *vrs, const char *key, size_t key_n,
+			   struct attr value, struct buf *out);
 /* Of "id^^^issuer": bytes of the ID alone. */
 size_t match_id_length(const char *s, size_t n);
 bool match_universal(const char *key, size_t n);

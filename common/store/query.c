@@ -27,6 +27,10 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	q->c = *c;
 	buf_put(&q->keys, c->keys.p, c->keys.n);
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
+	q->wants_related =
+		c->level == QUERY_STUDY && (attrs_get(c->keys, TAG_PATIENT_STUDIES, &a) ||
+					    attrs_get(c->keys, TAG_PATIENT_SERIES, &a) ||
+					    attrs_get(c->keys, TAG_PATIENT_INSTANCES, &a));
 	q->zoned = c->zoned && attrs_get(c->keys, TAG_TIMEZONE, &a) &&
 		   zone_parse(a.value, a.n, &q->zone);
 	q->page_most = FIRST_PAGE;
@@ -261,7 +265,8 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 		if (rc || !wanted)
 			return rc;
 		m = add_match(q, row, none, none);
-		return worst_of(q, tx, study, NULL, &m->availability, e);
+		rc = worst_of(q, tx, study, NULL, &m->availability, e);
+		return rc || !q->wants_related ? rc : query_count_related(q, tx, study, m, e);
 	}
 	memcpy(q->inner_study, study, strlen(study) + 1);
 	buf_clear(&q->inner);

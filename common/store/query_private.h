@@ -37,7 +37,7 @@ struct query {
 	struct query_config c;
 	struct buf keys;
 	enum source source;
-	bool exhausted, wants_availability, collecting;
+	bool exhausted, wants_availability, wants_related, collecting;
 	bool zoned; /* the keys name their zone: minutes east of Greenwich, */
 	int zone;
 	bool moves;		    /* the study that is looked at is in a known one, too   */
@@ -75,6 +75,9 @@ uint64_t query_instances(const struct query *q, struct attrs row, enum key_level
 uint64_t query_series(const struct query *q, struct attrs study);
 /* Does it see this instance at all? */
 bool query_sees(const struct query *q, struct attrs instance);
+/* STUDY: what there is of its patient (R33). */
+int query_count_related(struct query *q, struct store_tx *tx, const char *study, struct match *m,
+			struct err *e);
 /* The keys of these levels against a row of theirs. */
 bool query_row_matches(const struct query *q, struct attrs row, enum key_level from,
 		       enum key_level to);

@@ -58,17 +58,21 @@ static void
 match_header(const struct identifier *id, enum query_level level)
 {
 	struct header_keys h;
+	struct buf out = BUF_INIT;
 	struct attr key;
 	size_t pos = 0;
 
 	header_keys_init(&h, id, level);
 	while (attrs_next(attrs_of(&id->keys), &pos, &key)) /* an object that says what is asked */
-		if (header_keys_can(id, level, key.tag)) {
+		if (header_keys_can(level, key.tag)) {
 			buf_put_u32(&h.set, key.tag);
 			buf_put_u16(&h.set, (unsigned)key.n);
 			buf_put(&h.set, key.value, key.n);
 		}
 	(void)header_keys_match(&h, id);
+	for (pos = 0; attrs_next(attrs_of(&id->keys), &pos, &key);)
+		header_keys_answer(&h, key, key, &out);
+	buf_fini(&out);
 	header_keys_fini(&h);
 }
 

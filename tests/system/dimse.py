@@ -237,8 +237,7 @@ def find_in_headers(g, node, evicted):
                           ("DerivationDescription=gr*2", 0), ("KVP=120", 0), ("SliceThickness=1.5", 1)):
             expect(f"{who} {syntax}: {key}", len(g.find(node, *series, key, level="IMAGE", words=(syntax,))),
                    2 if evicted else want)
-    g.find(node, *series, "ReferencedImageSequence", level="IMAGE")
-    expect(f"{who}: R34 FF01 for sequences and at other levels", g.pending, {"0xff01"})
+    sequences_in_headers(g, node, evicted)
     for level, keys in (("STUDY", series[:1]), ("SERIES", (series[0], "SeriesInstanceUID"))):
         asked = ("RequestingService", "RequestingPhysician", "SoftwareVersions")[:2 if level == "STUDY" else 3]
         for syntax in ("-x=", "-xi"):
@@ -254,6 +253,43 @@ def find_in_headers(g, node, evicted):
     expect(f"{who}: R34 FF01 for a series' at STUDY level", g.pending, {"0xff01"})
     g.find(node, "StudyInstanceUID", "SliceThickness=3")
     expect(f"{who}: R34 FF01 at other levels", g.pending, {"0xff01"})
+
+
+def sequences_in_headers(g, node, evicted):
+    """PS3.4 C.2.2.2.6, of sequences that no index keeps: at every level, whatever the syntax."""
+    who, series = node.name, (f"StudyInstanceUID={ROOT}.7", f"SeriesInstanceUID={ROOT}.7.1", "SOPInstanceUID")
+    image = "ReferencedImageSequence[0]."
+    code = "RequestingServiceCodeSequence[0]."
+    for syntax in ("-x=", "-xi"):
+        def ask(*keys, level="IMAGE", model="-S"):
+            return g.find(node, *keys, level=level, model=model, words=(syntax, "-k", "SpecificCharacterSet=ISO_IR 192"))
+        found = ask(*series, "ReferencedImageSequence")
+        told = [(a.get("00081155", ""), a.get("00189073", ""), a.get("0008103e", "")) for a in found]
+        expect(f"{who} {syntax}: a sequence is told whole", (told, g.pending),
+               ([("",) * 3] * 2, {"0xff01"}) if evicted else ([(ROOT, "0.5", "Gr\u00f6\u00dfe")] * 2, {"0xff00"}))
+        for key, want in ((f"ReferencedSOPInstanceUID={ROOT}", 2), ("ReferencedSOPInstanceUID=1.2", 0),
+                          (f"ReferencedSOPInstanceUID=1.2\\{ROOT}", 2), ("SeriesDescription=Gr\u00f6*", 2),
+                          ("SeriesDescription=gr*", 0), ("AcquisitionDuration=0.5", 2), ("AcquisitionDuration=0.25", 0)):
+            found = ask(*series, image + key)
+            expect(f"{who} {syntax}: {key}", len(found), 2 if evicted else want)
+            expect(f"{who} {syntax}: {key} alone is told", {a.get("00081155", "") for a in found} <= {ROOT, ""} and
+                   all(("0008103e" in a) == ("SeriesDescription" in key) for a in found if not evicted), True)
+        ask(*series, "SourceImageSequence")
+        expect(f"{who} {syntax}: R34 FF01 for sequences in items", g.pending, {"0xff01"})
+        for level, keys in (("STUDY", series[:1]), ("SERIES", (series[0], "SeriesInstanceUID"))):
+            found = ask(*keys, f"{code}CodeValue=S?", f"{code}CodeMeaning", level=level)
+            expect(f"{who} {syntax}: {level}", ([(a.get("00080100"), a.get("00080104")) for a in found], g.pending),
+                   ([(None, None)], {"0xff01"}) if evicted else ([("S1", "\u00c4rzte")], {"0xff00"}))
+            expect(f"{who} {syntax}: {level}, another", len(ask(*keys, f"{code}CodeValue=X", level=level)), int(evicted))
+        asked = ("PatientMotherBirthName", "PatientSpeciesDescription", "PatientSpeciesCodeSequence")
+        found = ask("PatientID=PID7", *asked, level="PATIENT", model="-P")
+        expect(f"{who} {syntax}: PATIENT", ([(a["00101060"], a["00102201"], a.get("00080100")) for a in found], g.pending),
+               ([("", "", None)], {"0xff01"}) if evicted else ([("Gr\u00e4f", "Homo", "H1")], {"0xff00"}))
+        for key, want in (("PatientMotherBirthName=graf", 1), ("PatientSpeciesDescription=X", 0)):
+            expect(f"{who} {syntax}: PATIENT, {key}", len(ask("PatientID=PID7", key, level="PATIENT", model="-P")),
+                   1 if evicted else want)
+        ask("PatientID=PID7", "RequestingService", level="PATIENT", model="-P")
+        expect(f"{who} {syntax}: R34 FF01 for a study's at PATIENT level", g.pending, {"0xff01"})
 
 
 # --- what is promised ---
@@ -304,6 +340,9 @@ def find__both_nodes_answer_every_level_to_a_foreign_client():
                               level="PATIENT", model="-P")
             expect(f"{who}: patients", sorted((a["00100020"], a["00201200"], a["00201204"]) for a in patients),
                    [(f"PID{n}", "1", "4") for n in (1, 2, 3)])
+            found = g.find(node, "StudyInstanceUID", "NumberOfPatientRelatedStudies", "NumberOfPatientRelatedInstances")
+            expect(f"{who}: table C.6-5", ([(a["00201200"], a["00201204"]) for a in found], g.pending),
+                   ([("1", "4")] * 3, {"0xff00"}))
             expect(f"{who}: patient root", len(g.find(node, "PatientID=PID1", "StudyInstanceUID", model="-P")), 1)
             for keys, level, model in ((("StudyInstanceUID",), "STUDY", "-P"),
                                        (("PatientID",), "PATIENT", "-S"),
@@ -324,7 +363,12 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
             write(os.path.join(files, f"{number}.dcm"), instance(
                 number, study=7, x00180050=("DS", thickness), x00181310=("US", struct.pack("<4H", 0, 256, 128, 0)),
                 x00189073=("FD", struct.pack("<d", 0.25)), x00082111=("ST", f"Gr\xf6\xdfe {number}"),
-                x00081140=("SQ", item(element(0x00081155, "UI", ROOT))), x00181020=("LO", "1.0\\b"),
+                x00081140=("SQ", item(element(0x0008103e, "LO", "Gr\xf6\xdfe"), element(0x00081155, "UI", ROOT),
+                                      element(0x00189073, "FD", struct.pack("<d", 0.5)))),
+                x00082112=("SQ", item(element(0x0040a170, "SQ", item(element(0x00080100, "SH", "X"))))),
+                x00321034=("SQ", item(element(0x00080100, "SH", "S1"), element(0x00080104, "LO", "\xc4rzte"))),
+                x00101060=("PN", "Gr\xe4f"), x00102201=("LO", "Homo"),
+                x00102202=("SQ", item(element(0x00080100, "SH", "H1"))), x00181020=("LO", "1.0\\b"),
                 x00321032=("PN", "Gr\xe4f^Ina"), x00321033=("LO", "\xc4rzte"), **(pixels if number == 2 else {})))
         g.send(files)
         g.drained()

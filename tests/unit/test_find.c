@@ -158,7 +158,7 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 		       {TAG_MODALITY, false},	     {TAG_SERIES_INSTANCES, false},
 		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, true},
 		       {0x00081111u, false},	     {TAG_REQUEST, false},
-		       {TAG_PATIENT_STUDIES, false}};
+		       {TAG_PATIENT_STUDIES, true},  {0x00080063u, false}};
 	struct visit *t = *state;
 	size_t i;
 
