@@ -7,6 +7,7 @@ clients are judged by what they change themselves: the same file to storescp and
 """
 import hashlib
 import os
+import re
 import shutil
 import socket
 import struct
@@ -19,8 +20,10 @@ sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check
 import archive  # noqa: E402
 import check  # noqa: E402
 import nodes  # noqa: E402
+from worker import Worker  # noqa: E402
 
 SAMPLES = "/usr/lib/python3/dist-packages/pydicom/data/test_files"
+EXPLICIT = "1.2.840.10008.1.2.1"
 UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 IMPLEMENTATION = b"1.2.826.0.1.3680043.10.1571.1"  # fixed for ever (R1)
 ENV = {**os.environ, "TCP_NODELAY": "1"}  # DCMTK waits 40 ms for each object without it
@@ -32,7 +35,10 @@ class Place:
     def __init__(self):
         self.top = tempfile.mkdtemp(prefix="salamander-exact-")
         self.central = nodes.central(os.path.join(self.top, "central"))
-        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", central_port=self.central.http)
+        self.other = nodes.edge(os.path.join(self.top, "other"), "south")  # takes what a C-MOVE brings
+        self.edge = nodes.edge(os.path.join(self.top, "edge"), "north", central_port=self.central.http, **{
+            "peer SOUTH": {"aet": self.other.aet, "host": "127.0.0.1", "port": self.other.dicom},
+            "peer VIEWER": {"aet": "VIEWER", "host": "127.0.0.1", "may": "find, get, move"}})
 
     def __enter__(self):
         return self
@@ -40,6 +46,7 @@ class Place:
     def __exit__(self, *_):
         self.central.kill()
         self.edge.kill()
+        self.other.kill()
         shutil.rmtree(self.top)
 
     def material(self):
@@ -62,11 +69,24 @@ class Place:
         os.makedirs(folder)
         return folder
 
-    def get(self, node):
+    def get(self, node, *words, ok=(0,)):
         folder = self.fresh("got")
         nodes.run(nodes.tool("dicom_get"), "127.0.0.1", node.dicom, "-c", node.aet, "-a", "VIEWER", "-o", folder,
-                  "--all", seconds=120)
+                  "--all", *words, ok=ok, seconds=120)
         return folder
+
+    def move(self, node, to):
+        """All studies, by a foreign client; the final status and the counters."""
+        studies = nodes.run(nodes.tool("dicom_get"), "127.0.0.1", node.dicom, "-c", node.aet, "-a", "VIEWER",
+                            "--find")[1].split()
+        done = subprocess.run(["movescu", "-d", "-S", "-aem", to.aet, "-aet", "VIEWER", "-aec", node.aet, "127.0.0.1",
+                               str(node.dicom), "-k", "QueryRetrieveLevel=STUDY", "-k",
+                               "StudyInstanceUID=" + "\\".join(studies)], env=ENV, timeout=120, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        out = done.stdout.decode("utf-8", "replace")
+        last = out[out.rfind("C-MOVE RSP"):]
+        return [re.findall(rf"{what} +: (\w+)", last)[-1:] for what in (
+            "DIMSE Status", "Completed Suboperations", "Failed Suboperations")]
 
     def drained(self):
         def done():
@@ -94,6 +114,11 @@ def nameless(objects):
     paths = "\n".join(o.path for o in objects)
     done = subprocess.run([nodes.tool("scan_dump")], input=paths.encode(), stdout=subprocess.PIPE, check=True)
     return {d["path"] for d in map(json.loads, done.stdout.splitlines()) if d["flags"] & 24}
+
+
+def data_set(o):
+    with open(o.path, "rb") as f:
+        return f.read()[o.start:]
 
 
 def canonical(o):
@@ -140,6 +165,31 @@ def retrieve__R1_R7_R14_every_object_is_the_same_at_edge_central_and_after_a_ref
         p.edge.command("refill")
         p.central.stop()
         compare("from a new edge, refilled, central away", shown, p.get(p.edge))
+
+
+def retrieve__every_object_is_the_same_by_c_move_and_decoded_for_who_takes_explicit_alone():
+    with Place() as p:
+        folder, sent = p.material()
+        p.edge.start()
+        p.other.start()
+        nodes.run(nodes.tool("dicom_send"), "127.0.0.1", p.edge.dicom, "-c", p.edge.aet, "-a", "MODALITY", "-n", 4,
+                  folder)
+        hidden = nameless(sent)
+        shown = [o for o in sent if o.path not in hidden]
+        nodes.expect("all are moved", p.move(p.edge, p.other), [["0x0000"], [str(len(shown))], ["0"]])
+        compare("by C-MOVE, each in its own syntax", shown, p.get(p.other))
+        # Those that recode.py judges the worker by, here through the node; what it refuses fails alone.
+        got = {o.uid: o for o in check.objects([p.get(p.edge, "--explicit", ok=None)], [])}
+        wrong, counts = [f"in another syntax: {o.uid}" for o in got.values() if o.syntax != EXPLICIT], [0, 0, 0]
+        with Worker() as w:
+            for o in shown:
+                want = data_set(o) if o.syntax == EXPLICIT else w.recode(o.path)[0]
+                have = data_set(got[o.uid]) if o.uid in got else None
+                wrong += [f"{o.path}: {'missing' if have is None else 'otherwise'}"] if have != want else []
+                counts[0 if want is None else 1 if o.syntax == EXPLICIT else 2] += 1
+        if wrong or len(got) != counts[1] + counts[2] or counts[2] < counts[0]:
+            raise nodes.Failed(f"{counts}: " + "\n".join(wrong[:10]))
+        print(f"explicit alone: {counts[1]} as they were, {counts[2]} recoded, {counts[0]} failed sub-operations")
 
 
 # --- foreign clients ---

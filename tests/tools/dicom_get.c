@@ -2,13 +2,13 @@
  * dicom_get - C-GET of whole studies, each object written in canonical form.
  *
  *   dicom_get HOST PORT -c CALLED -a CALLING [-o DIR] [--all | --study UID]... [--find]
- *             [-t CERT:KEY:CA]
+ *             [--explicit] [-t CERT:KEY:CA]
  *
  * Asks by C-FIND which studies there are (--all) and which classes and syntaxes
  * they hold, proposes exactly those, one context each, and writes
- * DIR/<SOP Instance UID>.<n>.dcm. Prints a line a study: UID, final status,
- * completed, failed. --find prints the studies and gets nothing. Exit 0 when every
- * study ended 0000.
+ * DIR/<SOP Instance UID>.<n>.dcm; --explicit: proposes Explicit VR little endian
+ * alone. Prints a line a study: UID, final status, completed, failed. --find prints
+ * the studies and gets nothing. Exit 0 when every study ended 0000.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -45,6 +45,7 @@ struct getting {
 	size_t n_series;
 	struct kind kinds[ASSOC_CONTEXTS_MAX];
 	unsigned n_kinds, written;
+	bool explicit; /* takes nothing else */
 	uint64_t instances;
 };
 
@@ -77,6 +78,8 @@ note_instance(struct getting *g, struct attrs set)
 
 	(void)attrs_copy(set, TAG_SOP_CLASS, k.sop_class, UID_SIZE);
 	(void)attrs_copy(set, TAG_AVAILABLE_SYNTAX, k.syntax, UID_SIZE);
+	if (g->explicit)
+		strcpy(k.syntax, plain[0]);
 	g->instances++;
 	for (i = 0; i < g->n_kinds; i++)
 		if (strcmp(g->kinds[i].sop_class, k.sop_class) == 0 &&
@@ -314,6 +317,7 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"all", no_argument, NULL, 'A'},
 					      {"find", no_argument, NULL, 'F'},
+					      {"explicit", no_argument, NULL, 'E'},
 					      {"study", required_argument, NULL, 's'},
 					      {NULL, 0, NULL, 0}};
 	struct getting *g = calloc(1, sizeof(*g));
@@ -339,6 +343,8 @@ main(int argc, char **argv)
 			by_tls(&g->target, optarg);
 		else if (c == 'A')
 			all = true;
+		else if (c == 'E')
+			g->explicit = true;
 		else if (c == 'F')
 			only_find = all = true;
 		else if (c == 's')
