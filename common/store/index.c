@@ -430,7 +430,8 @@ update_study(struct store_tx *tx, const struct version *v, const struct index_se
 			gather(&row, sets->series, true);
 	}
 	gather(&row, sets->study, false); /* a record from elsewhere may name others */
-	add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
+	if (!(v->hidden & VERSION_POOR))
+		add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
 	shift_study(&row, attrs_of(&before), by, series);
 	find_changes(attrs_of(&before), attrs_of(&row), out);
 	if (!rc)
@@ -588,6 +589,60 @@ modalities_anew(struct store_tx *tx, const char *study, struct buf *row, struct 
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+/* A row of an instance is shown to all, and of this class. */
+static bool
+shown_of_class(struct kv_slice row, const char *sop_class)
+{
+	struct attr a;
+
+	return row.n >= 8 && !row_is_poor(row) &&
+	       attrs_get((struct attrs){(const unsigned char *)row.p + 8, row.n - 8}, TAG_SOP_CLASS,
+			 &a) &&
+	       has_value(a, sop_class, strlen(sop_class));
+}
+
+/* An instance of this class is shown no more: is another? The first one that is found says it. */
+static int
+class_anew(struct store_tx *tx, const struct version *v, struct buf *study, struct err *e)
+{
+	struct buf left = BUF_INIT, out = BUF_INIT;
+	struct attr all = {TAG_CLASSES, "", 0};
+	struct key_bytes key;
+	struct kv_slice want = make_key(&key, v->study, "", NULL), k, row;
+	struct kv_cursor *c;
+	size_t at, n;
+	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "instance"), e);
+
+	if (rc)
+		return rc;
+	rc = kv_cursor_seek(c, want, &k, &row, e);
+	while (!rc && k.n > want.n && memcmp(k.p, want.p, want.n) == 0 &&
+	       !shown_of_class(row, v->sop_class))
+		rc = kv_cursor_next(c, &k, &row, e);
+	if (rc == ERR_ABSENT || (!rc && (k.n <= want.n || memcmp(k.p, want.p, want.n) != 0))) {
+		(void)attrs_get(attrs_of(study), TAG_CLASSES, &all);
+		for (at = 0; at < all.n; at += n + 1) {
+			const char *bar = memchr(all.value + at, '\\', all.n - at);
+
+			n = bar ? (size_t)(bar - all.value) - at : all.n - at;
+			if (n == strlen(v->sop_class) &&
+			    memcmp(all.value + at, v->sop_class, n) == 0)
+				continue;
+			buf_put(&left, "\\", left.len > 0);
+			buf_put(&left, all.value + at, n);
+		}
+		attrs_replace(&out, attrs_of(study), TAG_CLASSES, (const char *)left.data,
+			      left.len);
+		out.failed = out.failed || buf_failed(&left);
+		buf_fini(&left);
+		buf_fini(study);
+		*study = out;
+		rc = 0;
+	}
+	kv_cursor_close(c);
+	return rc;
+}
+
 /* The counts of what lies above an instance that is there still, or was. */
 static int
 shift_above(struct store_tx *tx, const struct version *v, const struct shift *by, struct err *e)
@@ -613,11 +668,15 @@ shift_above(struct store_tx *tx, const struct version *v, const struct shift *by
 		buf_put(&old, row.p, row.n);
 		buf_put(&study, row.p, row.n);
 		shift_study(&study, attrs_of(&old), by, &more);
-		if (by->shown > 0)
+		if (by->shown > 0) {
 			gather(&study, attrs_of(&series), true);
+			add_value(&study, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
+		}
 		/* Of a study that is hidden as a whole it stays known what it is. */
 		if (more.shown < 0 && get_number(attrs_of(&study), TAG_STUDY_SERIES) > 0)
 			rc = modalities_anew(tx, v->study, &study, e);
+		if (!rc && by->shown < 0 && get_number(attrs_of(&study), TAG_STUDY_SERIES) > 0)
+			rc = class_anew(tx, v, &study, e);
 	}
 	if (!rc) {
 		rc = write_study(tx, v->study, attrs_of(&old), &study, e);

@@ -200,6 +200,23 @@ modalities(struct store *s, unsigned number, const char *expected)
 	assert_string_equal(text, expected);
 }
 
+/* KOS is not among the classes of what is shown. */
+static void
+classes(struct store *s, unsigned number, bool kos)
+{
+	char study[65], image[65], text[256];
+	struct store_tx *tx;
+	struct attrs row;
+
+	uids(number, study, image);
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	assert_int_equal(index_study_row(tx, study, &row, NULL), 0);
+	(void)attrs_copy(row, TAG_CLASSES, text, sizeof(text));
+	store_end_read(tx);
+	assert_non_null(strstr(text, "1.2.840.10008.5.1.4.1.1.2"));
+	assert_true(kos == (strstr(text, NOTE_CLASS) != NULL));
+}
+
 static void
 hear(void)
 {
@@ -260,11 +277,13 @@ note__R18_R29_hides_at_once_here_then_everywhere_and_nothing_is_lost(void **stat
 	assert_int_equal(found(p.edge.store, 0, true), 2);
 	assert_int_equal(study_counts(p.edge.store, 0, false), 2);
 	modalities(p.edge.store, 0, "CT");
+	classes(p.edge.store, 0, false);
 	assert_int_equal(found(p.central.store, 0, false), 4);
 	hear();
 	expect(0, 2, 2);
 	expect(4, 4, 4);
 	modalities(p.central.store, 0, "CT");
+	classes(p.central.store, 0, false);
 	expect_held(9);
 	assert_true(pair_edge_has(&p, 1) && pair_central_has(&p, 1));
 	assert_int_equal(figures().rejected, 3); /* the note is hidden like what it rejects */
@@ -368,6 +387,8 @@ note__for_quality_is_hidden_but_to_whoever_may_see_it(void **state)
 	assert_int_equal(study_counts(p.edge.store, 0, true), 5); /* and the note */
 	assert_int_equal(study_counts(p.central.store, 0, true), 5);
 	modalities(p.edge.store, 0, "CT");
+	classes(p.edge.store, 0, false);
+	classes(p.central.store, 0, false);
 	note(NOTE_QUALITY, 3, 1);
 	hear();
 	assert_int_equal(study_counts(p.central.store, 0, false), -1);
