@@ -87,7 +87,7 @@ json_room(struct json *j, const struct room *room)
 static void
 text_status(struct buf *out, const struct snapshot *s)
 {
-	char hex[ID128_HEX];
+	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
 
 	hex_of(s->epoch.b, ID128_SIZE, hex);
 	buf_printf(out, "central, epoch %s\n%llu images of %llu studies, ", hex,
@@ -105,6 +105,11 @@ text_status(struct buf *out, const struct snapshot *s)
 			   s->refusals);
 	if (s->unaudited)
 		buf_printf(out, "%lu events are missing in audit.log: see the log\n", s->unaudited);
+	if (s->dicom_until_ms) {
+		clock_rfc3339(s->dicom_until_ms, when);
+		buf_printf(out, "DICOM by TLS, certificate until %s%s\n", when,
+			   s->dicom_soon ? ": RENEW IT, then `reload`" : "");
+	}
 	if (s->sites.tally.damaged)
 		buf_printf(out, "%llu images damaged here and not healed: see `verify`\n",
 			   (unsigned long long)s->sites.tally.damaged);
@@ -143,6 +148,7 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_count(&j, "repeated_bytes", s->repeated);
 	json_count(&j, "refusals", s->refusals);
 	json_count(&j, "unaudited", s->unaudited);
+	json_time(&j, "dicom_certificate_until", s->dicom_until_ms);
 	json_bool(&j, "hold", s->hold != 0);
 	json_count(&j, "orders", s->orders);
 	json_room(&j, &s->room);

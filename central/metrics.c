@@ -38,6 +38,10 @@ put_archive(struct prom *p, const struct snapshot *s)
 	prom_one(p, PROM_COUNTER, "repeated_bytes_total",
 		 "Bytes of packs that came although they were here already, since the start.",
 		 s->repeated);
+	if (s->dicom_until_ms)
+		prom_one(p, PROM_GAUGE, "dicom_certificate_until_timestamp_seconds",
+			 "Until when our certificate of DICOM TLS is good.",
+			 (uint64_t)s->dicom_until_ms / 1000);
 	prom_one(p, PROM_GAUGE, "needs_a_person", "1: `status` exits 3.", s->person);
 }
 

@@ -21,7 +21,7 @@ needs_a_person(const struct snapshot *s)
 	for (i = 0; i < s->sites.tally.n; i++)
 		if (s->sites.tally.rows[i].site_of[TALLY_LOST])
 			return true;
-	return s->counts.conflicts > 0 || sites_need_a_person(&s->sites);
+	return s->counts.conflicts > 0 || s->dicom_soon || sites_need_a_person(&s->sites);
 }
 
 int
@@ -64,6 +64,8 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 	s->repeated = c->uploads ? uploads_repeats(c->uploads) : 0;
 	s->refusals = dimse_node_refusals(&c->dicom);
 	s->unaudited = dimse_node_unaudited(&c->dicom);
+	s->dicom_until_ms = dimse_node_certificate(&c->dicom, c->conf);
+	s->dicom_soon = dimse_expires_soon(s->dicom_until_ms, clock_wall(c->clock));
 	s->person = needs_a_person(s);
 	return 0;
 }

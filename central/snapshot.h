@@ -26,6 +26,8 @@ struct snapshot {
 	uint64_t orders;		/* that some site has not carried out */
 	uint64_t disk_free, disk_total; /* of the file system of the data folder */
 	unsigned long refusals, unaudited;
+	int64_t dicom_until_ms; /* our certificate of DICOM TLS; 0: none */
+	bool dicom_soon;	/* it has expired, or does within a month */
 	struct sites sites;
 	struct room room;
 	bool person; /* something needs one (exit 3) */

@@ -200,7 +200,7 @@ needs_a_person(const struct figures *f)
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
 	       f->contact.turned_away || f->contact.other_versions || f->unknown_orders ||
 	       f->retracts || f->committed_here_only || keep_level(&f->keep) == KEEP_ALARM ||
-	       skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+	       f->dicom_soon || skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
 }
 
 /* R12: all that is in lanes is in such ones. */
@@ -337,6 +337,8 @@ figures_collect(struct figures *out, struct edge *e, struct err *err)
 	f->speaks = e->speaks.newest;
 	f->refusals = dimse_node_refusals(&e->dicom);
 	f->unaudited = dimse_node_unaudited(&e->dicom);
+	f->dicom_until_ms = dimse_node_certificate(&e->dicom, e->conf);
+	f->dicom_soon = dimse_expires_soon(f->dicom_until_ms, clock_wall(e->clock));
 	f->associations = dimse_node_associations(&e->dicom);
 	/* Without a server it is not known whether anybody is in the dark. */
 	f->evictable = f->counts.bytes - f->outbox.owed_bytes;

@@ -51,8 +51,10 @@ struct figures {
 	uint64_t commitments;		   /* requests that are not settled */
 	uint64_t unknown_orders, retracts; /* kept: of a later kind; that wait for a person */
 	bool journal_damaged;
-	uint32_t speaks; /* our newest version of the protocol */
-	struct err tls;	 /* why our certificate cannot be used, or nothing */
+	uint32_t speaks;	/* our newest version of the protocol */
+	struct err tls;		/* why our certificate cannot be used, or nothing */
+	int64_t dicom_until_ms; /* our certificate of DICOM TLS; 0: none */
+	bool dicom_soon;	/* it has expired, or does within a month */
 	unsigned long refusals, unaudited;
 	unsigned associations;
 	struct edge_taken taken;

@@ -156,6 +156,19 @@ put_central(struct prom *p, const struct figures *f, int64_t wall_ms)
 }
 
 static void
+put_certificates(struct prom *p, const struct figures *f)
+{
+	if (f->kind == HOME_JOINED)
+		prom_one(p, PROM_GAUGE, "certificate_until_timestamp_seconds",
+			 "Until when our certificate towards central is good.",
+			 (uint64_t)f->certificate.until_ms / 1000);
+	if (f->dicom_until_ms)
+		prom_one(p, PROM_GAUGE, "dicom_certificate_until_timestamp_seconds",
+			 "Until when our certificate of DICOM TLS is good.",
+			 (uint64_t)f->dicom_until_ms / 1000);
+}
+
+static void
 put_since_the_start(struct prom *p, const struct figures *f)
 {
 	prom_one(p, PROM_COUNTER, "taken_images_total",
@@ -187,6 +200,7 @@ metrics_of_edge(struct edge *e, struct buf *out, struct err *err)
 	put_lanes(&p, &f);
 	put_cache(&p, &f);
 	put_central(&p, &f, clock_wall(e->clock));
+	put_certificates(&p, &f);
 	put_since_the_start(&p, &f);
 	return 0;
 }

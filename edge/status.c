@@ -192,6 +192,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	rc = chores_json(e, &j, "orders", err);
 	if (!rc)
 		rc = wanted_json(e, &j, "settings_of_central", err);
+	json_time(&j, "dicom_certificate_until", f.dicom_until_ms);
 	json_count(&j, "refusals", f.refusals);
 	json_count(&j, "unaudited", f.unaudited);
 	json_bool(&j, "journal_damaged", f.journal_damaged);
@@ -241,6 +242,10 @@ text_central(struct buf *out, const struct figures *f)
 			   : f->kind == HOME_NONE ? "no [central] url"
 						  : "it has not yet",
 			   when[0] ? when : "never");
+	clock_rfc3339(f->dicom_until_ms, when);
+	if (f->dicom_until_ms)
+		buf_printf(out, "DICOM by TLS, certificate until %s%s\n", when,
+			   f->dicom_soon ? ": RENEW IT, then `reload`" : "");
 	err_text(&f->tls, why, sizeof(why));
 	if (why[0])
 		buf_printf(out, "OUR CERTIFICATE cannot be used: %s\n", why);

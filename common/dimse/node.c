@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dicom/tls.h"
@@ -14,10 +15,13 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/recode.h"
 #include "common/dimse/resolver.h"
+#include "common/http/pki.h"
+#include "common/os/file.h"
 
 #define WORKER "salamander-worker"
 
-enum { RESOLVE_SECONDS = 60 };
+enum { RESOLVE_SECONDS = 60, PEM_MAX = 1 << 20 };
+#define SOON_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 /* The handlers' node is the dimse_node; what takes in has a node of its own. */
 static int
@@ -210,6 +214,31 @@ dimse_check_files(const struct conf *c, struct err *e)
 	return rc;
 }
 
+static int64_t
+certified_until(const struct conf *c)
+{
+	struct pki_certificate cert = {.until_ms = 0};
+	struct tls_files f = tls_files(c);
+	struct buf pem = BUF_INIT;
+
+	if (*f.cert && !file_slurp(f.cert, PEM_MAX, &pem, NULL))
+		(void)pki_read(&cert, &pem, NULL);
+	buf_fini(&pem);
+	return cert.until_ms;
+}
+
+int64_t
+dimse_node_certificate(const struct dimse_node *n, const struct conf *c)
+{
+	return n->dimse ? n->certificate_ms : certified_until(c);
+}
+
+bool
+dimse_expires_soon(int64_t until_ms, int64_t wall_ms)
+{
+	return until_ms && until_ms - wall_ms < SOON_MS;
+}
+
 static int
 load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struct err *e)
 {
@@ -223,11 +252,13 @@ load_peers(struct dimse_node *n, const struct conf *c, struct peers **out, struc
 			strcmp(conf_string(c, "dicom", NULL, "unlisted"), "store") == 0, e);
 	if (!rc && *f.cert)
 		rc = peers_certify(p, f.cert, f.key, f.ca, e);
-	if (rc)
+	if (rc) {
 		peers_unref(p);
-	else
-		*out = p;
-	return rc;
+		return rc;
+	}
+	n->certificate_ms = certified_until(c);
+	*out = p;
+	return 0;
 }
 
 int

@@ -34,8 +34,9 @@ struct dimse_node {
 	struct peers *peers; /* the caller's thread only */
 	struct resolver *resolver;
 	struct recode *recode;
-	struct dimse *_Atomic dimse;   /* NULL: it does not listen */
-	struct commitment *commitment; /* NULL: none is offered */
+	struct dimse *_Atomic dimse;	/* NULL: it does not listen */
+	struct commitment *commitment;	/* NULL: none is offered */
+	_Atomic int64_t certificate_ms; /* until when that of TLS is good; 0: there is none */
 	struct find_config find;
 	struct retrieve_config retrieve;
 	const char *titles[DIMSE_TITLES_MAX + 1], *listen[DIMSE_LISTEN_MAX + 1],
@@ -77,6 +78,11 @@ unsigned long dimse_node_refusals(const struct dimse_node *n);
 unsigned dimse_node_associations(const struct dimse_node *n);
 /* Events that audit.log could not take since the start (R36). */
 unsigned long dimse_node_unaudited(const struct dimse_node *n);
+/* Wall clock until which our certificate of DICOM TLS is good: the one that is shown, or without a
+ * listener the one that the settings name; 0: there is none. */
+int64_t dimse_node_certificate(const struct dimse_node *n, const struct conf *c);
+/* It has expired, or does within a month: `status` exits 3. */
+bool dimse_expires_soon(int64_t until_ms, int64_t wall_ms);
 void dimse_node_stop(struct dimse_node *n); /* an all-zero one is fine */
 
 #endif

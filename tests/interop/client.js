@@ -40,6 +40,13 @@ function negotiateExtended(bytes, uid) {
   };
 }
 
+// TLS=CERT:KEY:CA: by TLS, and each proves the other.
+function secured() {
+  if (!process.env.TLS) return {};
+  const [cert, key, ca] = process.env.TLS.split(':').map((file) => fs.readFileSync(file));
+  return { securityOptions: { cert, key, ca, requestCert: true, rejectUnauthorized: true, servername: '' } };
+}
+
 function say(event) {
   process.stdout.write(JSON.stringify(event) + '\n');
 }
@@ -124,7 +131,7 @@ if (what === 'serve') {
   }
   client.on('associationRejected', (why) => say({ rejected: why }));
   client.on('networkError', (e) => say({ network: String(e) }));
-  client.send('127.0.0.1', Number(port), calling, called);
+  client.send('127.0.0.1', Number(port), calling, called, secured());
 } else {
   const [calling, called, level, folder, ...keys] = rest;
   const client = new Client();
@@ -143,5 +150,5 @@ if (what === 'serve') {
   client.on('associationRejected', (why) => say({ rejected: why }));
   client.on('networkError', (e) => say({ network: String(e) }));
   client.addRequest(asked);
-  client.send('127.0.0.1', Number(port), calling, called);
+  client.send('127.0.0.1', Number(port), calling, called, secured());
 }

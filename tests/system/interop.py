@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
 import nodes  # noqa: E402
 import recode  # noqa: E402
+import secure  # noqa: E402
 from nodes import expect  # noqa: E402
 from worker import Worker  # noqa: E402
 
@@ -56,11 +57,12 @@ class Foreign(nodes.Place):
             self.scp.stdout.close()
         super().__exit__()
 
-    def ask(self, what, level, *keys, folder="", to="DCMJS", extended=""):
+    def ask(self, what, level, *keys, folder="", to="DCMJS", extended="", tls="", port=None):
         """Every event that it tells of; the last one has the final status."""
-        done = subprocess.run(["node", CLIENT, what, str(self.edge.dicom), "DCMJS", self.edge.aet, level, folder, *keys],
+        done = subprocess.run(["node", CLIENT, what, str(port or self.edge.dicom), "DCMJS", self.edge.aet, level, folder,
+                               *keys],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False,
-                              env={**os.environ, "DESTINATION": to, "EXTENDED": extended})
+                              env={**os.environ, "DESTINATION": to, "EXTENDED": extended, "TLS": tls})
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]  # beside its log
         if done.returncode or not events:
             raise nodes.Failed(f"{what}: exit {done.returncode}: {done.stdout[-500:]!r}")
@@ -93,6 +95,25 @@ def interop__dcmjs_finds_at_every_level():
         # It takes FF01 for the end, and may release before what follows: that it came is all that it can tell.
         told = f.ask("find", "STUDY", "StudyInstanceUID=", "Modality=CT")
         expect("FF01", KEYS in {e.get("status") for e in told}, True)
+
+
+def interop__dcmjs_gets_by_tls():
+    with Foreign() as f:
+        pki, listen, truth = secure.Pki(f.folder("pki")), nodes.port(), {}
+        pki.issue("node")
+        pki.issue("viewer")
+        f.edge.config["dicom"].update(pki.settings("node", listen))
+        f.edge.config["peer DCMJS"]["tls"] = "required"
+        f.edge.stop()
+        f.edge.start()
+        recode.make(f.files, truth)
+        f.send(f.files)
+        got = f.folder("got")
+        tls = ":".join(pki.path(name) for name in ("viewer.pem", "viewer.key", "ca.pem"))
+        events = f.ask("get", "STUDY", f"StudyInstanceUID={ROOT}", folder=got, tls=tls, port=listen)
+        expect("all by TLS", (events[-1]["status"], {e["stored"] for e in events if "stored" in e}),
+               (SUCCESS, set(truth)))
+        expect("not without it", "rejected" in f.ask("get", "STUDY", f"StudyInstanceUID={ROOT}", folder=got)[-1], True)
 
 
 def interop__what_was_negotiated_beyond_the_baseline():

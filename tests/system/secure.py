@@ -4,8 +4,11 @@
 Each test is a function named after the promise it holds; a test that fails prints why.
 """
 import os
+import re
 import subprocess
 import sys
+import urllib.request
+from datetime import datetime, timezone
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "check")]
@@ -201,6 +204,55 @@ def strangers(g):
 
 def secure__R29_strangers_are_refused_and_listed():
     secure_group(strangers, tls="required", tls_name="viewer.example")
+
+
+def until(path):
+    """As openssl says it."""
+    text = nodes.run("openssl", "x509", "-in", path, "-noout", "-enddate")[1].strip().partition("=")[2]
+    return datetime.strptime(text, "%b %d %H:%M:%S %Y GMT").replace(tzinfo=timezone.utc)
+
+
+def told(g, node):
+    """What status, status --json and /metrics say: until when, and whether somebody must renew it."""
+    code, text = nodes.run(node.binary, "--config", node.conf, "status", ok=None)
+    line = [x for x in text.splitlines() if x.startswith("DICOM by TLS, certificate until ")]
+    when = node.status()["dicom_certificate_until"]
+    expect(f"{node.name}: one line", len(line) == 1 and when in line[0], True)
+    if hasattr(node, "http"):
+        name = f"salamander_{node.role}_dicom_certificate_until_timestamp_seconds"
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.http}/metrics", timeout=20) as f:
+            got = re.search(rf"^{name} (\d+)$", f.read().decode(), re.M)
+        expect(f"{node.name}: /metrics", int(got.group(1)), datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp())
+    return datetime.fromisoformat(when.replace("Z", "+00:00")), "RENEW IT" in line[0] and code == 3
+
+
+def expiry(g):
+    before = until(g.pki.path("node.pem"))  # which both were started with
+    for node in (g.edge, g.central):
+        expect(f"{node.name}: its certificate", told(g, node), (before, False))
+        g.pki.issue("node", days="20")
+        expect("until a reload the one that is shown", told(g, node), (before, False))
+        dimse.command(node, "reload")
+        expect("within a month", told(g, node), (until(g.pki.path("node.pem")), True))
+        node.stop()
+        expect("without a server", told_offline(node), until(g.pki.path("node.pem")))
+        g.pki.issue("node")
+        node.start()
+    plain = nodes.edge(g.folder("plain"), "south")
+    plain.start()
+    try:
+        expect("without TLS", plain.status()["dicom_certificate_until"], None)
+    finally:
+        plain.kill()
+
+
+def told_offline(node):
+    text = nodes.run(node.binary, "--config", node.conf, "status", ok=None)[1]
+    return datetime.fromisoformat(re.search(r"certificate until (\S+?)(?::? |$)", text, re.M).group(1).replace("Z", "+00:00"))
+
+
+def secure__its_expiry_is_told_before_it_bites():
+    secure_group(expiry)
 
 
 def serial(g, node):
