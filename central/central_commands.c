@@ -439,6 +439,15 @@ reload(struct asked *a)
 	return command_give(a, &out, code);
 }
 
+/* What was rejected for this reason, else what was retracted. */
+static int
+restore(struct asked *a)
+{
+	int rc = rejections_restore(a);
+
+	return rc < 0 ? withdraw_command(a) : rc;
+}
+
 static const struct command commands[] = {
 	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
 	{"sites", 1, 1, " --json ", "sites [--json]", true, false, sites},
@@ -456,8 +465,10 @@ static const struct command commands[] = {
 	{"orders", 1, 1, " --all --json ", "orders [--all] [--json]", true, false, heard_list},
 	{"retract", 2, 2, " --reason= ", "retract UID --reason TEXT", false, false,
 	 withdraw_command},
-	{"restore", 2, 2, " --reason= ", "restore UID --reason TEXT", false, false,
-	 withdraw_command},
+	{"reject", 2, 2, " --reason= ", "reject UID --reason quality|safety|worklist|retention",
+	 false, false, rejections_reject},
+	{"restore", 2, 2, " --reason= ",
+	 "restore UID --reason TEXT, or quality|safety|worklist|retention", false, false, restore},
 	{"retracted", 1, 1, " --json ", "retracted [--json]", true, false, withdraw_list},
 	{"rejected", 1, 1, " --json ", "rejected [--json]", true, false, rejections_list},
 	{"verify", 1, 1, " --ledger ", "verify [--ledger]", false, false, verify},

@@ -71,7 +71,7 @@ static const struct argp_option options[] = {
 	{"passphrase-file", KEY_PASSPHRASE, "FILE", 0, "its first line closes or opens the kit", 0},
 	{"recover", KEY_RECOVER, "KIT", 0, "init: the archive that this kit is of", 0},
 	{"ledger", KEY_LEDGER, NULL, 0, "verify: the numbers, counted from the ledgers", 0},
-	{"reason", KEY_REASON, "TEXT", 0, "retract, restore, conflicts resolve: why", 0},
+	{"reason", KEY_REASON, "TEXT", 0, "retract, restore, reject, conflicts resolve: why", 0},
 	{"days", KEY_DAYS, "N", 0, "site refill: only of the last N days", 0},
 	{"bytes", KEY_BYTES, "SIZE", 0, "site refill: stop after so many", 0},
 	{"group", KEY_GROUP, NULL, 0, "site refill: what all sites had", 0},
@@ -246,7 +246,10 @@ static const struct argp argp = {
 	"  restore UID --reason TEXT\n"
 	"                  show it again\n"
 	"  retracted       what is hidden so, since when and why\n"
-	"  rejected        what rejection notes hide that sites took in\n"
+	"  reject UID --reason quality|safety|worklist|retention\n"
+	"                  a study, series or image is hidden as by a rejection note;\n"
+	"                  restore with the same word shows it again\n"
+	"  rejected        what is hidden so, by notes that sites took in or from here\n"
 	"  hold on | off   no edge evicts anything, or may again\n"
 	"  site refill NAME\n"
 	"                  the edge fetches back what it had (--days, --bytes, --group)\n"

@@ -1,9 +1,10 @@
 /*
- * rejections.h - rejection notes that sites took in (IHE IOCM), at central.
+ * rejections.h - what is rejected (IHE IOCM), at central: by notes that sites took in, by a person.
  *
  * A site's ledger tells of a note that counts there. What it says becomes an order for all edges,
  * in the log before the batch that told of it is: central and every edge hide the same, a rebuild
- * finds it in the log, and a central that lost it hears it from edges, or in their ledgers.
+ * finds it in the log, and a central that lost it hears it from edges, or in their ledgers. What a
+ * person says here is such an order too, without a note: central takes no objects in by itself.
  * Threads: as the transactions; those with `locked` in the name under `order`.
  */
 #ifndef SALAMANDER_CENTRAL_REJECTIONS_H
@@ -34,6 +35,11 @@ int rejections_take_back(struct central *c, const char *site, const struct Sync_
  * At a start. */
 int rejections_catch_up(struct central *c, struct err *e);
 
+/* reject UID --reason WORD */
+int rejections_reject(struct asked *a);
+/* restore UID --reason WORD, where something of it is rejected for that; else -1: `restore` speaks
+ * of what was retracted. */
+int rejections_restore(struct asked *a);
 /* rejected [--json] */
 int rejections_list(struct asked *a);
 

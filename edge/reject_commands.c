@@ -21,120 +21,10 @@
 #include "edge/reject.h"
 #include "edge/replicate.h"
 #include "edge/take_in.h"
+#include "proto/choose.h"
 #include "proto/message.h"
 #include "proto/rejected.h"
 #include "proto/sync.pb-c.h"
-
-/* Images of one study that are spoken of. */
-struct chosen {
-	const char *uid, *level;
-	enum note_reason reason;
-	bool restore; /* else: those that are not rejected for it yet */
-	char study[UID_SIZE];
-	struct store_tx *tx;
-	struct one {
-		char series[UID_SIZE];
-		struct note_reference image;
-	} * all;
-	size_t n, cap;
-	uint64_t known; /* of the subject, spoken of or not */
-};
-
-static bool
-is_named(const struct chosen *c, const struct version *v)
-{
-	return strcmp(v->study, c->uid) == 0 || strcmp(v->series, c->uid) == 0 ||
-	       strcmp(v->sop_instance, c->uid) == 0;
-}
-
-/* Notes stay as they are: hidden like what they rejected, whatever became of it. */
-static int
-is_wanted(const struct chosen *c, const struct version *v, bool *yes, struct err *err)
-{
-	struct rejected r;
-	int rc = rejected_get(c->tx, v->sop_instance, &r, err);
-
-	if (rc && rc != ERR_ABSENT)
-		return rc;
-	if (!rc && strcmp(v->sop_class, NOTE_CLASS) == 0 && strcmp(v->sop_instance, c->uid) != 0)
-		*yes = false;
-	else
-		*yes = c->restore == (!rc && rejected_for(&r, c->reason));
-	return 0;
-}
-
-static int
-choose(void *arg, const struct version *v, struct err *err)
-{
-	struct chosen *c = arg;
-	struct one *more;
-	bool yes;
-	int rc;
-
-	if (!v->current || !v->study[0] || !v->series[0] || !v->sop_instance[0] || !is_named(c, v))
-		return 0;
-	c->known++;
-	rc = is_wanted(c, v, &yes, err);
-	if (rc || !yes)
-		return rc;
-	if (c->n == c->cap) {
-		more = realloc(c->all, (c->cap * 2 + 64) * sizeof(*more));
-		if (!more)
-			return err_set(err, ERR_LOCAL, 0, "no memory for a list of images");
-		c->all = more;
-		c->cap = c->cap * 2 + 64;
-	}
-	more = &c->all[c->n++];
-	memset(more, 0, sizeof(*more));
-	strcpy(more->series, v->series);
-	strcpy(more->image.sop_class, v->sop_class);
-	strcpy(more->image.sop_instance, v->sop_instance);
-	more->image.image = v->has_pixels;
-	return 0;
-}
-
-static int
-its_study(void *arg, const struct version *v, struct err *err)
-{
-	(void)err;
-	memcpy(arg, v->study, UID_SIZE);
-	return ERR_AGAIN; /* the first one says it */
-}
-
-/* A study, a series or an instance that is known here. */
-static int
-find(struct chosen *c, struct err *err)
-{
-	int rc;
-
-	c->level = "study";
-	(void)snprintf(c->study, sizeof(c->study), "%s", c->uid);
-	rc = store_versions_of_study(c->tx, c->uid, 0, choose, c, err);
-	if (rc || c->known)
-		return rc;
-	c->level = "series";
-	rc = index_series_study(c->tx, c->uid, c->study, err);
-	if (rc == ERR_ABSENT) {
-		c->level = "image";
-		rc = store_versions_of(c->tx, c->uid, its_study, c->study, err);
-		rc = rc == ERR_AGAIN ? 0 : rc ? rc : ERR_ABSENT;
-	}
-	if (!rc)
-		rc = store_versions_of_study(c->tx, c->study, 0, choose, c, err);
-	return rc == ERR_ABSENT || (!rc && !c->known)
-		       ? err_set(err, ERR_ABSENT, 0,
-				 "no study, series or image with this UID is known")
-		       : rc;
-}
-
-static int
-by_series(const void *a, const void *b)
-{
-	const struct one *x = a, *y = b;
-	int c = strcmp(x->series, y->series);
-
-	return c ? c : strcmp(x->image.sop_instance, y->image.sop_instance);
-}
 
 /* --- a note of our own --- */
 
@@ -178,7 +68,7 @@ take_in(struct edge *e, const char *uid, const struct buf *data, struct err *err
 }
 
 static int
-write_note(struct edge *e, const struct chosen *c, const struct one *from, size_t n,
+write_note(struct edge *e, const struct choose *c, const struct choose_one *from, size_t n,
 	   struct attrs of_study, struct err *err)
 {
 	struct note_reference *all = calloc(n, sizeof(*all));
@@ -220,7 +110,7 @@ write_note(struct edge *e, const struct chosen *c, const struct one *from, size_
 }
 
 static int
-reject(struct edge *e, const struct chosen *c, struct attrs of_study, struct err *err)
+reject(struct edge *e, const struct choose *c, struct attrs of_study, struct err *err)
 {
 	size_t at, n;
 	int rc = 0;
@@ -236,7 +126,7 @@ reject(struct edge *e, const struct chosen *c, struct attrs of_study, struct err
 
 struct restoring {
 	struct edge *e;
-	const struct chosen *c;
+	const struct choose *c;
 };
 
 static int
@@ -266,7 +156,7 @@ restore(struct store_tx *tx, void *arg, struct err *err)
 /* --- commands --- */
 
 static void
-audit(struct edge *e, const struct chosen *c)
+audit(struct edge *e, const struct choose *c)
 {
 	struct audit *own = NULL;
 	char path[PATH_MAX];
@@ -281,26 +171,25 @@ audit(struct edge *e, const struct chosen *c)
 }
 
 static int
-carry_out(struct edge *e, struct chosen *c, struct err *err)
+carry_out(struct edge *e, struct choose *c, struct err *err)
 {
 	struct restoring r = {e, c};
 	struct buf row = BUF_INIT;
 	struct attrs of_study = {NULL, 0};
-	int rc = store_begin_read(&c->tx, e->store, err);
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, e->store, err);
 
 	if (rc)
 		return rc;
-	rc = find(c, err);
-	if (!rc && index_study_row(c->tx, c->study, &of_study, NULL) == 0)
+	rc = choose_find(c, tx, err);
+	if (!rc && index_study_row(tx, c->study, &of_study, NULL) == 0)
 		buf_put(&row, of_study.p, of_study.n);
-	store_end_read(c->tx);
+	store_end_read(tx);
 	if (!rc && buf_failed(&row))
 		rc = err_set(err, ERR_LOCAL, 0, "no memory for a note");
-	if (!rc && c->n) {
-		qsort(c->all, c->n, sizeof(*c->all), by_series);
+	if (!rc && c->n)
 		rc = c->restore ? store_commit(e->store, restore, &r, err)
 				: reject(e, c, attrs_of(&row), err);
-	}
 	buf_fini(&row);
 	return rc;
 }
@@ -310,7 +199,7 @@ reject_command(struct asked *a)
 {
 	const char *word = command_option(a, "--reason");
 	struct edge *e = a->node;
-	struct chosen c = {.uid = a->words[1],
+	struct choose c = {.uid = a->words[1],
 			   .restore = strcmp(a->words[0], "restore") == 0,
 			   .reason = word ? note_reason_of(word) : NOTE_NONE};
 	struct buf out = BUF_INIT;
@@ -335,7 +224,7 @@ reject_command(struct asked *a)
 		buf_printf(&out, "%s %s: %zu of %llu images %s (%s)%s\n", c.level, c.uid, c.n,
 			   (unsigned long long)c.known, c.restore ? "restored" : "rejected", word,
 			   c.restore ? "; what another reason hides stays hidden" : "");
-	free(c.all);
+	choose_fini(&c);
 	return rc ? command_failed(a, &err) : command_give(a, &out, COMMAND_OK);
 }
 

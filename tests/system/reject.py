@@ -198,5 +198,32 @@ def reject__a_person_at_a_site_whose_wan_is_cut_and_the_note_is_one_that_pydicom
         g.everywhere("restored", study, 4, 5)
 
 
+def reject__a_person_at_central_hides_and_restores_for_foreign_clients_at_every_node():
+    with Archive() as g:
+        files, study = one_study(g, 6)
+        images = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
+        g.store("north", "MANAGER", note(os.path.join(g.top, "one.dcm"), "worklist", files[:1]))
+        g.everywhere("a note of a site", study, 3, 3)
+        central = g.central
+        expect("says", "1 of 1 images rejected (quality)" in
+               central.command("reject", images[1].SOPInstanceUID, "--reason", "quality")[1], True)
+        g.everywhere("an image", study, 2, 3)
+        central.command("reject", images[2].SeriesInstanceUID, "--reason", "safety")
+        g.everywhere("its series", study, None, None)
+        expect("listed", {r["uid"] for r in json.loads(central.command("rejected", "--json")[1])} >=
+               {i.SOPInstanceUID for i in images}, True)
+        central.stop()
+        central.command("restore", study, "--reason", "safety")  # without a server
+        central.start()
+        g.everywhere("restored, but for what other reasons hide", study, 2, 3)
+        for word in ("quality", "worklist"):
+            central.command("restore", study, "--reason", word)
+        g.everywhere("all restored", study, 4, 4)
+        for node in (g.edges["north"], central):
+            answer, = g.ask(node, "VIEWER", "STUDY", f"StudyInstanceUID={study}", "SOPClassesInStudy", "ModalitiesInStudy")
+            expect(f"{node.name}: nothing of the note", (KOS in str(answer.SOPClassesInStudy), "KO" in str(
+                answer.ModalitiesInStudy)), (False, False))
+
+
 if __name__ == "__main__":
     sys.exit(nodes.play("reject", globals()))
