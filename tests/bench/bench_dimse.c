@@ -4,7 +4,7 @@
  *	bench_dimse load HOST PORT CALLED [-n ASSOCIATIONS] [-c STUDIES]
  *	    a small object for each study of a made-up population
  *	bench_dimse modality HOST PORT CALLED [-n ASSOCIATIONS] [-r IMAGES/S] [-t SECONDS]
- *	    that many modalities send CT slices, r each a second (0: all they can)
+ *	    that many modalities send CT slices, r each a second (0: all they can); least: of one
  *	bench_dimse ask HOST PORT CALLED [-c STUDIES] [-q QUERIES] KIND...
  *	    on one association; prints p50 and p99 to the first and to the last answer
  *	    KIND: id hit miss day prefix middle
@@ -16,6 +16,7 @@
  * The population: study s is of patient s / 2; a family and a given name are shared by
  * about 100 studies each, every 500th study is a CT of today.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ static struct {
 	struct assoc_target target[2];
 	unsigned associations, studies, queries, rate, seconds;
 	_Atomic unsigned next, sent;
+	unsigned sent_by[64];
 } job;
 
 static void
@@ -250,6 +252,7 @@ modality(void *arg)
 		store(a, &g, &dataset);
 		atomic_fetch_add(&job.sent, 1);
 	}
+	job.sent_by[*(unsigned *)arg] = i;
 	buf_fini(&pixels);
 	buf_fini(&dataset);
 	close_association(a);
@@ -272,6 +275,17 @@ in_threads(void *(*run)(void *), const char *what)
 		(void)pthread_join(threads[i], NULL);
 	took = bench_now() - start;
 	printf("%s sent %u failed 0 seconds %.3f\n", what, atomic_load(&job.sent), took);
+}
+
+static void
+modalities(void)
+{
+	unsigned i, least = UINT_MAX;
+
+	in_threads(modality, "modality");
+	for (i = 0; i < job.associations; i++)
+		least = job.sent_by[i] < least ? job.sent_by[i] : least;
+	printf("least %u\n", least);
 }
 
 /* --- asking --- */
@@ -577,7 +591,7 @@ main(int argc, char **argv)
 	if (strcmp(what, "load") == 0)
 		in_threads(load, what);
 	else if (strcmp(what, "modality") == 0)
-		in_threads(modality, what);
+		modalities();
 	else if (strcmp(what, "last") == 0)
 		last_slice();
 	else if (strcmp(what, "ask") == 0)
