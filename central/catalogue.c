@@ -234,6 +234,16 @@ note_turning(void *arg, const struct site_row *row, struct err *e)
 }
 
 int
+site_turning(struct store_tx *tx, bool *yes, struct err *e)
+{
+	struct site_row row;
+	int rc = site_each(tx, note_turning, &row, e);
+
+	*yes = rc == ERR_AGAIN;
+	return *yes ? 0 : rc;
+}
+
+int
 site_turn(struct store_tx *tx, bool *more, struct err *e)
 {
 	struct site_row row;

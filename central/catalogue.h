@@ -82,6 +82,8 @@ enum { SITE_TURN = 500 };
 int site_put(struct store_tx *tx, const struct site_row *row, struct err *e);
 /* The next SITE_TURN of one that was closed or opened. *more: there was such a one. */
 int site_turn(struct store_tx *tx, bool *more, struct err *e);
+/* Is there such a one? */
+int site_turning(struct store_tx *tx, bool *yes, struct err *e);
 /* How the figures have an image that it first says to have at this seq. */
 bool site_counts_closed(const struct site_row *row, uint64_t seq);
 /* Until fn says other than 0. */

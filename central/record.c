@@ -533,14 +533,28 @@ record_turn(struct central *c)
 		}
 }
 
+/* R18: what is left of a turn before is done in pieces, too, not all in the next one's commit. */
+static void
+turn_before(struct central *c)
+{
+	struct store_tx *tx;
+	bool turning = false;
+
+	if (store_begin_read(&tx, c->store, NULL))
+		return;
+	(void)site_turning(tx, &turning, NULL);
+	store_end_read(tx);
+	if (turning)
+		record_turn(c);
+}
+
 int
 record_decide(struct central *c, Sync__LogDecision *m, struct err *e)
 {
 	int rc;
 
-	/* R18: what is left of one before it is done in pieces, too, not all in this commit. */
 	if (lives_changes(m))
-		record_turn(c);
+		turn_before(c);
 	(void)pthread_mutex_lock(&c->order);
 	rc = record_decide_locked(c, m, e);
 	(void)pthread_mutex_unlock(&c->order);
