@@ -383,13 +383,14 @@ start_services(struct central *c, struct err *e)
 {
 	const char *listen[LISTEN_MAX];
 	struct http_config hc = {.node = c, .allowed = gate_allowed, .clock = c->clock};
-	struct dimse_node_config dc = {.conf = c->conf,
-				       .dir = c->dir,
-				       .store = c->store,
-				       .clock = c->clock,
-				       .damaged = copy_damaged,
-				       .verdicts = {.safe = committed_safe},
-				       .arg = c};
+	struct dimse_node_config dc = {
+		.conf = c->conf,
+		.dir = c->dir,
+		.store = c->store,
+		.clock = c->clock,
+		.damaged = copy_damaged,
+		.verdicts = {.safe = committed_safe, .foretell = committed_foretell, .arg = c},
+		.arg = c};
 	int rc = uploads_new(&c->uploads, e);
 
 	dispatch_go(&c->dispatch);

@@ -173,13 +173,8 @@ apply_gone(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, str
 static int
 apply_committed(struct applying *a, uint64_t seq, const Sync__LedgerEntry *entry, struct err *e)
 {
-	unsigned char digest[SHA256_SIZE];
-	size_t i;
-	int rc = 0;
+	int rc = committed_apply(a->tx, entry->committed, entry->n_committed, e);
 
-	for (i = 0; !rc && i < entry->n_committed; i++)
-		if (message_digest(digest, &entry->committed[i]))
-			rc = committed_put(a->tx, digest, e);
 	return rc ? rc : holdings_set(a->tx, &a->site.incarnation, seq, true, e);
 }
 
@@ -352,6 +347,8 @@ apply_decision(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		for (i = 0; !rc && i < m->n_digests; i++)
 			rc = withdraw(tx, &m->digests[i], e);
 	}
+	if (!rc && m->kind == SYNC__DECISION_KIND__DECISION_COMMITTED)
+		rc = committed_apply(tx, m->digests, m->n_digests, e);
 	if (!rc)
 		rc = member_apply(tx, m, e);
 	message_free(m);

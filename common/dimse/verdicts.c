@@ -54,6 +54,10 @@ struct progress {
 	struct verdict_mark marks[VERDICTS_PAGE];
 	size_t n;
 	bool moved, ready;
+	/* what was foretold of this page, in its order */
+	unsigned char told[VERDICTS_PAGE][SHA256_SIZE];
+	size_t n_told;
+	bool dry; /* it is looked at for that */
 };
 
 static enum said
@@ -106,7 +110,8 @@ settle(struct progress *p, struct store_tx *tx, struct commitment_row *row,
 	int rc = 0;
 
 	if (said == SAID_FAILURE) {
-		rc = commitments_verdict(tx, row->number, row->decided, ref, e);
+		if (!p->dry)
+			rc = commitments_verdict(tx, row->number, row->decided, ref, e);
 		row->failed++;
 	} else {
 		strcpy(m->sop_instance, ref->sop_instance);
@@ -119,25 +124,45 @@ settle(struct progress *p, struct store_tx *tx, struct commitment_row *row,
 	return rc;
 }
 
+/* What nobody foretold waits for the next page. */
+static bool
+unforetold(const struct progress *p, const struct looking *l, enum said said)
+{
+	return p->v->foretell && !p->dry && said && said != SAID_FAILURE &&
+	       (p->n >= p->n_told || memcmp(p->told[p->n], l->digest, SHA256_SIZE) != 0);
+}
+
+static int
+walk_page(struct progress *p, struct store_tx *tx, struct commitment_row *row, struct err *e)
+{
+	enum said said = SAID_SUCCESS;
+	struct reference ref;
+	struct looking l;
+	unsigned i;
+	int rc = 0;
+
+	p->n = 0;
+	p->moved = p->ready = false;
+	for (i = 0; !rc && i < VERDICTS_PAGE && said && row->decided < row->n; i++) {
+		rc = judge(p, tx, row, &ref, &l, &said, e);
+		if (rc || unforetold(p, &l, said))
+			break;
+		if (said)
+			rc = settle(p, tx, row, &ref, &l, said, e);
+		p->moved = p->moved || said;
+	}
+	return rc;
+}
+
 static int
 decide_page(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct progress *p = arg;
-	enum said said = SAID_SUCCESS;
 	struct commitment_row row;
-	struct reference ref;
-	struct looking l;
-	unsigned i;
 	int rc = commitments_get(tx, p->number, &row, e);
 
-	p->n = 0;
-	p->moved = p->ready = false;
-	for (i = 0; !rc && i < VERDICTS_PAGE && said && row.decided < row.n; i++) {
-		rc = judge(p, tx, &row, &ref, &l, &said, e);
-		if (!rc && said)
-			rc = settle(p, tx, &row, &ref, &l, said, e);
-		p->moved = p->moved || said;
-	}
+	if (!rc)
+		rc = walk_page(p, tx, &row, e);
 	if (rc)
 		return rc;
 	p->ready = row.decided == row.n;
@@ -148,6 +173,28 @@ decide_page(struct store_tx *tx, void *arg, struct err *e)
 	if (p->n && p->v->note)
 		rc = p->v->note(p->v->arg, tx, p->marks, p->n, e);
 	return rc ? rc : commitments_put(tx, &row, e);
+}
+
+static int
+foretell(struct progress *p, struct err *e)
+{
+	struct commitment_row row;
+	struct store_tx *tx;
+	size_t i;
+	int rc = p->v->foretell ? store_begin_read(&tx, p->v->store, e) : 0;
+
+	if (rc || !p->v->foretell)
+		return rc;
+	p->dry = true;
+	rc = commitments_get(tx, p->number, &row, e);
+	if (!rc)
+		rc = walk_page(p, tx, &row, e);
+	store_end_read(tx);
+	p->dry = false;
+	for (i = 0; i < p->n; i++)
+		memcpy(p->told[i], p->marks[i].digest, SHA256_SIZE);
+	p->n_told = p->n;
+	return rc || !p->n ? rc : p->v->foretell(p->v->arg, p->marks, p->n, e);
 }
 
 /* Cheap, for what waits for hours: is there anything to say of the next one? */
@@ -188,7 +235,9 @@ verdicts_progress(const struct verdicts *v, const struct peer *peer, uint64_t nu
 	p->wait_ms = peer ? peer->commit_wait_ms : WAIT_MS;
 	rc = anything(p, &more, ready, e);
 	while (!rc && more) {
-		rc = store_commit(v->store, decide_page, p, e);
+		rc = foretell(p, e);
+		if (!rc)
+			rc = store_commit(v->store, decide_page, p, e);
 		more = !rc && p->moved && !p->ready;
 		*ready = !rc && p->ready;
 	}

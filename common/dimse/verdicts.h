@@ -42,6 +42,9 @@ struct verdicts {
 	int (*note)(void *arg, struct store_tx *tx, const struct verdict_mark *marks, size_t n,
 		    struct err *e);
 	void *arg;
+	/* The digests that are about to be called committed, outside of all transactions: durable
+	 * on 0. More than is said then may be foretold, never less. NULL: note is enough. */
+	int (*foretell)(void *arg, const struct verdict_mark *marks, size_t n, struct err *e);
 };
 
 /* Decides what can be decided now of a request; peer NULL: as by default. *ready: all of it is.

@@ -351,6 +351,43 @@ committed__R13_a_rebuilt_store_keeps_what_was_said_and_asked(void **state)
 	pair_fini(&p);
 }
 
+static bool
+central_says(struct pair *p, const unsigned char *digest)
+{
+	struct store_tx *tx;
+	bool yes = false;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(committed_get(tx, digest, &yes, NULL), 0);
+	store_end_read(tx);
+	return yes;
+}
+
+static void
+committed__R16_what_central_itself_says_is_in_its_log(void **state)
+{
+	struct verdict_mark mark = {.here_only = false};
+	struct pair p;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	pair_open_central(&p);
+	pair_open_edge(&p);
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	memcpy(mark.digest, pair_version(&p, p.central.store, 0).digest, SHA256_SIZE);
+	assert_false(central_says(&p, mark.digest));
+	assert_int_equal(committed_foretell(&p.central, &mark, 1, NULL), 0);
+	assert_int_equal(committed_foretell(&p.central, &mark, 1, NULL), 0);
+	assert_true(central_says(&p, mark.digest));
+	pair_close_central(&p);
+	if (central_open(&p.central, p.central_conf, CENTRAL_REBUILD, NULL))
+		fail();
+	p.central_open = true;
+	assert_true(central_says(&p, mark.digest));
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -362,6 +399,7 @@ main(void)
 		cmocka_unit_test(committed__R10_a_refilled_edge_knows_them),
 		cmocka_unit_test(committed__R9_with_centrals_release_they_may_go),
 		cmocka_unit_test(committed__R18_exposure_and_loss_list_name_them),
+		cmocka_unit_test(committed__R16_what_central_itself_says_is_in_its_log),
 		cmocka_unit_test(committed__R13_a_rebuilt_store_keeps_what_was_said_and_asked),
 	};
 

@@ -37,7 +37,8 @@ struct scene {
 	unsigned port;
 	char listen[32];
 	_Atomic bool at_central;
-	_Atomic unsigned noted, noted_here_only;
+	_Atomic bool log_is_broken;
+	_Atomic unsigned noted, noted_here_only, foretold;
 };
 
 /* --- the node --- */
@@ -62,6 +63,20 @@ note(void *arg, struct store_tx *tx, const struct verdict_mark *marks, size_t n,
 	for (i = 0; i < n; i++)
 		s->noted_here_only += marks[i].here_only;
 	s->noted += (unsigned)n;
+	assert_true(s->noted <= s->foretold);
+	return 0;
+}
+
+/* All that is noted was foretold. */
+static int
+foretell(void *arg, const struct verdict_mark *marks, size_t n, struct err *e)
+{
+	struct scene *s = arg;
+
+	(void)marks;
+	if (s->log_is_broken)
+		return err_set(e, ERR_LOCAL, 0, "the log is broken");
+	s->foretold += (unsigned)n;
 	return 0;
 }
 
@@ -123,7 +138,7 @@ open_node(struct scene *s)
 {
 	static const char *const titles[] = {"NODE", "OTHER", NULL};
 	const char *listens[] = {s->listen, NULL};
-	struct commitment_config cc = {.verdicts = {s->stored.s, safe, note, s},
+	struct commitment_config cc = {.verdicts = {s->stored.s, safe, note, s, foretell},
 				       .seconds = MODALITY_SECONDS};
 
 	s->config = (struct dimse_config){.titles = titles,
@@ -297,7 +312,7 @@ last_row(struct scene *s)
 static void
 still_waits(struct scene *s)
 {
-	struct verdicts v = {s->stored.s, safe, note, s};
+	struct verdicts v = {s->stored.s, safe, note, s, foretell};
 	bool ready = true;
 
 	assert_int_equal(verdicts_progress(&v, peers_named(s->peers, "CT1"), last_row(s).number,
@@ -526,6 +541,29 @@ commitment__an_image_may_come_after_its_reference(void **state)
 }
 
 static void
+commitment__R16_nothing_is_said_that_could_not_be_foretold(void **state)
+{
+	struct scene *s = *state;
+	struct verdicts v = {s->stored.s, safe, note, s, foretell};
+	bool ready = true;
+
+	s->at_central = true;
+	s->log_is_broken = true;
+	ask_and_go(s, "1.9.1", one);
+	store_image(s, "1.2.3.1", 1);
+	assert_int_equal(verdicts_progress(&v, peers_named(s->peers, "CT1"), last_row(s).number,
+					   &ready, NULL),
+			 ERR_LOCAL);
+	assert_int_equal(s->noted, 0);
+	s->log_is_broken = false;
+	pass(s, MINUTE);
+	commitment_wake(s->c);
+	assert_true(modality_await(&s->m, 1));
+	assert_int_equal(s->m.heard.type, 1);
+	assert_int_equal(s->foretold, 1);
+}
+
+static void
 commitment__another_class_is_0119(void **state)
 {
 	struct scene *s = *state;
@@ -673,6 +711,7 @@ main(void)
 		scene_test(commitment__an_image_that_never_comes_is_0112_after_15_minutes),
 		scene_test(commitment__an_image_may_come_after_its_reference),
 		scene_test(commitment__another_class_is_0119),
+		scene_test(commitment__R16_nothing_is_said_that_could_not_be_foretold),
 		scene_test(commitment__R3_a_UID_held_in_any_version_is_success),
 		scene_test(commitment__with_commit_edge_the_own_copy_will_do),
 		scene_test(commitment__commit_wait_ends_in_success_on_the_own_copy),
