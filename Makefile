@@ -219,6 +219,7 @@ bench: deps-build deps-test deps-bench
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/retrieve.py --rounds $(ROUNDS)
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/viewers.py --peer
 	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/recode.py --rounds $(ROUNDS)
+	@BUILD=$(CURDIR)/$(B) /usr/bin/python3 tests/bench/assured.py --rounds $(ROUNDS)
 
 # Over lines of its own making: CELLS= CONTROL= LOADS= of tests/wan/wan.py --help.
 wan: deps-build deps-test deps-bench
