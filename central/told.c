@@ -243,16 +243,28 @@ told_text(struct buf *out, const char *site, const struct told *t)
 
 /* --- /metrics --- */
 
-enum of_lane { LANE_IMAGES, LANE_BYTES, LANE_OLDEST, LANE_WAITS, LANE_FIGURES };
+enum of_lane {
+	LANE_IMAGES,
+	LANE_BYTES,
+	LANE_PUT_OFF,
+	LANE_RETRY,
+	LANE_OLDEST,
+	LANE_WAITS,
+	LANE_FIGURES
+};
 
 static uint64_t
-lane_figure(const Sync__LaneState *l, enum of_lane of)
+lane_figure(const struct told *t, const Sync__LaneState *l, enum of_lane of)
 {
 	switch (of) {
 	case LANE_IMAGES:
 		return l->images;
 	case LANE_BYTES:
 		return l->bytes;
+	case LANE_PUT_OFF:
+		return l->put_off;
+	case LANE_RETRY:
+		return (uint64_t)retry_of(t, l) / 1000;
 	case LANE_OLDEST:
 		return l->oldest_seconds;
 	case LANE_WAITS:
@@ -291,6 +303,10 @@ lane_families(struct prom *p, const struct sites *s)
 		[LANE_IMAGES] = {"site_lane_images",
 				 "Images that are owed, as the edge told; ledger: entries."},
 		[LANE_BYTES] = {"site_lane_bytes", "Bytes of these."},
+		[LANE_PUT_OFF] = {"site_lane_put_off_images", "Of these, put off or parked."},
+		[LANE_RETRY] = {"site_lane_retry_timestamp_seconds",
+				"Wall clock of the next try of the first of these; 0: none, or not "
+				"known."},
 		[LANE_OLDEST] = {"site_lane_oldest_seconds", "Age of the oldest, when it told."},
 		[LANE_WAITS] = {"site_lane_waits", "1: something is in it, and waits."}};
 	static const Sync__LaneState none = SYNC__LANE_STATE__INIT;
@@ -309,14 +325,22 @@ lane_families(struct prom *p, const struct sites *s)
 
 				prom_count_of(p, "site", s->tally.rows[i].site.site, "lane",
 					      lanes_name(lane),
-					      lane_figure(l ? l : &none, (enum of_lane)k));
+					      lane_figure(&t, l ? l : &none, (enum of_lane)k));
 			}
 			told_close(&t);
 		}
 	}
 }
 
-enum of_pace { PACE_IMAGES, PACE_BYTES, PACE_IN_STEP, PACE_AGE, PACE_SILENT, PACE_FIGURES };
+enum of_pace {
+	PACE_IMAGES,
+	PACE_BYTES,
+	PACE_IN_STEP,
+	PACE_NOT_RELEASED,
+	PACE_AGE,
+	PACE_SILENT,
+	PACE_FIGURES
+};
 
 /* -1: it is not known. */
 static double
@@ -329,6 +353,8 @@ pace(enum of_pace of, const struct told *t)
 		return t->m ? (double)t->m->bytes : -1;
 	case PACE_IN_STEP:
 		return t->m && t->m->estimated ? (double)t->m->in_step_seconds : -1;
+	case PACE_NOT_RELEASED:
+		return t->m ? (double)t->m->not_released : -1;
 	case PACE_AGE:
 		return (double)t->age_seconds;
 	case PACE_SILENT:
@@ -350,6 +376,8 @@ pace_families(struct prom *p, const struct sites *s)
 		[PACE_BYTES] = {"site_sync_bytes_per_second", "The same in bytes."},
 		[PACE_IN_STEP] = {"site_sync_in_step_seconds",
 				  "Until nothing is owed, at that rate."},
+		[PACE_NOT_RELEASED] = {"site_not_released_studies",
+				       "Studies that had to go there, and were not released."},
 		[PACE_AGE] = {"site_told_age_seconds", "Since the edge told its state."},
 		[PACE_SILENT] = {"site_silent", "1: it has not said hello for too long."}};
 	struct told t;

@@ -79,6 +79,13 @@ put_lanes(struct prom *p, const struct figures *f)
 	prom_family(p, PROM_GAUGE, "lane_put_off_images", "Of these, put off or parked.");
 	for (i = LANE_STAT; i < LANES; i++)
 		prom_count(p, "lane", lanes_name(i), f->lanes[i].late);
+	prom_family(p, PROM_GAUGE, "lane_retry_timestamp_seconds",
+		    "Wall clock of the next try of the first of these; 0: none, or not known.");
+	for (i = LANE_STAT; i < LANES; i++)
+		prom_count(p, "lane", lanes_name(i),
+			   f->lanes[i].late && f->lanes[i].retry_ms
+				   ? (uint64_t)(f->now_ms + f->lanes[i].retry_ms) / 1000
+				   : 0);
 	prom_family(p, PROM_GAUGE, "lane_oldest_seconds", "Age of the oldest that is not put off.");
 	for (i = LANE_LEDGER; i < LANES; i++)
 		prom_count(p, "lane", lanes_name(i), f->lanes[i].oldest_seconds);
@@ -96,6 +103,9 @@ put_cache(struct prom *p, const struct figures *f)
 		 f->space.limit);
 	prom_one(p, PROM_GAUGE, "cache_evictable_bytes", "Bytes of images that may go.",
 		 f->evictable);
+	prom_one(p, PROM_GAUGE, "not_released_studies",
+		 "Studies that had to go, and central did not release, at the last look.",
+		 f->not_released);
 	prom_one(p, PROM_GAUGE, "cache_full", "1: new images are refused.", f->full);
 	prom_one(p, PROM_GAUGE, "cache_hold", "1: eviction is on hold.", f->hold != 0);
 	prom_one(p, PROM_GAUGE, "retracts_waiting", "Retracts not carried out: a person.",
@@ -145,6 +155,9 @@ put_central(struct prom *p, const struct figures *f, int64_t wall_ms)
 	prom_decimal(p, NULL, NULL, f->images_rate);
 	prom_family(p, PROM_GAUGE, "sync_bytes_per_second", "To central, in the last minutes.");
 	prom_decimal(p, NULL, NULL, f->bytes_rate);
+	prom_one(p, PROM_GAUGE, "central_retry_timestamp_seconds",
+		 "Wall clock of the next try to reach central; 0: none is due, or not known.",
+		 (uint64_t)f->retry_wall_ms / 1000);
 	if (f->estimated)
 		prom_one(p, PROM_GAUGE, "sync_in_step_seconds",
 			 "Until nothing is owed, at that rate.", f->in_step_seconds);

@@ -20,6 +20,7 @@
 #include "edge/edge.h"
 #include "edge/figures.h"
 #include "edge/keep.h"
+#include "edge/metrics.h"
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/replicate.h"
@@ -489,6 +490,20 @@ other_pixels(struct gen *g)
 	g->seed = 4711;
 }
 
+/* /metrics */
+static bool
+measures(const char *what)
+{
+	struct buf text = BUF_INIT;
+	bool yes;
+
+	assert_int_equal(metrics_of_edge(&p.edge, &text, NULL), 0);
+	buf_put_u8(&text, 0);
+	yes = strstr((const char *)text.data, what) != NULL;
+	buf_fini(&text);
+	return yes;
+}
+
 /* A conflict that nobody has decided: its study makes no room. */
 static void
 status__R9_says_what_central_does_not_release_and_why(void **state)
@@ -511,6 +526,7 @@ status__R9_says_what_central_does_not_release_and_why(void **state)
 	assert_string_equal(why, "a conflict is open there");
 	assert_status("not released: 1 studies that would make room; of the first: a conflict is",
 		      true, true);
+	assert_true(measures("salamander_edge_not_released_studies 1\n"));
 }
 
 static int
@@ -552,6 +568,12 @@ status__R17_of_a_lane_says_when_what_is_put_off_is_tried_again(void **state)
 	assert_status(text, true, false);
 	assert_in_range(figures().lanes[LANE_FRESH].retry_ms, 39 * MINUTE_MS, 40 * MINUTE_MS);
 	assert_int_equal(figures().lanes[LANE_STAT].retry_ms, 0);
+	assert_true(measures("_lane_put_off_images{lane=\"fresh\"} 1\n"));
+	(void)snprintf(text, sizeof(text), "_lane_retry_timestamp_seconds{lane=\"fresh\"} %lld\n",
+		       (long long)(clock_wall(&p.clock.c) + figures().lanes[LANE_FRESH].retry_ms) /
+			       1000);
+	assert_true(measures(text));
+	assert_true(measures("_lane_retry_timestamp_seconds{lane=\"stat\"} 0\n"));
 }
 
 int

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "central/catalogue.h"
 #include "central/central_commands.h"
 #include "central/metrics.h"
 #include "central/snapshot.h"
@@ -17,8 +18,10 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/os/ctl.h"
+#include "common/store/store.h"
 #include "edge/replicate.h"
 #include "proto/lanes.h"
+#include "proto/sync.pb-c.h"
 #include "proto/waits.h"
 #include "tests/lib/pair.h"
 
@@ -133,6 +136,7 @@ sites__tell_the_lag_of_each_lane_and_why_it_waits(void **state)
 	assert_true(measures("_site_lane_images{site=\"north\",lane=\"fresh\"} 3\n"));
 	assert_true(measures("_site_lane_images{site=\"north\",lane=\"back-fill\"} 0\n"));
 	assert_true(measures("_site_silent{site=\"north\"} 0.000\n"));
+	assert_true(measures("_site_not_released_studies{site=\"north\"} 0.000\n"));
 	assert_int_equal(ctl_local(central_commands_run, &p.central, 5, words), 0);
 	pass(HOUR);
 	expect_shown("; waits: schedule until 19:00\n");
@@ -189,6 +193,46 @@ sites__who_is_suspended_is_turned_away_and_not_cut_off(void **state)
 	expect_shown("; waits: turned away");
 }
 
+static int
+tell_late(struct store_tx *tx, void *arg, struct err *e)
+{
+	Sync__LaneState lane = SYNC__LANE_STATE__INIT, *lanes[] = {&lane};
+	Sync__SyncState m = SYNC__SYNC_STATE__INIT;
+	struct site_row row;
+	int rc = site_get(tx, &p.edge.incarnation, &row, e);
+
+	lane.lane = LANE_FRESH;
+	lane.images = 3;
+	lane.put_off = 2;
+	lane.retry_ms = (uint64_t)HOUR;
+	m.lanes = lanes;
+	m.n_lanes = 1;
+	m.not_released = 4;
+	told_keep(&row, &m);
+	*(int64_t *)arg = row.contact_ms;
+	return rc ? rc : site_put(tx, &row, e);
+}
+
+/* The time is central's: that of the hello, and what was left then. */
+static void
+metrics__R17_say_when_what_is_put_off_is_tried_and_what_is_not_released(void **state)
+{
+	char text_of[100];
+	int64_t told_ms;
+
+	(void)state;
+	open_both();
+	assert_int_equal(store_commit(p.central.store, tell_late, &told_ms, NULL), 0);
+	(void)snprintf(text_of, sizeof(text_of),
+		       "_site_lane_retry_timestamp_seconds{site=\"north\",lane=\"fresh\"} %lld\n",
+		       (long long)(told_ms + HOUR) / 1000);
+	assert_true(measures(text_of));
+	assert_true(
+		measures("_site_lane_retry_timestamp_seconds{site=\"north\",lane=\"stat\"} 0\n"));
+	assert_true(measures("_site_lane_put_off_images{site=\"north\",lane=\"fresh\"} 2\n"));
+	assert_true(measures("_site_not_released_studies{site=\"north\"} 4.000\n"));
+}
+
 /* An edge of the version before tells nothing: what central knows itself is shown all the same. */
 static void
 sites__an_edge_of_the_version_before_tells_nothing(void **state)
@@ -235,6 +279,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			metrics__R17_say_when_what_is_put_off_is_tried_and_what_is_not_released,
+			begin, end),
 		cmocka_unit_test_setup_teardown(sites__tell_the_lag_of_each_lane_and_why_it_waits,
 						begin, end),
 		cmocka_unit_test_setup_teardown(

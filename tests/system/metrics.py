@@ -85,7 +85,7 @@ EDGE_METRICS = {
     "owed_images": "owed.instances", "owed_bytes": "owed.bytes", "parked_images": "parked",
     "receipted_images": "ledger.receipted", "ledger_head_seq": "ledger.last_seq",
     "ledger_announced_seq": "ledger.announced_seq", "cache_quota_bytes": "cache.quota_bytes",
-    "cache_evictable_bytes": "cache.evictable_bytes",
+    "cache_evictable_bytes": "cache.evictable_bytes", "not_released_studies": "cache.not_released_studies",
     "central_reachable": "central.reachable", "images_variants": "variants", "images_revisions": "revisions",
     "uids_in_conflict": "conflicts", "refusals_total": "refusals", "unaudited_total": "unaudited",
     "committed_here_only_images": "committed_here_only", "commitments": "commitments",
@@ -139,7 +139,11 @@ def metrics__R35_are_the_numbers_of_status_and_no_data_of_patients():
             expect(metric, n[(f"salamander_edge_{metric}", None)], at(here, path))
         for metric, path in CENTRAL_METRICS.items():
             expect(metric, c[(f"salamander_central_{metric}", None)], at(there, path))
+        for lane in ("stat", "fresh", "back-fill"):
+            expect(f"{lane}: nothing is put off", (n[("salamander_edge_lane_retry_timestamp_seconds", lane)],
+                                                   c[("salamander_central_site_lane_retry_timestamp_seconds", "north", lane)]), (0, 0))
         for site in there["sites"]:
+            expect("not released there", c[("salamander_central_site_not_released_studies", site["name"])], 0)
             for metric, path in SITE_METRICS.items():
                 expect(metric, c[(f"salamander_central_site_{metric}", site["name"])], at(site, path))
         expect("taken", n[("salamander_edge_taken_images_total", None)], 5)
