@@ -62,7 +62,7 @@ is_vouched(struct central *c, const char *site)
 /*
  * R25: the CA signed it and the table does not know the site: this central came from the kit,
  * or was set back. The first key of the name is entered; a person sees it in `sites`. It may
- * have been removed (R26): until another site has told who was, it reads what it delivers.
+ * have been removed (R26): until the others have told who was, it reads what it delivers.
  */
 static int
 enter(struct central *c, const struct http_request *rq, struct member *out, struct err *e)

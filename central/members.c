@@ -8,6 +8,7 @@
 #include "common/kv/kv.h"
 #include "common/store/store.h"
 #include "proto/message.h"
+#include "proto/withdrawn.h"
 
 static const char alphabet[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
@@ -197,6 +198,7 @@ change(struct member *m, const Sync__LogDecision *d)
 		break;
 	case SYNC__DECISION_KIND__DECISION_SITE_REMOVE:
 		m->removed = true;
+		m->vouches = false;
 		forget_key(m);
 		forget_code(m);
 		break;
@@ -222,46 +224,172 @@ is_of_members(Sync__DecisionKind kind)
 	       kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES;
 }
 
-struct vouching {
+/* --- who vouches (R25, R26) --- */
+
+struct vouching { /* of sites that may call, as far as is known here */
 	struct store_tx *tx;
-	const char *site;
-	bool any;
+	unsigned may, vouch;
 };
+
+static bool
+row_says_may(const struct withdrawn_row *row)
+{
+	Sync__Order *m = message_read(&sync__order__descriptor, row->bytes, row->n, NULL);
+	bool may = m && m->standing == SYNC__STANDING__STANDING_MAY;
+
+	message_free(m);
+	return may;
+}
+
+struct naming {
+	const char *site;
+	bool may;
+};
+
+static int
+note_named(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	struct naming *n = arg;
+
+	(void)e;
+	n->may = n->may || (strcmp(row->uid, n->site) == 0 && row_says_may(row));
+	return 0;
+}
+
+/* What m adds to both counts. One that was named, and has not called yet, may call as well. */
+static int
+weigh(struct store_tx *tx, const struct member *m, unsigned *may, unsigned *vouch, struct err *e)
+{
+	struct naming n = {m->site, false};
+	int rc = 0;
+
+	*may = *vouch = 0;
+	if (m->removed || m->suspended)
+		return 0;
+	if (!m->keyed && !m->coded)
+		rc = standing_rows(tx, note_named, &n, e);
+	*may = m->keyed || n.may;
+	*vouch = m->keyed && m->vouches;
+	return rc;
+}
+
+static int
+weigh_member(void *arg, const struct member *m, struct err *e)
+{
+	struct vouching *v = arg;
+	unsigned may, vouch;
+	int rc = weigh(v->tx, m, &may, &vouch, e);
+
+	v->may += may;
+	v->vouch += vouch;
+	return rc;
+}
+
+static int
+weigh_named(void *arg, const struct withdrawn_row *row, struct err *e)
+{
+	struct vouching *v = arg;
+	struct member m;
+	int rc = member_get(v->tx, row->uid, &m, e);
+
+	v->may += rc == ERR_ABSENT && row_says_may(row);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+weigh_all(struct vouching *v, struct store_tx *tx, struct err *e)
+{
+	int rc;
+
+	*v = (struct vouching){tx, 0, 0};
+	rc = member_each(tx, weigh_member, v, e);
+	return rc ? rc : standing_rows(tx, weigh_named, v, e);
+}
+
+/*
+ * Two that were both removed know nothing of each other's end, and tell so. Those that were are
+ * fewer than those that stayed: more than half of the others must have told.
+ */
+static int
+is_vouched(const struct vouching *v, const struct member *m, bool *out, struct err *e)
+{
+	unsigned may, vouch;
+	int rc = weigh(v->tx, m, &may, &vouch, e);
+
+	*out = 2 * (v->vouch - vouch) > v->may - may;
+	return rc;
+}
 
 static int
 vouch_for(void *arg, const struct member *m, struct err *e)
 {
 	const struct vouching *v = arg;
 	struct member now = *m;
+	bool yes = false;
+	int rc = m->unvouched ? is_vouched(v, m, &yes, e) : 0;
 
 	now.unvouched = false;
-	return m->unvouched && strcmp(m->site, v->site) != 0 ? write_row(v->tx, &now, e) : 0;
-}
-
-static int
-note_vouching(void *arg, const struct member *m, struct err *e)
-{
-	struct vouching *v = arg;
-
-	(void)e;
-	v->any = v->any || (m->vouches && strcmp(m->site, v->site) != 0);
-	return 0;
+	return !rc && yes ? write_row(v->tx, &now, e) : rc;
 }
 
 int
 member_vouched(struct store_tx *tx, const char *site, bool *out, struct err *e)
 {
-	struct vouching v = {tx, site, false};
-	int rc = member_each(tx, note_vouching, &v, e);
+	struct vouching v;
+	struct member m;
+	int rc = weigh_all(&v, tx, e);
 
-	*out = v.any;
-	return rc;
+	if (rc)
+		return rc;
+	rc = member_get(tx, site, &m, e);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
+	if (rc) {
+		memset(&m, 0, sizeof(m));
+		(void)snprintf(m.site, sizeof(m.site), "%s", site);
+	}
+	return is_vouched(&v, &m, out, e);
+}
+
+/* One that is the only site has nobody who could say otherwise. */
+static int
+doubt(void *arg, const struct member *m, struct err *e)
+{
+	const struct vouching *v = arg;
+	struct member now = *m;
+	unsigned may, vouch;
+	int rc = weigh(v->tx, m, &may, &vouch, e);
+
+	if (rc || !m->keyed)
+		return rc;
+	now.vouches = false;
+	now.unvouched = m->unvouched || v->may > may;
+	return write_row(v->tx, &now, e);
+}
+
+int
+member_new_epoch(struct store_tx *tx, struct err *e)
+{
+	struct vouching v;
+	int rc = weigh_all(&v, tx, e);
+
+	return rc ? rc : member_each(tx, doubt, &v, e);
+}
+
+/* --- what was decided --- */
+
+static bool
+may_vouch(Sync__DecisionKind kind)
+{
+	return kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES ||
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_SUSPEND ||
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE;
 }
 
 int
 member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 {
-	struct vouching v = {tx, d->site, false};
+	struct vouching v;
 	struct member m;
 	int rc;
 
@@ -278,7 +406,9 @@ member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e)
 		return rc;
 	change(&m, d);
 	rc = write_row(tx, &m, e);
-	if (!rc && d->kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES)
+	if (!rc && may_vouch(d->kind))
+		rc = weigh_all(&v, tx, e);
+	if (!rc && may_vouch(d->kind))
 		rc = member_each(tx, vouch_for, &v, e);
 	return rc;
 }

@@ -40,9 +40,10 @@ struct member {
 	bool showed; /* a certificate of this CA, last */
 	unsigned char ca[PKI_PRINT];
 	struct bandwidth bandwidth; /* what it may use of its link */
-	/* R26: it came in by its certificate alone, at a central that does not know it; it may have
-	 * been removed, as the edges remember. Until another site has told who was, or a person
-	 * says so, it delivers, and reads what it delivered. */
+	/* R26: it came in by its certificate alone, at a central that does not know it, or that
+	 * has another epoch since; it may have been removed, as the edges remember. Until more
+	 * than half of the others have told who was, or a person says so, it delivers, and reads
+	 * what it delivered. */
 	bool unvouched;
 	bool vouches; /* it has told that */
 };
@@ -51,8 +52,10 @@ struct member {
 int member_get(struct store_tx *tx, const char *site, struct member *out, struct err *e);
 int member_each(struct store_tx *tx, int (*fn)(void *arg, const struct member *m, struct err *e),
 		void *arg, struct err *e);
-/* Some other site has told all that it keeps of who may call. */
+/* More than half of the others that may call have told all that they keep of who may. */
 int member_vouched(struct store_tx *tx, const char *site, bool *out, struct err *e);
+/* R22: central may have forgotten who was removed: each is vouched for anew. */
+int member_new_epoch(struct store_tx *tx, struct err *e);
 /* DECISION_SITE_*; others change nothing. */
 int member_apply(struct store_tx *tx, const Sync__LogDecision *d, struct err *e);
 

@@ -296,6 +296,8 @@ apply_epoch(struct store_tx *tx, const void *p, size_t n, struct err *e)
 		rc = state_set_number(tx, epoch_key(&epoch, key), 1, e);
 	if (!rc)
 		rc = dispatch_new_epoch(tx, e);
+	if (!rc)
+		rc = member_new_epoch(tx, e);
 	message_free(m);
 	return rc;
 }

@@ -299,12 +299,12 @@ text_remarks(struct buf *out, const struct sites *s, const struct member *m)
 		buf_puts(out, " else all\n");
 	}
 	if (m->unvouched)
-		buf_printf(
-			out,
-			"%s: came in by its certificate alone, this central does not know it: it "
-			"delivers, and reads what it delivered, until another site has told who "
-			"was removed, or `site readmit` says that it may\n",
-			m->site);
+		buf_printf(out,
+			   "%s: came in by its certificate alone, or central has a new epoch "
+			   "since: it "
+			   "delivers, and reads what it delivered, until more than half of the "
+			   "others have told who was removed, or `site readmit` says that it may\n",
+			   m->site);
 	if (m->coded && !m->code_used) {
 		clock_rfc3339(m->code_until_ms, when);
 		buf_printf(out, "%s: a join code waits until %s\n", m->site, when);

@@ -106,42 +106,93 @@ standing_take_back(struct central *c, const char *from, const Sync__Order *m, st
 	return rc;
 }
 
-static int
-note_unvouched(void *arg, const struct member *m, struct err *e)
-{
-	struct member *own = arg; /* of whoever vouches */
+/* Of one that has only ever joined: below all that a person says (R26). */
+#define RANK_JOINED WITHDRAWN_LIFE
 
-	(void)e;
-	if (strcmp(m->site, own->site) == 0)
-		own->vouches = m->vouches;
-	else
-		own->unvouched = own->unvouched || m->unvouched;
-	return 0;
+/* Edges keep who belongs to the archive, so that a central that burnt knows how many there are. */
+static int
+name_it(struct central *c, const char *site, struct err *e)
+{
+	Sync__Order m = SYNC__ORDER__INIT;
+	bool news = false, changes;
+	int rc;
+
+	m.kind = SYNC__ORDER_KIND__ORDER_SITE;
+	m.subject = message_text(site);
+	m.standing = SYNC__STANDING__STANDING_MAY;
+	m.of = RANK_JOINED;
+	m.why = message_text("it joined");
+	(void)pthread_mutex_lock(&c->order);
+	rc = look(c, &m, &news, &changes, e);
+	if (!rc && news)
+		rc = dispatch_give_locked(c, &m, e);
+	(void)pthread_mutex_unlock(&c->order);
+	return rc;
+}
+
+struct naming {
+	struct store_tx *tx;
+	const char *site;
+	char name[SITE_SIZE]; /* of one that no edge has been told of */
+	bool vouches;
+};
+
+static int
+note_unnamed(void *arg, const struct member *m, struct err *e)
+{
+	struct withdrawn said;
+	struct naming *n = arg;
+	int rc;
+
+	if (strcmp(m->site, n->site) == 0)
+		n->vouches = m->vouches;
+	if (!m->keyed || m->unvouched || m->removed || m->suspended || n->name[0])
+		return 0;
+	rc = standing_get(n->tx, m->site, &said, e);
+	if (rc == ERR_ABSENT)
+		(void)snprintf(n->name, sizeof(n->name), "%s", m->site);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+static int
+look_for_unnamed(struct central *c, struct naming *n, struct err *e)
+{
+	int rc = store_begin_read(&n->tx, c->store, e);
+
+	n->name[0] = 0;
+	if (rc)
+		return rc;
+	rc = member_each(n->tx, note_unnamed, n, e);
+	store_end_read(n->tx);
+	return rc;
 }
 
 int
 standing_vouch(struct central *c, const char *site, struct err *e)
 {
 	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
-	struct member own = {.vouches = false};
-	struct store_tx *tx;
+	struct naming n = {.site = site};
+	char last[SITE_SIZE] = "";
 	int rc;
 
 	if (!c->identity.by_init) /* without certificates a name is enough (R24) */
 		return 0;
-	rc = store_begin_read(&tx, c->store, e);
-	if (rc)
-		return rc;
-	(void)snprintf(own.site, sizeof(own.site), "%s", site);
-	rc = member_each(tx, note_unvouched, &own, e);
-	store_end_read(tx);
-	if (rc || (own.vouches && !own.unvouched))
-		return rc;
-	d.kind = SYNC__DECISION_KIND__DECISION_SITE_VOUCHES;
-	d.site = message_text(site);
-	d.why = message_text("it told who may call");
-	rc = record_decide(c, &d, e);
-	if (!rc)
-		log_line(LOG_INFO, "site.vouches", "site=%s", site);
+	rc = look_for_unnamed(c, &n, e);
+	if (!rc && !n.vouches) {
+		d.kind = SYNC__DECISION_KIND__DECISION_SITE_VOUCHES;
+		d.site = message_text(site);
+		d.why = message_text("it told who may call");
+		rc = record_decide(c, &d, e);
+		if (!rc)
+			log_line(LOG_INFO, "site.vouches", "site=%s", site);
+		if (!rc)
+			rc = look_for_unnamed(c, &n, e);
+	}
+	while (!rc && n.name[0] && strcmp(n.name, last) != 0) {
+		memcpy(last, n.name, sizeof(last));
+		rc = name_it(c, last, e);
+		if (!rc)
+			rc = look_for_unnamed(c, &n, e);
+	}
 	return rc;
 }

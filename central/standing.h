@@ -28,8 +28,8 @@ bool standing_may_come_back(const struct central *c, const struct Sync__Order *m
 /* It counts, and is told to the others, if none about its site is above it. */
 int standing_take_back(struct central *c, const char *from, const struct Sync__Order *m,
 		       struct err *e);
-/* This site has told all that it keeps of who may call: those that came in by their certificates
- * alone, and are not among them, are known again. */
+/* This site has told all that it keeps of who may call: when more than half have, those that came
+ * in by their certificates alone, and were not named as removed, are known again. */
 int standing_vouch(struct central *c, const char *site, struct err *e);
 
 #endif

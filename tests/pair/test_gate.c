@@ -558,8 +558,11 @@ renew__R25_brings_a_new_ca_to_whoever_has_the_old_one(void **state)
 static int
 dump_one(void *arg, const struct member *m, struct err *e)
 {
+	struct member row = *m;
+
 	(void)e;
-	buf_put(arg, m, sizeof(*m));
+	row.vouches = row.unvouched = false; /* a rebuild begins an epoch (test_vouch) */
+	buf_put(arg, &row, sizeof(row));
 	return 0;
 }
 

@@ -73,6 +73,10 @@ BUGS = [
      "if (buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))", "if (c == NULL)"),
     ("a lower decision undoes a higher", "common/store/decided.c",
      "	if (!rc && !decided_above(d, &now))", "	if (!rc && d->number == now.number)", 19),
+    ("two that were removed vouch for each other", "central/members.c",
+     "*out = 2 * (v->vouch - vouch) > v->may - may;", "*out = v->vouch > vouch;", 1),
+    ("a central that was set back doubts nobody", "central/members.c",
+     "now.unvouched = m->unvouched || v->may > may;", "now.unvouched = m->unvouched;", 3),
     ("a rebuilt catalogue takes no new epoch", "central/central.c",
      "	else if (!rc && applied == 0)", "	else if (!rc && applied == 0 && c->epoch.b[0] != c->epoch.b[0])", 18),
 ]

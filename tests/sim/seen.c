@@ -31,6 +31,8 @@ seen_name(enum seen s)
 		[SEEN_ORDERED] = "central orders a refill, a check, a study, or a setting",
 		[SEEN_ORDER_DONE] = "an edge has carried out an order, or tried",
 		[SEEN_SUSPENDED] = "a site is suspended",
+		[SEEN_REMOVED] = "a site is removed",
+		[SEEN_REMOVED_CALLS] = "one reads at a central that has forgotten that",
 		[SEEN_TWIN_KEPT] = "of two copies one stays",
 		[SEEN_RESTORED] = "an image is restored",
 		[SEEN_HIDDEN_AT_EDGE] = "an edge hides what was retracted",

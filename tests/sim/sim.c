@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "tests/sim/count.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/removed.h"
 #include "tests/sim/said.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
@@ -146,6 +147,8 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 		truth_final(w);
 	if (!w->wrong)
 		watch_bounds(w, true);
+	if (!w->wrong && events == s->days * s->events)
+		removed_call(w);
 	if (!w->wrong)
 		watch_memory(w);
 	for (i = 0; seen && i < SEEN_KINDS; i++)

@@ -16,6 +16,7 @@
 #include "proto/orders.h"
 #include "tests/lib/oldpeer.h"
 #include "tests/sim/asks.h"
+#include "tests/sim/removed.h"
 #include "tests/sim/truth.h"
 #include "tests/sim/watch.h"
 #include "tests/sim/world.h"
@@ -148,6 +149,8 @@ serve_once(struct simlink *s, struct sent *m)
 		m->silent = true; /* it died before it answered */
 	else if (strcmp(m->call.method, "PATCH") == 0 && done.status == 200)
 		truth_receipt(s->e, &done.body);
+	else
+		removed_look_at(s->e, m->call.path, done.status);
 	world_look_after_central(w);
 	world_enter(w, &s->e->clock);
 	buf_fini(&m->done.body);

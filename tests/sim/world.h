@@ -115,6 +115,9 @@ struct world {
 	struct sim_head *heads; /* of central's ledgers, as seen last */
 	unsigned n_heads;
 	bool calm;	   /* no more faults */
+	bool certified;	   /* edges show certificates (removed.h) */
+	bool forgot;	   /* and central knows no more who was removed: */
+	uint32_t removed;  /* by number */
 	const char *wrong; /* NULL, or what promise was broken first */
 	char text[400];
 	unsigned messages, deaths, fires, refused, evicted, dark;

@@ -310,6 +310,7 @@ def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
     with Archive(("north", "south", "west")) as g:
         for seed, name in enumerate(g.edges, 1):
             g.send_and_see(name, "--seed", seed)
+        nodes.wait_for("north has heard who belongs to the archive", lambda: g.edges["north"].log_count("kind=20") >= 3, 60)
         before = g.edges["north"].log_count("kind=20")
         g.central.command("site", "remove", "south")
         g.central.command("site", "suspend", "west")
@@ -333,11 +334,11 @@ def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
         nodes.wait_for("west has said who was removed: north reads all", lambda: not g.site("north")["unvouched"], 90)
         g.join("south")  # a person lets it in again, and that outlives the next fire
         g.drained("south", seconds=90)
-        nodes.wait_for("north has heard that", lambda: g.edges["north"].log_count("kind=20") >= before + 6, 60)
+        nodes.wait_for("north has heard that", lambda: g.edges["north"].log_count("kind=20") >= before + 7, 60)
         g.wan["south"].cut()
         g.central.burn()
         g.init("--recover", g.kit)
-        nodes.wait_for("north gave it back", lambda: g.central.log_count("site.back") >= 4, 60)
+        nodes.wait_for("north gave it back", lambda: g.central.log_count("site.back") >= 6, 60)
         g.wan["south"].restore()
         g.send("south", g.generate("--count", 1, "--seed", 9))
         g.drained(seconds=90)

@@ -1,0 +1,322 @@
+/* Who may read at a central that may have forgotten who was removed (R22, R25, R26). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "central/birth.h"
+#include "central/gate.h"
+#include "central/members.h"
+#include "central/record.h"
+#include "central/standing.h"
+#include "common/base/err.h"
+#include "common/os/file.h"
+#include "common/store/store.h"
+#include "proto/message.h"
+#include "proto/orders.h"
+#include "proto/withdrawn.h"
+#include "tests/lib/caller.h"
+#include "tests/lib/pair.h"
+
+enum { SITES = 5, EAST = 0, WEST, NORTH, SOUTH, SILENT, OK = 200 };
+
+static const char *const names[SITES] = {"east", "west", "north", "south", "silent"};
+
+/* What an edge keeps of who may call. */
+struct memory {
+	size_t n;
+	struct buf orders[ORDERS_MAX];
+};
+
+static struct pair p;
+static struct caller sites[SITES];
+static char passphrase[96], kit[96];
+
+static void
+open_archive(bool recover)
+{
+	struct birth_wish wish = {recover, kit, passphrase};
+	struct err e = ERR_INIT;
+	struct born born;
+
+	if (birth_init(p.central_conf, &wish, &born, &e))
+		fail_msg("init: %s", e.what);
+	pair_open_central(&p);
+}
+
+static struct member
+row(int site)
+{
+	struct store_tx *tx;
+	struct member m;
+
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	if (member_get(tx, names[site], &m, NULL))
+		memset(&m, 0, sizeof(m));
+	store_end_read(tx);
+	return m;
+}
+
+static bool
+reads_own_only(int site)
+{
+	bool own = false;
+
+	assert_int_equal(gate_reads_own_only(&p.central, names[site], &own, NULL), 0);
+	return own;
+}
+
+static int
+keep(void *arg, const struct withdrawn_row *r, struct err *e)
+{
+	struct memory *m = arg;
+
+	(void)e;
+	assert_true(m->n < ORDERS_MAX);
+	buf_init(&m->orders[m->n]);
+	buf_put(&m->orders[m->n++], r->bytes, r->n);
+	return 0;
+}
+
+static void
+remember(struct memory *m)
+{
+	struct store_tx *tx;
+
+	m->n = 0;
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(standing_rows(tx, keep, m, NULL), 0);
+	store_end_read(tx);
+}
+
+static void
+forget(struct memory *m)
+{
+	while (m->n)
+		buf_fini(&m->orders[--m->n]);
+}
+
+/* As an edge does when it has found a central: all that it keeps, and that this is all. */
+static int
+tell(int site, const struct memory *m)
+{
+	Sync__OrdersBack back = SYNC__ORDERS_BACK__INIT;
+	ProtobufCBinaryData list[ORDERS_MAX];
+	struct buf body = BUF_INIT;
+	size_t i;
+	int status;
+
+	for (i = 0; m && i < m->n; i++)
+		list[i] = message_bytes(m->orders[i].data, m->orders[i].len);
+	back.orders = list;
+	back.n_orders = m ? m->n : 0;
+	back.standings = true;
+	message_pack(&body, &back.base);
+	status = caller_ask(&sites[site], "POST", ORDERS_BACK_PATH, &body);
+	buf_fini(&body);
+	return status;
+}
+
+static void
+may_not(int site, Sync__DecisionKind kind, Sync__Standing standing)
+{
+	assert_int_equal(record_decision(&p.central, (int)kind, names[site], NULL, "a test", NULL),
+			 0);
+	assert_int_equal(standing_tell(&p.central, names[site], (int)standing, NULL), 0);
+}
+
+static void
+removed(int site)
+{
+	may_not(site, SYNC__DECISION_KIND__DECISION_SITE_REMOVE, SYNC__STANDING__STANDING_REMOVED);
+}
+
+static void
+burns(void)
+{
+	pair_burn_central(&p);
+	open_archive(true);
+}
+
+static void
+enrol(int site)
+{
+	unsigned char secret[16];
+
+	caller_init(&sites[site], &p.central, names[site]);
+	caller_invite(&p.central, names[site], 72, secret);
+	assert_int_equal(caller_join(&sites[site], secret), 200);
+	sites[site].certified = true;
+}
+
+static int
+make_archive(void **state)
+{
+	int i;
+
+	(void)state;
+	pair_prepare(&p, "64MiB");
+	(void)snprintf(passphrase, sizeof(passphrase), "%s/passphrase", p.dir);
+	(void)snprintf(kit, sizeof(kit), "%s/a.kit", p.dir);
+	assert_int_equal(file_replace(p.dir, "passphrase", "sesame\n", 7, NULL), 0);
+	open_archive(false);
+	for (i = 0; i < SITES; i++) {
+		enrol(i);
+		assert_int_equal(tell(i, NULL), OK);
+	}
+	return 0;
+}
+
+static int
+drop_archive(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < SITES; i++)
+		caller_fini(&sites[i]);
+	pair_fini(&p);
+	return 0;
+}
+
+/* --- after a fire --- */
+
+static void
+vouch__R25_R26_two_that_were_removed_do_not_vouch_for_each_other(void **state)
+{
+	struct memory before, now;
+
+	(void)state;
+	remember(&before);
+	assert_int_equal(before.n, SITES);
+	removed(EAST);
+	removed(WEST);
+	remember(&now);
+	burns();
+	assert_int_equal(tell(EAST, &before), OK);
+	assert_int_equal(tell(WEST, &before), OK);
+	assert_int_equal(tell(EAST, &before), OK);
+	assert_true(reads_own_only(EAST));
+	assert_true(reads_own_only(WEST));
+	assert_int_equal(tell(NORTH, &now), OK);
+	assert_int_equal(tell(EAST, &before), 403);
+	assert_int_equal(tell(WEST, &before), 403);
+	forget(&before);
+	forget(&now);
+}
+
+static void
+vouch__R25_more_than_half_of_the_others_are_enough(void **state)
+{
+	struct memory all;
+
+	(void)state;
+	remember(&all);
+	burns();
+	assert_int_equal(tell(EAST, &all), OK);
+	assert_int_equal(tell(WEST, &all), OK);
+	assert_int_equal(tell(NORTH, &all), OK);
+	assert_true(reads_own_only(NORTH)); /* two of its four others */
+	assert_int_equal(tell(SOUTH, &all), OK);
+	assert_false(reads_own_only(NORTH));
+	assert_false(reads_own_only(EAST));
+	assert_int_equal(tell(SILENT, &all), OK); /* the last one is let in at once */
+	assert_false(reads_own_only(SILENT));
+	forget(&all);
+}
+
+static void
+vouch__R26_who_may_call_no_more_is_waited_for_by_nobody(void **state)
+{
+	struct memory now;
+
+	(void)state;
+	removed(SILENT);
+	removed(WEST);
+	may_not(SOUTH, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND,
+		SYNC__STANDING__STANDING_SUSPENDED);
+	remember(&now);
+	burns();
+	assert_int_equal(tell(EAST, &now), OK);
+	assert_int_equal(tell(NORTH, &now), OK);
+	assert_false(reads_own_only(EAST));
+	assert_false(reads_own_only(NORTH));
+	forget(&now);
+}
+
+/* --- set back --- */
+
+static void
+epoch__R22_R26_of_a_central_that_was_set_back_each_is_vouched_for_anew(void **state)
+{
+	struct memory before;
+
+	(void)state;
+	remember(&before);
+	assert_false(reads_own_only(EAST));
+	assert_int_equal(record_epoch(&p.central, "set back", NULL), 0);
+	assert_true(reads_own_only(EAST)); /* it may have been removed since */
+	assert_true(reads_own_only(NORTH));
+	assert_true(row(EAST).keyed); /* and joins nothing anew */
+	assert_int_equal(tell(EAST, &before), OK);
+	assert_int_equal(tell(WEST, &before), OK);
+	assert_true(reads_own_only(EAST));
+	assert_int_equal(tell(NORTH, &before), OK);
+	assert_int_equal(tell(SOUTH, &before), OK);
+	assert_false(reads_own_only(EAST));
+	assert_false(reads_own_only(SILENT));
+	forget(&before);
+}
+
+static void
+epoch__R22_a_person_says_who_reads_and_the_only_site_needs_nobody(void **state)
+{
+	int i;
+
+	(void)state;
+	assert_int_equal(record_epoch(&p.central, "set back", NULL), 0);
+	assert_int_equal(record_decision(&p.central, SYNC__DECISION_KIND__DECISION_SITE_READMIT,
+					 names[EAST], NULL, "a test", NULL),
+			 0);
+	assert_false(reads_own_only(EAST));
+	for (i = WEST; i < SITES; i++)
+		removed(i);
+	assert_int_equal(record_epoch(&p.central, "set back", NULL), 0);
+	assert_false(reads_own_only(EAST));
+}
+
+/* What tells that a site exists is below all that a person says of it, however late. */
+static void
+standing__R26_that_a_site_joined_never_undoes_that_it_was_removed(void **state)
+{
+	struct memory joined;
+
+	(void)state;
+	remember(&joined);
+	removed(EAST);
+	assert_int_equal(tell(NORTH, &joined), OK);
+	assert_int_equal(tell(EAST, &joined), 403);
+	assert_true(row(EAST).removed);
+	forget(&joined);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, make_archive, drop_archive)
+		T(vouch__R25_R26_two_that_were_removed_do_not_vouch_for_each_other),
+		T(vouch__R25_more_than_half_of_the_others_are_enough),
+		T(vouch__R26_who_may_call_no_more_is_waited_for_by_nobody),
+		T(epoch__R22_R26_of_a_central_that_was_set_back_each_is_vouched_for_anew),
+		T(epoch__R22_a_person_says_who_reads_and_the_only_site_needs_nobody),
+		T(standing__R26_that_a_site_joined_never_undoes_that_it_was_removed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
