@@ -104,8 +104,9 @@ look(struct bring *b, struct store_tx *tx, bool *found, struct err *err)
 		return rc;
 	here = s.current < s.n && s.versions[s.current].state == VERSION_HERE;
 	b->bare = !here;
+	/* Those that were shown instead may have been evicted, or found damaged, since. */
 	*found = !s.known ||
-		 (here && s.target != s.current && s.versions[s.target].state != VERSION_HERE);
+		 (s.target != s.current && (!here || s.versions[s.target].state != VERSION_HERE));
 	if (*found)
 		memcpy(b->digest, s.known ? s.versions[s.target].digest : d.digests[0],
 		       SHA256_SIZE);
@@ -228,49 +229,82 @@ struct entering {
 	bool came;
 };
 
-/* In the list from now on, with or without bytes (R20). */
-static int
-announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
-{
-	struct index_sets sets = {
-		.series = {b->entry->series_attributes.data, b->entry->series_attributes.len},
-		.instance = {b->entry->instance_attributes.data,
-			     b->entry->instance_attributes.len}};
-	struct store_verdict verdict;
-	struct version v = b->v;
-	uint32_t hidden;
-	struct buf study = BUF_INIT;
-	int rc;
+/* What central tells of it beside the version. */
+struct telling {
+	struct index_sets sets;
+	struct buf study;
+};
 
-	if (!attrs_valid(sets.series))
-		sets.series.n = 0;
-	if (!attrs_valid(sets.instance))
-		sets.instance.n = 0;
+static void
+tell(struct telling *t, const struct bring *b)
+{
+	const Sync__LedgerEntry *m = b->entry;
+
+	memset(t, 0, sizeof(*t));
+	buf_init(&t->study);
+	t->sets.series = (struct attrs){m->series_attributes.data, m->series_attributes.len};
+	t->sets.instance = (struct attrs){m->instance_attributes.data, m->instance_attributes.len};
+	if (!attrs_valid(t->sets.series))
+		t->sets.series.n = 0;
+	if (!attrs_valid(t->sets.instance))
+		t->sets.instance.n = 0;
 	if (b->answer->n_studies == 1) {
 		struct attrs row = {b->answer->studies[0]->attributes.data,
 				    b->answer->studies[0]->attributes.len};
 
 		if (attrs_valid(row))
-			ledger_record(&study, row);
+			ledger_record(&t->study, row);
 	}
-	sets.study = attrs_of(&study);
+	t->sets.study = attrs_of(&t->study);
+}
+
+/* In the list from now on, with or without bytes (R20). */
+static int
+announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
+{
+	struct store_verdict verdict;
+	struct version v = b->v;
+	struct telling t;
+	uint32_t hidden;
+	int rc;
+
+	tell(&t, b);
 	v.origin = VERSION_FETCHED;
 	v.state = VERSION_ELSEWHERE;
 	v.hidden &= ~(uint32_t)WITHDRAWN_BITS; /* R15: central's decisions alone say it */
-	rc = store_announce(tx, &v, &sets, &verdict, err);
+	rc = store_announce(tx, &v, &t.sets, &verdict, err);
 	*oid = verdict.oid;
 	if (!rc)
 		rc = withdrawn_settle_new(tx, *oid, &hidden, err);
-	buf_fini(&study);
+	buf_fini(&t.study);
+	return rc;
+}
+
+/* Of one that was known before and not shown no attributes are kept here. */
+static int
+show(void *arg, struct store_tx *tx, const struct version *v, struct err *err)
+{
+	const struct index_sets none = {.dropped = NULL};
+	const struct bring *b = arg;
+	struct store_verdict verdict;
+	struct telling t;
+	bool told = memcmp(v->digest, b->digest, SHA256_SIZE) == 0;
+	int rc;
+
+	tell(&t, b);
+	rc = store_set_current(tx, v->oid, told ? &t.sets : &none, &verdict, err);
+	buf_fini(&t.study);
 	return rc;
 }
 
 static int
 enter_bare(struct store_tx *tx, void *arg, struct err *err)
 {
+	struct bring *b = arg;
 	uint64_t oid;
+	int rc = announce(b, tx, &oid, err);
 
-	return announce(arg, tx, &oid, err);
+	return rc ? rc : decided_settle(tx, b->v.sop_instance, true, show, b, err);
 }
 
 static int

@@ -1,8 +1,8 @@
 /*
  * bring.h - versions that central chose and that are not here are fetched (R3).
  *
- * Only where a viewer would otherwise get another version's bytes; where no bytes are here it is
- * entered as known (R20), and takes its place so. One at a time, in pieces;
+ * Only where a viewer would otherwise get another version's bytes; where no bytes are here, or are
+ * here no more, it is entered as known (R20), and takes its place so. One at a time, in pieces;
  * what comes is checked against its digest, entered in the ledger as held, origin central (R7), and
  * takes its place in the same commit. What central does not have yet is asked for again later.
  * Threads: replicate's.

@@ -22,8 +22,11 @@
 #include "common/os/ctl.h"
 #include "common/store/decided.h"
 #include "common/store/differences.h"
+#include "common/store/index.h"
 #include "common/store/store.h"
+#include "edge/damage.h"
 #include "edge/edge_commands.h"
+#include "edge/evict.h"
 #include "edge/refill.h"
 #include "proto/decision.h"
 #include "proto/message.h"
@@ -104,21 +107,29 @@ counts(struct store *s)
 	return c;
 }
 
-/* What viewers get of the image is the one that `change` makes, and its bytes are right. */
+/* Is the one that `change` makes what viewers are told of? */
 static bool
-shows(struct pair *p, struct store *s, void (*change)(struct gen *g))
+tells(struct pair *p, struct store *s, void (*change)(struct gen *g), struct version *v)
 {
 	unsigned char digest[SHA256_SIZE];
 	struct store_tx *tx;
-	struct version v;
 	char uid[65];
 
 	digest_of(p, change, digest);
 	uid_of_image(uid);
 	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
-	assert_int_equal(store_current(tx, uid, &v, NULL), 0);
+	assert_int_equal(store_current(tx, uid, v, NULL), 0);
 	store_end_read(tx);
-	return memcmp(v.digest, digest, sizeof(digest)) == 0 && store_check(s, v.oid, NULL) == 0;
+	return memcmp(v->digest, digest, sizeof(digest)) == 0;
+}
+
+/* And its bytes are right. */
+static bool
+shows(struct pair *p, struct store *s, void (*change)(struct gen *g))
+{
+	struct version v;
+
+	return tells(p, s, change, &v) && store_check(s, v.oid, NULL) == 0;
 }
 
 /* Each has called, and listened. */
@@ -287,17 +298,6 @@ decisions__R3_a_site_that_takes_in_what_was_decided_about_hears_of_it(void **sta
 	pair_fini(&p);
 }
 
-/* --- what does not forget --- */
-
-static void
-in_folder(const struct pair *p, const char *command)
-{
-	char line[256];
-
-	(void)snprintf(line, sizeof(line), "cd %s && %s", p->dir, command);
-	assert_int_equal(system(line), 0);
-}
-
 static uint64_t
 number_of(struct store *s)
 {
@@ -310,6 +310,123 @@ number_of(struct store *s)
 	assert_int_equal(decided_get(tx, uid, &d, NULL), 0);
 	store_end_read(tx);
 	return d.number;
+}
+
+/* --- what was chosen is known here, and its bytes do not come --- */
+
+static int
+announce(struct store_tx *tx, void *arg, struct err *e)
+{
+	static const struct index_sets none;
+	struct store_verdict verdict;
+
+	return store_announce(tx, arg, &none, &verdict, e);
+}
+
+/* As where the disk was set back, and what the site's former life knew is listed again (R8). */
+static void
+know_without_bytes(struct pair *p)
+{
+	struct version v;
+
+	make_conflict(p);
+	resolve(p, NULL);
+	assert_true(tells(p, p->central.store, NULL, &v));
+	v.seq = v.oid = 0;
+	v.current = false;
+	v.state = VERSION_ELSEWHERE;
+	v.location = VERSION_NOWHERE;
+	assert_int_equal(store_commit(p->edge.store, announce, &v, NULL), 0);
+	p->cut_method = "GET";
+	listen(p);
+	assert_true(shows(p, p->edge.store, other_pixels));
+	assert_int_equal(number_of(p->edge.store), number_of(p->central.store));
+	assert_int_equal(counts(p->edge.store).undecided, 1);
+}
+
+static struct buf
+instance_row(struct pair *p, struct store *s, struct version *v)
+{
+	struct buf out = BUF_INIT;
+	struct store_tx *tx;
+	struct attrs row;
+
+	assert_true(tells(p, s, NULL, v));
+	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
+	assert_int_equal(index_instance_row(tx, v, &row, NULL), 0);
+	buf_put(&out, row.p, row.n);
+	store_end_read(tx);
+	return out;
+}
+
+/* As at central, without bytes. */
+static void
+expect_chosen(struct pair *p)
+{
+	struct buf here, there;
+	struct version v;
+
+	there = instance_row(p, p->central.store, &v);
+	here = instance_row(p, p->edge.store, &v);
+	assert_int_equal(v.state, VERSION_ELSEWHERE);
+	assert_int_equal(here.len, there.len);
+	assert_memory_equal(here.data, there.data, here.len);
+	assert_int_equal(counts(p->edge.store).undecided, 0);
+	buf_fini(&here);
+	buf_fini(&there);
+}
+
+static void
+decisions__R3_R9_the_chosen_one_takes_over_when_the_bytes_here_go(void **state)
+{
+	char study[UID_SIZE];
+	uint64_t n = 0, bytes = 0;
+	struct evict *v;
+	struct pair p;
+
+	(void)state;
+	know_without_bytes(&p);
+	p.change = other_pixels;
+	pair_study(&p, IMAGE, study);
+	assert_int_equal(evict_new(&v, &p.edge, NULL), 0);
+	assert_int_equal(evict_study(v, study, false, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 1);
+	evict_free(v);
+	listen(&p);
+	expect_chosen(&p);
+	pair_fini(&p);
+}
+
+static int
+find_damaged(struct store_tx *tx, void *arg, struct err *e)
+{
+	return damage_enter(tx, arg, 0, e);
+}
+
+static void
+decisions__R3_R20_the_chosen_one_takes_over_when_the_bytes_here_rot(void **state)
+{
+	struct version v;
+	struct pair p;
+
+	(void)state;
+	know_without_bytes(&p);
+	assert_true(tells(&p, p.edge.store, other_pixels, &v));
+	assert_int_equal(store_commit(p.edge.store, find_damaged, &v, NULL), 0);
+	listen(&p);
+	expect_chosen(&p);
+	pair_fini(&p);
+}
+
+/* --- what does not forget --- */
+
+static void
+in_folder(const struct pair *p, const char *command)
+{
+	char line[256];
+
+	(void)snprintf(line, sizeof(line), "cd %s && %s", p->dir, command);
+	assert_int_equal(system(line), 0);
 }
 
 static void
@@ -657,6 +774,9 @@ main(void)
 		cmocka_unit_test(decisions__R3_a_correction_in_the_dark_outlives_a_decision),
 		cmocka_unit_test(
 			decisions__R3_a_site_that_takes_in_what_was_decided_about_hears_of_it),
+		cmocka_unit_test(decisions__R3_R9_the_chosen_one_takes_over_when_the_bytes_here_go),
+		cmocka_unit_test(
+			decisions__R3_R20_the_chosen_one_takes_over_when_the_bytes_here_rot),
 		cmocka_unit_test(
 			decisions__R3_R16_a_central_that_was_set_back_gets_them_from_the_edges),
 		cmocka_unit_test(decisions__R3_R16_what_people_decided_does_not_burn_with_central),
