@@ -14,6 +14,8 @@
 
 enum { PAGE = 1000 };
 
+static const struct id128 none;
+
 struct applying {
 	const struct id128 *epoch;
 	uint64_t first, next, end;
@@ -60,7 +62,6 @@ version_of(struct store_tx *tx, uint64_t seq, struct version *v, struct err *e)
 static int
 owe(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 {
-	static const struct id128 none;
 	struct outbox_row row = outbox_row(seq, v, LANE_BACKFILL);
 	int rc = outbox_get(a->tx, OUTBOX_CENTRAL, seq, &row, e);
 
@@ -84,7 +85,8 @@ lacks(struct applying *a, uint64_t seq, const struct version *v, struct err *e)
 		return owe(a, seq, v, e);
 	a->found.damaged += v->state == VERSION_DAMAGED;
 	a->found.gone += v->state != VERSION_DAMAGED;
-	return 0;
+	/* R10: nor is it said to be committed, also when an epoch comes back (R22). */
+	return id128_none(&v->receipt) ? 0 : store_set_receipt(a->tx, v->oid, &none, e);
 }
 
 static int

@@ -12,6 +12,7 @@
 #include "central/committed.h"
 #include "central/loss.h"
 #include "central/tally.h"
+#include "central/verify.h"
 #include "common/base/buf.h"
 #include "common/base/conf.h"
 #include "common/base/err.h"
@@ -274,6 +275,33 @@ committed__R9_with_centrals_release_they_may_go(void **state)
 	pair_fini(&p);
 }
 
+/* Its bytes here are gone, and central's copy fails its check since: the receipt is history. */
+static void
+committed__R10_R19_what_central_lost_since_is_not_said_to_be(void **state)
+{
+	struct verify_result r = {.packs = 0};
+	char study[UID_SIZE];
+	uint64_t n, bytes;
+	struct pair p;
+
+	(void)state;
+	pair_begin(&p, IMAGES);
+	pair_study(&p, 0, study);
+	assert_int_equal(keep_evict(p.edge.keep, study, &n, &bytes, NULL), 0);
+	assert_int_equal(n, 4);
+	commit(&p, &by_central, 0, 1);
+	pair_spoil(&p, 0);
+	assert_int_equal(verify_all(&p.central, NULL, false, &r, NULL), 0);
+	assert_int_equal(r.damaged, 1);
+	clock_manual_advance(&p.clock, 16000); /* hello, and a comparison */
+	pair_turn(&p);
+	pair_turn(&p);
+	assert_true(pair_settle(&p, TURNS));
+	assert_false(is_ready(&p, &by_central, request(&p, 0, 1)));
+	commit(&p, &by_central, 1, 3); /* these it has */
+	pair_fini(&p);
+}
+
 static void
 committed__R18_exposure_and_loss_list_name_them(void **state)
 {
@@ -398,6 +426,7 @@ main(void)
 		cmocka_unit_test(committed__R10_in_the_dark_they_are_never_evicted),
 		cmocka_unit_test(committed__R10_a_refilled_edge_knows_them),
 		cmocka_unit_test(committed__R9_with_centrals_release_they_may_go),
+		cmocka_unit_test(committed__R10_R19_what_central_lost_since_is_not_said_to_be),
 		cmocka_unit_test(committed__R18_exposure_and_loss_list_name_them),
 		cmocka_unit_test(committed__R16_what_central_itself_says_is_in_its_log),
 		cmocka_unit_test(committed__R13_a_rebuilt_store_keeps_what_was_said_and_asked),
