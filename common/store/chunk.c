@@ -194,7 +194,8 @@ chunk_copy(struct store_tx *tx, uint64_t id, uint32_t number, void *to, uint32_t
 
 	if (rc)
 		return rc;
-	if (!parse_head(v.p, v.n, &c) || c.id != id || c.number != number || c.length != n)
+	if (!parse_head(v.p, v.n, &c) || c.id != id || c.number != number || c.length != n ||
+	    (c.last && !parse_tail(c.payload + n, v.n - HEAD - n, &c)))
 		return damaged(id, number, e);
 	memcpy(to, c.payload, n);
 	if (buf_get_u64((const unsigned char *)v.p + 24) != xxh64_of(to, n))

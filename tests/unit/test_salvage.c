@@ -14,6 +14,7 @@
 
 #include "common/dicom/canon.h"
 #include "common/os/file.h"
+#include "common/store/private.h"
 #include "common/store/salvage.h"
 #include "tests/lib/stored.h"
 
@@ -277,11 +278,48 @@ salvage_folder__R13_gives_what_lies_in_the_journal_alone(void **state)
 	stored_fini(&t);
 }
 
+/* What the only chunk says behind its payload: a UID longer than any. */
+static int
+damage_tail(struct store_tx *tx, void *arg, struct err *e)
+{
+	unsigned char key[12], copy[8192];
+	struct kv_slice v;
+	int rc;
+
+	buf_set_be64(key, *(uint64_t *)arg);
+	buf_set_be32(key + 8, 0);
+	rc = kv_get(tx->txn, T_CHUNK, kv_slice(key, 12), &v, e);
+	if (rc)
+		return rc;
+	assert_true(v.n <= sizeof(copy));
+	memcpy(copy, v.p, v.n);
+	copy[CHUNK_HEAD + buf_get_u32(copy + 20) + SHA256_SIZE + 16] = 0xff;
+	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice(copy, v.n), e);
+}
+
+/* A salvage could not give it: it is found while there are other copies. */
+static void
+store_check__R13_a_chunk_that_says_no_more_whose_it_is_is_damaged(void **state)
+{
+	struct version v;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	v = stored_version(t.s, stored_keep(t.s, &recipes[1], "a").oid);
+	assert_int_equal(store_check(t.s, v.oid, NULL), 0);
+	assert_int_equal(store_commit(t.s, damage_tail, &v.bytes, NULL), 0);
+	assert_int_equal(store_check(t.s, v.oid, NULL), ERR_CORRUPT);
+	assert_true(stored_keep(t.s, &recipes[1], "a").repaired);
+	stored_fini(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(salvage_folder__R13_gives_whole_objects_only_without_a_tree),
+		cmocka_unit_test(store_check__R13_a_chunk_that_says_no_more_whose_it_is_is_damaged),
 		cmocka_unit_test(salvage_folder__R13_passes_over_what_the_disk_does_not_give),
 		cmocka_unit_test(salvage_folder__R13_gives_what_lies_in_the_journal_alone),
 		cmocka_unit_test(
