@@ -365,7 +365,8 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 		r->sequence = NONE;
 	} else if (mark == SCAN_ITEM && r->sequence >= 0 && r->nested == 0) {
 		items_begin(&r->bytes);
-		r->values[r->sequence].n++;
+		if (++r->values[r->sequence].n > HEADER_VALUE_MAX)
+			too_long(r, &r->values[r->sequence]);
 	}
 	r->inner_tag = 0;
 	r->capture = NONE;
@@ -502,8 +503,14 @@ void
 header_keys_answer(const struct header_keys *h, struct attr key, struct attr value, struct buf *out)
 {
 	struct match_vrs vrs = {vr_in_items, h};
+	unsigned i;
 
-	match_items_answer_by(&vrs, key.value, key.n, value, out);
+	for (i = 0; i < h->n && h->keys[i].tag != key.tag; i++)
+		;
+	if (i < h->n && strcmp(h->keys[i].vr, "SQ") == 0)
+		match_items_answer_by(&vrs, key.value, key.n, value, out);
+	else
+		buf_put(out, value.value, value.n);
 }
 
 static bool
@@ -528,7 +535,8 @@ header_keys_match(const struct header_keys *h, const struct identifier *id)
 	for (i = 0; i < h->n; i++) {
 		if (!attrs_get(attrs_of(&id->keys), h->keys[i].tag, &key) ||
 		    match_universal(key.value, key.n) ||
-		    (key.value[0] == ITEMS_BEGIN && match_items_universal(key.value, key.n)))
+		    (key.value[0] == ITEMS_BEGIN && !identifier_binary(h->keys[i].vr) &&
+		     match_items_universal(key.value, key.n)))
 			continue;
 		if (!attrs_get(attrs_of(&h->set), key.tag, &value)) {
 			if (h->unknown)

@@ -50,7 +50,7 @@ void header_keys_init(struct header_keys *h, const struct identifier *id, enum q
 void header_keys_fini(struct header_keys *h);
 /* What this version says. An error of the store is no error here: it is not known then. */
 int header_keys_read(struct header_keys *h, struct store *s, uint64_t oid, struct err *e);
-/* What is answered of a sequence, into out (match.h). */
+/* What is answered of a value, into out: of a sequence what was asked for (match.h), else all. */
 void header_keys_answer(const struct header_keys *h, struct attr key, struct attr value,
 			struct buf *out);
 /* Does it match the identifier's keys? */
