@@ -130,10 +130,13 @@ put_computed(const struct finding *f, struct buf *out, uint32_t tag, const struc
 	if (f->q.level > QUERY_STUDY || (tag != TAG_PATIENT_STUDIES && tag != TAG_PATIENT_SERIES &&
 					 tag != TAG_PATIENT_INSTANCES))
 		return false;
-	put_number(out, tag,
-		   tag == TAG_PATIENT_STUDIES  ? m->studies
-		   : tag == TAG_PATIENT_SERIES ? m->series_count
-					       : m->instances);
+	if (m->studies == 0) /* too many to count: empty is not zero (PS3.4 C.3.4) */
+		attrs_put(out, tag, "", 0);
+	else
+		put_number(out, tag,
+			   tag == TAG_PATIENT_STUDIES  ? m->studies
+			   : tag == TAG_PATIENT_SERIES ? m->series_count
+						       : m->instances);
 	return true;
 }
 
@@ -282,6 +285,19 @@ build_answer(const struct finding *f, const struct query_match *m, struct buf *o
 	} while (more);
 }
 
+/* How much there is of its patient was asked for, and is not told. */
+static bool
+uncounted(const struct finding *f, const struct query_match *m)
+{
+	struct attrs keys = attrs_of(&f->id.keys);
+	struct attr a;
+
+	return f->q.level == QUERY_STUDY && m->studies == 0 &&
+	       (attrs_get(keys, TAG_PATIENT_STUDIES, &a) ||
+		attrs_get(keys, TAG_PATIENT_SERIES, &a) ||
+		attrs_get(keys, TAG_PATIENT_INSTANCES, &a));
+}
+
 static int
 send_answer(struct finding *f, const struct query_match *m, struct err *e)
 {
@@ -295,7 +311,8 @@ send_answer(struct finding *f, const struct query_match *m, struct err *e)
 	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset, f->header.keys,
 			    f->header.n + f->header.n_inner);
 	message_answer(&rsp, f->rq,
-		       f->unsupported || f->header.unknown ? STATUS_PENDING_KEYS : STATUS_PENDING);
+		       f->unsupported || f->header.unknown || uncounted(f, m) ? STATUS_PENDING_KEYS
+									      : STATUS_PENDING);
 	rc = buf_failed(&set) || buf_failed(&identifier)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for an answer")
 		     : message_send_with(f->who->assoc, &rsp, &identifier, e);

@@ -55,7 +55,7 @@ struct query_match {
 	struct attrs study, series, instance; /* as far as the level goes; PATIENT: study */
 	uint64_t oid;			      /* IMAGE */
 	enum query_availability availability;
-	/* PATIENT, and STUDY where asked for: counts over the patient's studies */
+	/* PATIENT, and STUDY where asked for: counts over the patient's studies; 0: too many */
 	uint64_t studies, series_count, instances;
 	/* Its dates and times are in a known zone, so many minutes behind the one asked for. */
 	bool moves;

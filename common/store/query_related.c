@@ -10,12 +10,16 @@
 #include "common/store/query_private.h"
 #include "common/store/store.h"
 
+/* An ID of more is nobody's ("UNKNOWN"): each answer would cost a look at all of them (R34). */
+enum { RELATED_MOST = 2000 };
+
 struct counting {
 	struct query *q;
 	struct store_tx *tx;
 	const char *study; /* whose patient it is */
 	struct persons persons;
 	const struct persons_one *mine;
+	unsigned n;
 };
 
 static int
@@ -26,6 +30,8 @@ count_one(struct counting *c, const char *study, struct err *e)
 	int rc = index_study_row(c->tx, study, &row, e);
 
 	c->q->looks++;
+	if (!rc && ++c->n > RELATED_MOST)
+		return ERR_FULL;
 	if (rc || query_instances(c->q, row, KEY_STUDY) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
 	one = persons_join(&c->persons, study, row);
@@ -67,7 +73,7 @@ int
 query_count_related(struct query *q, struct store_tx *tx, const char *study, struct match *m,
 		    struct err *e)
 {
-	struct counting c = {q, tx, study, {NULL}, NULL};
+	struct counting c = {q, tx, study, {NULL}, NULL, 0};
 	struct buf prefix = BUF_INIT;
 	struct attr id;
 	struct attrs row;
@@ -83,8 +89,12 @@ query_count_related(struct query *q, struct store_tx *tx, const char *study, str
 		rc = buf_failed(&prefix) ? err_set(e, ERR_LOCAL, 0, "no memory for a key")
 					 : count_all(&c, &prefix, e);
 	}
-	if (!rc && !c.mine) /* its ID is no key as it stands */
+	if (rc == ERR_FULL) { /* not told then */
+		c.mine = NULL;
+		rc = 0;
+	} else if (!rc && !c.mine) { /* its ID is no key as it stands */
 		rc = count_one(&c, study, e);
+	}
 	if (!rc && c.mine) {
 		m->studies = c.mine->studies;
 		m->series_count = c.mine->series;

@@ -94,11 +94,52 @@ query_next__a_study_says_how_much_there_is_of_its_patient(void **state)
 	stored_fini(&t);
 }
 
+static int
+tell_many(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct telling one = *(struct telling *)arg;
+	unsigned n = one.study;
+	int rc = 0;
+
+	for (one.study = 1; !rc && one.study <= n; one.study++)
+		rc = tell(tx, &one, e);
+	return rc;
+}
+
+/* Of an ID that is everybody's each answer would cost a look at them all. */
+static void
+query_next__R34_of_an_ID_with_thousands_of_studies_nothing_is_counted(void **state)
+{
+	struct telling many = {"UNKNOWN", "", "", 1, 2001}, few = {"ID", "", "", 1, 3000};
+	struct query_config c = {.level = QUERY_STUDY};
+	struct buf keys = BUF_INIT;
+	struct query_match m;
+	struct query *query;
+	struct stored t;
+
+	(void)state;
+	stored_init(&t, 0);
+	assert_int_equal(store_commit(t.s, tell_many, &many, NULL), 0);
+	assert_int_equal(store_commit(t.s, tell, &few, NULL), 0);
+	put(&keys, TAG_PATIENT_STUDIES, "");
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&query, t.s, &c, NULL), 0);
+	assert_int_equal(query_next(query, &m, NULL), 0); /* the newest */
+	assert_int_equal(m.studies, 1);
+	assert_int_equal(query_next(query, &m, NULL), 0);
+	assert_int_equal(m.studies, 0);
+	query_close(query);
+	buf_fini(&keys);
+	stored_fini(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(query_next__a_study_says_how_much_there_is_of_its_patient)};
+		cmocka_unit_test(query_next__a_study_says_how_much_there_is_of_its_patient),
+		cmocka_unit_test(
+			query_next__R34_of_an_ID_with_thousands_of_studies_nothing_is_counted)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
