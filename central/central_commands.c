@@ -121,6 +121,10 @@ text_status(struct buf *out, const struct snapshot *s)
 	if (s->orders)
 		buf_printf(out, "%llu orders not carried out everywhere: see `orders`\n",
 			   (unsigned long long)s->orders);
+	if (sites_unvouched(&s->sites))
+		buf_printf(out,
+			   "%zu sites read only what they delivered: see `sites`, `site readmit`\n",
+			   sites_unvouched(&s->sites));
 	text_room(out, &s->room);
 	sites_text_numbers(out, &s->sites);
 }

@@ -382,6 +382,7 @@ static bool
 may_vouch(Sync__DecisionKind kind)
 {
 	return kind == SYNC__DECISION_KIND__DECISION_SITE_VOUCHES ||
+	       kind == SYNC__DECISION_KIND__DECISION_SITE_ADD ||
 	       kind == SYNC__DECISION_KIND__DECISION_SITE_SUSPEND ||
 	       kind == SYNC__DECISION_KIND__DECISION_SITE_REMOVE;
 }

@@ -22,6 +22,7 @@
 #include "common/os/file.h"
 #include "proto/join_code.h"
 #include "proto/message.h"
+#include "proto/withdrawn.h"
 
 enum { KEEP_HEX = 8 };
 
@@ -407,6 +408,22 @@ keep_list(struct asked *a, char name[160], struct err *e)
 	return rc;
 }
 
+/* It never called this central, and edges keep that it joined: it may have burnt as well (R26). */
+static bool
+is_named(struct asked *a)
+{
+	struct central *c = a->node;
+	struct withdrawn said;
+	struct store_tx *tx;
+	bool yes;
+
+	if (store_begin_read(&tx, c->store, NULL))
+		return false;
+	yes = standing_get(tx, name_of(a), &said, NULL) == 0;
+	store_end_read(tx);
+	return yes;
+}
+
 static int
 site_remove(struct asked *a)
 {
@@ -414,9 +431,15 @@ site_remove(struct asked *a)
 	struct err e = ERR_INIT;
 	struct member m;
 	uint64_t owed;
+	int rc;
 	char name[160] = "", what[CENTRAL_DIR_MAX + 300];
 
-	if (find(a, &m, &e) || owed_by(c, name_of(a), &owed, &e))
+	rc = find(a, &m, &e);
+	if (rc == ERR_ABSENT && is_named(a)) {
+		err_clear(&e);
+		rc = 0;
+	}
+	if (rc || owed_by(c, name_of(a), &owed, &e))
 		return command_failed(a, &e);
 	if (owed && !command_option(a, "--abandon")) {
 		(void)snprintf(what, sizeof(what),

@@ -62,6 +62,16 @@ sites_need_a_person(const struct sites *s)
 	return false;
 }
 
+size_t
+sites_unvouched(const struct sites *s)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < s->n_members; i++)
+		n += s->members[i].unvouched && !s->members[i].removed;
+	return n;
+}
+
 static const struct member *
 member_of(const struct sites *s, const char *site)
 {

@@ -41,6 +41,8 @@ void sites_text(struct buf *out, const struct sites *s);
 void sites_text_numbers(struct buf *out, const struct sites *s);
 /* Of any of its incarnations, wall clock; 0: never. */
 int64_t sites_last_contact(const struct sites *s, const char *site);
+/* How many read only what they delivered until others have told who may (R26). */
+size_t sites_unvouched(const struct sites *s);
 /* It ever came, or somebody decided about it. */
 int sites_know(struct store_tx *tx, const char *site, bool *out, struct err *e);
 

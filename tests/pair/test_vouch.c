@@ -10,11 +10,14 @@
 #include <cmocka.h>
 
 #include "central/birth.h"
+#include "central/central_commands.h"
 #include "central/gate.h"
 #include "central/members.h"
 #include "central/record.h"
 #include "central/standing.h"
 #include "common/base/err.h"
+#include "common/os/command.h"
+#include "common/os/ctl.h"
 #include "common/os/file.h"
 #include "common/store/store.h"
 #include "proto/message.h"
@@ -249,6 +252,59 @@ vouch__R26_who_may_call_no_more_is_waited_for_by_nobody(void **state)
 	forget(&now);
 }
 
+/* Of five buildings three burnt with central: those that are to come again have no word now. */
+static void
+vouch__R26_who_is_to_join_anew_is_waited_for_by_nobody(void **state)
+{
+	struct memory all;
+	unsigned char secret[16];
+	int i;
+
+	(void)state;
+	remember(&all);
+	burns();
+	assert_int_equal(tell(EAST, &all), OK);
+	assert_int_equal(tell(WEST, &all), OK);
+	for (i = NORTH; i < SITES; i++) {
+		assert_true(reads_own_only(EAST));
+		assert_true(reads_own_only(WEST));
+		caller_invite(&p.central, names[i], 72, secret);
+	}
+	assert_false(reads_own_only(EAST));
+	assert_false(reads_own_only(WEST));
+	forget(&all);
+}
+
+static int
+remove_here(int site)
+{
+	const char *words[] = {"site", "remove", names[site]};
+
+	return ctl_local(central_commands_run, &p.central, 3, words);
+}
+
+/* Central knows of them by the others' word alone. */
+static void
+vouch__R26_who_burnt_as_well_can_be_removed_though_it_never_called(void **state)
+{
+	struct memory all;
+	int i;
+
+	(void)state;
+	remember(&all);
+	burns();
+	assert_int_equal(tell(EAST, &all), OK);
+	assert_int_equal(tell(WEST, &all), OK);
+	for (i = NORTH; i < SITES; i++) {
+		assert_true(reads_own_only(EAST));
+		assert_int_equal(remove_here(i), COMMAND_OK);
+		assert_true(row(i).removed);
+	}
+	assert_false(reads_own_only(EAST));
+	assert_false(reads_own_only(WEST));
+	forget(&all);
+}
+
 /* --- set back --- */
 
 static void
@@ -313,6 +369,8 @@ main(void)
 		T(vouch__R25_R26_two_that_were_removed_do_not_vouch_for_each_other),
 		T(vouch__R25_more_than_half_of_the_others_are_enough),
 		T(vouch__R26_who_may_call_no_more_is_waited_for_by_nobody),
+		T(vouch__R26_who_is_to_join_anew_is_waited_for_by_nobody),
+		T(vouch__R26_who_burnt_as_well_can_be_removed_though_it_never_called),
 		T(epoch__R22_R26_of_a_central_that_was_set_back_each_is_vouched_for_anew),
 		T(epoch__R22_a_person_says_who_reads_and_the_only_site_needs_nobody),
 		T(standing__R26_that_a_site_joined_never_undoes_that_it_was_removed),

@@ -322,6 +322,7 @@ def init__R25_R26_who_was_removed_or_suspended_is_so_after_a_fire():
         # its certificate is of this archive's CA, and nobody is there who knows better
         nodes.wait_for("the removed one calls first, and reads what it delivers, until another has said who was removed",
                        lambda: any(s["name"] == "south" and s["unvouched"] for s in g.central.status()["sites"]), 60)
+        expect("so `status` says", "1 sites read only what they delivered" in g.central.command("status")[1], True)
         expect("so `sites` says", "south: came in by its certificate alone" in g.central.command("sites")[1], True)
         g.wan["north"].restore()
         g.why("south", "removed", seconds=90)
