@@ -127,7 +127,7 @@ $(SIM): $(SIM_OBJ) $(filter $(B)/tests/gen/%,$(TESTLIB_OBJ)) $(B)/tests/lib/send
 RUN := /usr/bin/python3 tests/run.py
 SYSTEM := $(wildcard tests/system/*.py) tests/crash/kill9.py tests/crash/churn.py tests/crash/viewer.py tests/crash/chaos.py tests/demo/demo.py tests/crash/power.py tests/wan/arrives.py
 # Real nodes mostly wait: six programs at once keep two cores busy, the long ones first.
-LONG := $(addprefix tests/system/,identity.py sync.py operate.py scanner.py orders.py setback.py dimse.py load.py)
+LONG := $(addprefix tests/system/,recovered.py identity.py certificates.py sync.py operate.py scanner.py reject.py orders.py setback.py dimse.py load.py)
 # Under ThreadSanitizer: all but the sweeps that fork at each step, which it follows for minutes or not at all, and a long
 # story told by one thread.
 NO_TSAN := $(addprefix tests/,$(addprefix unit/test_,store_sweep.c store_journal.c store_changes.c certificates.c) \
