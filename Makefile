@@ -142,11 +142,11 @@ check: deps-build deps-test
 check-asan:
 	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests $(SIM:$(B)/%=$(B)-asan/%)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		SIM_SEEDS=10 $(RUN) --title asan $(SIM:$(B)/%=$(B)-asan/%) $(TESTS:$(B)/%=$(B)-asan/%)
+		SIM_SEEDS=10 $(RUN) --jobs 3 --title asan $(SIM:$(B)/%=$(B)-asan/%) $(TESTS:$(B)/%=$(B)-asan/%)
 
 check-tsan:
 	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%) $(B)-tsan/salamander-worker
-	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --title tsan $(THREADED:%.c=$(B)-tsan/%)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(RUN) --jobs 3 --title tsan $(THREADED:%.c=$(B)-tsan/%)
 
 SOURCES = $(shell find common proto edge central tests -name '*.c' -o -name '*.h' -o -name '*.cc')
 
