@@ -28,6 +28,7 @@
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
+#include "common/os/words.h"
 
 enum {
 	EXIT_USAGE = 2,
@@ -81,33 +82,12 @@ static const struct argp_option options[] = {
 
 struct arguments {
 	const char *config;
-	const char *words[CTL_WORDS];
-	size_t n;
-	bool explain, missing, commanded;
+	struct words words;
+	bool explain, missing;
 	/* as seen from wherever the command runs */
 	bool recover;
 	char kit[PATH_MAX], passphrase[PATH_MAX];
 };
-
-static void
-add_word(struct arguments *a, const char *word, struct argp_state *state)
-{
-	if (a->n == CTL_WORDS)
-		argp_error(state, "too many words");
-	a->words[a->n++] = word;
-}
-
-/* The command goes to the front, wherever the options stand. */
-static void
-add_argument(struct arguments *a, const char *word, struct argp_state *state)
-{
-	add_word(a, word, state);
-	if (a->commanded)
-		return;
-	memmove(a->words + 1, a->words, (a->n - 1) * sizeof(*a->words));
-	a->words[0] = word;
-	a->commanded = true;
-}
 
 /* A running server has another folder than the person. */
 static void
@@ -126,49 +106,13 @@ static void
 add_files(struct arguments *a, struct argp_state *state)
 {
 	if (a->kit[0]) {
-		add_word(a, a->recover ? "--recover" : "--kit", state);
-		add_word(a, a->kit, state);
+		words_add(&a->words, a->recover ? "--recover" : "--kit", state);
+		words_add(&a->words, a->kit, state);
 	}
 	if (a->passphrase[0]) {
-		add_word(a, "--passphrase-file", state);
-		add_word(a, a->passphrase, state);
+		words_add(&a->words, "--passphrase-file", state);
+		words_add(&a->words, a->passphrase, state);
 	}
-}
-
-/* Options that the command reads. */
-static const struct passed {
-	int key;
-	const char *word;
-	bool valued;
-} passed[] = {{KEY_JSON, "--json", false},
-	      {KEY_CSV, "--csv", false},
-	      {KEY_INSTANCES, "--instances", false},
-	      {KEY_REJOIN, "--rejoin", false},
-	      {KEY_ABANDON, "--abandon", false},
-	      {KEY_LEDGER, "--ledger", false},
-	      {KEY_GROUP, "--group", false},
-	      {KEY_ALL, "--all", false},
-	      {KEY_REASON, "--reason", true},
-	      {KEY_KEEP, "--keep", true},
-	      {KEY_SITE, "--site", true},
-	      {KEY_DAYS, "--days", true},
-	      {KEY_BYTES, "--bytes", true},
-	      {KEY_SUBSET, "--subset", true}};
-
-static error_t
-pass_on(struct arguments *a, int key, const char *arg, struct argp_state *state)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
-		if (passed[i].key != key)
-			continue;
-		add_word(a, passed[i].word, state);
-		if (passed[i].valued)
-			add_word(a, arg, state);
-		return 0;
-	}
-	return ARGP_ERR_UNKNOWN;
 }
 
 static error_t
@@ -195,16 +139,16 @@ parse(int key, char *arg, struct argp_state *state)
 		from_here(a->passphrase, arg, state);
 		return 0;
 	case ARGP_KEY_ARG:
-		add_argument(a, arg, state);
+		words_argument(&a->words, arg, state);
 		return 0;
 	case ARGP_KEY_END:
-		if (!a->commanded && !a->explain)
+		if (!a->words.commanded && !a->explain)
 			argp_error(state, "a command is missing");
-		if (a->commanded && strcmp(a->words[0], "init") != 0)
+		if (a->words.commanded && strcmp(a->words.v[0], "init") != 0)
 			add_files(a, state);
 		return 0;
-	default:
-		return pass_on(a, key, arg, state);
+	default: /* the command reads it */
+		return words_option(&a->words, options, key, arg, state);
 	}
 }
 
@@ -342,7 +286,7 @@ alone(const struct arguments *a, enum central_mode mode)
 
 	if (central_open(&c, a->config, mode, &e))
 		return fail(&e);
-	code = ctl_local(central_commands_run, &c, a->n, a->words);
+	code = ctl_local(central_commands_run, &c, a->words.n, a->words.v);
 	central_close(&c);
 	return code;
 }
@@ -353,22 +297,23 @@ command(const struct arguments *a)
 	struct err e = ERR_INIT;
 	struct conf *conf;
 	bool reads;
-	const char *wrong = central_commands_wrong(a->n, a->words, &reads);
+	const char *wrong = central_commands_wrong(a->words.n, a->words.v, &reads);
 	int code = EXIT_FAILURE, rc;
 
 	if (!wrong && a->missing)
 		wrong = "--accept-missing is for serve";
 	if (wrong)
-		return command_misused("salamander-central", a->words[0], wrong);
+		return command_misused("salamander-central", a->words.v[0], wrong);
 	rc = central_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);
-	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
+	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->words.n, a->words.v, NULL, &code,
+		     &e);
 	conf_free(conf);
 	if (rc == ERR_ABSENT)
-		return alone(a, reads				      ? CENTRAL_READ
-				: strcmp(a->words[0], "rebuild") == 0 ? CENTRAL_REBUILD
-								      : CENTRAL_LOCAL);
+		return alone(a, reads					? CENTRAL_READ
+				: strcmp(a->words.v[0], "rebuild") == 0 ? CENTRAL_REBUILD
+									: CENTRAL_LOCAL);
 	return rc ? fail(&e) : code;
 }
 
@@ -387,9 +332,9 @@ main(int argc, char **argv)
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}
-	if (a.n == 1 && strcmp(a.words[0], "serve") == 0)
+	if (words_are(&a.words, "serve"))
 		return serve(&a);
-	if (a.n == 1 && strcmp(a.words[0], "init") == 0)
+	if (words_are(&a.words, "init"))
 		return init(&a);
 	return command(&a);
 }

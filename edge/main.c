@@ -24,6 +24,7 @@
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
+#include "common/os/words.h"
 #include "edge/edge_commands.h"
 #include "edge/edge.h"
 #include "edge/edge_settings.h"
@@ -65,53 +66,15 @@ static const struct argp_option options[] = {
 
 struct arguments {
 	const char *config;
-	const char *words[CTL_WORDS]; /* the command first */
-	size_t n;
-	bool explain, commanded;
+	struct words words;
+	bool explain;
 };
-
-static void
-add_word(struct arguments *a, const char *word, struct argp_state *state)
-{
-	if (a->n == CTL_WORDS)
-		argp_error(state, "too many words");
-	a->words[a->n++] = word;
-}
-
-/* The command goes to the front, wherever the options stand. */
-static void
-add_argument(struct arguments *a, const char *word, struct argp_state *state)
-{
-	add_word(a, word, state);
-	if (a->commanded)
-		return;
-	memmove(a->words + 1, a->words, (a->n - 1) * sizeof(*a->words));
-	a->words[0] = word;
-	a->commanded = true;
-}
 
 static error_t
 parse(int key, char *arg, struct argp_state *state)
 {
-	static const struct {
-		int key;
-		const char *word;
-	} words[] = {{KEY_JSON, "--json"},     {KEY_INSTANCES, "--instances"},
-		     {KEY_STUDY, "--study"},   {KEY_UNTIL, "--until"},
-		     {KEY_GROUP, "--group"},   {KEY_DAYS, "--days"},
-		     {KEY_BYTES, "--bytes"},   {KEY_VERIFY, "--verify"},
-		     {KEY_SUBSET, "--subset"}, {KEY_REASON, "--reason"},
-		     {KEY_OFF, "--off"}};
 	struct arguments *a = state->input;
-	size_t i;
 
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (words[i].key == key) {
-			add_word(a, words[i].word, state);
-			if (arg)
-				add_word(a, arg, state);
-			return 0;
-		}
 	switch (key) {
 	case 'c':
 		a->config = arg;
@@ -120,14 +83,14 @@ parse(int key, char *arg, struct argp_state *state)
 		a->explain = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		add_argument(a, arg, state);
+		words_argument(&a->words, arg, state);
 		return 0;
 	case ARGP_KEY_END:
-		if (!a->commanded && !a->explain)
+		if (!a->words.commanded && !a->explain)
 			argp_error(state, "a command is missing");
 		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: /* the command reads it */
+		return words_option(&a->words, options, key, arg, state);
 	}
 }
 
@@ -215,17 +178,17 @@ static int
 alone(const struct arguments *a, bool reads)
 {
 	struct err e = ERR_INIT;
-	enum edge_mode mode = strcmp(a->words[0], "rebuild") == 0 ? EDGE_SALVAGE
-			      : reads				  ? EDGE_READ
-								  : EDGE_LOCAL;
+	enum edge_mode mode = strcmp(a->words.v[0], "rebuild") == 0 ? EDGE_SALVAGE
+			      : reads				    ? EDGE_READ
+								    : EDGE_LOCAL;
 	struct edge edge;
 	int code;
 
-	if (strcmp(a->words[0], "join") == 0 && edge_init_if_new(a->config, &e))
+	if (strcmp(a->words.v[0], "join") == 0 && edge_init_if_new(a->config, &e))
 		return fail(&e);
 	if (edge_open(&edge, a->config, mode, &e))
 		return fail(&e);
-	code = ctl_local(edge_commands_run, &edge, a->n, a->words);
+	code = ctl_local(edge_commands_run, &edge, a->words.n, a->words.v);
 	edge_close(&edge);
 	return code;
 }
@@ -236,15 +199,16 @@ command(const struct arguments *a)
 	struct err e = ERR_INIT;
 	struct conf *conf;
 	bool reads;
-	const char *wrong = edge_commands_wrong(a->n, a->words, &reads);
+	const char *wrong = edge_commands_wrong(a->words.n, a->words.v, &reads);
 	int code = EXIT_FAILURE, rc;
 
 	if (wrong)
-		return command_misused("salamander-edge", a->words[0], wrong);
+		return command_misused("salamander-edge", a->words.v[0], wrong);
 	rc = edge_settings_load(&conf, a->config, &e);
 	if (rc)
 		return fail(&e);
-	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->n, a->words, NULL, &code, &e);
+	rc = ctl_ask(conf_string(conf, "data", NULL, "dir"), a->words.n, a->words.v, NULL, &code,
+		     &e);
 	conf_free(conf);
 	if (rc == ERR_ABSENT)
 		return alone(a, reads);
@@ -266,9 +230,9 @@ main(int argc, char **argv)
 		conf_explain(stdout, rows, n);
 		return EXIT_SUCCESS;
 	}
-	if (a.n == 1 && strcmp(a.words[0], "serve") == 0)
+	if (words_are(&a.words, "serve"))
 		return serve(a.config);
-	if (a.n == 1 && strcmp(a.words[0], "init") == 0)
+	if (words_are(&a.words, "init"))
 		return init(a.config);
 	return command(&a);
 }
