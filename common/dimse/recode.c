@@ -89,7 +89,8 @@ recode_free(struct recode *r)
 	free(r);
 }
 
-/* It gets its socket and nothing else of ours: descriptors close on exec. */
+/* It gets its socket and nothing else of ours, nor what DCMTK opened: an association whose socket
+ * it had too would never end for the peer. */
 static int
 spawn(const struct recode *r, int socket, pid_t *pid)
 {
@@ -107,6 +108,7 @@ spawn(const struct recode *r, int socket, pid_t *pid)
 	(void)posix_spawn_file_actions_adddup2(&files, socket, STDIN_FILENO);
 	(void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
 	(void)posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	(void)posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	(void)posix_spawnattr_setsigmask(&attr, &no);

@@ -140,6 +140,26 @@ recode__a_worker_that_dies_or_is_not_there_fails_its_job_alone(void **state)
 	assert_int_equal(run(t, NULL), 0);
 }
 
+/* Sockets that DCMTK makes do not close on exec: an association that a worker had too would never
+ * end for its peer. */
+static void
+recode__a_worker_has_no_descriptor_of_the_node(void **state)
+{
+	struct kit *t = *state;
+	char script[600];
+	int fd = dup(STDIN_FILENO);
+
+	assert_true(fd >= 0);
+	real_worker(t);
+	(void)snprintf(script, sizeof(script),
+		       "#!/bin/sh\ntest -e /proc/$$/fd/%d && exit 1\nexec %s \"$@\"\n", fd,
+		       t->worker);
+	scripted(t, script);
+	start_with(t, UINT64_C(2) << 30);
+	assert_int_equal(run(t, NULL), 0);
+	(void)close(fd);
+}
+
 static void
 recode__a_worker_that_hangs_is_ended_by_its_deadline(void **state)
 {
@@ -201,6 +221,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			recode__a_worker_that_dies_or_is_not_there_fails_its_job_alone, kit_start,
 			kit_end),
+		cmocka_unit_test_setup_teardown(recode__a_worker_has_no_descriptor_of_the_node,
+						kit_start, kit_end),
 		cmocka_unit_test_setup_teardown(
 			recode__a_worker_that_hangs_is_ended_by_its_deadline, kit_start, kit_end),
 		cmocka_unit_test_setup_teardown(recode__ends_when_nobody_waits_for_it, kit_start,
