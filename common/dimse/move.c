@@ -37,45 +37,69 @@ has_proposal(const struct proposals *p, const char *sop_class, const char *synta
 	return false;
 }
 
-static void
+static bool
 add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
 {
 	unsigned j = p->n;
 
-	if (j >= ASSOC_CONTEXTS_MAX || has_proposal(p, sop_class, syntax))
-		return;
+	if (has_proposal(p, sop_class, syntax))
+		return true;
+	if (j >= ASSOC_CONTEXTS_MAX)
+		return false;
 	p->syntaxes[j] = syntax;
 	p->p[j] = (struct assoc_proposal){sop_class, &p->syntaxes[j], 1, ASSOC_ROLE_DEFAULT};
 	p->n++;
+	return true;
 }
 
-/*
- * One context per class and stored syntax of targets that are not done, 128 at
- * most; where there is room, each class in the plain syntaxes too (PS3.5 10.1).
- */
+/* In what it may be sent: as it is stored, compressed, plain (PS3.5 10.1). NULL: no more. */
+static const char *
+may_be_sent(const struct retrieving *r, const struct peer *peer, const struct target *t, unsigned i)
+{
+	bool compressed = peer->compress && t->plain && r->c->recode;
+
+	if (i == 0)
+		return t->syntax;
+	if (i == 1 && compressed)
+		return peer->compress;
+	i -= compressed ? 2 : 1;
+	return i < RETRIEVE_PLAIN ? retrieve_plain[i] : NULL;
+}
+
+/* All of a target's contexts or none: false, there is no room for them. */
+static bool
+add_target(struct proposals *p, const struct retrieving *r, const struct peer *peer,
+	   const struct target *t)
+{
+	unsigned before = p->n, i;
+	const char *syntax;
+
+	for (i = 0; (syntax = may_be_sent(r, peer, t, i)) != NULL; i++)
+		if (!add_proposal(p, t->sop_class, syntax)) {
+			p->n = before;
+			return false;
+		}
+	return true;
+}
+
+/* Of the targets that are not done, as many as 128 contexts are enough for: the rest goes on a
+ * later association. */
 static void
 propose(struct retrieving *r, const struct peer *peer, struct proposals *out)
 {
-	unsigned i, stored;
-	size_t at, j;
+	bool room = true;
+	size_t at;
 
 	out->n = 0;
 	pthread_mutex_lock(&r->mu);
-	for (at = 0; at < r->t.n && out->n < ASSOC_CONTEXTS_MAX; at++) {
+	for (at = 0; room && at < r->t.n; at++) {
 		const struct target *t = &r->t.all[at];
 
 		if (!t->done && !t->taken && t->here && strlen(t->sop_class) <= UID_MAX &&
-		    strlen(t->syntax) <= UID_MAX) {
-			add_proposal(out, t->sop_class, t->syntax);
-			if (peer->compress && t->plain && r->c->recode)
-				add_proposal(out, t->sop_class, peer->compress);
-		}
+		    strlen(t->syntax) <= UID_MAX)
+			room = add_target(out, r, peer, t);
 	}
 	pthread_mutex_unlock(&r->mu);
-	stored = out->n;
-	for (j = 0; j < RETRIEVE_PLAIN; j++)
-		for (i = 0; i < stored; i++)
-			add_proposal(out, out->p[i].abstract_syntax, retrieve_plain[j]);
 }
 
 static bool
