@@ -12,7 +12,8 @@
  * set alone, in the syntax that was asked for: one of the plain ones, or a lossless one (RLE, JPEG
  * lossless, JPEG-LS, JPEG 2000) of an object that is plain; that is decoded again, and compared,
  * first.
- * MEMORY: bytes of address space; SECONDS: of CPU for a job.
+ * MEMORY: bytes of address space; SECONDS: of CPU for a job. Without DCMTK's data dictionary, a
+ * file of its own, each job fails: what implicit elements are would not be known.
  */
 #ifndef SALAMANDER_COMMON_DICOM_WORKER_H
 #define SALAMANDER_COMMON_DICOM_WORKER_H

@@ -278,6 +278,21 @@ def recode__R20_what_says_to_be_larger_than_it_is_fails_and_the_worker_goes_on()
         expect("the next one", (data is not None, why), (True, None))
 
 
+def recode__R20_without_the_data_dictionary_nothing_is_recoded():
+    """DCMTK's is a file of its own, and what a folder for a chroot forgets: implicit elements would all become UN."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "implicit.dcm")
+        ds = image(f"{ROOT}.9.1", "slice")
+        ds.file_meta.TransferSyntaxUID, ds.is_implicit_VR, ds.is_little_endian = ImplicitVRLittleEndian, True, True
+        ds.save_as(path, write_like_original=False)
+        for there in ({}, {"DCMDICTPATH": os.devnull}):
+            with Worker(env=there) as w:
+                for _ in range(2):
+                    data, why = w.recode(path)
+                    expect(f"{there}: why", why, "the data dictionary is not there" if there else None)
+                    expect(f"{there}: data", data is None, bool(there))
+
+
 def recode__R20_a_worker_that_crashes_or_hangs_costs_its_object_and_nothing_else():
     """Two of 26 kill the worker that they meet, one by a signal, one by keeping it: they are listed, the rest comes."""
     truth = {}
