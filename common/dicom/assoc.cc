@@ -551,7 +551,9 @@ assoc_write(struct assoc *s, unsigned char context, bool command, bool last, con
 		pdv.data = const_cast<void *>(p);
 		list.count = 1;
 		list.pdv = &pdv;
+		transport_burst(s->transport, n);
 		OFCondition c = DUL_WritePDVs(&s->a->DULassociation, &list);
+		transport_burst(s->transport, 0);
 
 		return c.bad() ? failed(s, e, c, "write") : 0;
 	});

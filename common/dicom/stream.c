@@ -149,24 +149,24 @@ stream_receive(struct stream *s, void *p, size_t n)
 }
 
 static ssize_t
-send_some(struct stream *s, const char *head, size_t n_head, const char *p, size_t n)
+send_some(struct stream *s, const char *head, size_t n_head, const char *p, size_t n, bool more)
 {
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 	struct iovec v[2] = {{(char *)(uintptr_t)head, n_head}, {(char *)(uintptr_t)p, n}};
 	struct msghdr m = {.msg_iov = n_head ? v : v + 1, .msg_iovlen = n_head ? 2 : 1};
 
-	return s->tls ? encrypt(s, head, n_head, p, n)
-		      : sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return s->tls ? encrypt(s, head, n_head, p, n) : sendmsg(s->fd, &m, flags);
 }
 
 bool
-stream_send(struct stream *s, const void *head, size_t n_head, const void *p, size_t n)
+stream_send(struct stream *s, const void *head, size_t n_head, const void *p, size_t n, bool more)
 {
 	size_t done = 0, all = n_head + n;
 
 	while (done < all) {
 		size_t at = done < n_head ? done : n_head;
 		ssize_t k = send_some(s, (const char *)head + at, n_head - at,
-				      (const char *)p + (done - at), n - (done - at));
+				      (const char *)p + (done - at), n - (done - at), more);
 
 		if (k > 0) {
 			done += (size_t)k;

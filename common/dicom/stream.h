@@ -39,8 +39,12 @@ void stream_bye(struct stream *s);
 void stream_fini(struct stream *s);
 /* Some bytes; 0: the end; -1: errno, ETIMEDOUT if the deadline passed. */
 ssize_t stream_receive(struct stream *s, void *p, size_t n);
-/* First the head, then p, whole, however little the peer takes at a time; false: errno. */
-bool stream_send(struct stream *s, const void *head, size_t n_head, const void *p, size_t n);
+/*
+ * First the head, then p, whole, however little the peer takes at a time; false: errno.
+ * more: the next call comes at once, a packet that is not full may wait for it.
+ */
+bool stream_send(struct stream *s, const void *head, size_t n_head, const void *p, size_t n,
+		 bool more);
 /* What goes out without waiting, or not at all. */
 void stream_shout(struct stream *s, const void *p, size_t n);
 /* Within ms (-1: for ever; never past the deadline) something is there to read, or the end. */

@@ -106,7 +106,8 @@ class connection : public DcmTCPConnection
 			return static_cast<ssize_t>(n);
 		}
 		spoken = true;
-		sent = stream_send(s, head, held, p, n);
+		burst -= n < burst ? n : burst;
+		sent = stream_send(s, head, held, p, n, burst > 0);
 		held = 0;
 		return sent ? static_cast<ssize_t>(n) : -1;
 	}
@@ -139,6 +140,9 @@ class connection : public DcmTCPConnection
 	char head[PDATA_HEAD]; /* its first `held` bytes go out before what is written next */
 	size_t held = 0;
 	bool spoken = false;
+
+      public:
+	size_t burst = 0; /* what is still to be written at once */
 };
 
 void
@@ -296,6 +300,13 @@ void
 transport_patience(struct transport *t, long ms)
 {
 	t->s.patience = ms;
+}
+
+void
+transport_burst(struct transport *t, size_t n)
+{
+	if (t->made)
+		t->made->burst = n;
 }
 
 bool

@@ -51,6 +51,8 @@ bool transport_leave(struct transport *t);
 /* All that is read from now on comes within ms; 0: no end. */
 void transport_within(struct transport *t, long ms);
 void transport_patience(struct transport *t, long ms);
+/* n bytes of P-DATA-TF are written now, in some calls: no packet goes half full before the last. */
+void transport_burst(struct transport *t, size_t n);
 bool transport_stands(const struct transport *t);
 int transport_socket(const struct transport *t); /* -1: gone */
 /* The next n bytes, left where they are; NULL: errno says whether they come too late. */

@@ -21,6 +21,7 @@
 #include "common/dimse/service.h"
 #include "common/dimse/targets.h"
 #include "common/os/file.h"
+#include "common/store/read_on.h"
 #include "common/store/store.h"
 
 enum {
@@ -28,9 +29,10 @@ enum {
 	PENDING_EVERY = 10,
 	PENDING_MS = 1000,
 	COUNTER_MAX = 65535, /* US */
-	AHEAD_MAX =
-		4 << 20, /* an object that is checked ahead: not long before the answer is read */
-	PIECE = 262144	 /* of a recoded object */
+	/* An object that is checked ahead: not long before the answer is read. A larger one is
+	 * read by two threads. */
+	AHEAD_MAX = 4 << 20,
+	PIECE = 262144 /* of a recoded object */
 };
 
 const char *const retrieve_plain[RETRIEVE_PLAIN] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
@@ -165,7 +167,8 @@ finish(struct retrieving *r, struct err *e)
 struct source {
 	const struct target *of;
 	struct store_reader *reader;
-	uint64_t skip; /* the canonical file's header */
+	struct read_on *on; /* has taken the reader of a large one */
+	uint64_t skip;	    /* the canonical file's header */
 	struct carrier *by;
 	int fd; /* -1, or the data set in another syntax, ... */
 	uint64_t size;
@@ -202,6 +205,8 @@ read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e
 
 	if (rc)
 		return rc;
+	if (s->on)
+		return read_on_some(s->on, s->skip + offset, p, n, e);
 	if (s->fd < 0)
 		return store_read_some(s->reader, s->skip + offset, p, n, e);
 	*p = s->piece;
@@ -211,6 +216,7 @@ read_source(void *arg, uint64_t offset, const void **p, size_t *n, struct err *e
 static void
 close_source(struct source *s)
 {
+	read_on_close(s->on);
 	store_read_close(s->reader);
 	if (s->fd >= 0)
 		file_close(s->fd);
@@ -279,6 +285,18 @@ open_source(struct carrier *c, const struct target *t, struct source *s, struct 
 	return rc;
 }
 
+/* A large one, as it is stored. */
+static int
+read_on(struct carrier *c, struct source *s, struct err *e)
+{
+	struct store_reader *taken = s->reader;
+
+	if (s->size <= AHEAD_MAX)
+		return 0;
+	s->reader = NULL;
+	return read_on_open(&s->on, c->r->c->store, taken, e);
+}
+
 /* While a worker is busy with an object of ours. */
 static int
 while_recoding(void *arg, struct err *e)
@@ -298,7 +316,7 @@ open_recoded(struct carrier *c, const struct target *t, const char *syntax, stru
 	int rc = open_source(c, t, s, e);
 
 	if (rc || !syntax)
-		return rc;
+		return rc ? rc : read_on(c, s, e);
 	s->piece = malloc(PIECE);
 	if (!s->piece)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a piece");

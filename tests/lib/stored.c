@@ -216,6 +216,41 @@ stored_version(struct store *s, uint64_t oid)
 	return v;
 }
 
+struct damage {
+	uint64_t bytes;
+	uint32_t chunk;
+};
+
+static int
+do_damage(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct damage *d = arg;
+	struct buf copy = BUF_INIT;
+	unsigned char bytes[12];
+	struct kv_slice key = kv_slice(bytes, sizeof(bytes)), v;
+	int rc;
+
+	buf_set_be64(bytes, d->bytes);
+	buf_set_be32(bytes + 8, d->chunk);
+	rc = kv_get(tx->txn, T_CHUNK, key, &v, e);
+	if (!rc) {
+		buf_put(&copy, v.p, v.n);
+		copy.data[1000] ^= 1;
+		rc = kv_put(tx->txn, T_CHUNK, key, kv_slice(copy.data, copy.len), e);
+	}
+	buf_fini(&copy);
+	return rc;
+}
+
+void
+stored_damage(struct store *s, uint64_t oid, uint32_t chunk)
+{
+	struct damage d = {stored_version(s, oid).bytes, chunk};
+	struct err e = ERR_INIT;
+
+	must(store_commit(s, do_damage, &d, &e) == 0, e.what);
+}
+
 static int
 do_drop(struct store_tx *tx, void *arg, struct err *e)
 {

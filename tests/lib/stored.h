@@ -57,6 +57,8 @@ struct store_verdict stored_keep(struct store *s, const struct recipe *r, const 
 int stored_compare(struct store *s, uint64_t oid, const struct made *m, struct err *e);
 struct store_counts stored_counts(struct store *s);
 struct version stored_version(struct store *s, uint64_t oid);
+/* A bit of this chunk changes; the second time it is whole again. */
+void stored_damage(struct store *s, uint64_t oid, uint32_t chunk);
 int stored_drop(struct store *s, uint64_t oid, struct err *e);
 /* Waits (with a deadline) until no chunk waits to be deleted. */
 void stored_settle(struct store *s);

@@ -408,38 +408,14 @@ retrieve_move__pendings_and_a_cancel_come_while_the_destination_waits(void **sta
 	assert_int_equal(t->v.last.remaining, 2);
 }
 
-static int
-change_third_chunk(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct version *v = arg;
-	unsigned char key[12];
-	struct kv_slice value;
-	struct buf b = BUF_INIT;
-	int rc;
-
-	buf_set_be64(key, v->bytes);
-	buf_set_be32(key + 8, 2);
-	rc = kv_get(tx->txn, T_CHUNK, kv_slice(key, sizeof(key)), &value, e);
-	if (!rc) {
-		buf_put(&b, value.p, value.n);
-		b.data[1000] ^= 1;
-		rc = kv_put(tx->txn, T_CHUNK, kv_slice(key, sizeof(key)), kv_slice(b.data, b.len),
-			    e);
-	}
-	buf_fini(&b);
-	return rc;
-}
-
 static void
 retrieve_get__R20_damage_deep_inside_is_one_failed_sub_operation(void **state)
 {
 	struct visit *t = *state;
-	struct version v0;
 	uint64_t oids[3];
 
 	node_put(&t->n, 0, 3, 4 << 20, oids);
-	v0 = stored_version(t->n.stored.s, oids[1]);
-	assert_int_equal(store_commit(t->n.stored.s, change_third_chunk, &v0, NULL), 0);
+	stored_damage(t->n.stored.s, oids[1], 2);
 	viewer_open(&t->v, &t->n, "NODE");
 	visit_study(t);
 	visit_get(t);

@@ -266,24 +266,6 @@ store_put__R4_a_duplicate_changes_nothing(void **state)
 	stored_fini(&t);
 }
 
-static int
-damage(struct store_tx *tx, void *arg, struct err *e)
-{
-	unsigned char key[12], copy[8192];
-	struct kv_slice v;
-	int rc;
-
-	buf_set_be64(key, *(uint64_t *)arg);
-	buf_set_be32(key + 8, 0);
-	rc = kv_get(tx->txn, T_CHUNK, kv_slice(key, 12), &v, e);
-	if (rc)
-		return rc;
-	assert_true(v.n <= sizeof(copy));
-	memcpy(copy, v.p, v.n);
-	copy[200] ^= 1;
-	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice(copy, v.n), e);
-}
-
 static void
 store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 {
@@ -291,7 +273,6 @@ store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 	struct store_reader *reader;
 	struct store_verdict a, b;
 	struct err e = ERR_INIT;
-	struct version v;
 	struct stored t;
 	unsigned char buf[16];
 	size_t got;
@@ -299,9 +280,8 @@ store_put__R4_a_damaged_copy_is_repaired_by_the_new_bytes(void **state)
 	(void)state;
 	stored_init(&t, 0);
 	a = stored_keep(t.s, &r, "a");
-	v = stored_version(t.s, a.oid);
 	assert_int_equal(store_read_open(&reader, t.s, a.oid, &e), 0);
-	assert_int_equal(store_commit(t.s, damage, &v.bytes, &e), 0);
+	stored_damage(t.s, a.oid, 0);
 	assert_int_equal(store_check(t.s, a.oid, &e), ERR_CORRUPT);
 	b = stored_keep(t.s, &r, "a");
 	assert_true(b.repaired && !b.duplicate);
@@ -349,7 +329,7 @@ store_read__R13_gives_any_part_and_nothing_of_a_damaged_chunk(void **state)
 	small.uid = "1.2.3.5";
 	small.pixels = 5000;
 	version = stored_version(t.s, stored_keep(t.s, &small, "a").oid);
-	assert_int_equal(store_commit(t.s, damage, &version.bytes, NULL), 0);
+	stored_damage(t.s, version.oid, 0);
 	assert_int_equal(store_read_open(&reader, t.s, version.oid, NULL), 0);
 	assert_int_equal(store_read(reader, 0, to, MIB, &got, NULL), ERR_CORRUPT);
 	assert_int_equal(got, 0);
