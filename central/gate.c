@@ -146,11 +146,23 @@ gate_allowed(void *central, const struct http_request *rq, unsigned right, const
 }
 
 int
-gate_reads_own_only(struct central *c, const char *site, bool *out, struct err *e)
+gate_own_only(struct central *c, const char *site, Sync__OwnOnly *out, struct err *e)
 {
 	struct member m;
 	int rc = look_up(c, site, &m, e);
 
-	*out = !rc && (m.own || m.unvouched);
+	*out = rc || !(m.own || m.unvouched) ? SYNC__OWN_ONLY__OWN_ONLY_NO
+	       : m.own			     ? SYNC__OWN_ONLY__OWN_ONLY_POLICY
+					     : SYNC__OWN_ONLY__OWN_ONLY_DOUBT;
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+gate_reads_own_only(struct central *c, const char *site, bool *out, struct err *e)
+{
+	Sync__OwnOnly why;
+	int rc = gate_own_only(c, site, &why, e);
+
+	*out = why != SYNC__OWN_ONLY__OWN_ONLY_NO;
+	return rc;
 }

@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 
+#include "proto/sync.pb-c.h"
+
 struct central;
 struct err;
 struct http_request;
@@ -31,7 +33,8 @@ enum {
 /* As http_config's `allowed`. */
 bool gate_allowed(void *central, const struct http_request *rq, unsigned right, const char **why);
 
-/* R26: does the site read only what it delivered? */
+/* R26: does the site read only what it delivered, and why? */
+int gate_own_only(struct central *c, const char *site, Sync__OwnOnly *out, struct err *e);
 int gate_reads_own_only(struct central *c, const char *site, bool *out, struct err *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include "central/central.h"
 #include "central/certificates.h"
 #include "central/decisions.h"
+#include "central/gate.h"
 #include "central/members.h"
 #include "central/record.h"
 #include "central/room.h"
@@ -498,6 +499,8 @@ give(struct hearing *h, const struct http_request *rq, struct buf *out, struct e
 		rc = should_renew(h->c, rq, h->m, &renew, e);
 	if (!rc)
 		rc = look_at_decisions(h->c, &f->a.decisions, e);
+	if (!rc)
+		rc = gate_own_only(h->c, rq->site, &f->a.own_only, e);
 	f->a.renew = renew;
 	f->a.codings = f->codings;
 	f->a.n_codings = settle_codings(h->m, f->codings);

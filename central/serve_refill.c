@@ -492,7 +492,8 @@ refill_answer(struct central *c, const struct http_request *rq, struct http_answ
 		return ERR_PEER;
 	sync__refill_answer__init(&l.answer);
 	other = strcmp(m->site, rq->site) != 0;
-	rc = gate_reads_own_only(c, rq->site, &l.own, e);
+	rc = gate_own_only(c, rq->site, &l.answer.own_only, e);
+	l.own = l.answer.own_only != SYNC__OWN_ONLY__OWN_ONLY_NO;
 	l.site = l.own ? rq->site : m->site;
 	if (!rc && l.own && m->site[0] && other)
 		rc = refuse(out);

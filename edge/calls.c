@@ -317,6 +317,7 @@ answer_of_hello(struct sender_event *ev, const struct http_done *done, struct ed
 		e->contact.skew_ms = wall_of(m) - clock_wall(e->clock);
 		e->contact.closed = m->closed;
 		e->contact.version = m->version;
+		e->contact.own_only = (int)m->own_only;
 		e->contact.n_twins = 0;
 		for (i = 0; i < m->n_twins && i < EDGE_TWINS; i++, e->contact.n_twins++)
 			(void)snprintf(e->contact.twins[i], EDGE_ADDRESS, "%s", m->twins[i]);

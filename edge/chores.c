@@ -18,6 +18,7 @@
 #include "edge/orders.h"
 #include "edge/outbox.h"
 #include "edge/refill.h"
+#include "edge/refill_said.h"
 #include "edge/resync.h"
 #include "proto/message.h"
 #include "proto/orders.h"
@@ -27,7 +28,7 @@ enum {
 	TURN_SECONDS = 2,
 	STEP_MS = 60000, /* n tries: n^2 of it */
 	STEP_MAX_MS = 4 * 3600000,
-	TEXT = 200,
+	TEXT = 340,
 	NAME = 32,
 	KINDS = 64 /* more than there are */
 };
@@ -122,9 +123,9 @@ note_number(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 {
 	struct buf *numbers = arg;
 
-	(void)m;
 	(void)e;
-	buf_put_u64(numbers, number);
+	if (!m->own)
+		buf_put_u64(numbers, number);
 	return 0;
 }
 
@@ -167,6 +168,59 @@ chores_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, size_t
 	row.order = message_bytes(bytes, n);
 	rc = put(tx, m->number, &row, e);
 	return rc ? rc : sync_set_number(tx, name, m->number, e);
+}
+
+/* --- asked for by a person here --- */
+
+struct asking {
+	struct buf order;
+	uint64_t next; /* number */
+	bool there;    /* the same waits already */
+};
+
+static int
+note_own(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
+{
+	struct asking *a = arg;
+
+	(void)e;
+	a->next = number + 1;
+	a->there = a->there || (m->order.len == a->order.len &&
+				memcmp(m->order.data, a->order.data, a->order.len) == 0);
+	return 0;
+}
+
+static int
+put_own(struct store_tx *tx, void *arg, struct err *e)
+{
+	Sync__ChoreRow row = SYNC__CHORE_ROW__INIT;
+	struct asking *a = arg;
+	int rc;
+
+	a->next = CHORES_OWN;
+	a->there = false;
+	rc = chores_each(tx, CHORES_OWN, note_own, a, e);
+	row.order = message_bytes(a->order.data, a->order.len);
+	row.own = row.doubted = true;
+	return rc || a->there ? rc : put(tx, a->next, &row, e);
+}
+
+int
+chores_ask_rest(struct edge *e, const struct refill_config *c, struct err *err)
+{
+	Sync__Order m = SYNC__ORDER__INIT;
+	struct asking a = {.order = BUF_INIT};
+	int rc;
+
+	m.kind = SYNC__ORDER_KIND__ORDER_REFILL;
+	m.group = c->group;
+	m.days = c->days;
+	m.most_bytes = c->bytes;
+	message_pack(&a.order, &m.base);
+	rc = buf_failed(&a.order) ? err_set(err, ERR_LOCAL, 0, "no memory for an order")
+				  : store_commit(e->store, put_own, &a, err);
+	buf_fini(&a.order);
+	return rc;
 }
 
 struct counting {
@@ -236,13 +290,15 @@ chores_said(struct store_tx *tx, uint64_t number, struct err *e)
 struct doing {
 	struct edge *e;
 	uint64_t number;
-	int64_t now; /* store_time */
+	int64_t now;   /* store_time */
+	bool in_doubt; /* R26: central does not know yet whether the site may read all */
 	Sync__Order *order;
 	/* how it ended */
 	int rc;
 	Sync__OrderOutcome outcome;
 	char text[TEXT];
-	bool counts; /* a failure is a try: central was there all the time */
+	bool counts;  /* a failure is a try: central was there all the time */
+	bool doubted; /* R26: by that, something was left out */
 };
 
 static int
@@ -250,7 +306,7 @@ note_due(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *e)
 {
 	struct doing *d = arg;
 
-	if (m->done || m->not_before_ms > d->now)
+	if (m->done || m->not_before_ms > d->now || (m->doubted && d->in_doubt))
 		return 0;
 	d->number = number;
 	d->order = message_read(&sync__order__descriptor, m->order.data, m->order.len, e);
@@ -289,17 +345,16 @@ do_refill(struct doing *d, struct err *err)
 				  .days = m->days,
 				  .bytes = m->most_bytes};
 	struct refill_result r;
+	char said[300];
 
 	d->rc = refill_run(d->e, &c, NULL, &r, err);
-	d->outcome = r.failed || (one && !r.known) ? SYNC__ORDER_OUTCOME__ORDER_OUTCOME_PERSON
-						   : SYNC__ORDER_OUTCOME__ORDER_OUTCOME_DONE;
-	(void)snprintf(
-		d->text, sizeof(d->text),
-		"%llu images known, %llu were here, %llu came, %llu are not at central, %llu "
-		"it could not give%s%s",
-		ull(r.known), ull(r.here), ull(r.came), ull(r.absent), ull(r.failed),
-		r.stopped ? "; stopped at 70 % of the quota or at --bytes" : "",
-		one && !r.known ? ": no such study for this site" : "");
+	d->outcome = r.failed || r.by_policy || (one && !r.known)
+			     ? SYNC__ORDER_OUTCOME__ORDER_OUTCOME_PERSON
+			     : SYNC__ORDER_OUTCOME__ORDER_OUTCOME_DONE;
+	d->doubted = !d->rc && r.doubted && !r.stopped;
+	refill_said(said, sizeof(said), &r);
+	(void)snprintf(d->text, sizeof(d->text), "%s%s",
+		       one && !r.known ? "no such study for this site: " : "", said);
 }
 
 static void
@@ -350,8 +405,13 @@ tried(const struct doing *d, Sync__ChoreRow *m, Sync__OrderDone *done)
 {
 	int64_t step = STEP_MS;
 
-	m->tries += d->counts;
-	if (d->rc && m->tries < CHORES_TRIES) {
+	m->doubted = d->doubted;
+	if (d->doubted) {
+		m->not_before_ms = d->now + STEP_MS;
+		return;
+	}
+	m->tries += d->counts && m->tries < CHORES_TRIES;
+	if (d->rc && (m->own || m->tries < CHORES_TRIES)) {
 		if (m->tries)
 			step *= (int64_t)m->tries * m->tries;
 		m->not_before_ms = d->now + (step < STEP_MAX_MS ? step : STEP_MAX_MS);
@@ -369,13 +429,15 @@ keep_outcome(struct store_tx *tx, void *arg, struct err *e)
 {
 	Sync__OrderDone done = SYNC__ORDER_DONE__INIT;
 	struct doing *d = arg;
+	unsigned char key[8];
 	Sync__ChoreRow *m;
 	int rc = get(tx, d->number, &m, e);
 
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
 	tried(d, m, &done);
-	rc = put(tx, d->number, m, e);
+	rc = m->own && m->done ? kv_del(store_tx_kv(tx), table(tx), kv_number(key, d->number), e)
+			       : put(tx, d->number, m, e);
 	if (m->done == &done)
 		m->done = NULL;
 	message_free(m);
@@ -394,6 +456,7 @@ chores_turn(struct chores *c, bool *ran)
 	edge_contact(c->e, &contact);
 	if (!contact.reachable || contact.two_centrals) /* R22 */
 		return;
+	d.in_doubt = contact.own_only == SYNC__OWN_ONLY__OWN_ONLY_DOUBT;
 	rc = find_due(&d, &err);
 	if (!rc && d.number) {
 		atomic_store(&c->running, d.number);
@@ -403,7 +466,7 @@ chores_turn(struct chores *c, bool *ran)
 		if (!d.rc || !atomic_load(&c->e->stopping))
 			rc = store_commit(c->e->store, keep_outcome, &d, &err);
 		*ran = !rc;
-		if (!rc && !d.rc)
+		if (!rc && !d.rc && !d.doubted)
 			log_line(LOG_INFO, "order.done", "number=%llu kind=%d outcome=%d",
 				 ull(d.number), (int)d.order->kind, (int)d.outcome);
 		orders_wake(c->e->orders); /* it is told */
@@ -427,6 +490,8 @@ state_of(const struct showing *s, uint64_t number, const Sync__ChoreRow *m)
 {
 	if (number == s->running)
 		return "running";
+	if (m->doubted)
+		return "the rest comes when central knows who was removed";
 	if (!m->done)
 		return m->tries ? "tried again later" : "waits";
 	return m->done->outcome == SYNC__ORDER_OUTCOME__ORDER_OUTCOME_DONE     ? "done"
@@ -445,12 +510,16 @@ show_one(void *arg, uint64_t number, Sync__ChoreRow *m, struct err *err)
 		return ERR_CORRUPT;
 	if (s->j) {
 		json_open(s->j, NULL, '{');
-		json_count(s->j, "number", number);
+		json_count(s->j, "number", m->own ? 0 : number);
+		json_bool(s->j, "asked_for_here", m->own);
 		json_text(s->j, "kind", orders_kind_name((int)o->kind));
 		json_text(s->j, "state", state_of(s, number, m));
 		json_text(s->j, "said", said);
 		json_bool(s->j, "central_knows", m->said);
 		json_close(s->j, '}');
+	} else if (m->own) {
+		buf_printf(s->out, "asked for here: %s, %s\n", orders_kind_name((int)o->kind),
+			   state_of(s, number, m));
 	} else if (!m->said) {
 		buf_printf(s->out, "order %llu of central: %s, %s%s%s\n", ull(number),
 			   orders_kind_name((int)o->kind), state_of(s, number, m),

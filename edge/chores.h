@@ -7,7 +7,8 @@
  * one of its kind is nothing new: so a chore is done once, whatever is said again in another epoch
  * (R22). None of them frees bytes (R27): what they bring stops at 70 % of the quota.
  *
- * Table chore: number (be64)   sync.ChoreRow; the last CHORES_KEPT that central knows of stay
+ * Table chore: number (be64)   sync.ChoreRow; the last CHORES_KEPT that central knows of stay;
+ *              from CHORES_OWN on: what a person here asked for
  * Threads: chores_wake and chores_running from any; what takes a transaction, as that; the rest
  * from one.
  */
@@ -21,6 +22,7 @@
 #define CHORES_TABLE "chore"
 
 enum { CHORES_TRIES = 12, CHORES_KEPT = 16 };
+#define CHORES_OWN (UINT64_C(1) << 63)
 
 struct chores; /* opaque */
 struct buf;
@@ -40,6 +42,11 @@ bool chores_is(int kind); /* enum OrderKind */
 /* In the closure that hears it. */
 int chores_take(struct store_tx *tx, const struct Sync__Order *m, const void *bytes, size_t n,
 		struct err *e);
+/* R26: a person here asked for a refill, and central left out what others delivered, since it does
+ * not know yet whether the site may read that: the rest is fetched when it does. Such a row is
+ * gone when it is done. */
+struct refill_config;
+int chores_ask_rest(struct edge *e, const struct refill_config *c, struct err *err);
 /* Another archive counts from the beginning. In a closure. */
 int chores_other_archive(struct store_tx *tx, struct err *e);
 /* By rising number from `from` on, until fn says other than 0; that is returned. */

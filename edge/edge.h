@@ -55,6 +55,7 @@ struct contact {
 	bool closed;	  /* central counts this incarnation as lost or replaced (R18) */
 	unsigned n_twins; /* R8: copies of this edge that go on; 0: it is the only one */
 	char twins[EDGE_TWINS][EDGE_ADDRESS];
+	int own_only;		/* R26: Sync__OwnOnly, at the last hello    */
 	bool two_centrals;	/* R22: two epochs alternate                */
 	bool turned_away;	/* by central's gate, at the last hello (R24) */
 	bool other_versions;	/* of the protocol are all that it speaks, at the last hello */

@@ -16,6 +16,7 @@
 #include "common/os/daemon.h"
 #include "common/store/differences.h"
 #include "common/store/store.h"
+#include "edge/chores.h"
 #include "edge/edge.h"
 #include "edge/edge_settings.h"
 #include "edge/home.h"
@@ -27,6 +28,7 @@
 #include "edge/outbox.h"
 #include "edge/rebuild.h"
 #include "edge/refill.h"
+#include "edge/refill_said.h"
 #include "edge/reject.h"
 #include "edge/reach.h"
 #include "edge/replicate.h"
@@ -284,7 +286,7 @@ refill(struct asked *a)
 	struct refill_result result;
 	struct buf out = BUF_INIT;
 	struct err err = ERR_INIT;
-	char *end = NULL;
+	char *end = NULL, said[300];
 
 	if (days) {
 		c.days = strtoull(days, &end, 10);
@@ -299,14 +301,15 @@ refill(struct asked *a)
 	}
 	if (refill_run(a->node, &c, a->r, &result, &err))
 		return command_failed(a, &err);
-	buf_printf(&out,
-		   "%llu images known, %llu were here, %llu came (%llu bytes), %llu are not at "
-		   "central, %llu it could not give: see the log, and its `verify`%s\n",
-		   (unsigned long long)result.known, (unsigned long long)result.here,
-		   (unsigned long long)result.came, (unsigned long long)result.bytes,
-		   (unsigned long long)result.absent, (unsigned long long)result.failed,
-		   result.stopped ? "; stopped at 70 % of the quota or at --bytes" : "");
-	return command_give(a, &out, result.failed ? COMMAND_FAILED : COMMAND_OK);
+	if (result.doubted && !result.stopped && chores_ask_rest(a->node, &c, &err))
+		return command_failed(a, &err);
+	refill_said(said, sizeof(said), &result);
+	buf_printf(&out, "%s%s\n", said,
+		   result.failed ? "; what it could not give: see the log, and its `verify`" : "");
+	return command_give(a, &out,
+			    result.failed			 ? COMMAND_FAILED
+			    : result.doubted || result.by_policy ? COMMAND_PERSON
+								 : COMMAND_OK);
 }
 
 static int

@@ -705,6 +705,19 @@ count_page(struct refilling *f)
 	}
 }
 
+/* R26: did central leave out what others delivered? Of the site's own list that is an image
+ * which it announced and another site brought. */
+static void
+note_left_out(struct refilling *f)
+{
+	bool of_others = f->c->group || f->c->study || f->out->absent;
+
+	if (f->page->own_only == SYNC__OWN_ONLY__OWN_ONLY_POLICY)
+		f->out->by_policy = of_others;
+	if (f->page->own_only == SYNC__OWN_ONLY__OWN_ONLY_DOUBT)
+		f->out->doubted = of_others;
+}
+
 /* Where is the page behind this one? false: there is none. */
 static bool
 go_on(struct place *at, const Sync__RefillAnswer *page)
@@ -733,6 +746,8 @@ pass(struct refilling *f, bool bytes, struct err *err)
 			rc = store_commit(f->e->store, announce_page, f, err);
 		if (!rc && !bytes)
 			count_page(f);
+		if (!rc)
+			note_left_out(f);
 		if (!rc && bytes)
 			rc = fetch_page(f, err);
 		more = !rc && go_on(&at, f->page);

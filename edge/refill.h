@@ -33,6 +33,9 @@ struct refill_config {
 struct refill_result {
 	uint64_t known, here, came, bytes, absent, failed;
 	bool stopped;
+	/* R26: what others delivered was left out: by central's policy for this site, or until
+	 * central knows that the site may read it. */
+	bool by_policy, doubted;
 };
 
 /* R8, R20: all that the site announced in any incarnation is known here from now on, with or

@@ -9,6 +9,7 @@
 #include "edge/figures.h"
 #include "edge/obey.h"
 #include "edge/wanted.h"
+#include "proto/sync.pb-c.h"
 
 enum { SKEW_SHOWN_MS = 60000, DAY_MS = 86400000 };
 
@@ -34,6 +35,15 @@ json_identity(struct json *j, const struct figures *f)
 	json_close(j, '}');
 }
 
+/* R26 */
+static const char *
+own_only(int why)
+{
+	return why == SYNC__OWN_ONLY__OWN_ONLY_DOUBT	? "doubt"
+	       : why == SYNC__OWN_ONLY__OWN_ONLY_POLICY ? "policy"
+							: "";
+}
+
 static void
 json_central(struct json *j, const struct figures *f)
 {
@@ -49,6 +59,7 @@ json_central(struct json *j, const struct figures *f)
 	json_number(j, "clock_skew_seconds", f->contact.skew_ms / 1000);
 	json_bool(j, "two_centrals", f->contact.two_centrals);
 	json_bool(j, "closed", f->contact.closed);
+	json_text(j, "reads_own_only", own_only(f->contact.own_only));
 	json_bool(j, "drains", f->drains);
 	json_open(j, "twins", '[');
 	for (i = 0; i < f->contact.n_twins; i++)
@@ -254,6 +265,12 @@ text_central(struct buf *out, const struct figures *f)
 			   "central speaks version %u of the protocol, this edge %u: no decisions "
 			   "come from it\n",
 			   f->contact.version, f->speaks);
+	if (f->contact.own_only == SYNC__OWN_ONLY__OWN_ONLY_DOUBT)
+		buf_puts(out, "central does not know yet who was removed: until more than half of "
+			      "the other sites have called it, or its `site readmit`, what others "
+			      "delivered is not read from it\n");
+	if (f->contact.own_only == SYNC__OWN_ONLY__OWN_ONLY_POLICY)
+		buf_puts(out, "by central's `site policy` what others delivered is not read\n");
 	if (f->contact.closed)
 		buf_puts(out, "central counts this edge as lost or replaced; what it has still "
 			      "arrives\n");
