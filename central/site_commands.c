@@ -163,11 +163,16 @@ say(struct asked *a, const char *what)
 static int
 site_suspend(struct asked *a)
 {
+	struct central *c = a->node;
 	struct err e = ERR_INIT;
 	struct member m;
+	int rc = find(a, &m, &e);
 
-	if (find(a, &m, &e) || decide_standing(a, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND,
-					       SYNC__STANDING__STANDING_SUSPENDED, &e))
+	if (!rc && m.removed)
+		rc = err_set(&e, ERR_CONFLICT, 0, "%.64s was removed, and stays so until `site %s`",
+			     name_of(a), c->certificates ? "add" : "readmit");
+	if (rc || decide_standing(a, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND,
+				  SYNC__STANDING__STANDING_SUSPENDED, &e))
 		return command_failed(a, &e);
 	return say(
 		a,

@@ -46,61 +46,81 @@ standing_may_come_back(const struct central *c, const Sync__Order *m)
 	       withdrawn_rank(m) < WITHDRAWN_RANK_MAX && dispatch_sealed(c, m);
 }
 
-/* Is it above what is known, and does it change whether the site may call? */
+struct looked {
+	bool news;	 /* it is above what is known */
+	int is, becomes; /* Sync__Standing of the site */
+};
+
 static int
-look(struct central *c, const Sync__Order *m, bool *news, bool *changes, struct err *e)
+look(struct central *c, const Sync__Order *m, struct looked *out, struct err *e)
 {
 	struct withdrawn said = {.rank = 0};
-	struct member row;
+	struct member row = {.removed = false};
 	struct store_tx *tx;
 	int rc = record_read_locked(&tx, c, e);
 
 	if (rc)
 		return rc;
-	rc = standing_get(tx, m->subject, &said, e);
-	*news = (!rc || rc == ERR_ABSENT) && withdrawn_rank(m) > said.rank;
-	if (*news) {
+	rc = withdrawn_known(tx, m, &said, e);
+	out->news = withdrawn_rank(m) > said.rank;
+	if (!rc || rc == ERR_ABSENT)
+		rc = standing_with(tx, m, &out->becomes, e);
+	if (!rc)
 		rc = member_get(tx, m->subject, &row, e);
-		*changes = m->standing != SYNC__STANDING__STANDING_MAY ||
-			   (!rc && (row.suspended || row.removed));
-	}
 	store_end_read(tx);
+	out->is = row.removed	  ? SYNC__STANDING__STANDING_REMOVED
+		  : row.suspended ? SYNC__STANDING__STANDING_SUSPENDED
+				  : SYNC__STANDING__STANDING_MAY;
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
-static Sync__DecisionKind
-decision_of(const Sync__Order *m)
+static int
+decide_locked(struct central *c, const char *site, Sync__DecisionKind kind, struct err *e)
 {
-	return m->standing == SYNC__STANDING__STANDING_MAY
-		       ? SYNC__DECISION_KIND__DECISION_SITE_READMIT
-	       : m->standing == SYNC__STANDING__STANDING_SUSPENDED
-		       ? SYNC__DECISION_KIND__DECISION_SITE_SUSPEND
-		       : SYNC__DECISION_KIND__DECISION_SITE_REMOVE;
+	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
+
+	d.kind = kind;
+	d.site = message_text(site);
+	d.why = message_text("an edge gave it back");
+	return record_decide_locked(c, &d, e);
+}
+
+/* The site table says what the edges remember. */
+static int
+become_locked(struct central *c, const char *site, const struct looked *l, struct err *e)
+{
+	int rc = 0;
+
+	if (l->becomes == SYNC__STANDING__STANDING_REMOVED)
+		return decide_locked(c, site, SYNC__DECISION_KIND__DECISION_SITE_REMOVE, e);
+	if (l->is == SYNC__STANDING__STANDING_REMOVED || l->becomes == SYNC__STANDING__STANDING_MAY)
+		rc = decide_locked(c, site, SYNC__DECISION_KIND__DECISION_SITE_READMIT, e);
+	if (!rc && l->becomes == SYNC__STANDING__STANDING_SUSPENDED)
+		rc = decide_locked(c, site, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND, e);
+	return rc;
 }
 
 /* The decision, then the order: a death between the two leaves it to be given back again. */
 int
 standing_take_back(struct central *c, const char *from, const Sync__Order *m, struct err *e)
 {
-	Sync__LogDecision d = SYNC__LOG_DECISION__INIT;
 	Sync__Order again = *m;
-	bool news = false, changes = false;
+	struct looked l = {.news = false};
+	bool changes;
 	int rc;
 
 	again.of = withdrawn_rank(m);
-	d.kind = decision_of(m);
-	d.site = m->subject;
-	d.why = message_text("an edge gave it back");
 	(void)pthread_mutex_lock(&c->order);
-	rc = look(c, m, &news, &changes, e);
-	if (!rc && news && changes)
-		rc = record_decide_locked(c, &d, e);
-	if (!rc && news)
+	rc = look(c, m, &l, e);
+	changes = !rc && l.news && l.is != l.becomes;
+	if (changes)
+		rc = become_locked(c, m->subject, &l, e);
+	if (!rc && l.news)
 		rc = dispatch_give_locked(c, &again, e);
 	(void)pthread_mutex_unlock(&c->order);
-	if (!rc && news && changes)
+	if (!rc && changes)
 		record_turn(c);
-	if (!rc && news)
+	if (!rc && l.news)
 		log_line(LOG_WARN, "site.back", "site=%s standing=%d from=%s", m->subject,
 			 (int)m->standing, from);
 	return rc;
@@ -114,7 +134,7 @@ static int
 name_it(struct central *c, const char *site, struct err *e)
 {
 	Sync__Order m = SYNC__ORDER__INIT;
-	bool news = false, changes;
+	struct looked l = {.news = false};
 	int rc;
 
 	m.kind = SYNC__ORDER_KIND__ORDER_SITE;
@@ -123,8 +143,8 @@ name_it(struct central *c, const char *site, struct err *e)
 	m.of = RANK_JOINED;
 	m.why = message_text("it joined");
 	(void)pthread_mutex_lock(&c->order);
-	rc = look(c, &m, &news, &changes, e);
-	if (!rc && news)
+	rc = look(c, &m, &l, e);
+	if (!rc && l.news)
 		rc = dispatch_give_locked(c, &m, e);
 	(void)pthread_mutex_unlock(&c->order);
 	return rc;

@@ -31,6 +31,18 @@ table_of(int kind)
 							  : WITHDRAWN_TABLE;
 }
 
+/* The key of a subject's row; of no more than UID_SIZE - 1 bytes, or it is none. */
+static const char *
+key_of(char key[UID_SIZE + sizeof(STANDING_SUSPENDED)], const Sync__Order *m)
+{
+	bool apart = m->kind == SYNC__ORDER_KIND__ORDER_SITE &&
+		     m->standing == SYNC__STANDING__STANDING_SUSPENDED;
+
+	(void)snprintf(key, UID_SIZE + sizeof(STANDING_SUSPENDED), "%s%s",
+		       apart ? STANDING_SUSPENDED : "", m->subject);
+	return key;
+}
+
 uint64_t
 withdrawn_rank(const Sync__Order *m)
 {
@@ -107,6 +119,65 @@ is_above(const struct withdrawn *a, const struct withdrawn *b)
 }
 
 int
+withdrawn_known(struct store_tx *tx, const Sync__Order *m, struct withdrawn *out, struct err *e)
+{
+	char key[UID_SIZE + sizeof(STANDING_SUSPENDED)];
+
+	return get_said(tx, table_of((int)m->kind), key_of(key, m), out, e);
+}
+
+struct standing {
+	struct withdrawn said;
+	Sync__Standing standing; /* may, where nothing was said */
+};
+
+/* What its row says, or m, if that is above. */
+static int
+get_standing(struct store_tx *tx, const Sync__Order *m, Sync__Standing as, struct standing *out,
+	     struct err *e)
+{
+	struct withdrawn now = {.rank = withdrawn_rank(m), .number = m->number};
+	char key[UID_SIZE + sizeof(STANDING_SUSPENDED)];
+	Sync__Order like = *m, *kept;
+	struct withdrawn_row row;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	like.standing = as;
+	rc = get(tx, STANDING_TABLE, key_of(key, &like), &row, e);
+	if (!rc) {
+		kept = message_read(&sync__order__descriptor, row.bytes, row.n, NULL);
+		out->said = row.said;
+		out->standing = kept ? kept->standing : SYNC__STANDING__STANDING_MAY;
+		message_free(kept);
+	}
+	if ((m->standing == SYNC__STANDING__STANDING_SUSPENDED) ==
+		    (as == SYNC__STANDING__STANDING_SUSPENDED) &&
+	    is_above(&now, &out->said)) {
+		out->said = now;
+		out->standing = m->standing;
+	}
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
+standing_with(struct store_tx *tx, const Sync__Order *m, int *out, struct err *e)
+{
+	struct standing let, suspended;
+	int rc = get_standing(tx, m, SYNC__STANDING__STANDING_MAY, &let, e);
+
+	if (!rc)
+		rc = get_standing(tx, m, SYNC__STANDING__STANDING_SUSPENDED, &suspended, e);
+	if (rc)
+		return rc;
+	*out = let.standing != SYNC__STANDING__STANDING_REMOVED &&
+			       is_above(&suspended.said, &let.said)
+		       ? (int)suspended.standing
+		       : (int)let.standing;
+	return 0;
+}
+
+int
 withdrawn_says(struct store_tx *tx, const struct version *v, struct withdrawn *out, struct err *e)
 {
 	const char *const uids[] = {v->study, v->series, v->sop_instance};
@@ -130,16 +201,16 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	       const struct id128 *epoch, bool *newer, struct err *e)
 {
 	struct withdrawn now = {.rank = withdrawn_rank(m), .number = m->number};
+	char key[UID_SIZE + sizeof(STANDING_SUSPENDED)];
 	struct withdrawn_row before;
 	struct buf row = BUF_INIT;
-	size_t uid_n = strlen(m->subject);
 	const char *of = table_of((int)m->kind);
 	int rc;
 
 	*newer = false;
-	if (!uid_n || uid_n >= UID_SIZE || now.rank >= WITHDRAWN_RANK_MAX)
+	if (!m->subject[0] || strlen(key_of(key, m)) >= UID_SIZE || now.rank >= WITHDRAWN_RANK_MAX)
 		return err_set(e, ERR_PEER, 0, "a decision about nothing");
-	rc = get(tx, of, m->subject, &before, e);
+	rc = get(tx, of, key, &before, e);
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	now.heard_ms = store_time(store_tx_store(tx));
@@ -154,7 +225,7 @@ withdrawn_take(struct store_tx *tx, const Sync__Order *m, const void *bytes, siz
 	buf_put(&row, epoch->b, ID128_SIZE);
 	buf_put(&row, bytes, n);
 	rc = buf_failed(&row) ? err_set(e, ERR_LOCAL, 0, "no memory for a decision")
-			      : kv_put(store_tx_kv(tx), table(tx, of), kv_slice(m->subject, uid_n),
+			      : kv_put(store_tx_kv(tx), table(tx, of), kv_slice(key, strlen(key)),
 				       kv_slice(row.data, row.len), e);
 	buf_fini(&row);
 	return rc;

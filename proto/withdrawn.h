@@ -8,7 +8,9 @@
  *
  * Table withdrawn: UID   rank, number, store_time when it was heard here (u64 LE each), epoch (16),
  *                        the Order's bytes
- * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26).
+ * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26): of each
+ * the highest of "removed" and "may" by its name, the highest "suspended" by STANDING_SUSPENDED and
+ * its name. So who was removed stays so, whoever suspends it, until a person lets it in again.
  * Table rejections: the same of what rejection notes said, by its id (ORDER_REJECTED, rejected.h).
  * An image is hidden by this and by what rejected.h knows of it: both are settled together.
  * Threads: as the transactions.
@@ -32,6 +34,7 @@ struct Sync__Rejection;
 
 #define WITHDRAWN_TABLE "withdrawn"
 #define STANDING_TABLE "standing"
+#define STANDING_SUSPENDED "suspended:"
 #define REJECTIONS_TABLE "rejections"
 
 /* Of enum version_hidden: what is decided here, whatever another node's word is (R15). */
@@ -55,6 +58,11 @@ int withdrawn_get(struct store_tx *tx, const char *uid, struct withdrawn *out, s
 
 int rejections_get(struct store_tx *tx, const char *id, struct withdrawn *out, struct err *e);
 int standing_get(struct store_tx *tx, const char *site, struct withdrawn *out, struct err *e);
+/* What withdrawn_take of m would look at: the row of its subject. */
+int withdrawn_known(struct store_tx *tx, const struct Sync__Order *m, struct withdrawn *out,
+		    struct err *e);
+/* May its site call, when this ORDER_SITE is taken? *out: Sync__Standing. */
+int standing_with(struct store_tx *tx, const struct Sync__Order *m, int *out, struct err *e);
 
 /* A RETRACT, RESTORE, REJECTED or SITE, and its bytes. *newer: its subject's row is this one from
  * now on. */

@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include "central/birth.h"
+#include "central/catalogue.h"
 #include "central/central_commands.h"
+#include "central/dispatch.h"
 #include "central/gate.h"
 #include "central/members.h"
 #include "central/record.h"
@@ -137,6 +139,14 @@ static void
 removed(int site)
 {
 	may_not(site, SYNC__DECISION_KIND__DECISION_SITE_REMOVE, SYNC__STANDING__STANDING_REMOVED);
+}
+
+static int
+site_command(const char *what, int site)
+{
+	const char *words[] = {"site", what, names[site]};
+
+	return ctl_local(central_commands_run, &p.central, 3, words);
 }
 
 static void
@@ -275,14 +285,6 @@ vouch__R26_who_is_to_join_anew_is_waited_for_by_nobody(void **state)
 	forget(&all);
 }
 
-static int
-remove_here(int site)
-{
-	const char *words[] = {"site", "remove", names[site]};
-
-	return ctl_local(central_commands_run, &p.central, 3, words);
-}
-
 /* Central knows of them by the others' word alone. */
 static void
 vouch__R26_who_burnt_as_well_can_be_removed_though_it_never_called(void **state)
@@ -297,7 +299,7 @@ vouch__R26_who_burnt_as_well_can_be_removed_though_it_never_called(void **state)
 	assert_int_equal(tell(WEST, &all), OK);
 	for (i = NORTH; i < SITES; i++) {
 		assert_true(reads_own_only(EAST));
-		assert_int_equal(remove_here(i), COMMAND_OK);
+		assert_int_equal(site_command("remove", i), COMMAND_OK);
 		assert_true(row(i).removed);
 	}
 	assert_false(reads_own_only(EAST));
@@ -361,6 +363,105 @@ standing__R26_that_a_site_joined_never_undoes_that_it_was_removed(void **state)
 	forget(&joined);
 }
 
+/* --- removed and suspended --- */
+
+/* The order that was given last, alone: of what an edge may keep. */
+static void
+last_order(struct memory *m)
+{
+	struct store_tx *tx;
+	Sync__Order *o;
+	uint64_t last;
+
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(state_number(tx, DISPATCH_LAST, &last, NULL), 0);
+	assert_int_equal(dispatch_get(tx, last, &o, NULL), 0);
+	store_end_read(tx);
+	m->n = 1;
+	buf_init(&m->orders[0]);
+	message_pack(&m->orders[0], &o->base);
+	message_free(o);
+}
+
+static void
+suspended(int site)
+{
+	may_not(site, SYNC__DECISION_KIND__DECISION_SITE_SUSPEND,
+		SYNC__STANDING__STANDING_SUSPENDED);
+}
+
+static void
+site_suspend__R26_of_one_that_was_removed_changes_nothing(void **state)
+{
+	struct memory now;
+
+	(void)state;
+	removed(EAST);
+	assert_int_equal(site_command("suspend", EAST), COMMAND_FAILED);
+	assert_true(row(EAST).removed);
+	remember(&now);
+	burns();
+	assert_int_equal(tell(NORTH, &now), OK);
+	assert_true(row(EAST).removed);
+	assert_int_equal(site_command("readmit", EAST), COMMAND_FAILED);
+	assert_int_equal(tell(EAST, NULL), 403);
+	forget(&now);
+}
+
+/* R: removed, M: it may again, S: suspended, as they were said; each is all that one edge keeps. */
+static void
+standing__R25_R26_is_the_same_in_whatever_order_edges_tell_of_it(void **state)
+{
+	static const char *const orders[] = {"RMS", "RSM", "MRS", "MSR", "SRM", "SMR"};
+	struct memory m[3];
+	size_t i, k;
+
+	(void)state;
+	removed(EAST);
+	last_order(&m[0]);
+	assert_int_equal(standing_tell(&p.central, names[EAST], SYNC__STANDING__STANDING_MAY, NULL),
+			 0);
+	last_order(&m[1]);
+	suspended(EAST);
+	last_order(&m[2]);
+	for (i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		burns();
+		for (k = 0; k < 3; k++)
+			assert_int_equal(
+				tell(NORTH + (int)k % 2, &m[strchr("RMS", orders[i][k]) - "RMS"]),
+				OK);
+		assert_false(row(EAST).removed);
+		assert_true(row(EAST).suspended);
+	}
+	for (k = 0; k < 3; k++)
+		forget(&m[k]);
+}
+
+/* A person at a central that has forgotten it suspends a site, by a number above all. */
+static void
+standing__R22_R26_removed_outlives_that_it_is_suspended_by_a_central_that_forgot(void **state)
+{
+	struct memory gone, late;
+	int i;
+
+	(void)state;
+	removed(EAST);
+	last_order(&gone);
+	burns();
+	assert_int_equal(tell(EAST, NULL), OK);
+	for (i = 0; i <= SITES; i++) /* the last one is numbered above */
+		assert_int_equal(site_command("suspend", EAST), COMMAND_OK);
+	last_order(&late);
+	burns();
+	/* What it said of EAST is known to one edge, that it was removed to another. */
+	assert_int_equal(tell(WEST, &late), OK);
+	assert_true(row(EAST).suspended);
+	assert_int_equal(tell(NORTH, &gone), OK);
+	assert_true(row(EAST).removed);
+	forget(&gone);
+	forget(&late);
+}
+
 int
 main(void)
 {
@@ -374,6 +475,9 @@ main(void)
 		T(epoch__R22_R26_of_a_central_that_was_set_back_each_is_vouched_for_anew),
 		T(epoch__R22_a_person_says_who_reads_and_the_only_site_needs_nobody),
 		T(standing__R26_that_a_site_joined_never_undoes_that_it_was_removed),
+		T(site_suspend__R26_of_one_that_was_removed_changes_nothing),
+		T(standing__R25_R26_is_the_same_in_whatever_order_edges_tell_of_it),
+		T(standing__R22_R26_removed_outlives_that_it_is_suspended_by_a_central_that_forgot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
