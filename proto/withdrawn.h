@@ -8,9 +8,10 @@
  *
  * Table withdrawn: UID   rank, number, store_time when it was heard here (u64 LE each), epoch (16),
  *                        the Order's bytes
- * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26): of each
- * the highest of "removed" and "may" by its name, the highest "suspended" by STANDING_SUSPENDED and
- * its name. So who was removed stays so, whoever suspends it, until a person lets it in again.
+ * Table standing: the same of sites that a person let in no more, or again (ORDER_SITE, R26): of
+ * each the highest of "removed" and "may" by its name, the highest "suspended" by
+ * STANDING_SUSPENDED and its name. So who was removed stays so, whoever suspends it, until a person
+ * lets it in again.
  * Table rejections: the same of what rejection notes said, by its id (ORDER_REJECTED, rejected.h).
  * An image is hidden by this and by what rejected.h knows of it: both are settled together.
  * Threads: as the transactions.
