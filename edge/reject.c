@@ -116,9 +116,11 @@ reject_by_note(struct store_tx *tx, struct edge *e, const struct note *note,
 	m.on = true;
 	m.reason = reason;
 	m.note = message_text(info->sop_instance);
-	for (study = 0, rc = 0; !rc && study <= last; study++)
+	/* The note first: it never is all that is shown of a study. */
+	rc = rejected_can_name(info->sop_instance) ? say_note(tx, e, info, &m, err) : 0;
+	for (study = 0; !rc && study <= last; study++)
 		rc = say_study(tx, e, note, study, &m, images, err);
-	return rc || !rejected_can_name(info->sop_instance) ? rc : say_note(tx, e, info, &m, err);
+	return rc;
 }
 
 int

@@ -232,23 +232,29 @@ add_side(struct taking *t, const struct object_info *info)
 		canon_side_put(&t->side, CANON_SIDE_PEER, from->peer, strlen(from->peer));
 }
 
-/* R6: before the first instance of a study, and when the record changes. */
+/* R6: before the first instance of a study, and when the record changes. A note that counts is
+ * hidden: what it adds to its study's modalities is not told. */
 static int
-append_study(struct store_tx *tx, const struct version *v, const struct tags *corrected,
+append_study(struct store_tx *tx, const struct version *v, const struct tags *corrected, bool note,
 	     int64_t now, struct err *e)
 {
-	struct buf record = BUF_INIT, entry = BUF_INIT;
+	struct buf record = BUF_INIT, told = BUF_INIT, entry = BUF_INIT;
+	struct tags untold = {.n = 0};
 	struct attrs row = {NULL, 0};
 	uint64_t seq;
 	int rc = index_study_row(tx, v->study, &row, e);
 
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
+	if (note)
+		tags_add(&untold, TAG_MODALITIES);
 	ledger_record(&record, row);
-	ledger_study(&entry, v->study, attrs_of(&record), corrected, v->source.calling_aet, now);
-	if (buf_failed(&record))
+	attrs_without(&told, attrs_of(&record), &untold);
+	ledger_study(&entry, v->study, attrs_of(&told), corrected, v->source.calling_aet, now);
+	if (buf_failed(&record) || buf_failed(&told))
 		entry.failed = true;
 	rc = ledger_append(tx, &entry, &seq, e);
+	buf_fini(&told);
 	buf_fini(&record);
 	buf_fini(&entry);
 	return rc;
@@ -289,12 +295,11 @@ announce(struct store_tx *tx, void *arg, const struct version *v,
 	struct buf entry = BUF_INIT;
 	int64_t now = clock_wall(t->edge->clock);
 	uint64_t old = v->seq; /* *seq may be v's own */
-	bool was;
+	bool was, note = t->reason != NOTE_NONE;
 	int rc = 0;
 
-	/* A note that counts is hidden: what it adds to its study's modalities is not told. */
-	if (verdict->new_study || (verdict->study_changed && !t->reason))
-		rc = append_study(tx, v, &verdict->corrected, now, e);
+	if (verdict->new_study || (verdict->study_changed && !note))
+		rc = append_study(tx, v, &verdict->corrected, note, now, e);
 	if (rc)
 		return rc;
 	if (verdict->relation == VERSION_REVISION && verdict->current)

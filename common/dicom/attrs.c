@@ -109,6 +109,54 @@ attrs_set_number(struct buf *set, uint32_t tag, uint64_t n)
 	*set = out;
 }
 
+static bool
+has_value(struct attr a, const char *value, size_t n)
+{
+	while (a.n >= n && a.value) {
+		const char *bar = memchr(a.value, '\\', a.n);
+		size_t part = bar ? (size_t)(bar - a.value) : a.n;
+
+		if (part == n && memcmp(a.value, value, n) == 0)
+			return true;
+		if (!bar)
+			break;
+		a.value += part + 1;
+		a.n -= part + 1;
+	}
+	return false;
+}
+
+static void
+add_value(struct buf *set, uint32_t tag, const char *value, size_t n)
+{
+	struct buf joined = BUF_INIT, out = BUF_INIT;
+	struct attr a = {tag, NULL, 0};
+
+	if (n == 0 || (attrs_get(attrs_of(set), tag, &a) && has_value(a, value, n)))
+		return;
+	buf_put(&joined, a.value, a.n);
+	buf_put(&joined, "\\", a.n > 0);
+	buf_put(&joined, value, n);
+	attrs_replace(&out, attrs_of(set), tag, (const char *)joined.data, joined.len);
+	out.failed = buf_failed(&out) || buf_failed(&joined) || buf_failed(set);
+	buf_fini(&joined);
+	buf_fini(set);
+	*set = out;
+}
+
+void
+attrs_add_values(struct buf *set, uint32_t tag, const char *values, size_t n)
+{
+	while (n > 0) {
+		const char *bar = memchr(values, '\\', n);
+		size_t one = bar ? (size_t)(bar - values) : n;
+
+		add_value(set, tag, values, one);
+		values += bar ? one + 1 : one;
+		n -= bar ? one + 1 : one;
+	}
+}
+
 static void
 merge(struct buf *out, struct attrs first, struct attrs second, bool empties_count)
 {

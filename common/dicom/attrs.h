@@ -48,6 +48,8 @@ void attrs_put(struct buf *set, uint32_t tag, const char *value, size_t n);
 void attrs_replace(struct buf *out, struct attrs old, uint32_t tag, const char *value, size_t n);
 /* One attribute of a set becomes this number. */
 void attrs_set_number(struct buf *set, uint32_t tag, uint64_t n);
+/* Adds to an attribute of several values those of these that it has not. */
+void attrs_add_values(struct buf *set, uint32_t tag, const char *values, size_t n);
 /* Writes into out what the second adds to the first: attributes the first has not, or has empty. */
 void attrs_merge(struct buf *out, struct attrs first, struct attrs second);
 /* The same, but what the first has empty stays empty: a correction (R3). */

@@ -113,42 +113,6 @@ get_number(struct attrs row, uint32_t tag)
 	return strtoull(text, NULL, 10);
 }
 
-static bool
-has_value(struct attr a, const char *value, size_t n)
-{
-	while (a.n >= n && a.value) {
-		const char *bar = memchr(a.value, '\\', a.n);
-		size_t part = bar ? (size_t)(bar - a.value) : a.n;
-
-		if (part == n && memcmp(a.value, value, n) == 0)
-			return true;
-		if (!bar)
-			break;
-		a.value += part + 1;
-		a.n -= part + 1;
-	}
-	return false;
-}
-
-/* Adds a value to a multi-valued attribute of the row unless it is there. */
-static void
-add_value(struct buf *row, uint32_t tag, const char *value, size_t n)
-{
-	struct buf joined = BUF_INIT, out = BUF_INIT;
-	struct attr a = {tag, NULL, 0};
-
-	if (n == 0 || (attrs_get(attrs_of(row), tag, &a) && has_value(a, value, n)))
-		return;
-	buf_put(&joined, a.value, a.n);
-	if (a.n)
-		buf_put(&joined, "\\", 1);
-	buf_put(&joined, value, n);
-	attrs_replace(&out, attrs_of(row), tag, (const char *)joined.data, joined.len);
-	buf_fini(&joined);
-	buf_fini(row);
-	*row = out;
-}
-
 /* What a study has of all its series: modalities, and where it was made (R6). */
 static const struct {
 	uint32_t study, series;
@@ -159,19 +123,6 @@ static const struct {
 enum { N_GATHERED = sizeof(gathered) / sizeof(gathered[0]) };
 
 static void
-add_values(struct buf *row, uint32_t tag, struct attr a)
-{
-	while (a.n > 0) {
-		const char *bar = memchr(a.value, '\\', a.n);
-		size_t n = bar ? (size_t)(bar - a.value) : a.n;
-
-		add_value(row, tag, a.value, n);
-		a.value += bar ? n + 1 : n;
-		a.n -= bar ? n + 1 : n;
-	}
-}
-
-static void
 gather(struct buf *row, struct attrs from, bool of_series)
 {
 	struct attr a;
@@ -179,7 +130,7 @@ gather(struct buf *row, struct attrs from, bool of_series)
 
 	for (i = 0; i < N_GATHERED; i++)
 		if (attrs_get(from, of_series ? gathered[i].series : gathered[i].study, &a))
-			add_values(row, gathered[i].study, a);
+			attrs_add_values(row, gathered[i].study, a.value, a.n);
 }
 
 /* A refill brings the newest first: what it announces later arrived earlier (R28). */
@@ -322,32 +273,77 @@ correct(struct buf *row, struct attrs before, struct attrs now, const struct tag
 	buf_fini(&left);
 }
 
-/* Of the series as they are now: a correction may have taken the last of a value away. */
-static int
-gather_anew(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
+static bool
+has_shown(struct attrs series)
+{
+	return get_number(series, TAG_SERIES_INSTANCES) > 0;
+}
+
+static void
+clear(struct buf *row, const struct tags *these)
 {
 	struct buf left = BUF_INIT;
-	struct tags all = {.n = 0};
+
+	attrs_without(&left, attrs_of(row), these);
+	left.failed = left.failed || buf_failed(row);
+	buf_fini(row);
+	*row = left;
+}
+
+static void
+gather_series(struct buf *row, struct attrs series)
+{
+	struct attr a;
+	size_t i;
+
+	for (i = 0; i < N_GATHERED; i++)
+		if ((gathered[i].study != TAG_MODALITIES || has_shown(series)) &&
+		    attrs_get(series, gathered[i].series, &a))
+			attrs_add_values(row, gathered[i].study, a.value, a.n);
+}
+
+/* These, of the series as they are now. */
+static int
+gather_anew(struct store_tx *tx, const char *study, const struct tags *these, struct buf *row,
+	    struct err *e)
+{
 	struct key_bytes key;
 	struct kv_slice want = make_key(&key, study, "", NULL), k, v;
 	struct kv_cursor *c;
-	size_t i;
 	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "series"), e);
 
 	if (rc)
 		return rc;
-	for (i = 0; i < N_GATHERED; i++)
-		tags_add(&all, gathered[i].study);
-	attrs_without(&left, attrs_of(row), &all);
-	buf_fini(row);
-	*row = left;
+	clear(row, these);
 	rc = kv_cursor_seek(c, want, &k, &v, e);
 	while (!rc && k.n > want.n && memcmp(k.p, want.p, want.n) == 0) {
-		gather(row, (struct attrs){v.p, v.n}, true);
+		gather_series(row, (struct attrs){v.p, v.n});
 		rc = kv_cursor_next(c, &k, &v, e);
 	}
 	kv_cursor_close(c);
 	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+/* A correction may have taken the last of a value away. */
+static int
+gather_all(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
+{
+	struct tags all = {.n = 0};
+	size_t i;
+
+	for (i = 0; i < N_GATHERED; i++)
+		tags_add(&all, gathered[i].study);
+	return gather_anew(tx, study, &all, row, e);
+}
+
+/* A series is not shown any more: of its study's modalities those of the others are left. */
+static int
+gather_modalities(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
+{
+	struct tags one = {.n = 0};
+
+	tags_add(&one, TAG_MODALITIES);
+	return gather_anew(tx, study, &one, row, e);
 }
 
 /* How many more are shown, and how many more are rejected for quality. */
@@ -359,7 +355,6 @@ struct shift {
 static void
 shift_number(struct buf *row, struct attrs before, uint32_t tag, int by)
 {
-	struct buf left = BUF_INIT;
 	struct tags one = {.n = 0};
 	int64_t n = (int64_t)get_number(before, tag) + by;
 
@@ -368,15 +363,7 @@ shift_number(struct buf *row, struct attrs before, uint32_t tag, int by)
 		return;
 	}
 	tags_add(&one, tag); /* a row says that it has such, or nothing of it */
-	attrs_without(&left, attrs_of(row), &one);
-	buf_fini(row);
-	*row = left;
-}
-
-static bool
-has_shown(struct attrs series)
-{
-	return get_number(series, TAG_SERIES_INSTANCES) > 0;
+	clear(row, &one);
 }
 
 static bool
@@ -405,6 +392,26 @@ shift_study(struct buf *row, struct attrs before, const struct shift *by,
 	shift_number(row, before, TAG_POOR_SERIES, series->poor);
 }
 
+/*
+ * One is shown in a study. Where all were hidden, what those are it has not: the KO of a
+ * rejection note, above all.
+ */
+static void
+show_in_study(struct buf *row, struct attrs before, struct attrs series, const char *sop_class)
+{
+	struct tags hidden = {.n = 0};
+	struct attr a;
+
+	tags_add(&hidden, TAG_CLASSES);
+	if (attrs_get(series, TAG_MODALITY, &a) && a.n > 0)
+		tags_add(&hidden, TAG_MODALITIES);
+	/* A row without a count was made of a study record alone (index_study). */
+	if (attrs_get(before, TAG_STUDY_INSTANCES, &a) && get_number(before, a.tag) == 0)
+		clear(row, &hidden);
+	gather(row, series, true);
+	attrs_add_values(row, TAG_CLASSES, sop_class, strlen(sop_class));
+}
+
 static int
 update_study(struct store_tx *tx, const struct version *v, const struct index_sets *sets,
 	     const struct shift *by, const struct shift *series, struct index_change *out,
@@ -422,21 +429,17 @@ update_study(struct store_tx *tx, const struct version *v, const struct index_se
 	buf_put(&before, old.p, old.n); /* the value moves when the table is written */
 	if (v->relation == VERSION_REVISION) {
 		correct(&row, attrs_of(&before), sets->study, sets->dropped);
-		rc = gather_anew(tx, v->study, &row, e);
+		rc = gather_all(tx, v->study, &row, e);
 	} else {
 		attrs_merge(&row, attrs_of(&before), sets->study);
-		gather(&row, attrs_of(&before), false);
-		if (!(v->hidden & VERSION_POOR))
-			gather(&row, sets->series, true);
 	}
-	gather(&row, sets->study, false); /* a record from elsewhere may name others */
 	if (!(v->hidden & VERSION_POOR))
-		add_value(&row, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
+		show_in_study(&row, attrs_of(&before), sets->series, v->sop_class);
+	gather(&row, sets->study, false); /* a record from elsewhere may name others */
 	shift_study(&row, attrs_of(&before), by, series);
 	find_changes(attrs_of(&before), attrs_of(&row), out);
 	if (!rc)
 		rc = write_study(tx, v->study, attrs_of(&before), &row, e);
-	/* A row without a count was made of a study record alone (index_study). */
 	if (!rc && !attrs_get(attrs_of(&before), TAG_STUDY_INSTANCES, &counted))
 		rc = note_newest(tx, v->first_ms, v->arrival, v->study, e);
 	buf_fini(&before);
@@ -485,16 +488,12 @@ set_text(struct buf *row, uint32_t tag, const char *s)
 static void
 mark_poor(struct buf *set, bool poor)
 {
-	struct buf left = BUF_INIT;
 	struct tags mark = {.n = 0};
 
 	tags_add(&mark, TAG_POOR);
-	attrs_without(&left, attrs_of(set), &mark);
+	clear(set, &mark);
 	if (poor)
-		set_text(&left, TAG_POOR, "1");
-	left.failed = left.failed || buf_failed(set);
-	buf_fini(set);
-	*set = left;
+		set_text(set, TAG_POOR, "1");
 }
 
 /* Of an instance: its number, then its attributes. */
@@ -559,36 +558,6 @@ index_put(struct store_tx *tx, const struct version *v, const struct index_sets 
 	return rc ? rc : update_study(tx, v, sets, &by, &series, out, e);
 }
 
-/* A series is not shown any more: of its study's modalities those of the others are left. */
-static int
-modalities_anew(struct store_tx *tx, const char *study, struct buf *row, struct err *e)
-{
-	struct tags one = {.n = 0};
-	struct buf left = BUF_INIT;
-	struct key_bytes key;
-	struct kv_slice want = make_key(&key, study, "", NULL), k, v;
-	struct kv_cursor *c;
-	struct attr a;
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "series"), e);
-
-	if (rc)
-		return rc;
-	tags_add(&one, TAG_MODALITIES);
-	attrs_without(&left, attrs_of(row), &one);
-	buf_fini(row);
-	*row = left;
-	rc = kv_cursor_seek(c, want, &k, &v, e);
-	while (!rc && k.n > want.n && memcmp(k.p, want.p, want.n) == 0) {
-		struct attrs series = {v.p, v.n};
-
-		if (has_shown(series) && attrs_get(series, TAG_MODALITY, &a))
-			add_values(row, TAG_MODALITIES, a);
-		rc = kv_cursor_next(c, &k, &v, e);
-	}
-	kv_cursor_close(c);
-	return rc == ERR_ABSENT ? 0 : rc;
-}
-
 /* A row of an instance is shown to all, and of this class. */
 static bool
 shown_of_class(struct kv_slice row, const char *sop_class)
@@ -598,7 +567,7 @@ shown_of_class(struct kv_slice row, const char *sop_class)
 	return row.n >= 8 && !row_is_poor(row) &&
 	       attrs_get((struct attrs){(const unsigned char *)row.p + 8, row.n - 8}, TAG_SOP_CLASS,
 			 &a) &&
-	       has_value(a, sop_class, strlen(sop_class));
+	       a.n == strlen(sop_class) && memcmp(a.value, sop_class, a.n) == 0;
 }
 
 /* An instance of this class is shown no more: is another? The first one that is found says it. */
@@ -668,13 +637,11 @@ shift_above(struct store_tx *tx, const struct version *v, const struct shift *by
 		buf_put(&old, row.p, row.n);
 		buf_put(&study, row.p, row.n);
 		shift_study(&study, attrs_of(&old), by, &more);
-		if (by->shown > 0) {
-			gather(&study, attrs_of(&series), true);
-			add_value(&study, TAG_CLASSES, v->sop_class, strlen(v->sop_class));
-		}
+		if (by->shown > 0)
+			show_in_study(&study, attrs_of(&old), attrs_of(&series), v->sop_class);
 		/* Of a study that is hidden as a whole it stays known what it is. */
 		if (more.shown < 0 && get_number(attrs_of(&study), TAG_STUDY_SERIES) > 0)
-			rc = modalities_anew(tx, v->study, &study, e);
+			rc = gather_modalities(tx, v->study, &study, e);
 		if (!rc && by->shown < 0 && get_number(attrs_of(&study), TAG_STUDY_SERIES) > 0)
 			rc = class_anew(tx, v, &study, e);
 	}

@@ -27,6 +27,8 @@ query_open(struct query **out, struct store *s, const struct query_config *c, st
 	q->c = *c;
 	buf_put(&q->keys, c->keys.p, c->keys.n);
 	q->wants_availability = attrs_get(c->keys, TAG_AVAILABILITY, &a);
+	q->wants_modalities = attrs_get(c->keys, TAG_MODALITIES, &a);
+	q->wants_classes = attrs_get(c->keys, TAG_CLASSES, &a);
 	q->wants_related =
 		c->level == QUERY_STUDY && (attrs_get(c->keys, TAG_PATIENT_STUDIES, &a) ||
 					    attrs_get(c->keys, TAG_PATIENT_SERIES, &a) ||
@@ -61,6 +63,7 @@ query_close(struct query *q)
 	buf_fini(&q->last);
 	buf_fini(&q->inner);
 	buf_fini(&q->bytes);
+	buf_fini(&q->seen);
 	buf_fini(&q->id);
 	persons_fini(&q->persons);
 	order_fini(&q->order);
@@ -80,9 +83,9 @@ keep(struct query *q, struct attrs set, size_t *n)
 	return at;
 }
 
-/* Its counts are of what this query sees. */
+/* Its count is of what this query sees. */
 static size_t
-keep_counted(struct query *q, struct attrs row, enum key_level level, size_t *n)
+keep_series(struct query *q, struct attrs row, size_t *n)
 {
 	struct buf counted = BUF_INIT;
 	struct attr a;
@@ -91,10 +94,7 @@ keep_counted(struct query *q, struct attrs row, enum key_level level, size_t *n)
 	if (!q->c.see_rejected || !attrs_get(row, TAG_POOR, &a))
 		return keep(q, row, n);
 	buf_put(&counted, row.p, row.n);
-	attrs_set_number(&counted, level == KEY_STUDY ? TAG_STUDY_INSTANCES : TAG_SERIES_INSTANCES,
-			 query_instances(q, row, level));
-	if (level == KEY_STUDY)
-		attrs_set_number(&counted, TAG_STUDY_SERIES, query_series(q, row));
+	attrs_set_number(&counted, TAG_SERIES_INSTANCES, query_instances(q, row, KEY_SERIES));
 	at = keep(q, attrs_of(&counted), n);
 	q->bytes.failed = q->bytes.failed || buf_failed(&counted);
 	buf_fini(&counted);
@@ -107,8 +107,8 @@ add_match(struct query *q, struct attrs study, struct attrs series, struct attrs
 	struct match *m = &q->page[q->n_page++];
 
 	memset(m, 0, sizeof(*m));
-	m->study = keep_counted(q, study, KEY_STUDY, &m->study_n);
-	m->series = keep_counted(q, series, KEY_SERIES, &m->series_n);
+	m->study = keep(q, study, &m->study_n);
+	m->series = keep_series(q, series, &m->series_n);
 	m->moves = q->moves;
 	m->minutes = q->moves ? q->zone - q->row_zone : 0;
 	m->instance = keep(q, instance, &m->instance_n);
@@ -180,6 +180,9 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	if (rc || query_instances(q, row, KEY_STUDY) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
 	query_enter(q, row);
+	rc = query_seen_study(q, tx, study, &row, e);
+	if (rc)
+		return rc;
 	one = persons_join(&q->persons, study, row);
 	if (!one)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
@@ -258,8 +261,9 @@ try_study(struct query *q, struct store_tx *tx, const char *study, struct err *e
 	if (rc || query_instances(q, row, KEY_STUDY) == 0)
 		return rc == ERR_ABSENT ? 0 : rc;
 	query_enter(q, row);
-	if (!query_row_matches(q, row, KEY_PATIENT, KEY_STUDY))
-		return 0;
+	rc = query_seen_study(q, tx, study, &row, e);
+	if (rc || !query_row_matches(q, row, KEY_PATIENT, KEY_STUDY))
+		return rc;
 	if (q->c.level == QUERY_STUDY) {
 		rc = query_below_matches(q, tx, study, NULL, &wanted, e);
 		if (rc || !wanted)
@@ -290,6 +294,9 @@ try_inner(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_sli
 	if (rc || n >= UID_SIZE)
 		return rc;
 	query_enter(q, study);
+	rc = query_seen_study(q, tx, q->inner_study, &study, e);
+	if (rc)
+		return rc;
 	memcpy(uid, from, n);
 	uid[n] = '\0';
 	if (q->c.level == QUERY_SERIES) {
@@ -519,6 +526,7 @@ fill_page(struct query *q, struct err *e)
 	int rc;
 
 	q->n_page = q->at = q->looks = 0;
+	q->seen_of[0] = '\0';
 	buf_clear(&q->bytes);
 	rc = store_begin_read(&tx, q->s, e);
 	if (rc)

@@ -122,7 +122,8 @@ query_choose(struct query *q)
 	} else if (query_key(q, TAG_PATIENT_NAME, &a) && by_name(q, &a)) {
 		return;
 	} else if (query_key(q, TAG_STUDY_DATE, &a)) {
-		bool one_modality = query_key(q, TAG_MODALITIES, &m) &&
+		/* Those of what is rejected for quality are in no index. */
+		bool one_modality = !q->c.see_rejected && query_key(q, TAG_MODALITIES, &m) &&
 				    !match_has_wildcard(m.value, m.n) &&
 				    !memchr(m.value, '\\', m.n);
 

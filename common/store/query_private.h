@@ -9,6 +9,7 @@
 
 #include "common/base/buf.h"
 #include "common/dicom/keys.h"
+#include "common/kv/kv.h"
 #include "common/store/name_filter.h"
 #include "common/store/order.h"
 #include "common/store/persons.h"
@@ -38,6 +39,7 @@ struct query {
 	struct buf keys;
 	enum source source;
 	bool exhausted, wants_availability, wants_related, collecting;
+	bool wants_modalities, wants_classes;
 	bool zoned; /* the keys name their zone: minutes east of Greenwich, */
 	int zone;
 	bool moves;		    /* the study that is looked at is in a known one, too   */
@@ -56,7 +58,9 @@ struct query {
 	const struct persons_one *giving; /* those of them still to be given  */
 	struct match page[PAGE_MATCHES];
 	unsigned n_page, at, page_most;
-	unsigned looks; /* rows and versions that this read transaction has seen */
+	unsigned looks;		/* rows and versions that this read transaction has seen */
+	struct buf seen;	/* see_rejected: a study's row as this query sees it, */
+	char seen_of[UID_SIZE]; /* of this study, in this read transaction            */
 	struct buf bytes;
 };
 
@@ -75,6 +79,15 @@ uint64_t query_instances(const struct query *q, struct attrs row, enum key_level
 uint64_t query_series(const struct query *q, struct attrs study);
 /* Does it see this instance at all? */
 bool query_sees(const struct query *q, struct attrs instance);
+/* A study's row becomes what this query sees of it: what is rejected for quality counts, or not.
+ * Valid until the next call. */
+int query_seen_study(struct query *q, struct store_tx *tx, const char *study, struct attrs *row,
+		     struct err *e);
+/* Goes through the rows of `table` whose keys begin with prefix, until one is wanted. */
+int query_any_row(struct query *q, struct store_tx *tx, const char *table, const struct buf *prefix,
+		  int (*wanted)(struct query *q, struct store_tx *tx, struct kv_slice k,
+				struct kv_slice v, bool *yes, struct err *e),
+		  bool *yes, struct err *e);
 /* STUDY: what there is of its patient (R33). */
 int query_count_related(struct query *q, struct store_tx *tx, const char *study, struct match *m,
 			struct err *e);

@@ -154,12 +154,11 @@ query_asks_at(const struct query *q, enum key_level from, enum key_level to)
 
 /* --- relational: what lies below the level --- */
 
-/* Goes through the rows of `table` whose keys begin with prefix, until one is wanted. */
-static int
-any_row(struct query *q, struct store_tx *tx, const char *table, const struct buf *prefix,
-	int (*wanted)(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv_slice v,
-		      bool *yes, struct err *e),
-	bool *yes, struct err *e)
+int
+query_any_row(struct query *q, struct store_tx *tx, const char *table, const struct buf *prefix,
+	      int (*wanted)(struct query *q, struct store_tx *tx, struct kv_slice k,
+			    struct kv_slice v, bool *yes, struct err *e),
+	      bool *yes, struct err *e)
 {
 	struct kv_cursor *c;
 	struct kv_slice k, v;
@@ -206,7 +205,7 @@ series_wanted(struct query *q, struct store_tx *tx, struct kv_slice k, struct kv
 		return 0;
 	buf_put(&prefix, k.p, k.n);
 	buf_put_u8(&prefix, 0);
-	rc = any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
+	rc = query_any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
 	buf_fini(&prefix);
 	return rc;
 }
@@ -226,9 +225,9 @@ query_below_matches(struct query *q, struct store_tx *tx, const char *study, con
 	if (series) {
 		buf_puts(&prefix, series);
 		buf_put_u8(&prefix, 0);
-		rc = any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
+		rc = query_any_row(q, tx, "instance", &prefix, instance_wanted, yes, e);
 	} else {
-		rc = any_row(q, tx, "series", &prefix, series_wanted, yes, e);
+		rc = query_any_row(q, tx, "series", &prefix, series_wanted, yes, e);
 	}
 	buf_fini(&prefix);
 	return rc;

@@ -185,36 +185,57 @@ study_counts(struct store *s, unsigned number, bool see_rejected)
 	return n;
 }
 
-static void
-modalities(struct store *s, unsigned number, const char *expected)
+/* Of a day's studies, those of this modality or class: is this one among them, and with which? */
+static bool
+found_by(struct store *s, unsigned number, bool see_rejected, uint32_t tag, const char *value,
+	 char with[256])
 {
-	char study[65], image[65], text[64];
-	struct store_tx *tx;
-	struct attrs row;
+	struct query_config c = {.level = QUERY_STUDY, .see_rejected = see_rejected};
+	struct buf keys = BUF_INIT;
+	char study[65], image[65], uid[65];
+	struct query_match m;
+	struct query *q;
+	bool yes = false;
 
 	uids(number, study, image);
-	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
-	assert_int_equal(index_study_row(tx, study, &row, NULL), 0);
-	(void)attrs_copy(row, TAG_MODALITIES, text, sizeof(text));
-	store_end_read(tx);
-	assert_string_equal(text, expected);
+	attrs_put(&keys, TAG_STUDY_DATE, "19000101-", 9);
+	attrs_put(&keys, tag, value, strlen(value));
+	c.keys = attrs_of(&keys);
+	assert_int_equal(query_open(&q, s, &c, NULL), 0);
+	while (query_next(q, &m, NULL) == 0) {
+		(void)attrs_copy(m.study, TAG_STUDY_UID, uid, sizeof(uid));
+		if (strcmp(uid, study) != 0)
+			continue;
+		(void)attrs_copy(m.study, tag, with, 256);
+		yes = true;
+	}
+	query_close(q);
+	buf_fini(&keys);
+	return yes;
 }
 
-/* KOS is not among the classes of what is shown. */
+/* It is found by these modalities and their classes alone, and told to have them. */
 static void
-classes(struct store *s, unsigned number, bool kos)
+has(struct store *s, unsigned number, bool see_rejected, const char *modalities)
 {
-	char study[65], image[65], text[256];
-	struct store_tx *tx;
-	struct attrs row;
+	static const char *const known[][2] = {{"CT", "1.2.840.10008.5.1.4.1.1.2"},
+					       {"KO", NOTE_CLASS}};
+	char with[256];
+	unsigned i, k;
 
-	uids(number, study, image);
-	assert_int_equal(store_begin_read(&tx, s, NULL), 0);
-	assert_int_equal(index_study_row(tx, study, &row, NULL), 0);
-	(void)attrs_copy(row, TAG_CLASSES, text, sizeof(text));
-	store_end_read(tx);
-	assert_non_null(strstr(text, "1.2.840.10008.5.1.4.1.1.2"));
-	assert_true(kos == (strstr(text, NOTE_CLASS) != NULL));
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < 2; k++) {
+			bool wanted = strstr(modalities, known[i][0]) != NULL;
+
+			assert_int_equal(found_by(s, number, see_rejected,
+						  k ? TAG_CLASSES : TAG_MODALITIES, known[i][k],
+						  with),
+					 wanted);
+			if (wanted)
+				assert_non_null(strstr(with, known[i][k]));
+			if (wanted && !k)
+				assert_int_equal(strlen(with), strlen(modalities));
+		}
 }
 
 static void
@@ -227,6 +248,17 @@ hear(void)
 		clock_manual_advance(&p.clock, ORDERS_WAIT_MS);
 		pair_orders(&p);
 	}
+}
+
+/* All see that the first study has these, and who may see_rejected these. */
+static void
+has_at_both(const char *seen, const char *more)
+{
+	hear();
+	has(p.edge.store, 0, false, seen);
+	has(p.edge.store, 0, true, more);
+	has(p.central.store, 0, false, seen);
+	has(p.central.store, 0, true, more);
 }
 
 /* Of four images of a study, at both ends: all see `seen`, who may see_rejected `more`. */
@@ -276,14 +308,12 @@ note__R18_R29_hides_at_once_here_then_everywhere_and_nothing_is_lost(void **stat
 	assert_int_equal(found(p.edge.store, 0, false), 2); /* at once, whatever the WAN does */
 	assert_int_equal(found(p.edge.store, 0, true), 2);
 	assert_int_equal(study_counts(p.edge.store, 0, false), 2);
-	modalities(p.edge.store, 0, "CT");
-	classes(p.edge.store, 0, false);
+	has(p.edge.store, 0, false, "CT");
 	assert_int_equal(found(p.central.store, 0, false), 4);
 	hear();
 	expect(0, 2, 2);
 	expect(4, 4, 4);
-	modalities(p.central.store, 0, "CT");
-	classes(p.central.store, 0, false);
+	has(p.central.store, 0, false, "CT");
 	expect_held(9);
 	assert_true(pair_edge_has(&p, 1) && pair_central_has(&p, 1));
 	assert_int_equal(figures().rejected, 3); /* the note is hidden like what it rejects */
@@ -386,18 +416,45 @@ note__for_quality_is_hidden_but_to_whoever_may_see_it(void **state)
 	assert_int_equal(study_counts(p.edge.store, 0, false), 1);
 	assert_int_equal(study_counts(p.edge.store, 0, true), 5); /* and the note */
 	assert_int_equal(study_counts(p.central.store, 0, true), 5);
-	modalities(p.edge.store, 0, "CT");
-	classes(p.edge.store, 0, false);
-	classes(p.central.store, 0, false);
+	has_at_both("CT", "CT\\KO");
 	note(NOTE_QUALITY, 3, 1);
 	hear();
+	has_at_both("", "CT\\KO");
 	assert_int_equal(study_counts(p.central.store, 0, false), -1);
 	assert_int_equal(study_counts(p.central.store, 0, true), 6);
 	/* The strictest counts. */
 	note(NOTE_SAFETY, 0, 2);
 	hear();
 	expect(0, 0, 2);
+	has_at_both("", "CT\\KO");
 	expect_held(7);
+}
+
+/* The note is no part of what is shown, before its images come and after. */
+static void
+note__of_all_that_a_study_has_leaves_no_trace_in_what_is_restored(void **state)
+{
+	static const enum note_reason all[] = {NOTE_QUALITY, NOTE_SAFETY};
+	static const char *const words[] = {"quality", "safety"};
+	char study[65], image[65];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		send(4, 1);
+		note(all[i], 0, 4); /* before */
+		send(0, 4);
+		has_at_both("", i ? "" : "CT\\KO");
+		uids(0, study, image);
+		assert_int_equal(say("restore", study, words[i]), COMMAND_OK);
+		has_at_both("CT", i ? "CT" : "CT\\KO");
+		note(all[i], 0, 4); /* after */
+		has_at_both("", i ? "" : "CT\\KO");
+		assert_int_equal(say("restore", study, words[i]), COMMAND_OK);
+		has_at_both("CT", i ? "CT" : "CT\\KO");
+		pair_teardown(state);
+		begin(state);
+	}
 }
 
 static void
@@ -716,6 +773,7 @@ main(void)
 		WITH(note__before_the_object_waits_and_bites_also_at_another_site),
 		WITH(note__a_rejected_object_that_is_sent_again_stays_hidden_but_for_retention),
 		WITH(note__for_quality_is_hidden_but_to_whoever_may_see_it),
+		WITH(note__of_all_that_a_study_has_leaves_no_trace_in_what_is_restored),
 		WITH(note__twice_says_no_more_than_once),
 		WITH(reject__writes_a_note_that_counts_and_restore_shows_all_as_it_was),
 		WITH(reject__of_a_series_or_an_image_and_for_two_reasons),

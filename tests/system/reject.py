@@ -142,6 +142,10 @@ def reject__R20_R29_notes_that_pydicom_wrote_hide_for_each_reason_and_each_peer(
             quality = reason == "quality"
             expect("at once", g.found(g.edges["north"], "VIEWER", study), (2, 2))
             g.everywhere(reason, study, 2, 5 if quality else 2)
+            for peer in ("VIEWER", "QC") if quality else ():
+                (one,) = g.ask(g.central, peer, "STUDY", f"StudyInstanceUID={study}", "ModalitiesInStudy", "SOPClassesInStudy")
+                expect(f"what {peer} sees of it", ("KO" in one.ModalitiesInStudy, KOS in one.SOPClassesInStudy),
+                       (peer == "QC", peer == "QC"))
             g.store("north", "MODALITY", files[0])  # again
             folders.append(os.path.dirname(files[0]))
             g.everywhere(f"{reason}, sent again", study, 3 if reason == "retention" else 2,
