@@ -76,12 +76,23 @@ supported(const struct finding *f, uint32_t tag)
 	return !k || k->level <= lowest[f->q.level];
 }
 
+/* What the node itself says of a match: answered, and compared with nothing. */
+static bool
+computed(uint32_t tag)
+{
+	return !key_find(tag) && strcmp(identifier_vr(tag), "UN") != 0 && tag != TAG_CHARSET &&
+	       tag != TAG_QUERY_LEVEL && tag != TAG_MODALITIES && tag != TAG_CLASSES;
+}
+
 /* Relational queries match what lies below the level, and answer it empty. */
 static bool
-matched(const struct finding *f, uint32_t tag)
+matched(const struct finding *f, const struct attr *a)
 {
+	uint32_t tag = a->tag;
 	const struct key *k = key_find(tag);
 
+	if (computed(tag) && !match_universal(a->value, a->n))
+		return false;
 	return tag == TAG_TIMEZONE || header_keys_can(f->q.level, tag) || supported(f, tag) ||
 	       (f->q.relational && k) ||
 	       (f->q.relational && (tag == TAG_MODALITIES || tag == TAG_CLASSES));
@@ -96,7 +107,7 @@ note_unsupported(struct finding *f)
 
 	f->unsupported = f->unsupported || f->id.unknown_items;
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
-		if (!matched(f, a.tag))
+		if (!matched(f, &a))
 			f->unsupported = true;
 }
 
@@ -112,8 +123,7 @@ put_number(struct buf *out, uint32_t tag, uint64_t n)
 static bool
 put_computed(const struct finding *f, struct buf *out, uint32_t tag, const struct query_match *m)
 {
-	static const char *const availabilities[] = {"ONLINE", "NEARLINE", "OFFLINE",
-						     "UNAVAILABLE"};
+	static const char *const availabilities[] = {"ONLINE", "NEARLINE", "UNAVAILABLE"};
 	static const char *const levels[] = {"PATIENT", "STUDY", "SERIES", "IMAGE"};
 	const char *s = NULL;
 

@@ -165,6 +165,22 @@ issuer(const struct reading *r, const struct scan_element *el)
 	       (el->tag == TAG_ENTITY_LOCAL || el->tag == TAG_ENTITY_UNIVERSAL);
 }
 
+/* Of these two, an attribute that is neither answered nor compared. */
+static bool
+in_vain(const struct reading *r, const struct scan_element *el)
+{
+	const struct value *v = r->n ? &r->values[r->n - 1] : NULL;
+
+	if (!v || el->depth != 1 || (el->tag & 0xffff) == 0)
+		return false;
+	if (v->tag == TAG_OTHER_IDS)
+		return el->tag != TAG_PATIENT_ID && el->tag != TAG_PATIENT_ISSUER;
+	/* The item's type is answered. */
+	return v->tag == TAG_ACCESSION_ISSUER &&
+	       (el->length > 0 || (el->tag != TAG_ENTITY_LOCAL && el->tag != TAG_ENTITY_UNIVERSAL &&
+				   el->tag != TAG_ENTITY_TYPE));
+}
+
 /* Which attributes of its items are kept: of a sequence of the index what the index keeps, of
  * others whatever an object may say. */
 static bool
@@ -224,6 +240,7 @@ on_element(void *arg, const struct scan_element *el)
 	if (el->depth > 0) {
 		r->item = item_key(r, el);
 		r->capture = r->item || other_id(r, el) || issuer(r, el);
+		r->unknown = r->unknown || (!r->capture && in_vain(r, el));
 		return;
 	}
 	r->capture = (el->tag & 0xffff) != 0;

@@ -30,7 +30,8 @@ struct store;
 
 enum query_level { QUERY_PATIENT, QUERY_STUDY, QUERY_SERIES, QUERY_IMAGE };
 
-enum query_availability { QUERY_ONLINE, QUERY_NEARLINE, QUERY_OFFLINE, QUERY_UNAVAILABLE };
+/* The worse behind the better (R21). What is hidden is in no answer, so of none. */
+enum query_availability { QUERY_ONLINE, QUERY_NEARLINE, QUERY_UNAVAILABLE };
 
 struct query_config {
 	enum query_level level;

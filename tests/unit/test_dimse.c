@@ -27,6 +27,7 @@
 #include "common/dimse/peers.h"
 #include "common/dimse/resolver.h"
 #include "common/os/file.h"
+#include "tests/gen/element.h"
 #include "tests/lib/folder.h"
 
 #define EXPLICIT "1.2.840.10008.1.2.1"
@@ -491,6 +492,57 @@ identifier_parse__R33_the_issuer_of_an_accession_is_a_key_and_an_answer(void **s
 	}
 }
 
+static bool
+has_unknown(uint32_t sequence, const uint32_t tags[2], const char *const values[2])
+{
+	struct buf item = BUF_INIT, b = BUF_INIT;
+	struct identifier id;
+	bool unknown;
+	size_t i;
+
+	for (i = 0; i < 2 && tags[i]; i++)
+		element_text(&item, tags[i], "LO", values[i]);
+	element_head(&b, sequence, "SQ", (uint32_t)item.len + 8);
+	element_head(&b, 0xfffee000u, "", (uint32_t)item.len);
+	buf_put(&b, item.data, item.len);
+	assert_int_equal(identifier_parse(&id, EXPLICIT, b.data, b.len, NULL), 0);
+	unknown = id.unknown_items;
+	identifier_fini(&id);
+	buf_fini(&item);
+	buf_fini(&b);
+	return unknown;
+}
+
+static void
+identifier_parse__R34_what_is_not_compared_in_items_is_told(void **state)
+{
+	static const uint32_t type = 0x00100022u;
+	static const struct {
+		uint32_t sequence, tags[2];
+		const char *values[2];
+		bool unknown;
+	} all[] = {
+		{TAG_OTHER_IDS, {TAG_PATIENT_ID, TAG_PATIENT_ISSUER}, {"A1", "H"}, false},
+		{TAG_OTHER_IDS, {TAG_PATIENT_ID, type}, {"A1", "RFID"}, true},
+		{TAG_OTHER_IDS, {TAG_PATIENT_ID, type}, {"", ""}, true},
+		{TAG_ACCESSION_ISSUER, {TAG_ENTITY_LOCAL}, {"H"}, false},
+		{TAG_ACCESSION_ISSUER, {TAG_ENTITY_UNIVERSAL, TAG_ENTITY_TYPE}, {"1.2", ""}, false},
+		{TAG_ACCESSION_ISSUER,
+		 {TAG_ENTITY_UNIVERSAL, TAG_ENTITY_TYPE},
+		 {"1.2", "DNS"},
+		 true},
+		{TAG_ACCESSION_ISSUER,
+		 {TAG_ENTITY_LOCAL, TAG_ENTITY_UNIVERSAL},
+		 {"H", "1.2"},
+		 true}};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		assert_int_equal(has_unknown(all[i].sequence, all[i].tags, all[i].values),
+				 all[i].unknown);
+}
+
 static void
 identifier_parse__a_sequence_is_a_key_and_an_answer(void **state)
 {
@@ -662,6 +714,7 @@ main(void)
 		cmocka_unit_test(identifier_parse__R33_other_ids_are_a_key_and_an_answer),
 		cmocka_unit_test(
 			identifier_parse__R33_the_issuer_of_an_accession_is_a_key_and_an_answer),
+		cmocka_unit_test(identifier_parse__R34_what_is_not_compared_in_items_is_told),
 		cmocka_unit_test(identifier_parse__a_sequence_is_a_key_and_an_answer),
 		cmocka_unit_test(identifier_build_list__R20_no_uid_of_a_long_list_is_left_out),
 		cmocka_unit_test(identifier_parse__keys_are_in_the_character_set_of_the_identifier),

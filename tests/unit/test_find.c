@@ -177,6 +177,30 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 	}
 }
 
+/* What is answered but never compared says so when it is asked with a value. */
+static void
+find__R34_ff01_where_a_value_is_not_compared(void **state)
+{
+	static const uint32_t tags[] = {TAG_RETRIEVE_AET, TAG_AVAILABILITY, TAG_STUDY_INSTANCES,
+					TAG_STUDY_SERIES, TAG_PATIENT_STUDIES};
+	struct visit *t = *state;
+	size_t i, k;
+
+	put_studies(&t->n, 1);
+	viewer_open(&t->v, &t->n, "NODE");
+	for (i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
+		for (k = 0; k < 3; k++) {
+			static const char *const values[] = {"", "*", "7"};
+
+			buf_clear(&t->keys);
+			attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+			attrs_put(&t->keys, tags[i], values[k], strlen(values[k]));
+			visit_find(t);
+			assert_int_equal(t->v.pendings, 1);
+			assert_int_equal(t->v.pending_keys, k == 2);
+		}
+}
+
 /* PS3.7 C.4.2: which attribute it was. */
 static void
 find__a900_says_which_attribute_is_wrong(void **state)
@@ -280,6 +304,7 @@ main(void)
 		visit_test(find__R34_a_peer_may_want_success_at_the_limit),
 		visit_test(find__R34_a_cancel_is_seen_within_a_page),
 		visit_test(find__R34_ff01_where_a_key_is_not_supported),
+		visit_test(find__R34_ff01_where_a_value_is_not_compared),
 		visit_test(find__a900_says_which_attribute_is_wrong),
 		visit_test(find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
 		visit_test(audit__R36_tells_of_associations_queries_retrieves_and_refusals),
