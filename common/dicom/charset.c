@@ -19,6 +19,9 @@ struct set {
 	unsigned char lead;  /* put before each character: EUC-JP's SS2, SS3 */
 };
 
+/* The romaji of JIS X 0201 come with its katakana: no term names them (PS3.3 C.12.1.1.2). */
+#define ROMAJI "14"
+
 static const struct set sets[] = {
 	{"6", "(B", "ASCII", false, 1, 0},	  {"100", "-A", "ISO-8859-1", true, 1, 0},
 	{"101", "-B", "ISO-8859-2", true, 1, 0},  {"109", "-C", "ISO-8859-3", true, 1, 0},
@@ -26,26 +29,32 @@ static const struct set sets[] = {
 	{"127", "-G", "ISO-8859-6", true, 1, 0},  {"126", "-F", "ISO-8859-7", true, 1, 0},
 	{"138", "-H", "ISO-8859-8", true, 1, 0},  {"148", "-M", "ISO-8859-9", true, 1, 0},
 	{"203", "-b", "ISO-8859-15", true, 1, 0}, {"166", "-T", "TIS-620", true, 1, 0},
-	{"13", ")I", "EUC-JP", true, 1, 0x8e},	  {"14", "(J", "SHIFT_JIS", false, 1, 0},
+	{"13", ")I", "EUC-JP", true, 1, 0x8e},	  {ROMAJI, "(J", "SHIFT_JIS", false, 1, 0},
 	{"87", "$B", "EUC-JP", false, 2, 0},	  {"159", "$(D", "EUC-JP", false, 2, 0x8f},
 	{"149", "$)C", "EUC-KR", true, 2, 0},	  {"58", "$)A", "GB2312", true, 2, 0},
 };
 enum { N_SETS = sizeof(sets) / sizeof(sets[0]), SET_ASCII = 0, SET_LATIN_1 = 1 };
 
-/* Those without code extensions. */
+/* Those without code extensions: as plain_term writes them; as the standard does, if it does. */
 static const struct {
-	const char *term, *iconv;
-} wholes[] = {{"ISO IR 192", "UTF-8"}, {"UTF 8", "UTF-8"}, {"GB18030", "GB18030"}, {"GBK", "GBK"}};
+	const char *term, *iconv, *defined;
+} wholes[] = {{"ISO IR 192", "UTF-8", "ISO_IR 192"},
+	      {"UTF 8", "UTF-8", ""},
+	      {"GB18030", "GB18030", "GB18030"},
+	      {"GBK", "GBK", "GBK"}};
 enum { N_WHOLES = sizeof(wholes) / sizeof(wholes[0]) };
 
 bool
-charset_known(size_t i, char term[CHARSET_TERM_SIZE], bool *extends)
+charset_known(size_t i, char alone[CHARSET_TERM_SIZE], char extended[CHARSET_TERM_SIZE])
 {
-	*extends = i < N_SETS;
-	if (i < N_SETS)
-		(void)snprintf(term, CHARSET_TERM_SIZE, "IR %s", sets[i].term);
-	else if (i < N_SETS + N_WHOLES)
-		(void)snprintf(term, CHARSET_TERM_SIZE, "%s", wholes[i - N_SETS].term);
+	alone[0] = extended[0] = '\0';
+	if (i >= N_SETS && i < N_SETS + N_WHOLES)
+		(void)snprintf(alone, CHARSET_TERM_SIZE, "%s", wholes[i - N_SETS].defined);
+	if (i < N_SETS && strcmp(sets[i].term, ROMAJI) != 0) {
+		(void)snprintf(extended, CHARSET_TERM_SIZE, "ISO 2022 IR %s", sets[i].term);
+		if (i != SET_ASCII && sets[i].bytes == 1) /* of ASCII nothing is said */
+			(void)snprintf(alone, CHARSET_TERM_SIZE, "ISO_IR %s", sets[i].term);
+	}
 	return i < N_SETS + N_WHOLES;
 }
 

@@ -37,9 +37,9 @@ bool charset_to_utf8(struct charset *c, enum charset_text kind, const char *s, s
 bool charset_from_utf8(struct charset *c, enum charset_text kind, const char *s, size_t n,
 		       struct buf *out);
 
-/* For documents: the i-th set that is known, "IR 100" (extends: as ISO_IR and as ISO 2022 IR) or a
- * whole term. false: there are no more. */
+/* For documents: the defined terms of the i-th set that is known, alone and with code extensions;
+ * "" where it has none. false: there are no more. */
 enum { CHARSET_TERM_SIZE = 32 };
-bool charset_known(size_t i, char term[CHARSET_TERM_SIZE], bool *extends);
+bool charset_known(size_t i, char alone[CHARSET_TERM_SIZE], char extended[CHARSET_TERM_SIZE]);
 
 #endif

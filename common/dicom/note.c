@@ -62,6 +62,13 @@ note_reason_word(enum note_reason reason)
 	return reason > NOTE_NONE && reason < NOTE_REASONS ? titles[reason].word : "none";
 }
 
+const char *
+note_reason_title(enum note_reason reason, const char **meaning)
+{
+	*meaning = titles[reason].meaning;
+	return titles[reason].code;
+}
+
 /* --- reading --- */
 
 static bool

@@ -44,6 +44,8 @@ struct note_reference {
 /* "quality", "safety", "worklist", "retention"; NOTE_NONE for another word. */
 enum note_reason note_reason_of(const char *word);
 const char *note_reason_word(enum note_reason reason);
+/* The code of its title in scheme DCM, and what that means. */
+const char *note_reason_title(enum note_reason reason, const char **meaning);
 
 /* syntax: of the data set that is fed. */
 int note_new(struct note **out, const char *syntax, struct err *e);

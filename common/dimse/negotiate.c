@@ -139,15 +139,17 @@ service_is_patient_root(enum service_class s)
 
 /* --- extended negotiation --- */
 
-/* Byte by byte what we can do; what is not named is 0. */
-static size_t
-offers(enum service_class service, unsigned char out[ASSOC_EXTENDED_MAX])
+size_t
+negotiate_offers(enum service_class service, unsigned char out[ASSOC_EXTENDED_MAX])
 {
 	static const unsigned char find[] = {1, 1, 1, 1, 0}, retrieve[] = {1, 0};
 	bool finds = service == SERVICE_FIND_PATIENT || service == SERVICE_FIND_STUDY ||
 		     service == SERVICE_FIND_PATIENT_ONLY;
 	size_t n = finds ? sizeof(find) : sizeof(retrieve);
 
+	if (service == SERVICE_NONE || service == SERVICE_VERIFICATION ||
+	    service == SERVICE_COMMITMENT || service == SERVICE_STORAGE)
+		return 0;
 	memcpy(out, finds ? find : retrieve, n);
 	return n;
 }
@@ -161,11 +163,9 @@ answer_extended(struct assoc *a, const struct assoc_context *c, enum service_cla
 	struct assoc_extended x;
 	size_t i, n;
 
-	if (service == SERVICE_NONE || service == SERVICE_VERIFICATION ||
-	    service == SERVICE_COMMITMENT || service == SERVICE_STORAGE ||
-	    !assoc_extended_of(a, c->abstract_syntax, &x))
+	n = negotiate_offers(service, ours);
+	if (!n || !assoc_extended_of(a, c->abstract_syntax, &x))
 		return 0;
-	n = offers(service, ours);
 	for (i = 0; i < x.n; i++)
 		x.info[i] = i < n && x.info[i] == 1 ? ours[i] : 0;
 	return assoc_answer_extended(a, &x, e);

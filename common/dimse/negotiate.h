@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/dicom/assoc.h"
+
 struct assoc;
 struct assoc_context;
 struct err;
@@ -57,6 +59,8 @@ const struct known_class *negotiate_classes(size_t *n);
 const struct known_syntax *negotiate_syntaxes(size_t *n);
 const char *const *negotiate_not_storage(size_t *n);
 const char *const *negotiate_storage_too(size_t *n);
+/* Byte by byte what extended negotiation of a service can get; what is not named is 0. */
+size_t negotiate_offers(enum service_class service, unsigned char out[ASSOC_EXTENDED_MAX]);
 
 enum service_class service_of(const char *abstract_syntax);
 /*

@@ -357,11 +357,33 @@ choose_context(const struct carrier *c, const struct target *t, const char **rec
 	return context;
 }
 
-/* What another association, later, may well take: no room now, or something went wrong there. */
-static bool
-worth_another_try(unsigned status)
+/* Another association, later, may well take what there is no room for now, or went wrong there. */
+static const struct retrieve_status statuses[] = {
+	{0x0000, 0x0000, RETRIEVE_STORED, "success"},
+	{0x0001, 0x0001, RETRIEVE_WARNED, "requested optional attributes are not supported"},
+	{0x0107, 0x0107, RETRIEVE_WARNED, "attribute list error"},
+	{0x0110, 0x0110, RETRIEVE_AGAIN, "processing failure"},
+	{0x0116, 0x0116, RETRIEVE_WARNED, "attribute value out of range"},
+	{0xa700, 0xa7ff, RETRIEVE_AGAIN, "out of resources"},
+	{0xb000, 0xbfff, RETRIEVE_WARNED, "coerced, discarded or odd"},
+	{0x0000, 0xffff, RETRIEVE_FAILED, "any other"},
+};
+
+const struct retrieve_status *
+retrieve_statuses(size_t *n)
 {
-	return (status & 0xff00) == 0xa700 || status == STATUS_PROCESSING_FAILURE;
+	*n = sizeof(statuses) / sizeof(statuses[0]);
+	return statuses;
+}
+
+static enum retrieve_outcome
+outcome_of(unsigned status)
+{
+	const struct retrieve_status *s = statuses;
+
+	while (s->outcome != RETRIEVE_FAILED && (status < s->first || status > s->last))
+		s++;
+	return s->outcome;
 }
 
 /* A sub-operation that failed is tried again, a few times and later (C-MOVE). */
@@ -384,19 +406,18 @@ static void
 count(struct carrier *c, struct target *t, unsigned status)
 {
 	struct retrieving *r = c->r;
-	bool warning = (status & 0xf000) == 0xb000 || status == 0x0001 || status == 0x0107 ||
-		       status == 0x0116;
+	enum retrieve_outcome outcome = outcome_of(status);
 
-	if (status != STATUS_SUCCESS && !warning && worth_another_try(status)) {
+	if (outcome == RETRIEVE_AGAIN) {
 		missed(c, t);
 		return;
 	}
-	if (status != STATUS_SUCCESS && !warning) {
+	if (outcome == RETRIEVE_FAILED) {
 		retrieve_fail(r, t);
 		return;
 	}
 	pthread_mutex_lock(&r->mu);
-	if (warning)
+	if (outcome == RETRIEVE_WARNED)
 		r->warning++;
 	else
 		r->completed++;

@@ -13,6 +13,7 @@
 #ifndef SALAMANDER_COMMON_DIMSE_RETRIEVE_H
 #define SALAMANDER_COMMON_DIMSE_RETRIEVE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock;
@@ -32,6 +33,16 @@ struct retrieve_config {
 	void *arg;
 	struct recode *recode; /* NULL: nothing is recoded */
 };
+
+/* What a receiver's answer to a C-STORE makes of a sub-operation (PS3.4 B.2.3). */
+enum retrieve_outcome { RETRIEVE_STORED, RETRIEVE_WARNED, RETRIEVE_AGAIN, RETRIEVE_FAILED };
+struct retrieve_status {
+	unsigned first, last;
+	enum retrieve_outcome outcome;
+	const char *meaning;
+};
+/* The table that the conformance statement prints; the last row holds all others. */
+const struct retrieve_status *retrieve_statuses(size_t *n);
 
 int retrieve_get(const struct retrieve_config *c, const struct dimse_caller *who,
 		 const struct message *rq, struct err *e);

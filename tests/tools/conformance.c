@@ -12,10 +12,12 @@
 #include "common/dicom/assoc.h"
 #include "common/dicom/charset.h"
 #include "common/dicom/keys.h"
+#include "common/dicom/note.h"
 #include "common/dimse/header_keys.h"
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/retrieve.h"
 #include "common/dimse/service.h"
 
 static void
@@ -54,6 +56,40 @@ role_of(enum service_class s)
 	return "-";
 }
 
+/* Those in which commands and identifiers are taken. */
+static void
+plain_syntaxes(void)
+{
+	static const struct peer anybody;
+	const struct known_syntax *s;
+	const char *between = "";
+	size_t i, n;
+
+	s = negotiate_syntaxes(&n);
+	for (i = 0; i < n; i++)
+		if (negotiate_syntax(&s[i].uid, 1, &anybody, false) == 0) {
+			printf("%s%s", between, s[i].name);
+			between = ", ";
+		}
+}
+
+static void
+extended(enum service_class service)
+{
+	static const char *const names[] = {"relational", "dates with times", "fuzzy names",
+					    "time zones"};
+	unsigned char offers[ASSOC_EXTENDED_MAX];
+	size_t i, n = negotiate_offers(service, offers);
+	const char *between = "";
+
+	for (i = 0; i < n && i < sizeof(names) / sizeof(names[0]); i++)
+		if (offers[i]) {
+			printf("%s%s", between, names[i]);
+			between = ", ";
+		}
+	printf("%s", between[0] ? "" : "none");
+}
+
 static void
 classes(void)
 {
@@ -61,9 +97,70 @@ classes(void)
 	size_t i, n;
 
 	c = negotiate_classes(&n);
-	table("services", "SOP class | UID | role");
-	for (i = 0; i < n; i++)
-		printf("| %s | %s | %s |\n", c[i].name, c[i].uid, role_of(c[i].service));
+	table("contexts",
+	      "abstract syntax | UID | transfer syntaxes | role | extended negotiation");
+	for (i = 0; i < n; i++) {
+		printf("| %s | %s | ", c[i].name, c[i].uid);
+		plain_syntaxes();
+		printf(" | %s | ", role_of(c[i].service));
+		extended(c[i].service);
+		printf(" |\n");
+	}
+	printf("| Storage: every class but those of other services | | as listed below | edge: "
+	       "SCP; "
+	       "both nodes: SCU where the requestor proposes to be SCP (C-GET) | ");
+	extended(SERVICE_STORAGE);
+	printf(" |\n");
+}
+
+static const char *
+outcome_word(enum retrieve_outcome o)
+{
+	switch (o) {
+	case RETRIEVE_STORED:
+		return "completed";
+	case RETRIEVE_WARNED:
+		return "completed, counted as a warning";
+	case RETRIEVE_AGAIN:
+		return "C-MOVE: sent again on a later association, `move_retries` times, then "
+		       "failed; C-GET: failed";
+	case RETRIEVE_FAILED:
+		return "failed";
+	}
+	return "";
+}
+
+static void
+outcomes(void)
+{
+	const struct retrieve_status *s;
+	size_t i, n;
+
+	s = retrieve_statuses(&n);
+	table("store-answers", "status | meaning | the sub-operation is");
+	for (i = 0; i < n; i++) {
+		if (s[i].outcome == RETRIEVE_FAILED)
+			printf("| others");
+		else if (s[i].first == s[i].last)
+			printf("| %04X", s[i].first);
+		else
+			printf("| %04X-%04X", s[i].first, s[i].last);
+		printf(" | %s | %s |\n", s[i].meaning, outcome_word(s[i].outcome));
+	}
+}
+
+static void
+titles(void)
+{
+	const char *code, *meaning;
+	int i;
+
+	table("note-titles", "code | scheme | meaning | `reject --reason`");
+	for (i = NOTE_QUALITY; i < NOTE_REASONS; i++) {
+		code = note_reason_title((enum note_reason)i, &meaning);
+		printf("| %s | DCM | %s | %s |\n", code, meaning,
+		       note_reason_word((enum note_reason)i));
+	}
 }
 
 static void
@@ -136,7 +233,9 @@ matching_of(enum key_kind kind)
 	case KEY_LONG:
 		return "single value, wildcard";
 	case KEY_IDS:
+		return "sequence: Patient ID and Issuer of Patient ID of an item";
 	case KEY_ISSUER:
+		return "sequence: Local Namespace or Universal Entity ID of its item";
 	case KEY_ITEMS:
 		return "sequence: the items below";
 	}
@@ -173,16 +272,13 @@ keys(void)
 static void
 character_sets(void)
 {
-	char term[CHARSET_TERM_SIZE];
-	bool extends;
+	char alone[CHARSET_TERM_SIZE], with[CHARSET_TERM_SIZE];
 	size_t i;
 
-	table("characters", "defined terms");
-	for (i = 0; charset_known(i, term, &extends); i++)
-		if (extends)
-			printf("| ISO_%s, ISO 2022 %s |\n", term, term);
-		else
-			printf("| %s |\n", term);
+	table("characters", "alone | with code extensions");
+	for (i = 0; charset_known(i, alone, with); i++)
+		if (alone[0] || with[0])
+			printf("| %s | %s |\n", alone[0] ? alone : "-", with[0] ? with : "-");
 }
 
 /* --- settings --- */
@@ -207,6 +303,8 @@ main(void)
 	size_t n;
 
 	classes();
+	outcomes();
+	titles();
 	uids = negotiate_not_storage(&n);
 	families("not-storage", "UIDs that are no storage classes", uids, n);
 	uids = negotiate_storage_too(&n);
