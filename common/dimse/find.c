@@ -27,6 +27,7 @@ struct finding {
 	const struct dimse_caller *who;
 	const struct message *rq;
 	struct identifier id;
+	struct buf indexed;	   /* its keys, as far as an index goes */
 	struct header_keys header; /* keys that no index keeps */
 	uint64_t headers;	   /* objects that were looked at for them */
 	struct query_config q;
@@ -107,7 +108,8 @@ note_unsupported(struct finding *f)
 
 	f->unsupported = f->unsupported || f->id.unknown_items;
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
-		if (!matched(f, &a))
+		if (!matched(f, &a) || (tags_has(&f->id.beyond, a.tag) &&
+					!header_keys_tell(&f->id, f->q.level, a.tag)))
 			f->unsupported = true;
 }
 
@@ -223,20 +225,23 @@ static void
 put_answer(const struct finding *f, const struct query_match *m, const struct attr *key,
 	   struct buf *out)
 {
-	struct attr value = {key->tag, "", 0};
+	struct attr value = {key->tag, "", 0}, asked = *key;
 	const struct key *k = key_find(key->tag);
 	struct buf items = BUF_INIT;
+	bool told; /* by an object's own header */
 
 	if (key->tag == TAG_TIMEZONE)
 		put_zone(f, m, out);
 	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
 	    put_computed(f, out, key->tag, m))
 		return;
-	if (f->header.n > 0 && header_keys_can(f->q.level, key->tag))
-		(void)attrs_get(attrs_of(&f->header.set), key->tag, &value);
-	else if (supported(f, key->tag))
+	told = f->header.n > 0 && header_keys_tell(&f->id, f->q.level, key->tag) &&
+	       attrs_get(attrs_of(&f->header.set), key->tag, &value);
+	if (!told && supported(f, key->tag)) {
 		(void)attrs_get(row_of(m, key->tag), key->tag, &value);
-	if (!k && value.n > 0 && value.value[0] == ITEMS_BEGIN) { /* of an object's own header */
+		(void)attrs_get(f->q.keys, key->tag, &asked);
+	}
+	if (told && value.n > 0 && value.value[0] == ITEMS_BEGIN) {
 		header_keys_answer(&f->header, *key, value, &items);
 		put_whole(out, key->tag, items.data, items.len);
 		out->failed = out->failed || buf_failed(&items);
@@ -244,7 +249,7 @@ put_answer(const struct finding *f, const struct query_match *m, const struct at
 	} else if (!k && value.n > ATTRS_VALUE_MAX) {
 		put_whole(out, key->tag, value.value, value.n);
 	} else if (k && k->kind == KEY_ITEMS) {
-		match_items_answer(key->value, key->n, value, &items);
+		match_items_answer(asked.value, asked.n, value, &items);
 		attrs_put(out, key->tag, (const char *)items.data, items.len);
 		out->failed = out->failed || buf_failed(&items);
 		buf_fini(&items);
@@ -506,7 +511,8 @@ serve_query(struct finding *f, struct err *e)
 	struct query *q;
 	int rc;
 
-	f->q.keys = attrs_of(&f->id.keys);
+	identifier_indexed(&f->id, &f->indexed);
+	f->q.keys = attrs_of(&f->indexed);
 	if (!f->c->central || !f->c->central(f->c->arg, &f->q.epoch))
 		memset(&f->q.epoch, 0, sizeof(f->q.epoch));
 	if (!level_of(f->q.keys, &f->q.level) ||
@@ -520,7 +526,8 @@ serve_query(struct finding *f, struct err *e)
 	note_unsupported(f);
 	f->q.interrupted = interrupted;
 	f->q.arg = f;
-	rc = query_open(&q, f->c->store, &f->q, &why);
+	rc = buf_failed(&f->indexed) ? err_set(&why, ERR_LOCAL, 0, "no memory for an identifier")
+				     : query_open(&q, f->c->store, &f->q, &why);
 	if (!rc) {
 		rc = answer_all(f, q, &why);
 		query_close(q);
@@ -568,6 +575,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 	} else if (!rc) {
 		rc = serve_query(&f, e);
 		identifier_fini(&f.id);
+		buf_fini(&f.indexed);
 		header_keys_fini(&f.header);
 	}
 	buf_fini(&bytes);

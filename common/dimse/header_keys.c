@@ -146,19 +146,32 @@ find_above(uint32_t tag)
 	return NULL;
 }
 
+/* At which level an attribute of each is told. */
+static const enum query_level levels[] = {[KEY_PATIENT] = QUERY_PATIENT,
+					  [KEY_STUDY] = QUERY_STUDY,
+					  [KEY_SERIES] = QUERY_SERIES,
+					  [KEY_INSTANCE] = QUERY_IMAGE};
+
 bool
 header_keys_can(enum query_level level, uint32_t tag)
 {
 	const struct header_key *k = find_above(tag);
-	static const enum query_level from[] = {QUERY_PATIENT, QUERY_STUDY, QUERY_SERIES,
-						QUERY_IMAGE};
 	unsigned group = tag >> 16;
 
-	if (level != QUERY_IMAGE && !(k && from[k->level] <= level))
+	if (level != QUERY_IMAGE && !(k && levels[k->level] <= level))
 		return false;
 	return strcmp(identifier_vr(tag), "UN") == 0 && group >= 8 && group % 2 == 0 &&
 	       group != GROUP_PIXELS && group < GROUP_LAST && (tag & 0xffff) != 0 &&
 	       !is_no_attribute(tag);
+}
+
+bool
+header_keys_tell(const struct identifier *id, enum query_level level, uint32_t tag)
+{
+	const struct key *k = key_find(tag);
+
+	return header_keys_can(level, tag) ||
+	       (k && tags_has(&id->beyond, tag) && levels[k->level] <= level);
 }
 
 /* A VR that the identifier or an object says of what stands in items. */
@@ -186,7 +199,7 @@ header_keys_init(struct header_keys *h, const struct identifier *id, enum query_
 
 	memset(h, 0, sizeof(*h));
 	while (attrs_next(attrs_of(&id->keys), &pos, &a)) {
-		if (!header_keys_can(level, a.tag))
+		if (!header_keys_tell(id, level, a.tag))
 			continue;
 		if (h->n == HEADER_KEYS_MAX) {
 			h->unknown = true;
@@ -194,7 +207,10 @@ header_keys_init(struct header_keys *h, const struct identifier *id, enum query_
 		}
 		h->keys[h->n].tag = a.tag;
 		k = find_above(a.tag);
-		memcpy(h->keys[h->n].vr, k ? k->vr : identifier_said(id, a.tag),
+		memcpy(h->keys[h->n].vr,
+		       key_find(a.tag) ? "SQ"
+		       : k	       ? k->vr
+				       : identifier_said(id, a.tag),
 		       sizeof(h->keys[0].vr));
 		h->n++;
 	}

@@ -5,7 +5,7 @@
  * IMAGE level: every attribute at top level but private ones and the pixels; of sequences the
  * attributes of their items (items.h), but for sequences in these. PATIENT, STUDY and SERIES: those
  * of header_keys_above, which all images of a patient, a study or a series say alike; one image
- * says them.
+ * says them. At each level also the sequences of the index that are asked for more than it keeps.
  * What an object without bytes here says is not known: it matches, and is told so (FF01).
  * Threads: plain memory; reads the store in short transactions.
  */
@@ -45,6 +45,8 @@ const struct header_key *header_keys_above(size_t *n);
 
 /* Could this attribute be told so, at this level? */
 bool header_keys_can(enum query_level level, uint32_t tag);
+/* Is it, of this identifier? Also a sequence of the index, where more is asked of its items. */
+bool header_keys_tell(const struct identifier *id, enum query_level level, uint32_t tag);
 /* Those of the identifier that it can. */
 void header_keys_init(struct header_keys *h, const struct identifier *id, enum query_level level);
 void header_keys_fini(struct header_keys *h);

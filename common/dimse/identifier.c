@@ -181,17 +181,11 @@ in_vain(const struct reading *r, const struct scan_element *el)
 				   el->tag != TAG_ENTITY_TYPE));
 }
 
-/* Which attributes of its items are kept: of a sequence of the index what the index keeps, of
- * others whatever an object may say. */
+/* Which attributes of its items are kept: whatever an object may say. */
 static bool
-kept(uint32_t sequence, uint32_t tag)
+kept(uint32_t tag)
 {
-	const struct key *k = key_find(sequence);
-
-	if (k)
-		return k->kind == KEY_ITEMS && key_item(sequence, tag);
-	return strcmp(identifier_vr(sequence), "UN") == 0 && tag >> 16 >= 8 && !(tag >> 16 & 1) &&
-	       (tag & 0xffff) != 0;
+	return tag >> 16 >= 8 && !(tag >> 16 & 1) && (tag & 0xffff) != 0;
 }
 
 static bool
@@ -211,10 +205,12 @@ item_key(struct reading *r, const struct scan_element *el)
 
 	if (!v || el->depth != 1 || !has_items(v->tag))
 		return false;
-	if (!kept(v->tag, el->tag)) {
+	if (!kept(el->tag)) {
 		r->unknown = r->unknown || (el->tag & 0xffff) != 0;
 		return false;
 	}
+	if (key_find(v->tag) && !key_item(v->tag, el->tag))
+		tags_add(&r->id->beyond, v->tag);
 	note_vr(r->id, el->tag, el->vr);
 	r->hex = identifier_binary(identifier_item_vr(r->id->said, r->id->n_said, el->tag));
 	r->item_at = before;
@@ -462,6 +458,32 @@ identifier_parse(struct identifier *out, const char *syntax, const void *p, size
 	if (rc)
 		identifier_fini(out);
 	return rc;
+}
+
+void
+identifier_indexed(const struct identifier *id, struct buf *out)
+{
+	struct attr key, item, of;
+	struct buf left = BUF_INIT;
+	size_t pos = 0, at, in;
+
+	while (attrs_next(attrs_of(&id->keys), &pos, &key)) {
+		bool beyond = tags_has(&id->beyond, key.tag);
+
+		buf_clear(&left);
+		for (at = 0; beyond && items_next(key, &at, &item);) {
+			items_begin(&left);
+			for (in = 0; items_attr(item, &in, &of);)
+				if (key_item(key.tag, of.tag))
+					items_put(&left, of.tag, of.value, of.n);
+		}
+		buf_put_u32(out, key.tag);
+		buf_put_u16(out, (unsigned)(beyond ? left.len : key.n));
+		buf_put(out, beyond ? (const char *)left.data : key.value,
+			beyond ? left.len : key.n);
+	}
+	out->failed = out->failed || buf_failed(&left);
+	buf_fini(&left);
 }
 
 void

@@ -33,6 +33,7 @@ struct identifier {
 	struct buf keys;    /* every top level element; sequences in the form of items.h, what is
 			  * binary of their items in hexadecimal */
 	bool unknown_items; /* attributes of items that nobody keeps, and sequences in items */
+	struct tags beyond; /* sequences of the index, asked for what it keeps nothing of */
 	struct identifier_vr said[IDENTIFIER_VRS_MAX]; /* in what an explicit one says */
 	unsigned n_said;
 };
@@ -41,6 +42,8 @@ struct identifier {
 int identifier_parse(struct identifier *out, const char *syntax, const void *p, size_t n,
 		     struct err *e);
 void identifier_fini(struct identifier *id);
+/* Its keys less what no index keeps of the items of such sequences. */
+void identifier_indexed(const struct identifier *id, struct buf *out);
 
 /* Writes a data set from an attribute set; VRs from the table of keys. */
 void identifier_build(struct buf *out, const char *syntax, struct attrs set);

@@ -216,8 +216,9 @@ def find_by_items(g, node):
                (want, True, {value} if want else set()))
     found = g.find(node, "StudyInstanceUID", f"{code}CodeValue=P?", f"{code}CodingSchemeDesignator=99S")
     expect(f"{node.name}: codes", sorted(a["00080100"] for a in found), ["P1", "P2", "P3"])
-    g.find(node, "StudyInstanceUID", f"{code}ContextUID=1.2")
-    expect(f"{node.name}: R34 FF01 for what is not kept of items", g.pending, {"0xff01"})
+    expect(f"{node.name}: what no index keeps of items", len(g.find(node, "StudyInstanceUID", f"{code}ContextUID=1.2")), 0)
+    g.find(node, "PatientID", f"{request}ReasonForTheRequestedProcedure=X")
+    expect(f"{node.name}: R34 FF01 for a series' at STUDY level", g.pending, {"0xff01"})
     expect(f"{node.name}: another code", len(g.find(node, "StudyInstanceUID", f"{code}CodeValue=P2")), 1)
 
 
@@ -281,6 +282,14 @@ def sequences_in_headers(g, node, evicted):
             expect(f"{who} {syntax}: {level}", ([(a.get("00080100"), a.get("00080104")) for a in found], g.pending),
                    ([(None, None)], {"0xff01"}) if evicted else ([("S1", "\u00c4rzte")], {"0xff00"}))
             expect(f"{who} {syntax}: {level}, another", len(ask(*keys, f"{code}CodeValue=X", level=level)), int(evicted))
+        of_series, step, reason = (series[0], "SeriesInstanceUID"), *(f"RequestAttributesSequence[0].{word}" for word in (
+            "ScheduledProcedureStepID", "ReasonForTheRequestedProcedure"))
+        found = ask(*of_series, f"{step}=STEP7", reason, level="SERIES")  # one is in the index, the other is not
+        expect(f"{who} {syntax}: more of a sequence", ([(a["00400009"], a.get("00401002")) for a in found], g.pending),
+               ([("STEP7", None)], {"0xff01"}) if evicted else ([("STEP7", "Gr\u00fcnde")], {"0xff00"}))
+        for asked, want in ((("", "Gr\u00fc*"), 1), (("STEP7", "X"), int(evicted)), (("OTHER", "Gr\u00fc*"), 0)):
+            expect(f"{who} {syntax}: {asked}",
+                   len(ask(*of_series, f"{step}={asked[0]}", f"{reason}={asked[1]}", level="SERIES")), want)
         asked = ("PatientMotherBirthName", "PatientSpeciesDescription", "PatientSpeciesCodeSequence")
         found = ask("PatientID=PID7", *asked, level="PATIENT", model="-P")
         expect(f"{who} {syntax}: PATIENT", ([(a["00101060"], a["00102201"], a.get("00080100")) for a in found], g.pending),
@@ -367,6 +376,7 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
                                       element(0x00189073, "FD", struct.pack("<d", 0.5)))),
                 x00082112=("SQ", item(element(0x0040a170, "SQ", item(element(0x00080100, "SH", "X"))))),
                 x00321034=("SQ", item(element(0x00080100, "SH", "S1"), element(0x00080104, "LO", "\xc4rzte"))),
+                x00400275=("SQ", item(element(0x00400009, "SH", "STEP7"), element(0x00401002, "LO", "Gr\xfcnde"))),
                 x00101060=("PN", "Gr\xe4f"), x00102201=("LO", "Homo"),
                 x00102202=("SQ", item(element(0x00080100, "SH", "H1"))), x00181020=("LO", "1.0\\b"),
                 x00321032=("PN", "Gr\xe4f^Ina"), x00321033=("LO", "\xc4rzte"), **(pixels if number == 2 else {})))

@@ -9,6 +9,8 @@
 
 #include "common/base/buf.h"
 #include "common/dicom/canon.h"
+#include "common/dicom/items.h"
+#include "common/dicom/keys.h"
 #include "common/dimse/header_keys.h"
 #include "common/dimse/identifier.h"
 #include "tests/gen/element.h"
@@ -116,12 +118,52 @@ header_keys__R34_items_without_end_are_not_known(void **state)
 	stored_fini(&t);
 }
 
+/* Of (0040,0275) the index keeps the step, and an image's header the reason. */
+static void
+header_keys__R34_more_of_a_sequence_of_the_index_is_asked_of_headers(void **state)
+{
+	enum { STEP = 0x00400009, REASON = 0x00401002 };
+	struct buf item = BUF_INIT, asked = BUF_INIT, indexed = BUF_INIT;
+	struct attr key, of;
+	struct identifier id;
+	size_t pos;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		element_text(&item, i ? REASON : STEP, "LO", "A");
+		buf_clear(&asked);
+		element_head(&asked, TAG_REQUEST, "SQ", (uint32_t)item.len + 8);
+		element_head(&asked, 0xfffee000u, "", (uint32_t)item.len);
+		buf_put(&asked, item.data, item.len);
+		assert_int_equal(identifier_parse(&id, EXPLICIT, asked.data, asked.len, NULL), 0);
+		assert_false(id.unknown_items);
+		assert_int_equal(header_keys_tell(&id, QUERY_SERIES, TAG_REQUEST), i == 1);
+		assert_false(header_keys_tell(&id, QUERY_STUDY, TAG_REQUEST));
+		buf_clear(&indexed);
+		identifier_indexed(&id, &indexed);
+		assert_true(attrs_get(attrs_of(&indexed), TAG_REQUEST, &key));
+		pos = 0;
+		assert_true(items_next(key, &pos, &key));
+		pos = 0;
+		assert_true(items_attr(key, &pos, &of));
+		assert_int_equal(of.tag, STEP);
+		assert_false(items_attr(key, &pos, &of));
+		identifier_fini(&id);
+	}
+	buf_fini(&indexed);
+	buf_fini(&asked);
+	buf_fini(&item);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(header_keys__a_number_is_no_sequence_whatever_its_bytes),
 		cmocka_unit_test(header_keys__R34_items_without_end_are_not_known),
+		cmocka_unit_test(
+			header_keys__R34_more_of_a_sequence_of_the_index_is_asked_of_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
