@@ -189,6 +189,16 @@ note_inner(struct header_keys *h, uint32_t tag, const char vr[2])
 	h->n_inner++;
 }
 
+/* No attribute of its items is named. */
+static bool
+asks_for_whole(struct attr key)
+{
+	struct attr item, of;
+	size_t pos = 0, at = 0;
+
+	return !items_next(key, &pos, &item) || !items_attr(item, &at, &of);
+}
+
 void
 header_keys_init(struct header_keys *h, const struct identifier *id, enum query_level level)
 {
@@ -205,6 +215,7 @@ header_keys_init(struct header_keys *h, const struct identifier *id, enum query_
 			h->unknown = true;
 			break;
 		}
+		h->whole[h->n] = asks_for_whole(a);
 		h->keys[h->n].tag = a.tag;
 		k = find_above(a.tag);
 		memcpy(h->keys[h->n].vr,
@@ -373,7 +384,8 @@ on_mark(void *arg, enum scan_mark mark, uint64_t offset, uint32_t length)
 		r->nested = 0;
 		memcpy(r->h->keys[r->capture].vr, "SQ", 3);
 	} else if (r->sequence >= 0 && mark == SCAN_SEQUENCE) {
-		r->h->unknown = true; /* a sequence in an item */
+		/* A sequence in an item is not told; who names one hears that anyway. */
+		r->h->unknown = r->h->unknown || r->h->whole[r->sequence];
 		r->nested++;
 	} else if (r->sequence >= 0 && mark == SCAN_SEQUENCE_END && r->nested > 0) {
 		r->nested--;

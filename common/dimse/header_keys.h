@@ -28,6 +28,7 @@ enum { HEADER_KEYS_MAX = 64, HEADER_INNER_MAX = 64, HEADER_VALUE_MAX = 4096 };
 struct header_keys {
 	/* Ascending; behind them what stands in items, in any order. VRs where they are known. */
 	struct identifier_vr keys[HEADER_KEYS_MAX + HEADER_INNER_MAX];
+	bool whole[HEADER_KEYS_MAX]; /* of a sequence: all that its items say is asked for */
 	unsigned n, n_inner;
 	struct buf set; /* what the last object says of them, text in UTF-8 */
 	bool unknown;	/* not all that it says: gone, or too long, or deeper in a sequence */

@@ -376,7 +376,8 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
                                       element(0x00189073, "FD", struct.pack("<d", 0.5)))),
                 x00082112=("SQ", item(element(0x0040a170, "SQ", item(element(0x00080100, "SH", "X"))))),
                 x00321034=("SQ", item(element(0x00080100, "SH", "S1"), element(0x00080104, "LO", "\xc4rzte"))),
-                x00400275=("SQ", item(element(0x00400009, "SH", "STEP7"), element(0x00401002, "LO", "Gr\xfcnde"))),
+                x00400275=("SQ", item(element(0x00400008, "SQ", item(element(0x00080100, "SH", "X"))),
+                                      element(0x00400009, "SH", "STEP7"), element(0x00401002, "LO", "Gr\xfcnde"))),
                 x00101060=("PN", "Gr\xe4f"), x00102201=("LO", "Homo"),
                 x00102202=("SQ", item(element(0x00080100, "SH", "H1"))), x00181020=("LO", "1.0\\b"),
                 x00321032=("PN", "Gr\xe4f^Ina"), x00321033=("LO", "\xc4rzte"), **(pixels if number == 2 else {})))
