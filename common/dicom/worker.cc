@@ -21,7 +21,9 @@
 #include "common/dicom/worker.h"
 #include "common/dicom/worker_frames.h"
 #include "common/dicom/worker_j2k.h"
+#include "common/dicom/worker_loss.h"
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +33,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -384,24 +387,27 @@ still_the_same(DcmDataset *ds, E_TransferSyntax target, const bytes &pixels,
 const char *
 save(DcmFileFormat *file, const char *to, E_TransferSyntax target)
 {
-	return file->saveFile(to, target, EET_UndefinedLength, EGL_noChange, EPD_noChange, 0, 0,
-			      EWM_dataset)
-			       .bad()
-		       ? "a result that cannot be written"
+	struct stat st;
+
+	if (file->saveFile(to, target, EET_UndefinedLength, EGL_noChange, EPD_noChange, 0, 0,
+			   EWM_dataset)
+		    .bad())
+		return "a result that cannot be written";
+	/* The library closes its file without looking whether the last of it was written. */
+	return stat(to, &st) || st.st_size != static_cast<off_t>(file->getDataset()->getLength(
+						      target, EET_UndefinedLength))
+		       ? "a result that is not whole"
 		       : nullptr;
 }
 
 const char *
-compress(DcmFileFormat *file, const char *to, E_TransferSyntax had, E_TransferSyntax target)
+compress(DcmFileFormat *file, const char *to, E_TransferSyntax target)
 {
 	DcmDataset *ds = file->getDataset();
 	OFString photometric;
 	bytes pixels;
-	const char *wrong;
+	const char *wrong = plain_pixels(ds, &pixels);
 
-	if (DcmXfer(had).isEncapsulated())
-		return "only plain pixels are compressed here";
-	wrong = plain_pixels(ds, &pixels);
 	(void)ds->findAndGetOFString(DCM_PhotometricInterpretation, photometric);
 	if (!wrong && target == EXS_JPEG2000LosslessOnly) {
 		frames f;
@@ -424,9 +430,10 @@ compress(DcmFileFormat *file, const char *to, E_TransferSyntax had, E_TransferSy
 
 /* --- high-throughput JPEG 2000: OpenJPEG reads it, DCMTK does not know its syntaxes --- */
 
-/* Where the data set of a canonical file in one of them begins; 0: it is in another. */
+/* Where the data set of a canonical file in one of them begins; 0: it is in another. Is it the one
+ * that may lose something? */
 size_t
-ht_begins(const char *path)
+ht_begins(const char *path, bool *lossy)
 {
 	static const char family[] = "1.2.840.10008.1.2.4.20"; /* 201, 202, 203 */
 	unsigned char head[512];
@@ -444,8 +451,10 @@ ht_begins(const char *path)
 		if (head[at + 2] == 0x10 && length >= sizeof(family) && at + 8 + length <= end &&
 		    memcmp(head + at + 8, family, sizeof(family) - 1) == 0 &&
 		    head[at + 8 + sizeof(family) - 1] >= '1' &&
-		    head[at + 8 + sizeof(family) - 1] <= '3')
+		    head[at + 8 + sizeof(family) - 1] <= '3') {
+			*lossy = head[at + 8 + sizeof(family) - 1] == '3';
 			return end;
+		}
 		length += wide ? 12 : 8;
 	}
 	return 0;
@@ -466,24 +475,16 @@ load_ht(DcmDataset *ds, const char *path, size_t at)
 	return good;
 }
 
-/* NULL: the data set is written. Else the step that failed. */
+/* What a coder lost stays lost, and is said. */
 const char *
-recode(const char *from, const char *to, const char *syntax)
+make_plain(DcmDataset *ds, E_TransferSyntax had, bool lossy, E_TransferSyntax target)
 {
-	DcmFileFormat file;
-	DcmDataset *ds = file.getDataset();
-	E_TransferSyntax target = DcmXfer(syntax).getXfer(), had;
-	const char *wrong = nullptr;
 	Uint16 allocated = 0;
-	size_t ht = ht_begins(from);
+	struct loss l = {nullptr, 0};
+	const char *wrong = nullptr;
 
-	if (!is_plain(target) && !is_compressed(target))
-		return "a syntax that nobody makes here";
-	if (ht ? !load_ht(ds, from, ht) : file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
-		return "an object that cannot be parsed";
-	had = ds->getOriginalXfer();
-	if (is_compressed(target))
-		return compress(&file, to, had, target);
+	if (lossy)
+		l = loss_of(ds, had);
 	(void)ds->findAndGetUint16(DCM_BitsAllocated, allocated);
 	if (is_j2k(had) || (had == EXS_RLELossless && allocated == 1))
 		wrong = decode_frames(ds, had);
@@ -494,7 +495,36 @@ recode(const char *from, const char *to, const char *syntax)
 	ds->removeAllButCurrentRepresentations();
 	if (!ds->canWriteXfer(target, had))
 		return "pixels that cannot be decoded";
-	return save(&file, to, target);
+	loss_note(ds, &l);
+	return nullptr;
+}
+
+/* NULL: the data set is written. Else the step that failed. */
+const char *
+recode(const char *from, const char *to, const char *syntax)
+{
+	DcmFileFormat file;
+	DcmDataset *ds = file.getDataset();
+	E_TransferSyntax target = DcmXfer(syntax).getXfer(), had;
+	const char *wrong = nullptr;
+	bool lossy = false;
+	size_t ht = ht_begins(from, &lossy);
+
+	if (!is_plain(target) && !is_compressed(target))
+		return "a syntax that nobody makes here";
+	if (ht ? !load_ht(ds, from, ht) : file.loadFile(from, EXS_Unknown, EGL_noChange).bad())
+		return "an object that cannot be parsed";
+	had = ds->getOriginalXfer();
+	lossy = lossy || DcmXfer(had).isLossy();
+	if (is_plain(target)) {
+		wrong = make_plain(ds, had, lossy, target);
+		return wrong ? wrong : save(&file, to, target);
+	}
+	if (lossy) /* its syntax would no longer tell, and no coder gives back what is lost */
+		return "pixels of a lossy syntax";
+	if (DcmXfer(had).isEncapsulated())
+		wrong = make_plain(ds, had, false, EXS_LittleEndianExplicit);
+	return wrong ? wrong : compress(&file, to, target);
 }
 
 /* --- limits, jobs --- */
@@ -549,7 +579,7 @@ receive(int fd, worker_job *job, int files[2])
 }
 
 int
-serve(rlim_t memory, rlim_t seconds)
+serve(rlim_t memory, rlim_t seconds, rlim_t output)
 {
 	worker_job job;
 	int files[2];
@@ -560,6 +590,8 @@ serve(rlim_t memory, rlim_t seconds)
 #else
 	limit(RLIMIT_AS, memory);
 #endif
+	limit(RLIMIT_FSIZE, output);
+	(void)signal(SIGXFSZ, SIG_IGN); /* writing fails, as on a full disk */
 	limit(RLIMIT_NOFILE, 64);
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	OFLog::configure(OFLogger::OFF_LOG_LEVEL);
@@ -599,11 +631,12 @@ serve(rlim_t memory, rlim_t seconds)
 void
 help()
 {
-	(void)puts("Usage: salamander-worker recode MEMORY SECONDS\n"
+	(void)puts("Usage: salamander-worker recode MEMORY SECONDS OUTPUT\n"
 		   "Recodes DICOM objects for salamander-edge and salamander-central, which start "
 		   "it.\n"
 		   "\n  MEMORY   most bytes of address space\n"
-		   "  SECONDS  most CPU time for an object\n\n"
+		   "  SECONDS  most CPU time for an object\n"
+		   "  OUTPUT   most bytes that may come of it\n\n"
 		   "  --help, --version");
 }
 
@@ -620,9 +653,10 @@ main(int argc, char **argv)
 		(void)puts("salamander-worker " SALAMANDER_VERSION);
 		return 0;
 	}
-	if (argc != 4 || strcmp(argv[1], "recode") != 0) {
+	if (argc != 5 || strcmp(argv[1], "recode") != 0) {
 		(void)fputs("salamander-worker: it is started by a node; see --help\n", stderr);
 		return EXIT_USAGE;
 	}
-	return serve(strtoull(argv[2], nullptr, 10), strtoull(argv[3], nullptr, 10));
+	return serve(strtoull(argv[2], nullptr, 10), strtoull(argv[3], nullptr, 10),
+		     strtoull(argv[4], nullptr, 10));
 }

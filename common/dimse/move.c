@@ -56,7 +56,7 @@ add_proposal(struct proposals *p, const char *sop_class, const char *syntax)
 static const char *
 may_be_sent(const struct retrieving *r, const struct peer *peer, const struct target *t, unsigned i)
 {
-	bool compressed = peer->compress && t->plain && r->c->recode;
+	bool compressed = retrieve_compresses(r, peer, t);
 
 	if (i == 0)
 		return t->syntax;

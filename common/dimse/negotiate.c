@@ -231,6 +231,12 @@ rank(const char *syntax)
 	return RANK_OTHERS;
 }
 
+bool
+negotiate_lossless(const char *syntax)
+{
+	return rank(syntax) < RANK_OTHERS;
+}
+
 const struct known_syntax *
 negotiate_syntaxes(size_t *n)
 {

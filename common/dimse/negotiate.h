@@ -75,6 +75,8 @@ bool service_is_patient_root(enum service_class s);
 bool service_is_patient_only(enum service_class s);
 /* Was this settled for the class? What nobody asked for is not. */
 bool negotiated(const struct assoc *a, const char *abstract_syntax, unsigned what);
+/* A syntax that is known, and loses nothing. */
+bool negotiate_lossless(const char *syntax);
 /* Index of the syntax to take, -1: none fits. */
 int negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *peer,
 		     bool storage);

@@ -153,6 +153,7 @@ start_recode(struct dimse_node *n, const struct conf *c, struct err *e)
 	rc.most = (unsigned)conf_number(c, "dicom", NULL, "workers");
 	rc.seconds = (unsigned)(conf_number(c, "dicom", NULL, "worker_timeout") / 1000);
 	rc.memory = (uint64_t)conf_number(c, "dicom", NULL, "worker_memory");
+	rc.output = (uint64_t)conf_number(c, "dicom", NULL, "worker_output");
 	return recode_new(&n->recode, &rc, e);
 }
 

@@ -47,7 +47,7 @@ static const struct conf_row rows[] = {
 	{"peer *", "see_rejected", CONF_BOOL, "no", 0, 0, NULL,
 	 "It also finds and gets what a rejection note rejected for quality."},
 	{"peer *", "compress", CONF_CHOICE, "no", 0, 0, "no rle jpeg-lossless jpeg-ls jpeg-2000",
-	 "Lossless syntax in which it gets what is stored uncompressed, where it takes it."},
+	 "Lossless syntax in which it gets what is stored without loss, where it takes it."},
 	{"peer *", "move_associations", CONF_NUMBER, "1", 1, DIMSE_SUBS, NULL,
 	 "Associations that a large C-MOVE to it opens at once."},
 	{"peer *", "commit", CONF_CHOICE, "central", 0, 0, "central edge",

@@ -51,7 +51,7 @@ struct peer {
 	bool foreign, strict, success_on_limit;
 	bool see_rejected;	    /* what a note rejected for quality is shown to it */
 	unsigned move_associations; /* at once, of one C-MOVE to it */
-	const char *compress;	    /* syntax that plain images are sent in; NULL: as they are */
+	const char *compress;	    /* syntax for images stored without loss; NULL: as stored */
 	bool as_proposed;	    /* transfer syntaxes in the peer's own order (R31) */
 	bool commit_here;	    /* storage commitment: on this edge's own copy */
 	int64_t commit_wait_ms;	    /* for central's; then so all the same; CONF_ENDLESS */

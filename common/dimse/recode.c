@@ -34,7 +34,7 @@ struct worker {
 };
 
 struct recode {
-	char worker[PATH_MAX], dir[PATH_MAX], memory[24], seconds[16];
+	char worker[PATH_MAX], dir[PATH_MAX], memory[24], seconds[16], output[24];
 	unsigned most, wall_ms;
 	pthread_mutex_t mu; /* guards: */
 	pthread_cond_t freed;
@@ -52,6 +52,7 @@ recode_new(struct recode **out, const struct recode_config *c, struct err *e)
 	(void)snprintf(r->worker, sizeof(r->worker), "%s", c->worker);
 	(void)snprintf(r->dir, sizeof(r->dir), "%s", c->dir);
 	(void)snprintf(r->memory, sizeof(r->memory), "%llu", (unsigned long long)c->memory);
+	(void)snprintf(r->output, sizeof(r->output), "%llu", (unsigned long long)c->output);
 	(void)snprintf(r->seconds, sizeof(r->seconds), "%u", c->seconds);
 	r->most = c->most;
 	r->wall_ms = c->seconds * SECOND_MS;
@@ -95,7 +96,8 @@ static int
 spawn(const struct recode *r, int socket, pid_t *pid)
 {
 	char *argv[] = {(char *)(uintptr_t)r->worker, (char *)(uintptr_t) "recode",
-			(char *)(uintptr_t)r->memory, (char *)(uintptr_t)r->seconds, NULL};
+			(char *)(uintptr_t)r->memory, (char *)(uintptr_t)r->seconds,
+			(char *)(uintptr_t)r->output, NULL};
 	char *none[] = {NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;

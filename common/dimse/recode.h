@@ -22,6 +22,7 @@ struct recode_config {
 	unsigned most;	    /* workers at once                                */
 	unsigned seconds;   /* for an object                                  */
 	uint64_t memory;    /* of a worker, in bytes of address space         */
+	uint64_t output;    /* bytes that may come of an object               */
 };
 
 /* Strings are copied. Nothing is started yet. */

@@ -321,7 +321,7 @@ open_recoded(struct carrier *c, const struct target *t, const char *syntax, stru
 	if (!s->piece)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a piece");
 	rc = recode_run(r->c->recode, s->reader, syntax, while_recoding, c, &s->fd, &s->size, e);
-	if (rc == ERR_PEER && t->plain && syntax == c->peer->compress)
+	if (rc == ERR_PEER && syntax == c->peer->compress)
 		return rc; /* it is sent as it is */
 	if (rc && !r->lost && !r->cancelled && !r->over)
 		log_line(LOG_WARN, "retrieve.recode", "study=%s oid=%llu from=%s to=%s what=\"%s\"",
@@ -330,13 +330,20 @@ open_recoded(struct carrier *c, const struct target *t, const char *syntax, stru
 	return rc;
 }
 
-/* A plain image for one who wants it compressed: in that syntax, where it takes it. */
+bool
+retrieve_compresses(const struct retrieving *r, const struct peer *peer, const struct target *t)
+{
+	return peer->compress && r->c->recode && t->image && negotiate_lossless(t->syntax) &&
+	       strcmp(t->syntax, peer->compress) != 0;
+}
+
+/* For one who wants it compressed: in that syntax, where it takes it. */
 static unsigned char
 compressing_context(const struct carrier *c, const struct target *t, const char **recode_to)
 {
 	unsigned char context = 0;
 
-	if (c->peer->compress && t->plain && c->r->c->recode)
+	if (retrieve_compresses(c->r, c->peer, t))
 		context = send_context(c->to, t->sop_class, c->peer->compress, c->get);
 	*recode_to = context ? c->peer->compress : NULL;
 	return context;

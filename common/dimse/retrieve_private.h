@@ -67,6 +67,10 @@ int retrieve_tell_pending(struct retrieving *r, struct err *e);
 void retrieve_fail(struct retrieving *r, struct target *t);
 /* An error means that the association cannot go on: of the target, or (r->lost) the asker's own. */
 int retrieve_send(struct carrier *c, struct target *t, struct err *e);
+/* Does this peer want it in another lossless syntax than it is stored in? Not what is stored in a
+ * lossy one: nothing would say any more that it was (PS3.3 C.7.6.1.1.5). */
+bool retrieve_compresses(const struct retrieving *r, const struct peer *peer,
+			 const struct target *t);
 /* Lets go of what was opened ahead; the carrier may go on. */
 void retrieve_forget(struct carrier *c);
 /* C-MOVE: all targets are done afterwards, unless it was cancelled or the asker is lost. */

@@ -52,6 +52,9 @@ static const struct conf_row rows[] = {
 	 "Address space of one of them; an object that needs more fails alone."},
 	{"dicom", "worker_timeout", CONF_DURATION, "60s", 1000, 3600000, NULL,
 	 "How long one of them may take for an object."},
+	{"dicom", "worker_output", CONF_SIZE, "2GiB", 1 << 20, INT64_C(64) << 30, NULL,
+	 "What may come of an object there, on the disk that the data is on; one that is larger "
+	 "fails alone."},
 	{"dicom", "umlauts", CONF_BOOL, "no", 0, 0, NULL,
 	 "In queries for names ae, oe, ue, ss count as a, o, u, s: Mueller finds its umlaut form."},
 };

@@ -49,7 +49,7 @@ add(struct collecting *c, const struct version *v, struct err *e)
 	to = &t->all[t->n];
 	*to = (struct target){.oid = v->oid,
 			      .here = v->state == VERSION_HERE,
-			      .plain = v->has_pixels && !v->encapsulated,
+			      .image = v->has_pixels,
 			      .sop_class = keep(t, before.sop_class, v->sop_class),
 			      .sop_instance = keep(t, NULL, v->sop_instance),
 			      .syntax = keep(t, before.syntax, v->syntax),

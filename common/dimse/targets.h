@@ -22,7 +22,7 @@ struct target {
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
 	bool failed;
-	bool plain;	    /* an image whose pixels are stored uncompressed */
+	bool image;	    /* it has pixels */
 	bool taken;	    /* somebody sends it just now */
 	unsigned tries;	    /* that failed, ... */
 	unsigned failed_on; /* ... the last one on this association */

@@ -12,10 +12,10 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 class Worker:
-    def __init__(self, memory=2 << 30, seconds=60, env=None):
+    def __init__(self, memory=2 << 30, seconds=60, output=2 << 30, env=None):
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = subprocess.Popen([os.path.join(nodes.BUILD, "salamander-worker"), "recode", str(memory),
-                                         str(seconds)], stdin=theirs, stdout=subprocess.DEVNULL,
+                                         str(seconds), str(output)], stdin=theirs, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, env=env)
         theirs.close()
         self.socket.settimeout(seconds + 10)

@@ -180,20 +180,71 @@ def recode__R20_what_cannot_be_decoded_fails_alone_and_is_listed():
             expect("the log tells of it", sum("retrieve.recode" in line for line in f), 1)
 
 
-def plain_again(folder, wanted):
-    """Each file of `wanted` (uid -> syntax) has that syntax; GDCM makes those that are compressed plain, in place."""
+def plain_again(folder, wanted, syntax):
+    """Each of `wanted` has that syntax; GDCM makes those that are compressed plain, in place."""
     for path in glob.glob(os.path.join(folder, "*")):
         ds = pydicom.dcmread(path, stop_before_pixels=True)
         if ds.SOPInstanceUID in wanted:
-            expect(f"{ds.SOPInstanceUID}: compressed", ds.file_meta.TransferSyntaxUID, wanted[ds.SOPInstanceUID])
+            expect(f"{ds.SOPInstanceUID}: compressed", ds.file_meta.TransferSyntaxUID, syntax)
             nodes.run("gdcmconv", "--raw", path, path)
 
 
-def recode__plain_images_go_compressed_to_who_wants_that():
-    """Lossless: what arrives has the same pixels, and every other attribute; what cannot be compressed goes plain."""
-    for setting, syntax, option in (("jpeg-ls", "1.2.840.10008.1.2.4.80", "+xt"), ("rle", "1.2.840.10008.1.2.5", "+xr"),
-                                    ("jpeg-lossless", "1.2.840.10008.1.2.4.70", "+xs"),
-                                    ("jpeg-2000", "1.2.840.10008.1.2.4.90", "+xv")):
+# The [peer] setting: the syntax, and the option of storescp for it.
+PREFERRED = {"jpeg-ls": ("1.2.840.10008.1.2.4.80", "+xt"), "rle": ("1.2.840.10008.1.2.5", "+xr"),
+             "jpeg-lossless": ("1.2.840.10008.1.2.4.70", "+xs"), "jpeg-2000": ("1.2.840.10008.1.2.4.90", "+xv")}
+# Coders that lose something, and how a data set calls them.
+LOSSY = {"baseline": (["dcmcjpeg", "+eb"], "1.2.840.10008.1.2.4.50", "ISO_10918_1"),
+         "near": (["dcmcjpls", "+en"], "1.2.840.10008.1.2.4.81", "ISO_14495_1"),
+         "wavelet": (["gdcmconv", "--j2k", "--lossy", "--irreversible", "-r", "5"], "1.2.840.10008.1.2.4.91", "ISO_15444_1")}
+
+
+def lose(folder, number):
+    """Pictures in lossy syntaxes, of which nothing else says that they are (PS3.3 C.7.6.1.1.5): uid -> (name, file)."""
+    made = {}
+    for k, (name, (coder, syntax, _)) in enumerate(LOSSY.items(), number):
+        path, uid = os.path.join(folder, f"lossy-{name}.dcm"), f"{ROOT}.9.{k}"
+        image(uid, "colour").save_as(path, write_like_original=False)
+        nodes.run(*coder, path, path + "c")
+        os.remove(path)
+        ds = pydicom.dcmread(path + "c")
+        for told in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if told in ds:
+                delattr(ds, told)
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid  # some coders take a new one
+        if "SourceImageSequence" in ds:
+            del ds.SourceImageSequence
+        os.remove(path + "c")
+        ds.save_as(path, write_like_original=False)
+        expect(f"{path}: its syntax", ds.file_meta.TransferSyntaxUID, syntax)
+        made[uid] = (name, path)
+    return made
+
+
+def judge_lossy(folder, lossy, plain):
+    """They came as they are stored, or plain; then it is said that something was lost. They are taken away."""
+    seen = set()
+    for path in glob.glob(os.path.join(folder, "*")):
+        ds = pydicom.dcmread(path)
+        if ds.SOPInstanceUID not in lossy:
+            continue
+        name, stored = lossy[ds.SOPInstanceUID]
+        seen.add(name)
+        if plain:
+            expect(f"{name}: plain", ds.file_meta.TransferSyntaxUID, ExplicitVRLittleEndian)
+            expect(f"{name}: lossy", (ds.LossyImageCompression, ds.LossyImageCompressionMethod), ("01", LOSSY[name][2]))
+            expect(f"{name}: ratio", float(ds.LossyImageCompressionRatio) > 1, True)
+        else:
+            was = pydicom.dcmread(stored)
+            expect(f"{name}: as it was", (ds.file_meta.TransferSyntaxUID, ds == was),
+                   (was.file_meta.TransferSyntaxUID, True))
+        os.remove(path)
+    expect("lossy ones", seen, set(LOSSY))
+
+
+def recode__images_go_in_the_lossless_syntax_that_a_peer_prefers():
+    """From whatever lossless syntax, with the same pixels; what cannot be compressed goes as it is, so does what is
+    lossy, which no lossless syntax hides."""
+    for setting, (syntax, option) in PREFERRED.items():
         truth = {}
         with Site(compress=setting) as s:
             files = s.folder("files")
@@ -202,22 +253,101 @@ def recode__plain_images_go_compressed_to_who_wants_that():
             bits.BitsAllocated, bits.BitsStored, bits.HighBit, bits.PixelRepresentation = 32, 32, 31, 0
             bits.PixelData = bytes(96 * 64 * 4)
             bits.save_as(os.path.join(files, "bits.dcm"), write_like_original=False)
+            lossy = lose(files, number + 2)
             s.send(files)
-            status, got = s.move("compressed", option)
-            expect(f"{setting}: C-MOVE", status, "0x0000")
-            plain = ("explicit", "implicit", "big", "deflated")
-            plain_again(got, {uid: syntax for uid, (name, _) in truth.items()
-                              if name.split("-")[1] in plain or name.endswith("-jpegls") and setting == "jpeg-ls"
-                              or name.endswith("-rle") and setting == "rle"
-                              or name.endswith("-lossless") and setting == "jpeg-lossless"
-                              or name.endswith("-j2k") and setting == "jpeg-2000"})
-            left, = (p for p in glob.glob(os.path.join(got, "*")) if pydicom.dcmread(p).BitsAllocated == 32)
-            expect(f"{setting}: what cannot be", pydicom.dcmread(left).file_meta.TransferSyntaxUID, ExplicitVRLittleEndian)
-            os.remove(left)
-            judge(got, truth, None)
-            # Another receiver of the same node takes plain ones only, and gets them.
-            status, got = s.move("plain", "+xi")
-            expect(f"{setting}: C-MOVE", (status, len(os.listdir(got))), ("0x0000", number + 1))
+            once = [("all", "+xa", False)] if setting == "jpeg-ls" else []
+            for which, take, plain in [("preferred", option, True), *once]:
+                status, got = s.move(which, take)
+                expect(f"{setting}: C-MOVE", status, "0x0000")
+                judge_lossy(got, lossy, plain)
+                plain_again(got, truth, syntax)
+                left, = (p for p in glob.glob(os.path.join(got, "*")) if pydicom.dcmread(p).BitsAllocated == 32)
+                expect(f"{setting}: what cannot be", pydicom.dcmread(left).file_meta.TransferSyntaxUID,
+                       ExplicitVRLittleEndian)
+                os.remove(left)
+                judge(got, truth, None)
+            if once:  # another receiver of the same node takes plain ones only, and gets them
+                status, got = s.move("plain", "+xi")
+                expect(f"{setting}: C-MOVE", (status, len(os.listdir(got))), ("0x0000", number + 1 + len(lossy)))
+
+
+def others_of(ds, above=()):
+    """All that a coder leaves alone."""
+    out = set()
+    for e in ds:
+        if e.VR == "SQ":
+            for i, item in enumerate(e.value):
+                out |= others_of(item, (*above, e.tag, i))
+        elif e.keyword not in ("PixelData", "PhotometricInterpretation", "PlanarConfiguration"):
+            out.add((*above, e.tag, str(e.value) if e.value else ""))
+    return out
+
+
+def again_elsewhere(w, path, folder, want):
+    """From its lossless syntax into each other one: GDCM reads these values in it. How many could be made."""
+    ds, made = pydicom.dcmread(path), 0
+    for syntax, _ in PREFERRED.values():
+        if syntax == ds.file_meta.TransferSyntaxUID:
+            continue
+        data, why = w.recode(path, syntax)
+        if data is None:
+            expect(f"{path} to {syntax}: refused, alive", why is not None, True)
+            continue
+        got, back = read_dataset(io.BytesIO(data), False, True), os.path.join(folder, "again")
+        expect(f"{path} to {syntax}: the rest", others_of(got) ^ others_of(ds), set())
+        got.file_meta, got.is_little_endian, got.is_implicit_VR = FileMetaDataset(), True, False
+        got.file_meta.TransferSyntaxUID = syntax
+        got.file_meta.MediaStorageSOPClassUID, got.file_meta.MediaStorageSOPInstanceUID = CT, "1.2.3"
+        got["PixelData"].is_undefined_length = True
+        got.save_as(back, write_like_original=False)
+        ours = decoded_elsewhere(back)
+        if ours is None or not numpy.array_equal(pixels_of(ours), want):
+            raise nodes.Failed(f"{path} to {syntax}: other pixels")
+        made += 1
+    return made
+
+
+def recode__from_one_lossless_syntax_into_another_every_value_stays():
+    """As GDCM reads it; also of what was lossy before it was stored so, which stays said."""
+    truth = {}
+    with tempfile.TemporaryDirectory() as folder, Worker() as w:
+        make(folder, truth)
+        for kind in ("slice", "colour", "cine"):
+            for coder in ("rle", "lossless", "jpegls", "j2k"):
+                path = os.path.join(folder, f"{kind}-{coder}.dcm")
+                ds = pydicom.dcmread(path)
+                ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "7.5"
+                ds.save_as(path, write_like_original=False)
+                want = numpy.frombuffer(truth[ds.SOPInstanceUID][1], "<u2" if kind == "slice" else "u1")
+                expect(f"{path}: syntaxes", again_elsewhere(w, path, folder, want), 3)
+        for name, path in lose(folder, 1).values():
+            for syntax, _ in PREFERRED.values():
+                expect(f"{name} to {syntax}", w.recode(path, syntax), (None, "pixels of a lossy syntax"))
+
+
+def recode__real_files_keep_every_value_from_one_lossless_syntax_into_another():
+    corpus = os.environ.get("DICOM_CORPUS")
+    if not corpus:
+        raise nodes.Skipped("DICOM_CORPUS is not set")
+    made = 0
+    with tempfile.TemporaryDirectory() as folder, Worker() as w:
+        for path in sorted(glob.glob(os.path.join(corpus, "valid", "**", "*"), recursive=True)):
+            try:
+                syntax = pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+            except (pydicom.errors.InvalidDicomError, IsADirectoryError, AttributeError):
+                continue
+            want = decoded_elsewhere(path) if syntax in LOSSLESS else None
+            if want is not None and os.path.basename(path) not in OTHERWISE:
+                made += again_elsewhere(w, path, folder, pixels_of(want))
+        for name, lossy in (("HTJ2KLossless_08_RGB", False), ("HTJ2K_08_RGB", True)):  # GDCM does not read them
+            path, = glob.glob(os.path.join(corpus, "valid", "**", f"{name}.dcm"), recursive=True)
+            plain, _ = w.recode(path)
+            data, why = w.recode(path, "1.2.840.10008.1.2.4.80")
+            expect(name, why, "pixels of a lossy syntax" if lossy else None)
+            plain = read_dataset(io.BytesIO(plain), False, True)
+            expect(f"{name}: lossy", "LossyImageCompression" in plain, lossy)
+    if made < 80:
+        raise nodes.Failed(f"only {made} were made")
 
 
 def recode__JPEG_2000_of_any_size_and_depth_keeps_every_value():
@@ -291,6 +421,35 @@ def recode__R20_without_the_data_dictionary_nothing_is_recoded():
                     data, why = w.recode(path)
                     expect(f"{there}: why", why, "the data dictionary is not there" if there else None)
                     expect(f"{there}: data", data is None, bool(there))
+
+
+def recode__R20_what_becomes_larger_than_it_may_fails_alone():
+    """A decompression bomb: 100 KB that 32 MiB come of. To the byte: a result is whole, or none."""
+    truth = {}
+    with tempfile.TemporaryDirectory() as folder:
+        make(folder, {})
+        path = os.path.join(folder, "slice-j2k.dcm")
+        with Worker() as w:
+            whole, _ = w.recode(path)
+        for short in (0, 1, 100, 4096, len(whole) - 1):
+            with Worker(output=len(whole) - short) as w:
+                data, why = w.recode(path)
+                expect(f"{short} bytes too few", (data == whole, why is None), (short == 0, short == 0))
+                if short:
+                    expect(f"{short} bytes too few: the worker goes on", w.recode(path)[1], why)
+    with Site(worker_output="1MiB") as s:
+        files = s.folder("files")
+        number = make(files, truth)
+        bomb = image(f"{ROOT}.9.{number + 1}", "slice")
+        bomb.Rows, bomb.Columns, bomb.PixelData = 4096, 4096, bytes(4096 * 4096 * 2)
+        bomb.save_as(os.path.join(files, "bomb.plain"), write_like_original=False)
+        nodes.run("dcmconv", "+td", os.path.join(files, "bomb.plain"), os.path.join(files, "bomb.dcm"))
+        os.remove(os.path.join(files, "bomb.plain"))
+        s.send(files)
+        status, got = s.get("explicit")
+        expect("C-GET", status, "0xb000")
+        judge(got, truth, ExplicitVRLittleEndian)
+        expect("the log tells of it", s.edge.log_count("retrieve.recode"), 1)
 
 
 def recode__R20_a_worker_that_crashes_or_hangs_costs_its_object_and_nothing_else():

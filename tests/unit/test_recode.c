@@ -61,7 +61,7 @@ kit_end(void **state)
 static void
 start_with(struct kit *t, uint64_t memory)
 {
-	struct recode_config c = {t->worker, t->stored.dir, 1, SECONDS, memory};
+	struct recode_config c = {t->worker, t->stored.dir, 1, SECONDS, memory, UINT64_C(1) << 30};
 
 	recode_free(t->recode);
 	assert_int_equal(recode_new(&t->recode, &c, NULL), 0);
