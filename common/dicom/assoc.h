@@ -112,7 +112,8 @@ struct assoc_target {
 	const char *certificate; /* TLS: the name that it must bear; NULL: any */
 };
 
-/* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected or refused, e says how. */
+/* Contexts get the odd ids 1, 3, ... in order. ERR_PEER: rejected for now or refused,
+ * ERR_CONFLICT: rejected for good; e says how. */
 int assoc_request(struct assoc **out, const struct assoc_target *t, const struct assoc_proposal *p,
 		  unsigned n, struct err *e);
 

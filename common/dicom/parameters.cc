@@ -49,8 +49,8 @@ parameters_rejected(void *params, struct err *e)
 	OFString text;
 
 	(void)ASC_getRejectParameters(static_cast<T_ASC_Parameters *>(params), &r);
-	return err_set(e, ERR_PEER, 0, "rejected: %.150s",
-		       ASC_printRejectParameters(text, &r).c_str());
+	return err_set(e, r.result == ASC_RESULT_REJECTEDTRANSIENT ? ERR_PEER : ERR_CONFLICT, 0,
+		       "rejected: %.150s", ASC_printRejectParameters(text, &r).c_str());
 }
 
 void

@@ -30,7 +30,7 @@ size_t parameters_extended(void *params, bool accepted, struct assoc_extended *o
 void parameters_extend(void *params, bool accepted, const struct assoc_extended *x);
 /* assoc_user; an answer that is wanted is made. */
 void parameters_user(void *params, char out[ASSOC_USER_SIZE]);
-/* ERR_PEER, with what the acceptor gave as its reason. */
+/* ERR_PEER, for good ERR_CONFLICT, with what the acceptor gave as its reason. */
 int parameters_rejected(void *params, struct err *e);
 void parameters_rejection(void *rejection, enum assoc_reject why);
 

@@ -16,6 +16,7 @@
 enum {
 	PDU = 131072,
 	BROKEN_MAX = 3,	   /* associations in a row that carried nothing         */
+	PAUSE_MAX = 5,	   /* seconds before a destination is called again       */
 	EACH_AT_LEAST = 16 /* images that are worth an association more         */
 };
 
@@ -114,6 +115,7 @@ struct mover {
 	unsigned at; /* which socket of ours                                */
 	pthread_t thread;
 	bool started, refused; /* refused: the destination could not be called */
+	unsigned unanswered;   /* calls in a row that came to nothing          */
 	struct proposals p;
 };
 
@@ -203,24 +205,53 @@ connected(void *arg, int fd)
 	dimse_sub(m->c.r->who, m->at, fd);
 }
 
-/* One association more than it takes is no failure of an image; nor is one that breaks and
- * cannot be had again at once. */
-static void
-unreachable(struct mover *m, const char *what)
+/* One that just starts, or has no room, may take the next call: the asker waits, and hears. */
+static int
+wait_to_call(struct mover *m, struct err *e)
 {
 	struct retrieving *r = m->c.r;
+	struct timespec until;
+	unsigned i;
+	int rc = 0;
 
-	log_line(m->c.helper ? LOG_INFO : LOG_WARN, m->c.helper ? "move.fewer" : "move.unreachable",
-		 "peer=%s what=\"%s\"", m->c.peer->name,
-		 what ? what : "its host name is not resolved yet");
+	for (i = 0; !rc && !stopped(r) && i < m->unanswered && i < PAUSE_MAX; i++) {
+		clock_deadline(&until, 1000);
+		pthread_mutex_lock(&r->mu);
+		while (pthread_cond_timedwait(&r->ended, &r->mu, &until) == 0)
+			;
+		pthread_mutex_unlock(&r->mu);
+		rc = tell(m, e);
+	}
+	return rc;
+}
+
+/* One association more than it takes is no failure of an image. Whoever rejects for good, or is
+ * not who it must be, is not asked again. */
+static int
+unreachable(struct mover *m, int why, const char *what, struct err *e)
+{
+	struct retrieving *r = m->c.r;
+	bool again = !m->c.helper && why != ERR_CONFLICT && m->unanswered < r->c->retries;
+	bool quiet = m->c.helper || again;
+
+	log_line(quiet ? LOG_INFO : LOG_WARN,
+		 m->c.helper ? "move.fewer"
+		 : again     ? "move.again"
+			     : "move.unreachable",
+		 "peer=%s what=\"%s\"", m->c.peer->name, what);
 	m->refused = m->c.helper;
-	if (m->c.helper || (m->c.next_id > 0 && ++m->c.broken < BROKEN_MAX))
-		return;
+	m->unanswered++;
+	if (again)
+		return wait_to_call(m, e);
+	if (m->c.helper)
+		return 0;
 	pthread_mutex_lock(&r->mu);
 	(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", m->c.peer->aet,
-		       what ? "cannot be reached, or refuses" : "has no address yet");
+		       why == ERR_ABSENT ? "has no address yet" : "cannot be reached, or refuses");
 	pthread_mutex_unlock(&r->mu);
 	fail_rest(r, &m->p);
+	m->unanswered = 0;
+	return 0;
 }
 
 static unsigned
@@ -234,6 +265,32 @@ next_serial(struct retrieving *r)
 	return n;
 }
 
+/* What was proposed, on an association of its own. */
+static int
+carry_some(struct mover *m, struct assoc_target *to, struct err *e)
+{
+	struct retrieving *r = m->c.r;
+	struct err why = ERR_INIT;
+	char host[PEER_ADDRESS_SIZE];
+	int rc;
+
+	m->c.to = NULL;
+	m->c.serial = next_serial(r);
+	to->host = host;
+	rc = peers_host(r->who->peers, m->c.peer, host)
+		     ? assoc_request(&m->c.to, to, m->p.p, m->p.n, &why)
+		     : err_set(&why, ERR_ABSENT, 0, "its host name is not resolved yet");
+	if (rc) {
+		dimse_sub(r->who, m->at, -1);
+		return unreachable(m, rc, why.what, e);
+	}
+	m->unanswered = 0;
+	rc = move_some(m, e);
+	dimse_sub(r->who, m->at, -1);
+	assoc_free(m->c.to);
+	return rc;
+}
+
 static int
 carry(struct mover *m, struct err *e)
 {
@@ -245,24 +302,12 @@ carry(struct mover *m, struct err *e)
 				  .seconds = r->c->seconds,
 				  .connected = connected,
 				  .arg = m};
-	struct err why = ERR_INIT;
-	char host[PEER_ADDRESS_SIZE];
 	int rc = 0;
 
-	to.host = peers_host(r->who->peers, m->c.peer, host) ? host : NULL;
 	peers_secure(r->who->peers, m->c.peer, &to);
 	propose(r, m->c.peer, &m->p);
 	while (!rc && m->p.n > 0 && !stopped(r) && m->c.broken < BROKEN_MAX && !m->refused) {
-		err_clear(&why);
-		m->c.to = NULL;
-		m->c.serial = next_serial(r);
-		if (!to.host || assoc_request(&m->c.to, &to, m->p.p, m->p.n, &why)) {
-			unreachable(m, to.host ? why.what : NULL);
-		} else {
-			rc = move_some(m, e);
-		}
-		dimse_sub(r->who, m->at, -1);
-		assoc_free(m->c.to);
+		rc = carry_some(m, &to, e);
 		propose(r, m->c.peer, &m->p);
 	}
 	retrieve_forget(&m->c);

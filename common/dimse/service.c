@@ -40,8 +40,8 @@ static const struct conf_row rows[] = {
 	{"dicom", "answer_timeout", CONF_DURATION, "60s", 1000, 3600000, NULL,
 	 "What a C-MOVE destination or a C-GET viewer may take to answer, for each image."},
 	{"dicom", "move_retries", CONF_NUMBER, "2", 0, 10, NULL,
-	 "How often a C-MOVE sends an image again that a destination broke off or had no room "
-	 "for."},
+	 "How often a C-MOVE calls a destination again that does not answer, and sends it an image "
+	 "again that it broke off or had no room for."},
 	{"dicom", "buffers", CONF_SIZE, "96MiB", 16 << 20, INT64_C(64) << 30, NULL,
 	 "Memory for objects on their way in, of all associations together."},
 	{"dicom", "max_answers", CONF_NUMBER, "10000", 1, 10000000, NULL,

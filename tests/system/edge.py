@@ -291,7 +291,7 @@ def audit__R36_a_log_that_cannot_be_written_keeps_nobody_out():
 
 def move__a_destination_has_as_long_as_is_set():
     with socket.create_server(("127.0.0.1", 0)) as silent, Site(
-            dicom={"answer_timeout": "1s"},
+            dicom={"answer_timeout": "1s", "move_retries": 0},
             **{"peer V": {"aet": "MOVESCU", "host": "127.0.0.1"},
                "peer S": {"aet": "SILENT", "host": "127.0.0.1", "port": silent.getsockname()[1]}}) as site:
         site.send(site.generate("--count", 1, "--rows", 16))
@@ -514,6 +514,46 @@ def move__delivers_to_a_listed_destination_and_counts():
         finally:
             scp.terminate()
             scp.wait(10)
+
+
+def move__R20_a_destination_that_is_off_fails_all_and_is_waited_for_if_so_set():
+    """By movescu: A702, all of it counted and listed, nothing left for later; and all delivered where the destination is
+    up at a later call."""
+    listen = nodes.port()
+    peers = {"peer PACS": {"aet": "PACS", "host": "127.0.0.1", "port": listen},
+             "peer MOVER": {"aet": "MOVESCU", "host": "127.0.0.1"}}
+    with Site(dicom={"move_retries": 1}, **peers) as site:
+        files = site.generate("--count", 6, "--rows", 64)
+        site.send(files)
+        uids = {o.uid for o in check.objects([files], [])}
+        study = site.find("StudyInstanceUID")[0]["0020000d"]
+        move = ["movescu", "-d", "-S", "-aec", site.edge.aet, "-aem", "PACS", "127.0.0.1", str(site.edge.dicom), "-k",
+                "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
+        done = subprocess.run(move, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        out = done.stdout.decode("utf-8", "replace")
+        last = out[out.rindex("C-MOVE RSP"):]
+        counts = [re.search(rf"{what} Suboperations *: (\w+)", last)[1]
+                  for what in ("Remaining", "Completed", "Failed", "Warning")]
+        expect("counters", counts, ["none", "0", "6", "0"])
+        expect("status", re.search(r"DIMSE Status *: (0x\w+)", last)[1], "0xa702")
+        expect("listed", set(re.search(r"FailedSOPInstanceUIDList|\(0008,0058\) UI \[(.*?)\]", last)[1].split("\\")), uids)
+        expect("called", [site.edge.log_count(f" move.{w} ") for w in ("again", "unreachable")], [1, 1])
+        site.edge.stop()
+        site.edge.config["dicom"]["move_retries"] = 10
+        site.edge.start()
+        got = os.path.join(site.top, "moved")
+        os.makedirs(got)
+        with subprocess.Popen(move, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as mover:
+            nodes.wait_for("a call", lambda: site.edge.log_count(" move.again ") > 1)
+            scp = subprocess.Popen(["storescp", "+B", "-od", got, "-aet", "PACS", str(listen)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                out = mover.communicate(timeout=60)[0].decode("utf-8", "replace")
+            finally:
+                scp.terminate()
+                scp.wait(10)
+        expect("status", re.findall(r"DIMSE Status *: (0x\w+)", out)[-1], "0x0000")
+        site.compare([files], got)
 
 
 def listening(number):

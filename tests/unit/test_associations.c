@@ -153,7 +153,7 @@ associations__R29_what_is_refused_is_counted(void **state)
 	assert_int_equal(dimse_refusals(t->n.dimse), 1);
 	viewer_close(&t->v);
 	to.called = "WRONG";
-	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), ERR_PEER);
+	assert_int_equal(assoc_request(&t->v.a, &to, &p, 1, NULL), ERR_CONFLICT);
 	assert_int_equal(dimse_refusals(t->n.dimse), 2);
 }
 
