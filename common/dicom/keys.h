@@ -70,6 +70,7 @@ const struct key_item *key_items(size_t *n);
 /* Of ours, in rows of the index alone (common/store/index.h). */
 #define TAG_POOR 0x00090010u
 #define TAG_POOR_SERIES 0x00090011u
+#define TAG_ALTERNATES 0x00083001u
 #define TAG_PATIENT_NAME 0x00100010u
 #define TAG_PATIENT_ID 0x00100020u
 #define TAG_PATIENT_ISSUER 0x00100021u

@@ -70,7 +70,8 @@ supported(const struct finding *f, uint32_t tag)
 		return false;
 	if (tag == TAG_SERIES_INSTANCES)
 		return f->q.level >= QUERY_SERIES;
-	if (tag == TAG_AVAILABLE_SYNTAX)
+	/* No image here is another one's other encoding (PS3.4 C.6.1.1.5.1): there are no items. */
+	if (tag == TAG_AVAILABLE_SYNTAX || tag == TAG_ALTERNATES)
 		return f->q.level == QUERY_IMAGE;
 	if (tag == TAG_PATIENT_STUDIES || tag == TAG_PATIENT_SERIES || tag == TAG_PATIENT_INSTANCES)
 		return f->q.level <= QUERY_STUDY; /* PS3.4 tables C.6-1, C.6-5 */

@@ -18,8 +18,8 @@ enum { CHARSET_BYTES = 256, GROUP_PIXELS = 0x7fe0, GROUP_LAST = 0xfffa };
 static bool
 is_no_attribute(uint32_t tag)
 {
-	static const uint32_t no[] = {0x00080053u, 0x00080063u, 0x00081190u,
-				      0x00083001u, 0x00880130u, 0x00880140u};
+	static const uint32_t no[] = {0x00080053u, 0x00080063u, 0x00081190u, 0x00880130u,
+				      0x00880140u};
 	size_t i;
 
 	for (i = 0; i < sizeof(no) / sizeof(no[0]); i++)

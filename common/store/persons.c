@@ -118,6 +118,7 @@ persons_fini(struct persons *p)
 	while ((one = p->all)) {
 		p->all = one->next;
 		buf_fini(&one->says);
+		buf_fini(&one->patient);
 		free(one);
 	}
 }

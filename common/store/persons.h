@@ -25,6 +25,7 @@ enum { PERSONS_TAGS = 2 }; /* birth date, sex */
 struct persons_one {
 	struct persons_one *next;
 	struct buf says;      /* issuer, ID, birth date, sex: of all studies together */
+	struct buf patient;   /* the caller's to fill (patient.h)                    */
 	char first[UID_SIZE]; /* study                                               */
 	uint64_t studies, series, instances; /* the caller's to count                */
 	unsigned worst;			     /* the same: availability               */

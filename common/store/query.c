@@ -7,6 +7,7 @@
 #include "common/kv/kv.h"
 #include "common/store/index.h"
 #include "common/store/match.h"
+#include "common/store/patient.h"
 #include "common/store/query_keys.h"
 #include "common/store/store.h"
 #include "common/store/zone.h"
@@ -175,10 +176,14 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	struct persons_one *one;
 	struct attrs row;
 	bool wanted = false;
+	int64_t first = 0;
 	int rc = index_study_row(tx, study, &row, e);
 
 	if (rc || query_instances(q, row, KEY_STUDY) == 0) /* known by its record only */
 		return rc == ERR_ABSENT ? 0 : rc;
+	rc = store_study_first(tx, study, &first, e);
+	if (rc && rc != ERR_ABSENT)
+		return rc;
 	query_enter(q, row);
 	rc = query_seen_study(q, tx, study, &row, e);
 	if (rc)
@@ -186,6 +191,7 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	one = persons_join(&q->persons, study, row);
 	if (!one)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a patient");
+	patient_add(&one->patient, row, first);
 	one->studies++;
 	one->series += query_series(q, row);
 	one->instances += query_instances(q, row, KEY_STUDY);
@@ -198,31 +204,41 @@ count_study(struct query *q, struct store_tx *tx, const char *study, struct err 
 	return rc;
 }
 
-/* The persons of one Patient ID are counted: those who match, by their first studies. */
+/* Matched and answered by what all studies say together. */
 static int
-give_persons(struct query *q, struct store_tx *tx, struct err *e)
+give_person(struct query *q, const struct persons_one *one, struct err *e)
 {
 	static const struct attrs none = {NULL, 0};
-	struct attrs row;
+	struct buf row = BUF_INIT;
 	struct match *m;
+	bool failed;
+
+	patient_row(&row, &one->patient);
+	failed = buf_failed(&row);
+	query_enter(q, attrs_of(&row));
+	if (!failed && query_row_matches(q, attrs_of(&row), KEY_PATIENT, KEY_PATIENT)) {
+		m = add_match(q, attrs_of(&row), none, none);
+		m->studies = one->studies;
+		m->series_count = one->series;
+		m->instances = one->instances;
+		m->availability = (enum query_availability)one->worst;
+	}
+	buf_fini(&row);
+	return failed ? err_set(e, ERR_LOCAL, 0, "no memory for a patient") : 0;
+}
+
+/* The persons of one Patient ID are counted: those who match. */
+static int
+give_persons(struct query *q, struct err *e)
+{
 	int rc = 0;
 
 	while (!rc && q->giving && q->n_page < q->page_most) {
 		const struct persons_one *one = q->giving;
 
 		q->giving = one->next;
-		if (!one->wanted)
-			continue;
-		rc = index_study_row(tx, one->first, &row, e);
-		if (rc == ERR_ABSENT)
-			rc = 0;
-		else if (!rc && query_row_matches(q, row, KEY_PATIENT, KEY_PATIENT)) {
-			m = add_match(q, row, none, none);
-			m->studies = one->studies;
-			m->series_count = one->series;
-			m->instances = one->instances;
-			m->availability = (enum query_availability)one->worst;
-		}
+		if (one->wanted)
+			rc = give_person(q, one, e);
 	}
 	if (!q->giving)
 		persons_fini(&q->persons);
@@ -536,7 +552,7 @@ fill_page(struct query *q, struct err *e)
 		if (q->inner_study[0])
 			rc = walk_inner(q, tx, e);
 		else if (q->giving)
-			rc = give_persons(q, tx, e);
+			rc = give_persons(q, e);
 		else if (q->source == FROM_UIDS || q->source == FROM_ORDER)
 			rc = walk_uids(q, tx, e);
 		else

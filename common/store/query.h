@@ -53,8 +53,9 @@ struct query_config {
 
 /* One match, valid until the next call. */
 struct query_match {
-	struct attrs study, series, instance; /* as far as the level goes; PATIENT: study */
-	uint64_t oid;			      /* IMAGE */
+	/* As far as the level goes. PATIENT: study, what its studies say together (patient.h). */
+	struct attrs study, series, instance;
+	uint64_t oid; /* IMAGE */
 	enum query_availability availability;
 	/* PATIENT, and STUDY where asked for: counts over the patient's studies; 0: too many */
 	uint64_t studies, series_count, instances;

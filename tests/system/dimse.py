@@ -250,6 +250,16 @@ def find_in_headers(g, node, evicted):
                               ("RequestingPhysician=graf*", 1)):
                 expect(f"{who} {syntax}: {level}, {key}", len(g.find(node, *keys, key, level=level, words=(
                     syntax, "-k", "SpecificCharacterSet=ISO_IR 192"))), 1 if evicted else want)
+    g.find(node, *series, "AlternateRepresentationSequence", level="IMAGE")
+    expect(f"{who}: no other representation is known, which is an answer", g.pending, {"0xff00"})
+    for level, keys in (("STUDY", series[:1]), ("SERIES", series[:2])):
+        g.find(node, *keys, "AlternateRepresentationSequence", level=level)
+        expect(f"{who}: R34 FF01 for an image's at {level} level", g.pending, {"0xff01"})
+    found = g.find(node, *series, "0009,0010=MAKER", "0009,1001", level="IMAGE")
+    expect(f"{who}: R34 FF01 for private ones, which are empty", ([a.get("00091001") for a in found], g.pending),
+           ([""] * 2, {"0xff01"}))
+    g.find(node, *series[:1], "AnatomicRegionsInStudyCodeSequence")
+    expect(f"{who}: R34 FF01 for what is not known of a study", g.pending, {"0xff01"})
     g.find(node, *series[:1], "SoftwareVersions")
     expect(f"{who}: R34 FF01 for a series' at STUDY level", g.pending, {"0xff01"})
     g.find(node, "StudyInstanceUID", "SliceThickness=3")
@@ -371,7 +381,8 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
         for number, thickness in ((1, "1.5"), (2, "3")):
             write(os.path.join(files, f"{number}.dcm"), instance(
                 number, study=7, x00180050=("DS", thickness), x00181310=("US", struct.pack("<4H", 0, 256, 128, 0)),
-                x00189073=("FD", struct.pack("<d", 0.25)), x00082111=("ST", f"Gr\xf6\xdfe {number}"),
+                x00090010=("LO", "MAKER"), x00091001=("LO", "P2"), x00189073=("FD", struct.pack("<d", 0.25)),
+                x00082111=("ST", f"Gr\xf6\xdfe {number}"),
                 x00081140=("SQ", item(element(0x0008103e, "LO", "Gr\xf6\xdfe"), element(0x00081155, "UI", ROOT),
                                       element(0x00189073, "FD", struct.pack("<d", 0.5)))),
                 x00082112=("SQ", item(element(0x0040a170, "SQ", item(element(0x00080100, "SH", "X"))))),

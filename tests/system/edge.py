@@ -303,6 +303,27 @@ def move__a_destination_has_as_long_as_is_set():
                 raise nodes.Failed("the move has not ended yet")
 
 
+def find__R28_a_patient_is_what_the_newest_study_says():
+    """A name that was corrected at the next visit, by findscu: the patient's name is the new one; each study keeps its own."""
+    with Site() as site:
+        files = site.generate("--count", 1, "--rows", 16)
+        path, = (os.path.join(files, name) for name in os.listdir(files))
+        for number, name in enumerate(("WRONG^NAME", "RIGHT^NAME")):
+            nodes.run("dcmodify", "-nb", "-gst", "-gse", "-gin", "-m", f"PatientName={name}", "-m", "PatientID=R28", path)
+            if number == 1:  # what it leaves out is as it was
+                nodes.run("dcmodify", "-nb", "-e", "PatientSex", path)
+            else:
+                nodes.run("dcmodify", "-nb", "-i", "PatientSex=F", path)
+            site.send(path)
+        keys = ("PatientID=R28", "PatientSex", "NumberOfPatientRelatedStudies")
+        found = site.find("PatientName=RIGHT^NAME", *keys, level="PATIENT", model="-P")
+        expect("the new name", [[a[t] for t in ("00100010", "00100040", "00201200")] for a in found],
+               [["RIGHT^NAME", "F", "2"]])
+        expect("the old one", site.find("PatientName=WRONG^NAME", *keys, level="PATIENT", model="-P"), [])
+        found = site.find("PatientName=WRONG^NAME", "PatientID=R28", "StudyInstanceUID", model="-P")
+        expect("the study that says it", [a["00100010"] for a in found], ["WRONG^NAME"])
+
+
 def titles__R30_a_wrong_called_title_is_rejected():
     with Site() as site:
         code, _ = nodes.run("echoscu", "-aec", "WRONG", "127.0.0.1", site.edge.dicom, ok=None)
