@@ -295,7 +295,7 @@ deliver_to(struct commitment *c, struct peers *peers, const struct peer *peer, c
 				  .port = peer->port,
 				  .calling = row->called,
 				  .called = peer->aet,
-				  .max_pdu = ASSOC_PDU_MAX,
+				  .max_pdu = c->c.max_pdu,
 				  .seconds = c->c.seconds,
 				  .connected = connected,
 				  .arg = c};

@@ -28,6 +28,7 @@ struct peers;
 struct commitment_config {
 	struct verdicts verdicts;
 	unsigned seconds; /* for a peer to connect, and to answer */
+	unsigned max_pdu; /* that we take of it                   */
 	struct audit *audit;
 	/* After each turn of the duty; true: again within a second. NULL: nothing to do. */
 	bool (*turned)(void *arg);

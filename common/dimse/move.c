@@ -14,7 +14,6 @@
 #include "common/dimse/service.h"
 
 enum {
-	PDU = 131072,
 	BROKEN_MAX = 3,	   /* associations in a row that carried nothing         */
 	PAUSE_MAX = 5,	   /* seconds before a destination is called again       */
 	EACH_AT_LEAST = 16 /* images that are worth an association more         */
@@ -298,7 +297,7 @@ carry(struct mover *m, struct err *e)
 	struct assoc_target to = {.port = m->c.peer->port,
 				  .calling = r->who->called, /* R30 */
 				  .called = m->c.peer->aet,
-				  .max_pdu = PDU,
+				  .max_pdu = r->who->config->max_pdu,
 				  .seconds = r->c->seconds,
 				  .connected = connected,
 				  .arg = m};

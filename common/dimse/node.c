@@ -285,6 +285,7 @@ start_commitment(struct dimse_node *n, const struct dimse_node_config *c, struct
 	struct commitment_config cc = {
 		.verdicts = c->verdicts,
 		.seconds = (unsigned)(conf_number(c->conf, "dicom", NULL, "answer_timeout") / 1000),
+		.max_pdu = (unsigned)conf_number(c->conf, "dicom", NULL, "max_pdu"),
 		.audit = n->audit,
 		.turned = c->commitment_turned,
 		.arg = c->arg};

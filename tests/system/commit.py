@@ -6,6 +6,7 @@ role that was negotiated. Each test is a function named after the promise it hol
 """
 import json
 import os
+import socket
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -64,6 +65,7 @@ class Site(Group):
         self.edge = self.edges["north"]
         self.modality = Modality(self, self.edge, called)
         self.say(**peer)
+        self.edge.config["dicom"]["max_pdu"] = "8192"
         if called:
             self.edge.config["dicom"]["aet"] += f", {called}"
 
@@ -103,12 +105,24 @@ def commitment__is_said_when_central_has_the_images():
         expect("nothing on the edge's word alone", s.edge.status()["committed_here_only"], 0)
 
 
-def commitment__calls_with_the_title_that_was_called():
+def commitment__calls_with_the_title_that_was_called_and_takes_max_pdu():
     with Site(called="ARCHIVE", commit="edge") as s:
         pairs = s.modality.take(s.generate("--count", 2, "--rows", 16))
         s.modality.send()
         said = s.modality.await_result(s.modality.commit(pairs))
         expect("result", (said["Status"], said["RemoteAET"]), ("Success", "ARCHIVE"))
+        with socket.create_server(("127.0.0.1", 0)) as other:  # what it says first, as it is on the wire
+            s.say(commit="edge", port=other.getsockname()[1])
+            s.again()
+            s.modality.commit(pairs)
+            other.settimeout(30)
+            with other.accept()[0] as caller:
+                caller.settimeout(10)
+                request = caller.recv(4096)
+            expect("called, calling", (request[10:26].split()[0], request[26:42].split()[0]),
+                   (s.modality.aet.encode(), b"ARCHIVE"))
+            at = request.index(b"\x51\0\0\4")  # PS3.8 D.1: the largest PDU that it takes
+            expect("[dicom] max_pdu", int.from_bytes(request[at + 4:at + 8], "big"), 8192)
 
 
 def commitment__with_commit_edge_waits_for_no_WAN():

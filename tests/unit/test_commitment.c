@@ -139,7 +139,8 @@ open_node(struct scene *s)
 	static const char *const titles[] = {"NODE", "OTHER", NULL};
 	const char *listens[] = {s->listen, NULL};
 	struct commitment_config cc = {.verdicts = {s->stored.s, safe, note, s, foretell},
-				       .seconds = MODALITY_SECONDS};
+				       .seconds = MODALITY_SECONDS,
+				       .max_pdu = ASSOC_PDU_MAX};
 
 	s->config = (struct dimse_config){.titles = titles,
 					  .listen = listens,
