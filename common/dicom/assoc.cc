@@ -220,10 +220,12 @@ receive(assoc *s, int fd, struct tls *tls, unsigned seconds, struct err *e)
 	}
 	c = receive_request(s, fd, seconds, &pdu, &n);
 	std::unique_ptr<char[]> owned(static_cast<char *>(pdu));
+	/* DCMTK takes the end of a connection for a request of nothing. */
+	if (c == DUL_NETWORKCLOSED || (c.good() && !pdu))
+		return err_set(e, ERR_ABSENT, 0,
+			       "association request: it hung up, or took too long");
 	if (c.bad())
 		return failed(s, e, c, "association request");
-	if (!pdu) /* DCMTK takes the end of a connection for a request of nothing */
-		return err_set(e, ERR_PEER, 0, "association request: it hung up");
 	/* What is done for a context looks at all others: thousands would take minutes. */
 	if (ASC_countPresentationContexts(s->a->params) > ASSOC_CONTEXTS_MAX)
 		return err_set(e, ERR_PEER, 0, "association request: more contexts than numbers");
@@ -433,6 +435,17 @@ const char *
 assoc_user(const struct assoc *s)
 {
 	return s->user;
+}
+
+bool
+assoc_is_dicom(const struct assoc *s)
+{
+	char proposed[ASSOC_UID_SIZE], name[ASSOC_UID_SIZE];
+
+	if (ASC_getApplicationContextName(s->a->params, proposed, sizeof(proposed)).bad())
+		return false;
+	buf_copy_text(name, sizeof(name), proposed, strlen(proposed));
+	return strcmp(name, UID_StandardApplicationContext) == 0;
 }
 
 const struct tls_peer *

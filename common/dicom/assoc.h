@@ -7,7 +7,7 @@
  * nothing of a write for 60 s is dropped (R34); no call waits for ever, none asks DNS
  * but assoc_request for a host that is a name. UIDs are not padded here (TRAPS 1).
  *
- * Errors: ERR_ABSENT the peer released, ERR_PEER it aborted or broke the
+ * Errors: ERR_ABSENT the peer released or hung up, ERR_PEER it aborted or broke the
  * protocol, ERR_AGAIN nothing came in time, ERR_CONFLICT its certificate, or its TLS, is not what
  * it must be, ERR_LOCAL else.
  * Threads: assoc_receive and assoc_request may be called by many threads; a
@@ -64,6 +64,7 @@ struct assoc_extended {
 
 /* Reasons for a rejection (PS3.8 9.3.4). */
 enum assoc_reject {
+	ASSOC_REJECT_APPLICATION, /* its context name is not DICOM's */
 	ASSOC_REJECT_CALLED_TITLE,
 	ASSOC_REJECT_CALLING_TITLE,
 	ASSOC_REJECT_CONGESTION, /* transient */
@@ -76,7 +77,8 @@ enum assoc_reject {
  * Reads the A-ASSOCIATE-RQ from fd, which is taken; within seconds, with the handshake of TLS
  * before it (tls NULL: plain). Nothing is accepted yet.
  * What cannot be one is answered by an A-ABORT before the connection is closed, at assoc_free
- * or here: more than 50 syntaxes in a context, a UID over 64 characters, a blank title.
+ * or here: more than 50 syntaxes in a context, a UID over 64 characters, a blank title. It is
+ * ERR_PEER; ERR_ABSENT: it hung up before it had said all.
  */
 int assoc_receive(struct assoc **out, int fd_taken, struct tls *tls, unsigned max_pdu,
 		  unsigned seconds, struct err *e);
@@ -142,6 +144,8 @@ bool assoc_extended_of(const struct assoc *a, const char *abstract_syntax,
  * "": it says nothing. Where an answer is wanted, it is positive.
  */
 const char *assoc_user(const struct assoc *a);
+/* Acceptor: is the application context that was proposed DICOM's (PS3.7 A.2.1)? */
+bool assoc_is_dicom(const struct assoc *a);
 /* Who is at the other end of TLS; NULL: the association is plain. */
 const struct tls_peer *assoc_tls(const struct assoc *a);
 /* TLS: is its certificate of this name or address? */

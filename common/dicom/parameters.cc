@@ -89,6 +89,9 @@ parameters_rejection(void *rejection, enum assoc_reject why)
 	r->source = ASC_SOURCE_SERVICEUSER;
 	r->reason = ASC_REASON_SU_NOREASON;
 	switch (why) {
+	case ASSOC_REJECT_APPLICATION:
+		r->reason = ASC_REASON_SU_APPCONTEXTNAMENOTSUPPORTED;
+		break;
 	case ASSOC_REJECT_CALLED_TITLE:
 		r->reason = ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED;
 		break;

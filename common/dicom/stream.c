@@ -48,7 +48,7 @@ unshaken(const struct stream *s, int sys, struct err *e)
 		return err_set(e, ERR_AGAIN, 0, "TLS: nothing came in time");
 	if (tls_why(s->tls)[0])
 		return err_set(e, ERR_CONFLICT, 0, "TLS: %s", tls_why(s->tls));
-	return err_set(e, ERR_PEER, sys, "TLS: it hung up");
+	return err_set(e, ERR_ABSENT, sys, "TLS: it hung up");
 }
 
 static int

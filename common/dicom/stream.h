@@ -30,8 +30,8 @@ struct stream {
 long stream_now(void); /* ms, monotonic */
 /*
  * TLS from now on, within the deadline: ERR_AGAIN it did not answer in time, ERR_CONFLICT it is
- * not whom we believe, or does not speak TLS as we do; ERR_PEER else. A client names whom it
- * wants (tls_bears); server: NULL. What fails here leaves a stream that carries nothing.
+ * not whom we believe, or does not speak TLS as we do; ERR_ABSENT it hung up. A client names whom
+ * it wants (tls_bears); server: NULL. What fails here leaves a stream that carries nothing.
  */
 int stream_secure(struct stream *s, struct tls *t, bool server, const char *name, struct err *e);
 /* Says that nothing more comes, if that goes out at once. */

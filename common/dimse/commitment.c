@@ -488,9 +488,7 @@ refuse(const struct dimse_caller *who, unsigned status, const char *what)
 	log_line(LOG_WARN, "commit.refused",
 		 "status=%04x calling=%s address=%s peer=%s what=\"%s\"", status, who->calling,
 		 who->address, who->peer->name, what);
-	audit_line(who->config->audit, "refused",
-		   "what=commit status=%04x calling=%s called=%s address=%s", status, who->calling,
-		   who->called, who->address);
+	dimse_refused(who, "commit", status);
 	return status;
 }
 

@@ -499,9 +499,7 @@ audit_query(const struct finding *f)
 static int
 refuse(struct finding *f, unsigned status, const char *comment, struct err *e)
 {
-	audit_line(f->who->config->audit, "refused",
-		   "what=find status=%04x calling=%s called=%s address=%s", status, f->who->calling,
-		   f->who->called, f->who->address);
+	dimse_refused(f->who, "find", status);
 	return finish(f, status, comment, e);
 }
 

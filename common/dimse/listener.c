@@ -125,19 +125,20 @@ serve(struct dimse_slot *slot, struct dimse_caller *who)
 	connection_serve(who);
 }
 
-/* R36: whom TLS did not believe is refused; who only looks whether somebody listens is not. */
+/* R36: whom TLS did not believe is refused, and what is no request that can be answered; who only
+ * looks whether somebody listens is not. */
 static void
 no_association(struct dimse_slot *slot, const struct err *e)
 {
-	bool refused = e->code == ERR_CONFLICT;
+	bool refused = e->code == ERR_CONFLICT || e->code == ERR_PEER;
 
 	log_line(refused ? LOG_WARN : LOG_INFO, "dimse.no_association", "address=%s what=\"%s\"",
 		 slot->address, e->what);
 	if (!refused)
 		return;
 	(void)connection_refused(slot);
-	audit_line(slot->d->c.audit, "refused", "what=association why=tls address=%s",
-		   slot->address);
+	audit_line(slot->d->c.audit, "refused", "what=association why=%s address=%s",
+		   e->code == ERR_CONFLICT ? "tls" : "request", slot->address);
 }
 
 /* Within the deadline, and by TLS where that is what the port is for. */

@@ -555,10 +555,7 @@ refuse(struct retrieving *r, unsigned status, const char *comment, struct err *e
 	message_answer(&rsp, r->rq, status);
 	rsp.offending = r->t.offending;
 	(void)snprintf(rsp.comment, sizeof(rsp.comment), "%s", comment);
-	audit_line(r->who->config->audit, "refused",
-		   "what=%s status=%04x calling=%s called=%s address=%s",
-		   r->rq->command == MESSAGE_GET_RQ ? "get" : "move", status, r->who->calling,
-		   r->who->called, r->who->address);
+	dimse_refused(r->who, r->rq->command == MESSAGE_GET_RQ ? "get" : "move", status);
 	return message_send(r->who->assoc, &rsp, e);
 }
 

@@ -66,6 +66,14 @@ dimse_rows(size_t *n)
 	return rows;
 }
 
+void
+dimse_refused(const struct dimse_caller *who, const char *what, unsigned status)
+{
+	audit_line(who->config->audit, "refused",
+		   "what=%s status=%04x calling=%s called=%s address=%s", what, status,
+		   who->calling, who->called, who->address);
+}
+
 /* R29: what the caller may not do is 0124, logged and counted. */
 static bool
 may(const struct dimse_caller *who, unsigned right, const char *what)
@@ -74,9 +82,7 @@ may(const struct dimse_caller *who, unsigned right, const char *what)
 		return true;
 	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s refusals=%lu",
 		 what, who->calling, who->address, who->peer->name, connection_refused(who->slot));
-	audit_line(who->config->audit, "refused",
-		   "what=%s status=0124 calling=%s called=%s address=%s", what, who->calling,
-		   who->called, who->address);
+	dimse_refused(who, what, STATUS_REFUSED_NOT_AUTHORIZED);
 	return false;
 }
 
@@ -111,6 +117,18 @@ refuse(const struct dimse_caller *who, const struct message *rq, unsigned status
 	return rc ? rc : answer(who, rq, status, e);
 }
 
+/* What this context or this node does not do, whoever asks. */
+static int
+refuse_command(const struct dimse_caller *who, const struct message *rq, unsigned status,
+	       struct err *e)
+{
+	char what[32];
+
+	(void)snprintf(what, sizeof(what), "command-%04x", rq->command);
+	dimse_refused(who, what, status);
+	return refuse(who, rq, status, e);
+}
+
 /* Feeds the sink; its first error is kept in *why and the rest of the object swallowed. */
 static int
 receive_object(const struct dimse_caller *who, const struct message *rq, void *sink,
@@ -143,7 +161,7 @@ store(const struct dimse_caller *who, const struct message *rq, struct err *e)
 	int rc;
 
 	if (!h->store_begin || !rq->has_data)
-		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+		return refuse_command(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
 	if (!may(who, PEER_STORE, "store"))
 		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
 	rc = h->store_begin(h->node, who, rq, c->syntax, &sink, e);
@@ -156,6 +174,8 @@ store(const struct dimse_caller *who, const struct message *rq, struct err *e)
 	}
 	message_answer(&rsp, rq, STATUS_PROCESSING_FAILURE);
 	h->store_end(sink, &rsp);
+	if (rsp.status != STATUS_SUCCESS)
+		dimse_refused(who, "store", rsp.status);
 	return message_send(who->assoc, &rsp, e);
 }
 
@@ -167,7 +187,7 @@ with_handler(const struct dimse_caller *who, const struct message *rq, unsigned 
 	     struct err *e)
 {
 	if (!fn || !rq->has_data)
-		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+		return refuse_command(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
 	if (!may(who, right, what))
 		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
 	return fn(who->config->handlers.node, who, rq, e);
@@ -220,15 +240,6 @@ belongs(const struct dimse_caller *who, const struct message *rq)
 }
 
 static int
-refuse_stray(const struct dimse_caller *who, const struct message *rq, struct err *e)
-{
-	audit_line(who->config->audit, "refused",
-		   "what=command-%04x status=0122 calling=%s called=%s address=%s", rq->command,
-		   who->calling, who->called, who->address);
-	return refuse(who, rq, STATUS_CLASS_NOT_SUPPORTED, e);
-}
-
-static int
 answered(const struct dimse_caller *who, const struct message *rsp, struct err *e)
 {
 	const struct dimse_handlers *h = &who->config->handlers;
@@ -244,7 +255,7 @@ dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e
 	const struct dimse_handlers *h = &who->config->handlers;
 
 	if (!belongs(who, rq))
-		return refuse_stray(who, rq, e);
+		return refuse_command(who, rq, STATUS_CLASS_NOT_SUPPORTED, e);
 	switch (rq->command) {
 	case MESSAGE_ECHO_RQ:
 		return refuse(who, rq, STATUS_SUCCESS, e);
@@ -265,7 +276,7 @@ dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e
 	default:
 		if (rq->command & MESSAGE_IS_ANSWER)
 			return err_set(e, ERR_PEER, 0, "an answer to nothing");
-		return refuse(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+		return refuse_command(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
 	}
 }
 
@@ -346,6 +357,10 @@ connection_serve(struct dimse_caller *who)
 	who->calling = assoc_calling(who->assoc);
 	who->called = assoc_called(who->assoc);
 	who->peer = peers_caller(who->peers, who->calling, who->address);
+	if (!assoc_is_dicom(who->assoc)) {
+		reject(who, ASSOC_REJECT_APPLICATION, "application-context");
+		return;
+	}
 	if (!title_is_ours(c, who->called)) { /* R30 */
 		reject(who, ASSOC_REJECT_CALLED_TITLE, "called-title");
 		return;

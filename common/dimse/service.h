@@ -95,6 +95,8 @@ void dimse_stop(struct dimse *d); /* frees; NULL is fine */
 unsigned dimse_associations(struct dimse *d);
 /* R29: what was refused since the start: 0124, rejected associations, caps. */
 unsigned long dimse_refusals(struct dimse *d);
+/* R36: a request that this caller is refused, in the audit log. */
+void dimse_refused(const struct dimse_caller *who, const char *what, unsigned status);
 /* C-MOVE: a socket that ends with this association when the node stops, one of DIMSE_SUBS; -1:
  * none any more. */
 enum { DIMSE_SUBS = 8 };
