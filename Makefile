@@ -137,12 +137,12 @@ THREADED := $(filter-out $(NO_TSAN),$(TEST_C))
 check: deps-build deps-test
 	@tests/interop/install
 	@$(MAKE) --no-print-directory build-all tools tests $(SIM)
-	@BUILD=$(CURDIR)/$(B) $(RUN) --jobs 6 --title check $(LONG) $(SIM) $(TESTS) $(filter-out $(LONG),$(SYSTEM))
+	@BUILD=$(CURDIR)/$(B) SIM_JOBS=2 $(RUN) --jobs 6 --title check $(LONG) $(SIM) $(TESTS) $(filter-out $(LONG),$(SYSTEM))
 
 check-asan:
 	@$(MAKE) --no-print-directory B=$(B)-asan SAN=address,undefined OPT="-O1 -g" tests $(SIM:$(B)/%=$(B)-asan/%)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-		SIM_SEEDS=10 $(RUN) --jobs 3 --title asan $(SIM:$(B)/%=$(B)-asan/%) $(TESTS:$(B)/%=$(B)-asan/%)
+		SIM_SEEDS=10 SIM_JOBS=2 $(RUN) --jobs 3 --title asan $(SIM:$(B)/%=$(B)-asan/%) $(TESTS:$(B)/%=$(B)-asan/%)
 
 check-tsan:
 	@$(MAKE) --no-print-directory B=$(B)-tsan SAN=thread OPT="-O1 -g" $(THREADED:%.c=$(B)-tsan/%) $(B)-tsan/salamander-worker
@@ -196,7 +196,7 @@ FIRST ?= 1
 .PHONY: sim
 sim: deps-build deps-test
 	@$(MAKE) --no-print-directory $(SIM)
-	@$(SIM) --seed $(FIRST) --seeds $(SEEDS)
+	@$(SIM) --seed $(FIRST) --seeds $(SEEDS) --jobs $$(nproc)
 
 .PHONY: docs
 docs: deps-build
@@ -243,8 +243,7 @@ soak: deps-build deps-test
 		/usr/bin/python3 tests/crash/viewer.py --quota 2048 --seconds 60 --hold; \
 		SERIES_LIMIT=0 /usr/bin/python3 tests/system/scanner.py; \
 		SECONDS=$(SECONDS) ROWS=50000 /usr/bin/python3 tests/system/load.py; \
-		$(SIM) --seed $$seed --seeds 1000000 --seconds $(SECONDS) & \
-		$(SIM) --seed $$((seed + 1000000)) --seeds 1000000 --seconds $(SECONDS) && wait $$!
+		$(SIM) --seed $$seed --seeds 1000000 --seconds $(SECONDS) --jobs $$(nproc)
 	@BUILD=$(B) /usr/bin/python3 tests/sim/plant.py
 	@$(MAKE) --no-print-directory fuzz
 

@@ -32,9 +32,13 @@ struct hearing { /* one hello */
 	const Sync__HelloRequest *m;
 	char address[ADDRESS_SIZE];
 	struct id128 contact, random; /* random: of the token that may be given */
+	/* What its token and its receipt say, as sealed for this site and incarnation. */
+	bool seals_read;
 	struct token said;
-	bool foreign, above; /* its receipt: not ours; above our count (R22) */
-	uint64_t receipts;   /* at least so many were given */
+	bool foreign;	      /* its receipt is not ours (R22) */
+	uint64_t receipts;    /* at least so many were given, */
+	struct id128 promise; /* in this epoch */
+	bool above;	      /* more than our count */
 	struct site_row row;
 	uint32_t version; /* settled on */
 	/* what was found */
@@ -82,24 +86,29 @@ may_open(const struct hearing *h, const struct others *o, struct err *e)
 /* R22: receipts that this central does not remember, in its own epoch: it was set back, and what
  * they promised may be gone. A seal that is not ours is an alarm only. */
 static void
-read_receipt(struct hearing *h, const struct id128 *own)
+read_receipt(struct hearing *h)
 {
 	const Sync__HelloRequest *m = h->m;
-	struct id128 epoch;
 	uint64_t number;
 
-	h->foreign = h->above = false;
-	h->receipts = 0;
 	/* One of the archive that burnt says nothing about this one. */
 	if (!m->receipt.len || m->archive.len != ID128_SIZE ||
 	    memcmp(m->archive.data, h->c->identity.id.b, ID128_SIZE) != 0)
 		return;
 	h->foreign = !adopt_receipt_valid(h->c, m->receipt.data, m->receipt.len, h->row.site,
-					  &h->row.incarnation, &number, &epoch);
-	if (h->foreign)
+					  &h->row.incarnation, &number, &h->promise);
+	h->receipts = h->foreign ? 0 : number;
+}
+
+/* Whatever the row says by now: their seals are looked at once. */
+static void
+read_seals(struct hearing *h)
+{
+	if (h->seals_read)
 		return;
-	h->receipts = number;
-	h->above = number > h->row.receipts && id128_same(&epoch, own);
+	h->seals_read = true;
+	read_receipt(h);
+	(void)token_read(h->c, &h->row, h->m->token.data, h->m->token.len, &h->said);
 }
 
 /* In any transaction: the row, and what the hello tells beside it. */
@@ -124,8 +133,8 @@ judge(struct hearing *h, struct store_tx *tx, const struct id128 *incarnation, c
 		rc = state_id(tx, "epoch", &own, e);
 	if (rc)
 		return rc;
-	read_receipt(h, &own);
-	(void)token_read(h->c, &h->row, h->m->token.data, h->m->token.len, &h->said);
+	read_seals(h);
+	h->above = h->receipts > h->row.receipts && id128_same(&h->promise, &own);
 	rc = token_judge(tx, &h->row, &h->said, &h->contact, &own, &h->word, e);
 	if (!rc && (h->row.closed || h->opens))
 		rc = site_each_of(tx, site, note_live, &o, e);
@@ -329,7 +338,7 @@ struct answering {
 	struct hashes *hashes; /* NULL: none were asked for */
 	char twin[TWINS_MAX][ADDRESS_SIZE], *twins[TWINS_MAX];
 	uint32_t codings[FRAME_ZSTD];
-	struct bandwidth_runs bandwidth;
+	struct bandwidth_runs *bandwidth; /* NULL: all of its link */
 	const struct hearing *h;
 };
 
@@ -393,11 +402,14 @@ fill_bandwidth(struct answering *f, struct store_tx *tx, struct err *e)
 	struct member row;
 	int rc = member_get(tx, f->h->row.site, &row, e);
 
-	if (rc)
+	if (rc || bandwidth_is_free(&row.bandwidth))
 		return rc == ERR_ABSENT ? 0 : rc;
-	bandwidth_to_runs(&f->bandwidth, &row.bandwidth);
-	f->a.bandwidth = f->bandwidth.list;
-	f->a.n_bandwidth = f->bandwidth.n;
+	f->bandwidth = malloc(sizeof(*f->bandwidth));
+	if (!f->bandwidth)
+		return err_set(e, ERR_LOCAL, 0, "no memory to answer hello");
+	bandwidth_to_runs(f->bandwidth, &row.bandwidth);
+	f->a.bandwidth = f->bandwidth->list;
+	f->a.n_bandwidth = f->bandwidth->n;
 	return 0;
 }
 
@@ -507,6 +519,7 @@ give(struct hearing *h, const struct http_request *rq, struct buf *out, struct e
 	if (!rc)
 		message_pack(out, &f->a.base);
 	buf_fini(&f->token);
+	free(f->bandwidth);
 	free(f->hashes);
 	free(f);
 	return rc;

@@ -301,13 +301,14 @@ arrivals(struct arriving *a, uint64_t *left, struct err *err)
 bool
 committed_turned(void *edge)
 {
-	struct arriving *a = calloc(1, sizeof(*a));
+	struct arriving *a = malloc(sizeof(*a));
 	struct err err = ERR_INIT;
 	uint64_t left = 0;
 
 	if (!a)
 		return true;
 	a->e = edge;
+	a->from[0] = '\0';
 	if (arrivals(a, &left, &err))
 		log_err(LOG_WARN, "committed", &err);
 	free(a);

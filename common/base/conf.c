@@ -573,6 +573,9 @@ row_of(const struct conf *c, const char *section, const char *key)
 {
 	size_t i;
 
+	for (i = 0; i < c->n_rows; i++) /* as a rule it is that very text */
+		if (c->rows[i].section == section && c->rows[i].key == key)
+			return &c->rows[i];
 	for (i = 0; i < c->n_rows; i++)
 		if (strcmp(c->rows[i].section, section) == 0 && strcmp(c->rows[i].key, key) == 0)
 			return &c->rows[i];

@@ -423,6 +423,7 @@ lose_disk(struct sim_edge *e)
 	births_edge(e);
 	truth_lost_site(e);
 	e->seen = 0;
+	e->looked_at = UINT64_MAX;
 	e->twin = false;
 }
 

@@ -27,7 +27,7 @@ struct kv_txn {
 	struct tree *at;
 	unsigned n; /* of its own */
 	struct changes changes;
-	struct tree tables[RAM_TABLES];
+	struct tree *tables; /* so many, or NULL */
 };
 
 struct kv_cursor {
@@ -76,6 +76,7 @@ keep(struct kv_txn *t)
 {
 	struct ram_env *env = t->kv->env;
 
+	t->tables = ram_room(NULL, env->n_tables * sizeof(*t->tables));
 	for (t->n = 0; t->n < env->n_tables; t->n++)
 		t->tables[t->n] = tree_keep(&env->tables[t->n]);
 	t->at = t->tables;
@@ -92,7 +93,7 @@ kv_begin(struct kv_txn **out, struct kv *kv, enum kv_mode mode, struct err *e)
 	if (mode == KV_WRITE && kv->env->writing)
 		abort(); /* nobody could ever end the other one */
 	t = ram_room(NULL, sizeof(*t));
-	memset(t, 0, offsetof(struct kv_txn, tables));
+	memset(t, 0, sizeof(*t));
 	t->kv = kv;
 	t->write = mode == KV_WRITE;
 	t->at = kv->env->tables;
@@ -122,6 +123,7 @@ end(struct kv_txn *t)
 	for (i = 0; i < t->n; i++)
 		tree_drop(&t->tables[i]);
 	changes_fini(&t->changes);
+	free(t->tables);
 	free(t);
 }
 

@@ -1,12 +1,16 @@
 /*
  * The simulator: seeds, one world each. `sim --seed N --loud` tells what happened in one.
  *
+ * Several processes share the seeds: each takes the next one that nobody has.
  * Exit: 0 when every promise held, 1 else; the seed is printed.
  */
 #include <argp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,13 +29,20 @@ enum {
 	SEEDS = 40,
 	DAYS = 7,
 	EVENTS = 24,
+	JOBS_MAX = 64,
 	FIGURES_EVERY = 8 /* events */
 };
 
 struct settings {
 	uint64_t first;
-	unsigned seeds, edges, days, events, only, seconds;
+	unsigned seeds, edges, days, events, only, seconds, jobs;
 	bool loud, enough, brief;
+};
+
+struct shared { /* by all processes */
+	_Atomic unsigned taken, played, bad;
+	uint64_t seed[JOBS_MAX]; /* that this process plays */
+	_Atomic unsigned seen[SEEN_KINDS];
 };
 
 static const struct argp_option options[] = {
@@ -42,6 +53,7 @@ static const struct argp_option options[] = {
 	{"events", 'v', "N", 0, "per day (24)", 0},
 	{"only", 'o', "N", 0, "of each seed the first N events", 0},
 	{"seconds", 't', "N", 0, "stop after so many", 0},
+	{"jobs", 'j', "N", 0, "processes that share the seeds (1, or what SIM_JOBS says)", 0},
 	{"first", 'f', NULL, 0, "the first that breaks a promise is enough", 0},
 	{"brief", 'b', NULL, 0, "do not look for the fewest events", 0},
 	{"loud", 'l', NULL, 0, "say what happens", 0},
@@ -75,6 +87,9 @@ parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 't':
 		s->seconds = (unsigned)n;
+		return 0;
+	case 'j':
+		s->jobs = n && n < JOBS_MAX ? (unsigned)n : JOBS_MAX;
 		return 0;
 	case 'f':
 		s->enough = true;
@@ -118,7 +133,7 @@ look(struct world *w)
 /* The first `events` of this seed, then calm and rest; what was wrong goes to text. */
 static bool
 play(const struct settings *s, uint64_t seed, unsigned events, const char *folder, char text[400],
-     unsigned *seen)
+     _Atomic unsigned *seen)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	unsigned i;
@@ -152,7 +167,7 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 	if (!w->wrong)
 		watch_memory(w);
 	for (i = 0; seen && i < SEEN_KINDS; i++)
-		seen[i] += w->seen[i];
+		atomic_fetch_add(&seen[i], w->seen[i]);
 	good = !w->wrong;
 	(void)snprintf(text, 400, "%s", good ? "" : w->wrong);
 	if (s->loud)
@@ -173,8 +188,6 @@ shrink(const struct settings *s, uint64_t seed, unsigned events, const char *fol
 	unsigned low = 0;
 	char text[400];
 
-	printf("seed %llu, %u events: ", (unsigned long long)seed, events);
-	(void)fflush(stdout);
 	quiet.loud = false;
 	while (events - low > 1) {
 		unsigned middle = low + (events - low) / 2;
@@ -185,55 +198,105 @@ shrink(const struct settings *s, uint64_t seed, unsigned events, const char *fol
 			events = middle;
 	}
 	(void)play(&quiet, seed, events, folder, text, NULL);
-	printf("%s\n  after %u: sim --seed %llu --only %u --loud\n", text, events,
+	printf("  after %u: %s: sim --seed %llu --only %u --loud\n", events, text,
 	       (unsigned long long)seed, events);
 }
 
-static unsigned
-play_all(const struct settings *s, const char *folder, unsigned *played, unsigned seen[SEEN_KINDS])
+static void
+play_some(const struct settings *s, struct shared *sh, unsigned job, const char *folder)
 {
 	time_t until = s->seconds ? time(NULL) + (time_t)s->seconds : 0;
-	unsigned events = s->only ? s->only : s->days * s->events, bad = 0, i;
+	unsigned events = s->only ? s->only : s->days * s->events, i;
 	char text[400];
 
-	for (i = 0; i < s->seeds && (!until || time(NULL) < until) && !(bad && s->enough); i++) {
-		if (play(s, s->first + i, events, folder, text, seen))
+	while ((!until || time(NULL) < until) && !(atomic_load(&sh->bad) && s->enough)) {
+		i = atomic_fetch_add(&sh->taken, 1);
+		if (i >= s->seeds)
+			return;
+		sh->seed[job] = s->first + i;
+		atomic_fetch_add(&sh->played, 1);
+		if (play(s, s->first + i, events, folder, text, sh->seen))
 			continue;
-		bad++;
-		if (s->brief)
-			printf("seed %llu, %u events: %s\n", (unsigned long long)(s->first + i),
-			       events, text);
-		else
+		atomic_fetch_add(&sh->bad, 1);
+		printf("seed %llu, %u events: %s\n", (unsigned long long)(s->first + i), events,
+		       text);
+		if (!s->brief)
 			shrink(s, s->first + i, events, folder);
 	}
-	*played = i;
-	return bad;
+}
+
+/* With a folder of its own; gone when it ends. */
+static void
+play_in_folder(const struct settings *s, struct shared *sh, unsigned job)
+{
+	char folder[] = "/tmp/sim.XXXXXX", command[64];
+
+	if (!mkdtemp(folder))
+		abort();
+	play_some(s, sh, job, folder);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
+	(void)!system(command);
+}
+
+static void
+play_all(const struct settings *s, struct shared *sh)
+{
+	pid_t children[JOBS_MAX];
+	unsigned i;
+	int status;
+
+	if (s->jobs == 1) {
+		play_in_folder(s, sh, 0);
+		return;
+	}
+	for (i = 0; i < s->jobs; i++) {
+		children[i] = fork();
+		if (children[i] < 0)
+			abort();
+		if (children[i] == 0) {
+			play_in_folder(s, sh, i);
+			exit(0);
+		}
+	}
+	for (i = 0; i < s->jobs; i++) {
+		if (waitpid(children[i], &status, 0) != children[i] || status == 0)
+			continue;
+		atomic_fetch_add(&sh->bad, 1);
+		printf("seed %llu: its process died\n", (unsigned long long)sh->seed[i]);
+	}
 }
 
 int
 main(int argc, char **argv)
 {
-	const char *wanted = getenv("SIM_SEEDS");
-	struct settings s = {
-		.first = 1, .seeds = SEEDS, .edges = SITES_MAX, .days = DAYS, .events = EVENTS};
+	const char *seeds = getenv("SIM_SEEDS"), *jobs = getenv("SIM_JOBS");
+	struct settings s = {.first = 1,
+			     .seeds = SEEDS,
+			     .edges = SITES_MAX,
+			     .days = DAYS,
+			     .events = EVENTS,
+			     .jobs = 1};
 	static const struct argp argp = {options, parse, NULL, "Plays worlds.", NULL, NULL, NULL};
-	char folder[] = "/tmp/sim.XXXXXX", command[64];
-	unsigned bad, played, seen[SEEN_KINDS] = {0};
+	unsigned i, seen[SEEN_KINDS];
+	struct shared *sh;
 	bool all;
 
 	(void)setenv("TZ", "UTC", 1); /* the hours of a week, wherever this runs */
-	if (wanted)
-		s.seeds = (unsigned)strtoul(wanted, NULL, 10);
-	if (argp_parse(&argp, argc, argv, 0, NULL, &s) || !mkdtemp(folder))
+	if (seeds)
+		s.seeds = (unsigned)strtoul(seeds, NULL, 10);
+	if (jobs)
+		(void)parse('j', (char *)(uintptr_t)jobs, &(struct argp_state){.input = &s});
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (argp_parse(&argp, argc, argv, 0, NULL, &s) || sh == MAP_FAILED)
 		return 2;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(LOG_ERROR);
-	bad = play_all(&s, folder, &played, seen);
-	all = seen_print(seen);
-	printf("simulator: %u worlds, %u wrong\n", played, bad);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
-	(void)!system(command);
-	if (!all && played >= SEEDS && !s.only)
+	play_all(&s, sh);
+	for (i = 0; i < SEEN_KINDS; i++)
+		seen[i] = atomic_load(&sh->seen[i]);
+	all = seen_print(seen) || sh->played < SEEDS || s.only;
+	printf("simulator: %u worlds, %u wrong\n", sh->played, sh->bad);
+	if (!all)
 		printf("simulator: something never happened\n");
-	return bad || !played || (!all && played >= SEEDS && !s.only) ? 1 : 0;
+	return sh->bad || !sh->played || !all ? 1 : 0;
 }

@@ -1,6 +1,7 @@
 /* A treap: the priorities are a function of the keys, so that a seed gives the same tree. */
 #include "tests/sim/tree.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +19,15 @@ struct tree_node {
 	unsigned refs;
 	uint32_t priority;
 	struct tree_node *left, *right;
+	uint64_t head; /* of the key: most pairs differ in it */
 	struct value *v;
 	size_t key_n;
 	unsigned char key[];
+};
+
+struct wanted { /* a key that is looked for */
+	struct kv_slice key;
+	uint64_t head;
 };
 
 static void *
@@ -55,12 +62,28 @@ priority_of(struct kv_slice key)
 	return h ^ h >> 12;
 }
 
-static int
-order(struct kv_slice a, const struct tree_node *n)
+/* Ordered as the key is, as far as it goes. */
+static struct wanted
+want(struct kv_slice key)
 {
-	size_t common = a.n < n->key_n ? a.n : n->key_n;
-	int c = common ? memcmp(a.p, n->key, common) : 0;
+	struct wanted w = {key, 0};
 
+	if (key.n)
+		memcpy(&w.head, key.p, key.n < sizeof(w.head) ? key.n : sizeof(w.head));
+	w.head = be64toh(w.head);
+	return w;
+}
+
+static int
+order(const struct wanted *w, const struct tree_node *n)
+{
+	struct kv_slice a = w->key;
+	size_t common = a.n < n->key_n ? a.n : n->key_n;
+	int c;
+
+	if (w->head != n->head)
+		return w->head < n->head ? -1 : 1;
+	c = common > sizeof(w->head) ? memcmp(a.p, n->key, common) : 0;
 	return c ? c : a.n < n->key_n ? -1 : a.n > n->key_n;
 }
 
@@ -85,13 +108,15 @@ node_drop(struct tree_node *n)
 }
 
 static struct tree_node *
-node_new(struct kv_slice key, struct value *v)
+node_new(const struct wanted *w, struct value *v)
 {
+	struct kv_slice key = w->key;
 	struct tree_node *n = room(sizeof(*n) + key.n);
 
 	n->refs = 1;
 	n->priority = priority_of(key);
 	n->left = n->right = NULL;
+	n->head = w->head;
 	n->v = v;
 	n->key_n = key.n;
 	memcpy(n->key, key.p, key.n);
@@ -139,23 +164,23 @@ turn_left(struct tree_node *n)
 }
 
 static struct tree_node *
-insert(struct tree_node *n, struct kv_slice key, struct value *v)
+insert(struct tree_node *n, const struct wanted *w, struct value *v)
 {
 	int c;
 
 	if (!n)
-		return node_new(key, v);
+		return node_new(w, v);
 	n = own(n);
-	c = order(key, n);
+	c = order(w, n);
 	if (c == 0) {
 		value_drop(n->v);
 		n->v = v;
 	} else if (c < 0) {
-		n->left = insert(n->left, key, v);
+		n->left = insert(n->left, w, v);
 		if (n->left->priority > n->priority)
 			return turn_right(n);
 	} else {
-		n->right = insert(n->right, key, v);
+		n->right = insert(n->right, w, v);
 		if (n->right->priority > n->priority)
 			return turn_left(n);
 	}
@@ -178,19 +203,19 @@ join(struct tree_node *a, struct tree_node *b)
 }
 
 static struct tree_node *
-take_out(struct tree_node *n, struct kv_slice key)
+take_out(struct tree_node *n, const struct wanted *w)
 {
 	struct tree_node *rest;
 	int c;
 
 	n = own(n);
-	c = order(key, n);
+	c = order(w, n);
 	if (c < 0) {
-		n->left = take_out(n->left, key);
+		n->left = take_out(n->left, w);
 		return n;
 	}
 	if (c > 0) {
-		n->right = take_out(n->right, key);
+		n->right = take_out(n->right, w);
 		return n;
 	}
 	rest = join(n->left, n->right);
@@ -200,12 +225,12 @@ take_out(struct tree_node *n, struct kv_slice key)
 }
 
 static struct tree_node *
-find(const struct tree *t, struct kv_slice key)
+find(const struct tree *t, const struct wanted *w)
 {
 	struct tree_node *n = t->root;
 	int c;
 
-	while (n && (c = order(key, n)) != 0)
+	while (n && (c = order(w, n)) != 0)
 		n = c < 0 ? n->left : n->right;
 	return n;
 }
@@ -229,7 +254,8 @@ void *
 tree_put(struct tree *t, struct kv_slice key, size_t n)
 {
 	struct value *v = room(sizeof(*v) + n);
-	struct tree_node *before = find(t, key);
+	struct wanted w = want(key);
+	struct tree_node *before = find(t, &w);
 
 	v->refs = 1;
 	v->n = n;
@@ -238,27 +264,29 @@ tree_put(struct tree *t, struct kv_slice key, size_t n)
 	else
 		t->count++;
 	t->bytes += tree_cost(key.n, n);
-	t->root = insert(t->root, key, v);
+	t->root = insert(t->root, &w, v);
 	return v->b;
 }
 
 bool
 tree_remove(struct tree *t, struct kv_slice key)
 {
-	struct tree_node *n = find(t, key);
+	struct wanted w = want(key);
+	struct tree_node *n = find(t, &w);
 
 	if (!n)
 		return false;
 	t->count--;
 	t->bytes -= tree_cost(key.n, n->v->n);
-	t->root = take_out(t->root, key);
+	t->root = take_out(t->root, &w);
 	return true;
 }
 
 bool
 tree_get(const struct tree *t, struct kv_slice key, struct kv_slice *value)
 {
-	struct tree_node *n = find(t, key);
+	struct wanted w = want(key);
+	struct tree_node *n = find(t, &w);
 
 	if (n && value)
 		*value = kv_slice(n->v->b, n->v->n);
@@ -270,9 +298,10 @@ tree_find(const struct tree *t, enum tree_way way, struct kv_slice key, struct k
 	  struct kv_slice *value)
 {
 	struct tree_node *n = t->root, *best = NULL;
+	struct wanted w = want(key);
 
 	while (n) {
-		int c = way == TREE_LAST ? 1 : order(key, n);
+		int c = way == TREE_LAST ? 1 : order(&w, n);
 		bool fits = way == TREE_FROM ? c <= 0 : way == TREE_BEHIND ? c < 0 : c > 0;
 
 		if (fits)

@@ -277,6 +277,7 @@ truth_lost_site(struct sim_edge *e)
 
 	said_forget(e);
 	e->hold = 0;
+	e->looked_at = UINT64_MAX;
 	for (i = 0; i < e->w->n_images; i++) {
 		e->w->images[i].sites &= ~(1u << e->number);
 		e->w->images[i].promised &= ~(1u << e->number);
@@ -422,6 +423,8 @@ truth_look_at_ledger(struct sim_edge *e)
 	bool keeps = false;
 	unsigned i;
 
+	if (e->looked_at == ramdisk_steps(e->disk)) /* nothing was written since */
+		return;
 	do {
 		memset(&l, 0, sizeof(l));
 		l.e = e;
@@ -449,6 +452,7 @@ truth_look_at_ledger(struct sim_edge *e)
 	} while (l.n == sizeof(l.gone) / sizeof(l.gone[0]));
 	e->hold = hold;
 	e->dark_keep = keeps;
+	e->looked_at = ramdisk_steps(e->disk);
 }
 
 uint64_t
@@ -490,6 +494,7 @@ truth_set_back(struct sim_edge *e)
 	said_forget(e);
 	promised_set_back(e);
 	e->hold = 0;
+	e->looked_at = UINT64_MAX;
 	if (!e->up || store_begin_read(&tx, e->edge.store, NULL))
 		return;
 	(void)ledger_head(tx, &head, NULL);

@@ -174,6 +174,7 @@ world_open_edge(struct sim_edge *e)
 	}
 	clock_begin(&e->clock, e->w);
 	world_enter(e->w, &e->clock);
+	e->looked_at = UINT64_MAX;
 	rc = make_and_open(e, &err);
 	if (rc) {
 		e->restart_at = e->w->now + SIM_MINUTE;
@@ -477,16 +478,53 @@ orders_at(const struct sim_edge *e)
 static int64_t
 edge_due(const struct sim_edge *e)
 {
-	int64_t due;
+	int64_t due, other;
 
 	if (!e->up)
 		return e->restart_at;
 	due = replicate_due(e->r) + e->clock.boot - SIM_SECOND;
-	if (simlink_due(e->link) < due)
-		due = simlink_due(e->link);
-	if (orders_at(e) < due)
-		due = orders_at(e);
+	other = simlink_due(e->link);
+	due = other < due ? other : due;
+	other = orders_at(e);
+	due = other < due ? other : due;
 	return e->keep_at < due ? e->keep_at : due;
+}
+
+/* The same. What lies ahead stays so until it has its turn, or central has news. */
+static int64_t
+next_due(struct sim_edge *e)
+{
+	int64_t due = e->due ? e->due : edge_due(e);
+
+	e->due = due > e->w->now ? due : 0;
+	return due;
+}
+
+static void
+look_again(struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < w->n_edges; i++)
+		w->edges[i].due = 0;
+}
+
+/* The edge whose turn is next, before `until`; EDGES_MAX: none. */
+static unsigned
+first_of(struct world *w, int64_t until, int64_t *due)
+{
+	unsigned i, first = EDGES_MAX;
+
+	*due = until;
+	for (i = 0; i < w->n_edges; i++) {
+		int64_t at = next_due(&w->edges[i]);
+
+		if (at < *due) {
+			*due = at;
+			first = i;
+		}
+	}
+	return first;
 }
 
 static void
@@ -529,26 +567,29 @@ void
 world_run(struct world *w, int64_t ms)
 {
 	int64_t until = w->now + ms, due;
-	unsigned i, next;
+	unsigned next;
+	uint64_t news;
+	bool up;
 
+	look_again(w);
 	while (!w->wrong) {
-		due = w->up ? until : w->restart_at;
-		next = EDGES_MAX;
-		for (i = 0; i < w->n_edges; i++)
-			if (edge_due(&w->edges[i]) < due) {
-				due = edge_due(&w->edges[i]);
-				next = i;
-			}
+		next = first_of(w, w->up ? until : w->restart_at, &due);
 		if (due >= until)
 			break;
 		if (due > w->now)
 			w->now = due;
+		up = w->up;
+		news = up ? atomic_load(&w->central.dispatch.news) : 0;
 		if (next < EDGES_MAX)
 			edge_turn(&w->edges[next]);
 		else
 			world_open_central(w);
 		world_look_after_central(w);
 		watch_epoch(w);
+		if (!up || !w->up || news != atomic_load(&w->central.dispatch.news))
+			look_again(w);
+		else
+			w->edges[next].due = 0;
 	}
 	if (w->now < until)
 		w->now = until;

@@ -72,13 +72,14 @@ struct sim_edge {
 	bool twin;	  /* or has one: another node says that it is this one */
 	int64_t mount_at; /* 0: its disk is mounted */
 	int64_t restart_at, keep_at;
+	int64_t due; /* while time passes: as found last; 0: look again */
 	struct edge edge;
 	struct replicate *r;
 	struct link *link; /* of r */
 	struct orders *orders;
 	struct link *orders_link;
 	/* What the truth has seen of its ledger. */
-	uint64_t seen;
+	uint64_t seen, looked_at; /* at these steps of its disk; UINT64_MAX: look again */
 	unsigned char seen_hash[SHA256_SIZE];
 	struct id128 seen_of;
 	unsigned did;	/* orders of central that it carried out */
