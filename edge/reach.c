@@ -25,7 +25,6 @@ struct reach {
 	struct ctl_reply *r;
 	int64_t moved_ms, answered_ms, shown_ms;
 	uint64_t moved; /* whatever grows while it goes on */
-	bool shown;
 };
 
 static int
@@ -35,7 +34,7 @@ begin(struct reach *w, struct edge *e, struct ctl_reply *r, struct err *err)
 	struct link *link;
 	int rc = 0;
 
-	*w = (struct reach){e, NULL, r, now, now, now, 0, false};
+	*w = (struct reach){e, NULL, r, now, now, now, 0};
 	if (!edge_has_central(e))
 		return err_set(err, ERR_LOCAL, 0,
 			       "not joined, and no [central] url that it may call");
@@ -108,10 +107,9 @@ show(struct reach *w, const struct contact *c, int64_t now)
 	if (now - w->shown_ms < SHOW_MS)
 		return;
 	w->shown_ms = now;
-	w->shown = true;
-	(void)snprintf(line, sizeof(line), "\rannounced %llu, compared %llu entries",
+	(void)snprintf(line, sizeof(line), "announced %llu, compared %llu entries",
 		       (unsigned long long)c->announced, (unsigned long long)c->compared);
-	(void)ctl_progress(w->r, line);
+	(void)ctl_draw(w->r, line);
 }
 
 /* Neither waits for ever: it is begun again by hand, or by the timer. */
@@ -156,9 +154,8 @@ reach_compared(struct edge *e, struct ctl_reply *r, struct comparison *out, stru
 		if (!rc)
 			step(&w);
 	}
-	if (w.shown)
-		(void)ctl_progress(r, "\n");
-	*out = c.comparison;
+	if (!rc)
+		*out = c.comparison;
 	if (!rc && w.own)
 		rc = edge_keep_contact(e, err);
 	replicate_free(w.own);

@@ -17,7 +17,7 @@ struct err;
 int reach_central(struct edge *e, struct err *err);
 /* Until the whole ledger has been compared with what central holds now (R19), and what it lacks
  * and is here is owed. Errors as above; ERR_CONFLICT: it answers, and a person is needed first:
- * the contact says why. */
+ * the contact says why. *out on 0 only. */
 int reach_compared(struct edge *e, struct ctl_reply *r, struct comparison *out, struct err *err);
 
 #endif

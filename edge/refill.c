@@ -103,7 +103,7 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 		buf_fini(&done->body);
 		if (f->patience_ms &&
 		    !said) /* a restart of central, or of the WAN, ends no refill */
-			(void)ctl_progress(f->r, "\ncentral does not answer: waiting\n");
+			(void)ctl_progress(f->r, "central does not answer: waiting\n");
 		said = true;
 		clock_sleep(f->patience_ms ? PAUSE_MS : 0);
 	}
@@ -419,7 +419,7 @@ wait_turn(struct refilling *f, struct err *err)
 			(void)throttle_until(f->e, until);
 			said = true;
 			(void)snprintf(line, sizeof(line),
-				       "\nwaits until %s: central's table (`site bandwidth %.64s` "
+				       "waits until %s: central's table (`site bandwidth %.64s` "
 				       "there) leaves nothing in this hour\n",
 				       until[0] ? until : "it is changed", f->e->site);
 			(void)ctl_progress(f->r, line);
@@ -655,10 +655,10 @@ show_progress(struct refilling *f)
 	unsigned filled = (unsigned)(done * (sizeof(bar) - 1) / (all > done ? all : done));
 
 	memset(bar, '#', filled);
-	(void)snprintf(line, sizeof(line), "\r[%s] %llu of %llu images, %llu MiB", bar,
+	(void)snprintf(line, sizeof(line), "[%s] %llu of %llu images, %llu MiB", bar,
 		       (unsigned long long)done, (unsigned long long)f->total,
 		       (unsigned long long)(f->out->bytes >> 20));
-	(void)ctl_progress(f->r, line);
+	(void)ctl_draw(f->r, line);
 }
 
 static int
@@ -788,7 +788,6 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	f.total += out->here;
 	if (!rc)
 		rc = pass(&f, true, err);
-	(void)ctl_progress(r, "\n");
 	link_close(f.link);
 	replicate_hello(e->replicate); /* and reads central's decisions about what came (R3) */
 	return rc;

@@ -31,8 +31,14 @@ struct reading {
 	size_t n, seen;
 	uint64_t from;
 	int64_t shown_ms;
-	bool shown;
 };
+
+/* By the digest, which knows no order: ids of what came alike may share a factor with `parts`. */
+static bool
+in_slice(const struct resync_config *c, const struct version *v)
+{
+	return !c->parts || buf_get_be64(v->digest) % c->parts == c->part - 1;
+}
 
 static int
 note_here(void *arg, const struct version *v, struct err *err)
@@ -43,7 +49,7 @@ note_here(void *arg, const struct version *v, struct err *err)
 	if (x->seen++ == PAGE)
 		return ERR_AGAIN;
 	x->from = v->oid + 1;
-	if (v->state == VERSION_HERE && (!x->c->parts || v->oid % x->c->parts == x->c->part - 1))
+	if (v->state == VERSION_HERE && in_slice(x->c, v))
 		x->oids[x->n++] = v->oid;
 	return 0;
 }
@@ -95,11 +101,10 @@ show(struct reading *x)
 	if (now - x->shown_ms < SHOW_MS)
 		return;
 	x->shown_ms = now;
-	x->shown = true;
-	(void)snprintf(line, sizeof(line), "\r%llu images read, %llu MiB",
+	(void)snprintf(line, sizeof(line), "%llu images read, %llu MiB",
 		       (unsigned long long)x->out->images,
 		       (unsigned long long)(x->out->bytes >> 20));
-	(void)ctl_progress(x->r, line);
+	(void)ctl_draw(x->r, line);
 }
 
 static int
@@ -134,8 +139,6 @@ read_all(struct reading *x, struct err *err)
 	x->shown_ms = clock_mono(x->e->clock);
 	while (!rc && more)
 		rc = read_page(x, &more, err);
-	if (x->shown)
-		(void)ctl_progress(x->r, "\n");
 	return rc;
 }
 
@@ -182,10 +185,10 @@ compare(struct reading *x, struct err *err)
 
 	if (!rc)
 		rc = reach_compared(x->e, x->r, &out->found, err);
-	out->compared = !rc;
 	if (!rc)
 		rc = owed_now(x->e, &out->owed_after, err);
-	return rc ? rc : store_commit(x->e->store, set_last, x->e, err);
+	out->compared = !rc;
+	return rc;
 }
 
 static void
@@ -219,6 +222,8 @@ resync_run(struct edge *e, const struct resync_config *c, struct ctl_reply *r,
 	if (!rc)
 		rc = compare(&x, err);
 	note_person(out, e, rc);
+	if (!rc && !out->person)
+		rc = store_commit(e->store, set_last, e, err);
 	atomic_store(&e->resyncing, false);
 	log_line(rc || out->person ? LOG_WARN : LOG_INFO, "resync",
 		 "compared=%d held=%llu queued=%llu owed=%llu damaged=%llu gone=%llu rotten=%llu",
@@ -285,19 +290,24 @@ resync_text(const struct resync_config *c, const struct resync_result *x, const 
 		   x->compared ? "" : text);
 }
 
+/* Without a comparison none of it is known. */
 static void
 json_found(struct json *j, const struct resync_result *x)
 {
-	const struct comparison *f = &x->found;
+	const struct {
+		const char *key;
+		uint64_t n;
+	} rows[] = {{"entries", x->found.entries}, {"held", x->found.held},
+		    {"queued", x->found.queued},   {"owed_before", x->owed_before},
+		    {"owed_after", x->owed_after}, {"parked", x->found.parked},
+		    {"damaged", x->found.damaged}, {"gone", x->found.gone}};
+	size_t i;
 
-	json_count(j, "entries", f->entries);
-	json_count(j, "held", f->held);
-	json_count(j, "queued", f->queued);
-	json_count(j, "owed_before", x->owed_before);
-	json_count(j, "owed_after", x->owed_after);
-	json_count(j, "parked", f->parked);
-	json_count(j, "damaged", f->damaged);
-	json_count(j, "gone", f->gone);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (x->compared)
+			json_count(j, rows[i].key, rows[i].n);
+		else
+			json_null(j, rows[i].key);
 }
 
 static void

@@ -50,7 +50,7 @@ void resync_text(const struct resync_config *c, const struct resync_result *x,
 		 const struct err *why, struct buf *out);
 void resync_json(const struct edge *e, const struct resync_config *c, const struct resync_result *x,
 		 const struct err *why, struct buf *out);
-/* Wall clock of the last one that returned 0; 0: never. */
+/* Wall clock of the last one that returned 0 and needed no person; 0: never. */
 int resync_last(struct store_tx *tx, int64_t *wall_ms, struct err *err);
 
 #endif

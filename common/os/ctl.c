@@ -1,6 +1,7 @@
 /*
  * On the socket: request = u32 length, words ended by NUL; answer = pieces of
- * (kind byte, u32 length, bytes): 'o' stdout, 'p' stderr, 'x' one byte exit code.
+ * (kind byte, u32 length, bytes): 'o' stdout, 'p' stderr, 'd' stderr if that is a terminal,
+ * 'x' one byte exit code.
  */
 #include "common/os/ctl.h"
 
@@ -39,7 +40,7 @@ struct ctl {
 struct ctl_reply {
 	struct ctl *ctl; /* NULL: local */
 	int fd;
-	bool gone;
+	bool gone, drawn; /* drawn: the terminal's last line is one of ctl_draw */
 };
 
 static bool
@@ -90,11 +91,37 @@ put_piece(struct ctl_reply *r, char kind, const void *p, size_t n)
 	return !r->gone;
 }
 
+static bool
+put_drawn(struct ctl_reply *r, const char *text)
+{
+	if (r->ctl)
+		return put_piece(r, 'd', text, strlen(text));
+	return !isatty(STDERR_FILENO) || fputs(text, stderr) >= 0;
+}
+
+static void
+end_drawn(struct ctl_reply *r)
+{
+	if (r->drawn)
+		(void)put_drawn(r, "\n");
+	r->drawn = false;
+}
+
+bool
+ctl_draw(struct ctl_reply *r, const char *line)
+{
+	if (!r)
+		return true;
+	r->drawn = true;
+	return put_drawn(r, "\r") && put_drawn(r, line);
+}
+
 bool
 ctl_out(struct ctl_reply *r, const char *text, size_t n)
 {
 	if (!r || n == 0) /* an empty text may be NULL */
 		return true;
+	end_drawn(r);
 	if (!r->ctl)
 		return fwrite(text, 1, n, stdout) == n;
 	return put_piece(r, 'o', text, n);
@@ -105,6 +132,7 @@ ctl_progress(struct ctl_reply *r, const char *text)
 {
 	if (!r)
 		return true;
+	end_drawn(r);
 	if (!r->ctl)
 		return fputs(text, stderr) >= 0;
 	return put_piece(r, 'p', text, strlen(text));
@@ -121,7 +149,7 @@ ctl_stopping(const struct ctl_reply *r)
 static void
 serve_one(struct ctl *c, int fd)
 {
-	struct ctl_reply r = {c, fd, false};
+	struct ctl_reply r = {.ctl = c, .fd = fd};
 	const char *words[CTL_WORDS];
 	unsigned char head[4], code;
 	char *text = NULL;
@@ -139,6 +167,7 @@ serve_one(struct ctl *c, int fd)
 			words[n++] = text + at;
 		if (n) {
 			code = (unsigned char)c->command(c->node, n, words, &r);
+			end_drawn(&r);
 			(void)put_piece(&r, 'x', &code, 1);
 		}
 	}
@@ -365,7 +394,7 @@ answer_of(struct printing *p, int *code, struct err *e)
 			}
 			if (head[0] == 'o')
 				buf_put(p->to ? p->to : &p->pending, part, n);
-			else if (!p->to)
+			else if (!p->to && (head[0] == 'p' || isatty(STDERR_FILENO)))
 				(void)fwrite(part, 1, n, stderr);
 		}
 		if (buf_failed(&p->pending))
@@ -430,7 +459,9 @@ ctl_ask(const char *dir, size_t n, const char *const *words, struct buf *out, in
 int
 ctl_local(ctl_command *command, void *node, size_t n, const char *const *words)
 {
-	struct ctl_reply r = {NULL, -1, false};
+	struct ctl_reply r = {.fd = -1};
+	int code = command(node, n, words, &r);
 
-	return command(node, n, words, &r);
+	end_drawn(&r);
+	return code;
 }

@@ -2,7 +2,7 @@
  * ctl.h - commands to a running `serve` through <data>/ctl, a Unix socket of its owner.
  *
  * A request is a list of words; the answer is text as it comes (what a person
- * waits for: progress), then an exit code. One thread per command.
+ * waits for: progress, drawn on a terminal only), then an exit code. One thread per command.
  * Threads: start and stop from one; the call-back runs in threads of its own.
  */
 #ifndef SALAMANDER_COMMON_OS_CTL_H
@@ -22,6 +22,9 @@ enum { CTL_WORDS = 32, CTL_REQUEST_MAX = 65536 };
  * A reply of NULL goes nowhere. */
 bool ctl_out(struct ctl_reply *r, const char *text, size_t n);
 bool ctl_progress(struct ctl_reply *r, const char *text);
+/* One line that takes the place of the one drawn before; nothing where stderr is no terminal,
+ * such as a timer's journal. */
+bool ctl_draw(struct ctl_reply *r, const char *line);
 /* true once the node stops: long commands end early. */
 bool ctl_stopping(const struct ctl_reply *r);
 
