@@ -243,15 +243,7 @@ told_text(struct buf *out, const char *site, const struct told *t)
 
 /* --- /metrics --- */
 
-enum of_lane {
-	LANE_IMAGES,
-	LANE_BYTES,
-	LANE_PUT_OFF,
-	LANE_RETRY,
-	LANE_OLDEST,
-	LANE_WAITS,
-	LANE_FIGURES
-};
+enum of_lane { LANE_IMAGES, LANE_BYTES, LANE_PUT_OFF, LANE_RETRY, LANE_OLDEST, LANE_FIGURES };
 
 static uint64_t
 lane_figure(const struct told *t, const Sync__LaneState *l, enum of_lane of)
@@ -267,23 +259,23 @@ lane_figure(const struct told *t, const Sync__LaneState *l, enum of_lane of)
 		return (uint64_t)retry_of(t, l) / 1000;
 	case LANE_OLDEST:
 		return l->oldest_seconds;
-	case LANE_WAITS:
-		return l->waits_for != 0;
 	case LANE_FIGURES:
 		break;
 	}
 	return 0;
 }
 
+/* One that it did not name is empty. */
 static const Sync__LaneState *
 lane_of(const Sync__SyncState *m, enum lane lane)
 {
+	static const Sync__LaneState none = SYNC__LANE_STATE__INIT;
 	size_t i;
 
-	for (i = 0; m && i < m->n_lanes; i++)
+	for (i = 0; i < m->n_lanes; i++)
 		if (m->lanes[i]->lane == (uint32_t)lane)
 			return m->lanes[i];
-	return NULL;
+	return &none;
 }
 
 /* A family without a sample is none. */
@@ -307,9 +299,7 @@ lane_families(struct prom *p, const struct sites *s)
 		[LANE_RETRY] = {"site_lane_retry_timestamp_seconds",
 				"Wall clock of the next try of the first of these; 0: none, or not "
 				"known."},
-		[LANE_OLDEST] = {"site_lane_oldest_seconds", "Age of the oldest, when it told."},
-		[LANE_WAITS] = {"site_lane_waits", "1: something is in it, and waits."}};
-	static const Sync__LaneState none = SYNC__LANE_STATE__INIT;
+		[LANE_OLDEST] = {"site_lane_oldest_seconds", "Age of the oldest, when it told."}};
 	struct told t;
 	size_t k, i;
 	enum lane lane;
@@ -321,15 +311,32 @@ lane_families(struct prom *p, const struct sites *s)
 			if (t.m)
 				open_family(p, rows[k].name, rows[k].help);
 			for (lane = LANE_LEDGER; t.m && lane < LANES; lane++) {
-				const Sync__LaneState *l = lane_of(t.m, lane);
+				struct prom_label of[] = {{"site", s->tally.rows[i].site.site},
+							  {"lane", lanes_name(lane)}};
 
-				prom_count_of(p, "site", s->tally.rows[i].site.site, "lane",
-					      lanes_name(lane),
-					      lane_figure(&t, l ? l : &none, (enum of_lane)k));
+				prom_count_of(p, of, 2,
+					      lane_figure(&t, lane_of(t.m, lane), (enum of_lane)k));
 			}
 			told_close(&t);
 		}
 	}
+}
+
+static void
+lane_waits(struct prom *p, const char *site, const struct told *t)
+{
+	enum lane lane;
+	size_t w;
+
+	for (lane = LANE_LEDGER; lane < LANES; lane++)
+		for (w = 0; waits_all[w]; w++) {
+			struct prom_label of[] = {{"site", site},
+						  {"lane", lanes_name(lane)},
+						  {"for", waits_name(waits_all[w])}};
+
+			prom_count_of(p, of, 3,
+				      lane_of(t->m, lane)->waits_for == (uint32_t)waits_all[w]);
+		}
 }
 
 enum of_pace {
@@ -400,19 +407,30 @@ pace_families(struct prom *p, const struct sites *s)
 void
 told_metrics(struct prom *p, const struct sites *s)
 {
-	static const char waits[] = "site_waits";
+	static const char waits[] = "site_waits", of_lanes[] = "site_lane_waits";
 	struct told t;
 	size_t i, w;
 
 	lane_families(p, s);
+	for (i = 0; i < s->tally.n; i++) {
+		if (!sites_told(s, i, &t))
+			continue;
+		if (t.m) {
+			open_family(p, of_lanes, "1: what is in it waits, and for this.");
+			lane_waits(p, s->tally.rows[i].site.site, &t);
+		}
+		told_close(&t);
+	}
 	pace_families(p, s);
 	for (i = 0; i < s->tally.n; i++) {
 		if (!sites_told(s, i, &t))
 			continue;
 		open_family(p, waits, "1: what is owed of the site waits, and for this.");
 		for (w = 0; waits_all[w] && waits_all[w] <= WAIT_PARKED; w++)
-			prom_count_of(p, "site", s->tally.rows[i].site.site, "for",
-				      waits_name(waits_all[w]), t.waits == (uint32_t)waits_all[w]);
+			prom_count_of(p,
+				      (struct prom_label[]){{"site", s->tally.rows[i].site.site},
+							    {"for", waits_name(waits_all[w])}},
+				      2, t.waits == (uint32_t)waits_all[w]);
 		told_close(&t);
 	}
 }

@@ -39,6 +39,7 @@ contact_show(struct edge *e, const struct sender *s, uint64_t compared, bool ans
 	c->compared = compared;
 	c->losses = s->losses;
 	c->full_lanes = s->closed;
+	c->cut_off = sender_cut_off(s, clock_mono(e->clock));
 	c->retry_ms = sender_retry(s);
 	if (s->reachable)
 		c->wall_ms = clock_wall(e->clock);

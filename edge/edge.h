@@ -63,6 +63,7 @@ struct contact {
 	char why[128];		/* it was not reached, at the last try      */
 	int failed_with;	/* by status, then; 0: nobody answered      */
 	int pieces_failed_with; /* the last piece of a pack; 0: it was taken */
+	bool cut_off;		/* hello gets through, and pieces break off */
 	uint32_t full_lanes;	/* that central had no room for, at the last hello (R12) */
 	int64_t retry_ms;	/* monotonic: of the next try, when something waits */
 	struct pace pace;

@@ -248,7 +248,9 @@ wait_of(const struct figures *f)
 		return WAIT_FULL;
 	if (all_scheduled(f))
 		return WAIT_SCHEDULE;
-	return c->pieces_failed_with >= FAILED ? WAIT_CENTRAL : WAIT_NOTHING;
+	if (c->pieces_failed_with >= FAILED)
+		return WAIT_CENTRAL;
+	return c->cut_off ? WAIT_CUT : WAIT_NOTHING;
 }
 
 static void
@@ -312,6 +314,8 @@ conclude_lanes(struct figures *f)
 			l->wait = WAIT_FULL;
 		else if (i != LANE_LEDGER && i != LANE_STAT && f->hour.limited && !f->hour.rate)
 			l->wait = WAIT_SCHEDULE;
+		else if (i != LANE_LEDGER && f->wait == WAIT_CUT)
+			l->wait = WAIT_CUT;
 		else if (i == LANE_BACKFILL && f->contact.comparing)
 			l->wait = WAIT_COMPARED;
 	}

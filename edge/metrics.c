@@ -66,6 +66,17 @@ put_commitment(struct prom *p, const struct figures *f)
 }
 
 static void
+put_lane_waits(struct prom *p, const char *lane, enum wait_for wait)
+{
+	size_t i;
+
+	for (i = 0; waits_all[i]; i++)
+		prom_count_of(
+			p, (struct prom_label[]){{"lane", lane}, {"for", waits_name(waits_all[i])}},
+			2, wait == waits_all[i]);
+}
+
+static void
 put_lanes(struct prom *p, const struct figures *f)
 {
 	enum lane i;
@@ -89,9 +100,9 @@ put_lanes(struct prom *p, const struct figures *f)
 	prom_family(p, PROM_GAUGE, "lane_oldest_seconds", "Age of the oldest that is not put off.");
 	for (i = LANE_LEDGER; i < LANES; i++)
 		prom_count(p, "lane", lanes_name(i), f->lanes[i].oldest_seconds);
-	prom_family(p, PROM_GAUGE, "lane_waits", "1: something is in it, and waits.");
+	prom_family(p, PROM_GAUGE, "lane_waits", "1: what is in it waits, and for this.");
 	for (i = LANE_LEDGER; i < LANES; i++)
-		prom_count(p, "lane", lanes_name(i), f->lanes[i].wait != WAIT_NOTHING);
+		put_lane_waits(p, lanes_name(i), f->lanes[i].wait);
 }
 
 static void

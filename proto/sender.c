@@ -98,6 +98,23 @@ sender_retry(const struct sender *s)
 	return first;
 }
 
+bool
+sender_cut_off(const struct sender *s, int64_t now_ms)
+{
+	return s->cuts >= SENDER_CUTS || (s->cuts && now_ms - s->cut_ms >= SENDER_CUT_MS);
+}
+
+/* What breaks off together counts once. */
+static void
+note_cut(struct sender *s, const struct sender_event *ev)
+{
+	if (!s->reachable)
+		return;
+	if (!s->cuts)
+		s->cut_ms = ev->now_ms;
+	s->cuts++;
+}
+
 /*
  * Nobody answered: all that was under way is asked about again after a hello. That is
  * said at once, so that one upload that was dropped does not hold the ledger up; only
@@ -395,6 +412,7 @@ on_piece(struct sender *s, const struct sender_event *ev, struct sender_actions 
 	struct sender_slot *slot = &s->slots[ev->slot];
 
 	slot->state = SLOT_READY;
+	s->cuts = 0;
 	s->good += ev->status == 200 && (ev->receipted || ev->number > slot->offset);
 	if (ev->status == 200 && ev->receipted) {
 		slot->state = SLOT_CLOSING;
@@ -443,7 +461,7 @@ on_places(struct sender *s, const struct sender_event *ev)
 		slot->asked = true;
 		slot->begun = ev->places[i] <= slot->size;
 		if (slot->begun && ev->places[i] > slot->offset) /* what a cut left is durable */
-			slot->failures = slot->stumbles = 0;
+			slot->failures = slot->stumbles = s->cuts = 0;
 		slot->offset = slot->begun		       ? ev->places[i]
 			       : ev->places[i] == SENDER_WHOLE ? slot->size
 							       : 0;
@@ -486,6 +504,7 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 			break;
 		}
 		s->slots[ev->slot].state = SLOT_READY;
+		note_cut(s, ev);
 		stumbled(s, ev, out);
 		break;
 	case SENDER_DISSOLVE:

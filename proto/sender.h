@@ -34,7 +34,9 @@ enum {
 	SENDER_LEDGER_MIN = 64 << 10, /* bytes of a request */
 	SENDER_LEDGER_FIRST = 128 << 10,
 	SENDER_LEDGER_MAX = 4 << 20,
-	SENDER_LEDGER_MS = 2000 /* of its connection */
+	SENDER_LEDGER_MS = 2000, /* of its connection */
+	SENDER_CUTS = 3,	 /* pieces in a row that broke off: it is the way to central */
+	SENDER_CUT_MS = 30000	 /* or one, and none got through for so long since */
 };
 
 enum sender_request {
@@ -157,6 +159,10 @@ struct sender {
 	int64_t last_word_ms; /* last answer, whatever it said     */
 	int64_t next_hello_ms, answered_hello_ms;
 	unsigned failures; /* of 5xx in a row                   */
+	/* Pieces that broke off, one for each time that hello had been answered; and when the first
+	 * did. Any that central answers, or that it has more of, ends it. */
+	unsigned cuts;
+	int64_t cut_ms;
 	/* the ledger */
 	bool sending_ledger;
 	uint64_t ledger_bytes; /* of a request: images go as soon as theirs is answered */
@@ -224,6 +230,8 @@ void sender_rest(struct sender *s, int64_t until_ms);
 /* Monotonic time of the next try of what waits for central (hello, or a pack that it would not
  * take); 0: nothing waits. */
 int64_t sender_retry(const struct sender *s);
+/* Hello gets through, and pieces do not: something on the way breaks them off. */
+bool sender_cut_off(const struct sender *s, int64_t now_ms);
 void sender_step(struct sender *s, const struct sender_event *ev, struct sender_actions *out);
 
 #endif

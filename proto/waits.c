@@ -4,7 +4,8 @@
 
 const enum wait_for waits_all[] = {WAIT_SERVE,	WAIT_JOIN,    WAIT_TURNED_AWAY, WAIT_VERSIONS,
 				   WAIT_LINK,	WAIT_CENTRAL, WAIT_FULL,	WAIT_SCHEDULE,
-				   WAIT_PARKED, WAIT_RETRY,   WAIT_COMPARED,	WAIT_NOTHING};
+				   WAIT_CUT,	WAIT_PARKED,  WAIT_RETRY,	WAIT_COMPARED,
+				   WAIT_NOTHING};
 
 const char *
 waits_name(uint32_t wait)
@@ -18,6 +19,7 @@ waits_name(uint32_t wait)
 					    [WAIT_CENTRAL] = "central fails",
 					    [WAIT_FULL] = "central is full",
 					    [WAIT_SCHEDULE] = "schedule",
+					    [WAIT_CUT] = "uploads break off",
 					    [WAIT_PARKED] = "parked",
 					    [WAIT_RETRY] = "its next try",
 					    [WAIT_COMPARED] = "what central holds"};

@@ -19,6 +19,7 @@ enum wait_for {
 	WAIT_CENTRAL = 60,     /* central answers 5xx, or what answers is none */
 	WAIT_FULL = 70,	       /* central has no room for bytes (R12)          */
 	WAIT_SCHEDULE = 80,    /* the hour leaves nothing of the link (bandwidth.h) */
+	WAIT_CUT = 85,	       /* central answers, and what carries images breaks off on the way */
 	WAIT_PARKED = 90,      /* all that is owed is parked (R17)             */
 	/* of a lane alone: */
 	WAIT_RETRY = 100,   /* all of it failed for its own sake, and is put off */

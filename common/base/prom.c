@@ -38,14 +38,24 @@ put_value(struct buf *out, const char *s)
 }
 
 static void
+put_labels(struct prom *p, const struct prom_label *labels, size_t n)
+{
+	size_t i;
+
+	buf_printf(p->out, "%s_%s", p->prefix, p->name);
+	for (i = 0; i < n; i++) {
+		buf_printf(p->out, "%c%s=\"", i ? ',' : '{', labels[i].name);
+		put_value(p->out, labels[i].value);
+		buf_puts(p->out, i + 1 < n ? "\"" : "\"}");
+	}
+}
+
+static void
 put_name(struct prom *p, const char *label, const char *value)
 {
-	buf_printf(p->out, "%s_%s", p->prefix, p->name);
-	if (label) {
-		buf_printf(p->out, "{%s=\"", label);
-		put_value(p->out, value);
-		buf_puts(p->out, "\"}");
-	}
+	struct prom_label one = {label, value};
+
+	put_labels(p, &one, label != NULL);
 }
 
 void
@@ -56,14 +66,10 @@ prom_count(struct prom *p, const char *label, const char *value, uint64_t v)
 }
 
 void
-prom_count_of(struct prom *p, const char *label, const char *value, const char *label2,
-	      const char *value2, uint64_t v)
+prom_count_of(struct prom *p, const struct prom_label *labels, size_t n, uint64_t v)
 {
-	buf_printf(p->out, "%s_%s{%s=\"", p->prefix, p->name, label);
-	put_value(p->out, value);
-	buf_printf(p->out, "\",%s=\"", label2);
-	put_value(p->out, value2);
-	buf_printf(p->out, "\"} %" PRIu64 "\n", v);
+	put_labels(p, labels, n);
+	buf_printf(p->out, " %" PRIu64 "\n", v);
 }
 
 void

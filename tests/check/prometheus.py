@@ -4,7 +4,7 @@
 Shares no code with the product. `mistakes(text)` lists what promtool would not take, or would warn of: each family has
 HELP, then TYPE, then its samples, all together and once; names and labels are valid; counters end in _total and nothing
 else does; nothing is said twice; values are numbers. `samples(text)` gives {(name, label value or None): number}, or
-{(name, value, value): number} where there are two labels.
+{(name, value, value): number} where there are several.
 """
 import re
 import sys

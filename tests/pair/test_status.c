@@ -434,6 +434,20 @@ expect_wait(enum wait_for wait, const char *text, bool person)
 	assert_status(text, true, person);
 }
 
+/* /metrics */
+static bool
+measures(const char *what)
+{
+	struct buf text = BUF_INIT;
+	bool yes;
+
+	assert_int_equal(metrics_of_edge(&p.edge, &text, NULL), 0);
+	buf_put_u8(&text, 0);
+	yes = strstr((const char *)text.data, what) != NULL;
+	buf_fini(&text);
+	return yes;
+}
+
 static void
 status__tells_why_what_is_owed_waits_and_when_it_is_tried_again(void **state)
 {
@@ -451,6 +465,18 @@ status__tells_why_what_is_owed_waits_and_when_it_is_tried_again(void **state)
 	let_central_refuse_bytes(403);
 	expect_wait(WAIT_TURNED_AWAY, "waits: turned away; next try at ", false);
 	let_central_refuse_bytes(0);
+	assert_true(pair_settle(&p, TURNS));
+	f = figures();
+	assert_int_equal(f.wait, WAIT_NOTHING);
+	pair_close_edge(&p); /* its link is the one that p.cut_method cuts again */
+	pair_open_edge(&p);
+	p.cut_method = "PATCH";
+	assert_int_equal(pair_send(&p, 2), 0);
+	expect_wait(WAIT_CUT, "waits: uploads break off; next try at ", false);
+	assert_int_equal(figures().lanes[LANE_FRESH].wait, WAIT_CUT);
+	assert_true(measures("_lane_waits{lane=\"fresh\",for=\"uploads break off\"} 1\n"));
+	assert_true(measures("_lane_waits{lane=\"fresh\",for=\"link down\"} 0\n"));
+	p.cut_method = NULL;
 	assert_true(pair_settle(&p, TURNS));
 	f = figures();
 	assert_int_equal(f.wait, WAIT_NOTHING);
@@ -488,20 +514,6 @@ static void
 other_pixels(struct gen *g)
 {
 	g->seed = 4711;
-}
-
-/* /metrics */
-static bool
-measures(const char *what)
-{
-	struct buf text = BUF_INIT;
-	bool yes;
-
-	assert_int_equal(metrics_of_edge(&p.edge, &text, NULL), 0);
-	buf_put_u8(&text, 0);
-	yes = strstr((const char *)text.data, what) != NULL;
-	buf_fini(&text);
-	return yes;
 }
 
 /* A conflict that nobody has decided: its study makes no room. */

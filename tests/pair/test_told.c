@@ -249,7 +249,7 @@ sites__an_edge_of_the_version_before_tells_nothing(void **state)
 	assert_int_equal(t.waits, WAIT_LINK);
 	told_open(&t, &row, NULL, 0, TOLD_SILENT_MS + 1);
 	assert_int_equal(t.waits, WAIT_NOTHING);
-	assert_string_equal(waits_name(85), "another reason"); /* of a later one */
+	assert_string_equal(waits_name(86), "another reason"); /* of a later one */
 	assert_string_equal(waits_name(UINT32_MAX), "another reason");
 }
 

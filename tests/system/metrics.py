@@ -65,10 +65,18 @@ def sites__exposure_is_what_a_fire_would_take_now():
         edge.command("resync", ok=(0, 3))  # says hello: central hears how far each lane is behind
         told = nodes.wait_for("told by lane", lambda: g.central.status()["sites"][0]["sync"].get("lanes", {}).get("fresh"))
         expect("of the lane", (told["instances"], told["bytes"]), (owed["instances"], owed["bytes"]))
+        waits = "uploads break off"
+        pace = nodes.wait_for("why", lambda: (s := edge.status()["sync"])["waits_for"] == waits and s)
+        expect("how long, nobody knows", pace["in_step_seconds"], None)
+        edge.command("resync", ok=(0, 3))
+        told = nodes.wait_for("told why", lambda: (s := g.central.status()["sites"][0]["sync"])["waits_for"] == waits and s)
+        expect("and so of the lane", told["lanes"]["fresh"]["waits_for"], waits)
         values = scrape(g.central.http)[1]
         expect("measured", values[("salamander_central_site_lane_images", "north", "fresh")], 4)
+        expect("measured, too", [values[("salamander_central_site_lane_waits", "north", "fresh", w)] for w in
+                                 (waits, "link down")], [1, 0])
         expect("nothing is closed", values[("salamander_central_lane_closed", "fresh")], 0)
-        if not re.search(r"^north: told fresh: 4 images, .*, behind by \d\d:\d\d:\d\d$", g.central.command("status")[1], re.M):
+        if not re.search(rf"^north: told fresh: 4 images, .*, behind by \d\d:\d\d:\d\d; waits: {waits}.*$", g.central.command("status")[1], re.M):
             raise nodes.Failed(g.central.command("status")[1])
         expect("to sites, too", json.loads(g.central.command("sites", "--json")[1])[0]["exposure"]["instances"], 4)
         for command in ("sites", "status"):
@@ -147,7 +155,7 @@ def metrics__R35_are_the_numbers_of_status_and_no_data_of_patients():
             for metric, path in SITE_METRICS.items():
                 expect(metric, c[(f"salamander_central_site_{metric}", site["name"])], at(site, path))
         expect("taken", n[("salamander_edge_taken_images_total", None)], 5)
-        expect("waits", sum(v for (name, _), v in n.items() if name == "salamander_edge_waits"), 0)
+        expect("waits", sum(v for (name, *_), v in n.items() if name in ("salamander_edge_waits", "salamander_edge_lane_waits")), 0)
         expect("free", c[("salamander_central_disk_free_bytes", None)] > 0, True)
         expect("two sites", c[("salamander_central_site_contact_age_seconds", "south")] < 60, True)
         one = pydicom.dcmread(next(iter(check.files([files]))), stop_before_pixels=True)

@@ -109,6 +109,43 @@ sender_step__R12_closed_lanes_rest_until_central_opens_them(void **state)
 	assert_true(play_did(&p, SENDER_ASK_PLACES)); /* the one that was refused: how far is it? */
 }
 
+/* Hello passes, and the ledger, and no piece: a path MTU that nobody says, a proxy in between. */
+static void
+break_off(struct play *p)
+{
+	play_answer(p, SENDER_PIECE, 0, 0, 0);
+	play_answer(p, SENDER_PIECE, 1, 0, 0); /* together with it: the same cut */
+	play_hello(p, &play_epoch, 0);
+}
+
+static void
+sender_cut_off__says_that_pieces_break_off_until_one_gets_through(void **state)
+{
+	struct play p;
+
+	(void)state;
+	play_begin(&p);
+	play_settle(&p, 10);
+	play_pack(&p, 0, 1 << 30, 10);
+	play_pack(&p, 1, 1 << 30, 10);
+	assert_false(sender_cut_off(&p.s, p.now));
+	break_off(&p);
+	assert_false(sender_cut_off(&p.s, p.now + SENDER_CUT_MS - 1)); /* one is chance */
+	assert_true(sender_cut_off(&p.s, p.now + SENDER_CUT_MS));
+	break_off(&p);
+	assert_false(sender_cut_off(&p.s, p.now));
+	break_off(&p);
+	assert_true(sender_cut_off(&p.s, p.now));
+	play_answer(&p, SENDER_PIECE, 0, 200, 1000);
+	assert_false(sender_cut_off(&p.s, p.now + SENDER_CUT_MS));
+	play_answer(&p, SENDER_PIECE, 0, 0, 0); /* what a link that is down cuts is no sign */
+	play_answer(&p, SENDER_PIECE, 1, 0, 0);
+	play_answer(&p, SENDER_HELLO, 0, 0, 0);
+	play_answer(&p, SENDER_PIECE, 0, 0, 0);
+	play_answer(&p, SENDER_PIECE, 1, 0, 0);
+	assert_false(sender_cut_off(&p.s, p.now));
+}
+
 /* A minute in which each pack may send a piece: of slot 0 none arrives, of slot 1 as said. */
 static void
 minute(struct play *p, int status)
@@ -165,6 +202,7 @@ main(void)
 		cmocka_unit_test(sender_step__Retry_After_is_kept_to_for_ten_minutes_at_most),
 		cmocka_unit_test(
 			sender_step__R17_what_never_gets_through_while_others_do_leaves_its_slot),
+		cmocka_unit_test(sender_cut_off__says_that_pieces_break_off_until_one_gets_through),
 		cmocka_unit_test(sender_step__R12_closed_lanes_rest_until_central_opens_them),
 	};
 
