@@ -7,13 +7,21 @@
 
 #include <cmocka.h>
 
+#include "central/intake.h"
+#include "central/record.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/http/server.h"
 #include "common/store/store.h"
 #include "edge/late.h"
 #include "edge/outbox.h"
+#include "edge/replicate.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
 
-enum { ROWS = 200, STEPS = 3000 };
+enum { ROWS = 200, STEPS = 3000, TURNS = 400 };
 
 struct model { /* what the table must say */
 	bool there[ROWS + 1];
@@ -182,6 +190,14 @@ outbox_change__R17_R28_lanes_orders_and_counts_follow_every_row(void **state)
 }
 
 static int
+note_row(void *arg, const struct outbox_row *row, struct err *e)
+{
+	(void)e;
+	*(uint64_t *)arg = row->seq;
+	return ERR_AGAIN; /* the first is enough */
+}
+
+static int
 three_rows(struct store_tx *tx, void *arg, struct err *e)
 {
 	int64_t now = *(int64_t *)arg;
@@ -238,6 +254,117 @@ late_due__R17_what_is_due_goes_back_to_its_lane_and_the_rest_waits(void **state)
 	pair_fini(&p);
 }
 
+/* Central's hello, in the words of another version of it. */
+static const char *version;
+
+static int
+hello_of_version(void *node, struct http_request *rq, struct http_answer *out, struct err *e)
+{
+	const struct http_route *own;
+	Sync__HelloAnswer *m;
+	char *said;
+	size_t i, n;
+	int rc;
+
+	own = intake_routes(&n);
+	for (i = 0; strcmp(own[i].path, "/sync/v1/hello") != 0; i++)
+		assert_true(i < n);
+	rc = own[i].handle(node, rq, out, e);
+	if (rc || out->status != 200)
+		return rc;
+	m = message_read(&sync__hello_answer__descriptor, out->body.data, out->body.len, e);
+	assert_non_null(m);
+	said = m->software;
+	m->software = message_text(version);
+	buf_clear(&out->body);
+	message_pack(&out->body, &m->base);
+	m->software = said;
+	message_free(m);
+	return 0;
+}
+
+static void
+begin_versions(struct pair *p)
+{
+	static struct http_route routes[32];
+	const struct http_route *own = intake_routes(&p->n_routes);
+	size_t i;
+
+	assert_true(p->n_routes <= sizeof(routes) / sizeof(routes[0]));
+	for (i = 0; i < p->n_routes; i++) {
+		routes[i] = own[i];
+		if (strcmp(own[i].path, "/sync/v1/hello") == 0)
+			routes[i].handle = hello_of_version;
+	}
+	version = "1.0";
+	pair_close_edge(p);
+	p->routes = routes;
+	pair_open_edge(p);
+}
+
+static int
+park(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct outbox_row row;
+	uint64_t seq = 0;
+	int rc = outbox_newest(tx, OUTBOX_CENTRAL, LANE_FRESH, note_row, &seq, e);
+
+	if (rc == ERR_AGAIN)
+		rc = outbox_get(tx, OUTBOX_CENTRAL, seq, &row, e);
+	row.tries = 20;
+	late_put_off(&row, *(int64_t *)arg);
+	assert_true(row.parked);
+	return rc ? rc : outbox_change(tx, OUTBOX_CENTRAL, &row, e);
+}
+
+/* It is owed, and in no lane: another hello of the same central does not move it. */
+static void
+send_parked(struct pair *p, unsigned number)
+{
+	int64_t now = store_time(p->edge.store);
+	unsigned i;
+
+	assert_int_equal(pair_send(p, number), 0);
+	assert_int_equal(store_commit(p->edge.store, park, &now, NULL), 0);
+	replicate_hello(p->r);
+	for (i = 0; i < 20; i++)
+		pair_turn(p);
+	assert_int_equal(late_rows(p, &now), 1);
+	assert_false(pair_central_has(p, number));
+}
+
+static void
+expect_left_at_once(struct pair *p, unsigned number)
+{
+	int64_t since = clock_mono(&p->clock.c);
+
+	replicate_hello(p->r);
+	pair_turn(p);
+	assert_true(pair_settle(p, TURNS));
+	assert_true(pair_central_has(p, number));
+	assert_in_range(clock_mono(&p->clock.c) - since, 0, 60000);
+}
+
+static void
+parked__R17_another_version_of_central_and_another_epoch_try_at_once(void **state)
+{
+	struct pair p;
+
+	(void)state;
+	log_set_level(LOG_ERROR);
+	pair_init(&p, "64MiB");
+	begin_versions(&p);
+	assert_int_equal(pair_send(&p, 0), 0);
+	assert_true(pair_settle(&p, TURNS));
+	send_parked(&p, 1);
+	version = "1.1";
+	expect_left_at_once(&p, 1);
+	send_parked(&p, 2);
+	assert_int_equal(record_epoch(&p.central, "a test", NULL), 0);
+	expect_left_at_once(&p, 2);
+	pair_fini(&p);
+}
+
 int
 main(void)
 {
@@ -245,6 +372,8 @@ main(void)
 		cmocka_unit_test(outbox_change__R17_R28_lanes_orders_and_counts_follow_every_row),
 		cmocka_unit_test(
 			late_due__R17_what_is_due_goes_back_to_its_lane_and_the_rest_waits),
+		cmocka_unit_test(
+			parked__R17_another_version_of_central_and_another_epoch_try_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

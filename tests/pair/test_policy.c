@@ -1,4 +1,4 @@
-/* What a site may read (R26), and how one goes: suspended, removed, abandoned, back again. */
+/* What a site may read (R26), whose ledger it may write, and how one goes and comes back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -282,6 +282,78 @@ site_remove__R26_waits_for_what_is_owed_or_lists_it_first(void **state)
 	assert_int_equal(caller_ask(&north, "POST", "/sync/v1/holdings", NULL) == 403, 0);
 }
 
+static struct site_row
+row_of(const struct id128 *incarnation)
+{
+	struct site_row row;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(site_get(tx, incarnation, &row, NULL), 0);
+	store_end_read(tx);
+	return row;
+}
+
+/* An entry, as it would come next in this ledger. */
+static int
+append(struct caller *k, const struct id128 *incarnation, const struct site_row *row)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	Sync__LedgerRequest m = SYNC__LEDGER_REQUEST__INIT;
+	struct buf bytes = BUF_INIT, body = BUF_INIT;
+	ProtobufCBinaryData one;
+	int status;
+
+	entry.kind = SYNC__LEDGER_KIND__LEDGER_EVICTED;
+	message_pack(&bytes, &entry.base);
+	one = message_bytes(bytes.data, bytes.len);
+	m.incarnation = message_bytes(incarnation->b, ID128_SIZE);
+	m.first = row->head.seq + 1;
+	m.before = message_bytes(row->head.hash, SHA256_SIZE);
+	m.entries = &one;
+	m.n_entries = 1;
+	message_pack(&body, &m.base);
+	status = caller_ask(k, "POST", "/sync/v1/ledger", &body);
+	buf_fini(&bytes);
+	buf_fini(&body);
+	return status;
+}
+
+static int
+ask_holdings(struct caller *k, const struct id128 *incarnation)
+{
+	Sync__HoldingsRequest m = SYNC__HOLDINGS_REQUEST__INIT;
+	struct buf body = BUF_INIT;
+	int status;
+
+	m.incarnation = message_bytes(incarnation->b, ID128_SIZE);
+	m.first = m.count = 1;
+	message_pack(&body, &m.base);
+	status = caller_ask(k, "POST", "/sync/v1/holdings", &body);
+	buf_fini(&body);
+	return status;
+}
+
+static void
+intake__R5_R24_another_site_s_ledger_is_neither_written_nor_read(void **state)
+{
+	struct site_row before;
+	struct id128 souths;
+
+	(void)state;
+	edge_incarnation(&p.edge, &souths);
+	before = row_of(&souths);
+	assert_int_equal(append(&north, &souths, &before), 400);
+	assert_string_equal(north.why, "another site's ledger");
+	assert_int_equal(row_of(&souths).head.seq, before.head.seq);
+	assert_memory_equal(row_of(&souths).head.hash, before.head.hash, SHA256_SIZE);
+	assert_int_equal(ask_holdings(&north, &souths), 400);
+	assert_string_equal(north.why, "another site's ledger");
+	assert_int_equal(ask_holdings(&south, &souths), 200); /* its own: the same requests */
+	assert_int_equal(append(&south, &souths, &before), 200);
+	assert_int_equal(row_of(&souths).head.seq, before.head.seq + 1);
+}
+
 static void
 site__R26_what_cannot_be_says_why_and_changes_nothing(void **state)
 {
@@ -308,6 +380,7 @@ main(void)
 		with_sites(policy__R26_own_reads_what_it_delivered_and_announcing_gives_no_right),
 		with_sites(release__R9_R26_frees_nothing_that_the_site_could_not_read_again),
 		with_sites(refill_object__R15_R26_what_is_withdrawn_is_read_by_nobody),
+		with_sites(intake__R5_R24_another_site_s_ledger_is_neither_written_nor_read),
 		with_sites(site_remove__R26_waits_for_what_is_owed_or_lists_it_first),
 		with_sites(site__R26_what_cannot_be_says_why_and_changes_nothing),
 	};
