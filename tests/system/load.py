@@ -4,7 +4,9 @@
 SECONDS= (3) of 8 sending and 8 retrieving associations, ROWS= (15,000) for the client that stops reading: `make soak`
 takes 60 and 50,000. What comes back is judged by tests/check, byte for byte.
 """
+import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -118,6 +120,10 @@ def load__R34_who_stops_reading_is_dropped_and_nobody_else_waits():
                             "NumberOfStudyRelatedInstances", "SOPClassesInStudy", "PatientBirthDate", "PatientSex")
                 for w in ("-k", k)]
         ask = ["findscu", "-S", "-aet", "VIEWER", "-aec", p.edge.aet, "127.0.0.1", str(p.edge.dicom), *keys]
+        cancelled = subprocess.run([*ask[:1], "-d", "--cancel", "3", *ask[1:]], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, timeout=60, check=False).stdout
+        answers = re.findall(rb"DIMSE Status +: (0x[0-9a-f]{4})", cancelled)
+        expect("a cancel ends it", (answers[-1], 3 <= len(answers) < ROWS), (b"0xfe00", True))
         stuck = subprocess.Popen([*ask[:1], "-v", *ask[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             while b"Find Response: 1" not in stuck.stdout.readline():
@@ -143,6 +149,27 @@ def load__R34_who_stops_reading_is_dropped_and_nobody_else_waits():
             stuck.wait()
             stuck.stdout.close()
         print(f"load: {ROWS} rows: {most:.0f} queries and images of others were answered meanwhile, 0 lost")
+
+
+def load__malformed_files_are_answered_and_nobody_else_notices():
+    """Each by our own sender, which reads no more of a file than it must, and by DCMTK's, which reads all of it."""
+    corpus = os.environ.get("DICOM_CORPUS")
+    if not corpus:
+        raise nodes.Skipped("DICOM_CORPUS is not set")
+    with Place() as p:
+        for kind, few in (("malformed", 300), ("nonconformant", 30)):
+            folder = os.path.join(corpus, kind)
+            files = [f for f in sorted(glob.glob(os.path.join(folder, "**"), recursive=True)) if os.path.isfile(f)]
+            out = nodes.run(nodes.tool("dicom_send"), "127.0.0.1", p.edge.dicom, "-c", p.edge.aet, "-a", "CT", *files,
+                            ok=None)[1]
+            statuses = re.findall(r"^([0-9a-f]{4}|----) /", out, re.M)
+            expect(f"{kind}: enough of them go out", len(statuses) >= few, True)
+            expect(f"{kind}: what they are answered", set(statuses) - {"0000", "c000"}, set())
+            nodes.run("storescu", "-nh", "+sd", "+r", "-aec", p.edge.aet, "127.0.0.1", p.edge.dicom, folder, ok=None,
+                      env={"TCP_NODELAY": "1"})
+            expect(f"{kind}: the edge lives", p.edge.running(), True)
+            nodes.run("echoscu", "-aec", p.edge.aet, "127.0.0.1", p.edge.dicom)
+        expect("what was taken is there", p.edge.status()["cache"]["instances"] > 250, True)
 
 
 def waits_to_send(pid, port):
