@@ -3,16 +3,20 @@
 //   client.js find|get|move PORT CALLING CALLED LEVEL FOLDER KEY=VALUE...   FOLDER: where what comes by C-GET goes
 //   client.js store PORT CALLING CALLED FILE...                            each as it is, in its own syntax
 //   client.js transcode FILE OUT SYNTAX                                    by dcmjs-codecs
+//   client.js commit PORT CALLING CALLED TRANSACTION CLASS INSTANCE...     waits a little for its result
 //   client.js serve PORT FOLDER                                            takes what is stored, in the plain syntaxes;
-//                                                                          SYNTAXES: in these, by commas
+//                                                                          SYNTAXES: in these, by commas; BREAKS: so
+//                                                                          often it aborts instead, at first
+//
+// CANCEL=n: a C-GET is cancelled at the nth image. ASYNC=n: so many operations at once are proposed, and asked for.
 'use strict';
 const fs = require('fs');
 const net = require('net');
 const path = require('path');
 const dimse = require('dcmjs-dimse');
 const { Client, Scp, Server } = dimse;
-const { CFindRequest, CGetRequest, CMoveRequest, CStoreRequest } = dimse.requests;
-const { CEchoResponse, CStoreResponse } = dimse.responses;
+const { CFindRequest, CGetRequest, CMoveRequest, CStoreRequest, NActionRequest } = dimse.requests;
+const { CEchoResponse, CStoreResponse, NEventReportResponse } = dimse.responses;
 const { PresentationContextResult, Status, TransferSyntax } = dimse.constants;
 
 dimse.log.level = 'error';
@@ -72,7 +76,10 @@ class Keeper extends Scp {
       const taken = wanted.find((s) => syntaxes.includes(s));
       if (taken) context.setResult(PresentationContextResult.Accept, taken);
       else context.setResult(PresentationContextResult.RejectTransferSyntaxesNotSupported);
+      if (context.getAbstractSyntaxUid() !== '1.2.840.10008.1.1') Keeper.images = true;
     }
+    if (Keeper.images) say({ association: association.getCallingAeTitle() });
+    Keeper.images = false;
     this.sendAssociationAccept();
   }
   cEchoRequest(request, callback) {
@@ -81,7 +88,8 @@ class Keeper extends Scp {
     callback(response);
   }
   cStoreRequest(request, callback) {
-    keep(request, Keeper.folder, callback);
+    if (Keeper.breaks-- > 0) this.sendAbort();
+    else keep(request, Keeper.folder, callback);
   }
   associationReleaseRequested() {
     this.sendAssociationReleaseResponse();
@@ -109,6 +117,7 @@ function request(what, level, keys, calling) {
 const [what, port, ...rest] = process.argv.slice(2);
 if (what === 'serve') {
   Keeper.folder = rest[0];
+  Keeper.breaks = Number(process.env.BREAKS || 0);
   const server = new Server(Keeper);
   server.on('networkError', (e) => say({ network: String(e) }));
   server.listen(Number(port));
@@ -132,23 +141,49 @@ if (what === 'serve') {
   client.on('associationRejected', (why) => say({ rejected: why }));
   client.on('networkError', (e) => say({ network: String(e) }));
   client.send('127.0.0.1', Number(port), calling, called, secured());
+} else if (what === 'commit') {
+  const [calling, called, transaction, sopClass, ...instances] = rest;
+  const client = new Client();
+  const model = '1.2.840.10008.1.20.1';
+  const asked = new NActionRequest(model, model + '.1', 1);
+  const items = instances.map((uid) => ({ ReferencedSOPClassUID: sopClass, ReferencedSOPInstanceUID: uid }));
+  asked.setDataset(new dimse.Dataset({ TransactionUID: transaction, ReferencedSOPSequence: items }));
+  asked.on('response', (response) => say({ status: response.getStatus() }));
+  client.on('nEventReportRequest', (report, callback) => {
+    const response = NEventReportResponse.fromRequest(report);
+    response.setStatus(Status.Success);
+    say({ event: report.getEventTypeId(), elements: report.getDataset().getElements() });
+    callback(response);
+  });
+  client.on('networkError', (e) => say({ network: String(e) }));
+  client.addRequest(asked);
+  client.send('127.0.0.1', Number(port), calling, called, { associationLingerTimeout: 700 });
 } else {
   const [calling, called, level, folder, ...keys] = rest;
   const client = new Client();
+  const [cancel, window] = [Number(process.env.CANCEL || 0), Number(process.env.ASYNC || 1)];
+  let stores = 0;
   const models = { find: '2.2.1', move: '2.2.2', get: '2.2.3' };
   if (process.env.EXTENDED)
     negotiateExtended(Buffer.from(process.env.EXTENDED, 'hex'), '1.2.840.10008.5.1.4.1.' + models[what]);
-  const asked = request(what, level, keys, calling);
-  asked.on('response', (response) => {
+  const all = Array.from({ length: window }, () => request(what, level, keys, calling));
+  const told = (response) => {
     const event = { status: response.getStatus() };
     if (response.hasDataset()) event.elements = response.getDataset().getElements();
     for (const n of ['Remaining', 'Completed', 'Failures', 'Warnings'])
       if (response['get' + n]) event[n.toLowerCase()] = response['get' + n]();
     say(event);
+  };
+  client.on('cStoreRequest', (store, callback) => {
+    if (++stores === cancel) client.cancel(all[0]);
+    keep(store, folder, callback);
   });
-  client.on('cStoreRequest', (store, callback) => keep(store, folder, callback));
   client.on('associationRejected', (why) => say({ rejected: why }));
   client.on('networkError', (e) => say({ network: String(e) }));
-  client.addRequest(asked);
-  client.send('127.0.0.1', Number(port), calling, called, secured());
+  for (const asked of all) {
+    asked.on('response', told);
+    client.addRequest(asked);
+  }
+  const asyncOps = { maxAsyncOpsInvoked: window, maxAsyncOpsPerformed: window };
+  client.send('127.0.0.1', Number(port), calling, called, { ...secured(), asyncOps });
 }

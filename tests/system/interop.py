@@ -27,25 +27,27 @@ from worker import Worker  # noqa: E402
 INTEROP = os.path.join(HERE, "..", "interop")
 CLIENT = os.path.join(INTEROP, "client.js")
 ROOT = recode.ROOT
+CT = "1.2.840.10008.5.1.4.1.1.2"
+MANY = 60  # images of a study
 SUCCESS, PENDING, KEYS = 0x0000, 0xff00, 0xff01
 
 
 class Foreign(nodes.Place):
     """An edge, and dcmjs-dimse as DCMJS, which may find, get and move, and listens as DCMJS too."""
 
-    def __init__(self, **peer):
+    def __init__(self, breaks=0, **peer):
         if not shutil.which("node") or not os.path.isdir(os.path.join(INTEROP, "node_modules")):
             raise nodes.Failed("no Node, or tests/interop/install did not bring the client")
         self.listen = nodes.port()
         super().__init__("interop", **{
             "peer DCMJS": {"aet": "DCMJS", "host": "127.0.0.1", "port": self.listen, "may": "find, get, move", **peer}})
         self.files, self.moved = self.folder("files"), self.folder("moved")
-        self.scp = None
+        self.scp, self.breaks = None, breaks
 
     def __enter__(self):
         super().__enter__()
         self.scp = subprocess.Popen(["node", CLIENT, "serve", str(self.listen), self.moved], stdout=subprocess.PIPE,
-                                    stderr=subprocess.DEVNULL)
+                                    stderr=subprocess.DEVNULL, env={**os.environ, "BREAKS": str(self.breaks)})
         expect("it listens", json.loads(self.scp.stdout.readline()), {"listening": True})
         nodes.wait_for("the destination", lambda: nodes.run("echoscu", "127.0.0.1", self.listen, ok=None)[0] == 0)
         return self
@@ -57,12 +59,12 @@ class Foreign(nodes.Place):
             self.scp.stdout.close()
         super().__exit__()
 
-    def ask(self, what, level, *keys, folder="", to="DCMJS", extended="", tls="", port=None):
+    def ask(self, what, level, *keys, folder="", to="DCMJS", extended="", tls="", port=None, **env):
         """Every event that it tells of; the last one has the final status."""
         done = subprocess.run(["node", CLIENT, what, str(port or self.edge.dicom), "DCMJS", self.edge.aet, level, folder,
                                *keys],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False,
-                              env={**os.environ, "DESTINATION": to, "EXTENDED": extended, "TLS": tls})
+                              env={**os.environ, "DESTINATION": to, "EXTENDED": extended, "TLS": tls, **env})
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]  # beside its log
         if done.returncode or not events:
             raise nodes.Failed(f"{what}: exit {done.returncode}: {done.stdout[-500:]!r}")
@@ -159,7 +161,7 @@ def one_without_a_listener(f, study):
 
 def interop__dcmjs_gets_and_is_moved_to_pixel_for_pixel():
     truth = {}
-    with Foreign(move_associations="2") as f:
+    with Foreign() as f:
         recode.make(f.files, truth)
         f.send(f.files)
         study = f"StudyInstanceUID={ROOT}"
@@ -181,6 +183,39 @@ def interop__dcmjs_gets_and_is_moved_to_pixel_for_pixel():
         expect("an image", (events[-1]["status"], events[-1]["completed"]), (SUCCESS, 1))
         expect("an unknown destination", f.ask("move", "STUDY", study, to="NOWHERE")[-1]["status"], 0xa801)
         expect("nobody listens there", one_without_a_listener(f, study), 0xa702)
+
+
+def committed(f, transaction, *instances):
+    """How the N-ACTION was answered, and its result where that came on the same association."""
+    done = nodes.run("node", CLIENT, "commit", f.edge.dicom, "DCMJS", f.edge.aet, transaction, CT, *instances)[1]
+    events = [json.loads(line) for line in done.splitlines() if line.startswith("{")]
+    told = [e for e in events if "event" in e]
+    failed = [e["elements"].get("FailedSOPSequence", []) for e in told]
+    return events[0]["status"], [e["event"] for e in told], [int(i["FailureReason"]) for items in failed for i in items]
+
+
+def interop__a_large_move_several_at_once_a_cancel_a_window_and_a_commitment():
+    with Foreign(breaks=1, move_associations="2", may="store, find, get, move, commit", commit="edge") as f:
+        nodes.run(nodes.tool("gen_dicom"), "--out", f.files, "--count", MANY, "--per-study", MANY, "--rows", 16)
+        f.send(f.files)
+        uid = f.find("STUDY", "StudyInstanceUID=")[0][0]["StudyInstanceUID"]
+        study = f"StudyInstanceUID={uid}"
+        last = f.ask("move", "STUDY", study)[-1]
+        expect("two at once, of which one breaks", (last["status"], last["completed"], len(os.listdir(f.moved))),
+               (SUCCESS, MANY, MANY))
+        f.scp.kill()
+        associations = sum(b'"association"' in line for line in f.scp.stdout)
+        expect("and another in its place", associations, 3)
+        last = f.ask("get", "STUDY", study, folder=f.folder("got"), CANCEL="5")[-1]
+        expect("a C-GET is cancelled", (last["status"], last["completed"] + last["remaining"]), (0xfe00, MANY))
+        expect("soon", 5 <= last["completed"] < MANY, True)
+        events = f.ask("find", "STUDY", study, ASYNC="4")  # all four go out before an answer comes
+        expect("a window is not used, and harms nobody", [e["status"] for e in events], [PENDING, SUCCESS] * 4)
+        one, other = (a["SOPInstanceUID"] for a in f.find(
+            "IMAGE", study, "SeriesInstanceUID=", "SOPInstanceUID=", extended="01")[0][:2])
+        expect("committed", committed(f, "1.2.3.1", one, other), (SUCCESS, [1], []))
+        expect("what is not here yet is waited for", committed(f, "1.2.3.2", one, "1.2.3"), (SUCCESS, [], []))
+        expect("another request of its number", committed(f, "1.2.3.2", other), (SUCCESS, [2], [0x0131]))
 
 
 def interop__HTJ2K_has_the_pixels_that_another_decoder_gives():
