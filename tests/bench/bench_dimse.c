@@ -5,8 +5,9 @@
  *	    a small object for each study of a made-up population
  *	bench_dimse modality HOST PORT CALLED [-n ASSOCIATIONS] [-r IMAGES/S] [-t SECONDS]
  *	    that many modalities send CT slices, r each a second (0: all they can); least: of one
- *	bench_dimse ask HOST PORT CALLED [-c STUDIES] [-q QUERIES] KIND...
- *	    on one association; prints p50 and p99 to the first and to the last answer
+ *	bench_dimse ask HOST PORT CALLED [-c STUDIES] [-q QUERIES] [-s SEED] KIND...
+ *	    on one association, other questions for each seed; prints p50 and p99 to the
+ *	    first and to the last answer
  *	    KIND: id hit miss day prefix middle
  *	bench_dimse last HOST PORT CALLED [-q TIMES]
  *	    a CT of 250 slices; from before the last one is sent until C-FIND counts 250
@@ -14,7 +15,7 @@
  *	    an image into the first node; from its answer until the second one finds its study
  *
  * The population: study s is of patient s / 2; a family and a given name are shared by
- * about 100 studies each, every 500th study is a CT of today.
+ * 100 studies each, 100 studies are a CT of today; of less than 50,000 as many as there are.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -42,11 +43,17 @@
 #define EXPLICIT "1.2.840.10008.1.2.1"
 #define TODAY "20260115"
 
-enum { SECONDS = 120, PER_NAME = 500, PER_DAY = 500, MODALITY_STUDIES = 1000000, SLICES = 250 };
+enum {
+	SECONDS = 120,
+	ANSWERS = 100, /* of a day, of a name */
+	NAMES = 500,   /* that syllables makes of three; twenty times as many of five */
+	MODALITY_STUDIES = 1000000,
+	SLICES = 250
+};
 
 static struct {
 	struct assoc_target target[2];
-	unsigned associations, studies, queries, rate, seconds;
+	unsigned associations, studies, queries, rate, seconds, seed;
 	_Atomic unsigned next, sent;
 	unsigned sent_by[64];
 } job;
@@ -63,6 +70,14 @@ sleep_until(double when)
 
 /* --- the population --- */
 
+/* As many names, and as many studies for one of today, as leave 100 answers. */
+static unsigned
+kinds(void)
+{
+	return job.studies / ANSWERS > NAMES ? job.studies / ANSWERS : NAMES;
+}
+
+/* No name begins with another one. */
 static void
 syllables(char out[16], unsigned n)
 {
@@ -71,14 +86,15 @@ syllables(char out[16], unsigned n)
 	static const char *const then[] = {"GA", "BI", "TO", "RE", "MU",
 					   "SA", "NE", "KI", "LO", "VU"};
 
-	(void)snprintf(out, 16, "%s%s%c", first[n % 10], then[n / 10 % 10],
-		       (char)('A' + n / 100 % 5));
+	(void)snprintf(out, 16, "%s%s%c%s%s", first[n % 10], then[n / 10 % 10],
+		       (char)('A' + n / 100 % 5), kinds() > NAMES ? then[n / NAMES % 10] : "",
+		       kinds() > NAMES ? first[n / NAMES / 10 % 10] : "");
 }
 
 static unsigned
 family_of(unsigned study)
 {
-	return study / 2 % PER_NAME;
+	return study / 2 % kinds();
 }
 
 static unsigned
@@ -86,7 +102,7 @@ given_of(unsigned study)
 {
 	unsigned patient = study / 2;
 
-	return (patient % PER_NAME * 7 + patient / PER_NAME * 31) % PER_NAME;
+	return (patient % kinds() * 7 + patient / kinds() * 31) % kinds();
 }
 
 struct person {
@@ -103,7 +119,7 @@ person_of(struct person *p, unsigned study)
 	(void)snprintf(p->name, sizeof(p->name), "%s^X%sY", family, given);
 	(void)snprintf(p->id, sizeof(p->id), "P%07u", study / 2);
 	(void)snprintf(p->accession, sizeof(p->accession), "A%07u", study);
-	if (study % PER_DAY < 2)
+	if (study % kinds() < 2)
 		strcpy(p->date, TODAY);
 	else
 		(void)snprintf(p->date, sizeof(p->date), "20%02u%02u%02u", 23 + study % 3,
@@ -123,7 +139,7 @@ study_of(struct gen *g, struct person *p, unsigned study)
 	g->patient_id = p->id;
 	g->accession = p->accession;
 	g->date = p->date;
-	g->modality = study % PER_DAY == 0 ? "CT" : modalities[study % 4];
+	g->modality = study % kinds() == 0 ? "CT" : modalities[study % 4];
 }
 
 /* --- sending --- */
@@ -408,7 +424,7 @@ ask(const char *kind)
 
 	if (!first || !last)
 		exit(EXIT_FAILURE);
-	rng_seeded_init(&r, 7);
+	rng_seeded_init(&r, job.seed);
 	for (i = 0; i < job.queries; i++) {
 		make_keys(&keys, kind, (unsigned)rng_below(&r.r, job.studies));
 		find(a, &keys, &t);
@@ -551,13 +567,15 @@ parse(int argc, char **argv)
 	job.studies = 50000;
 	job.queries = 300;
 	job.seconds = 10;
-	while ((c = getopt(argc, argv, "n:c:q:r:t:")) != -1) {
+	job.seed = 7;
+	while ((c = getopt(argc, argv, "n:c:q:r:t:s:")) != -1) {
 		unsigned v = c == '?' ? 0 : (unsigned)strtoul(optarg, NULL, 10);
 
 		*(c == 'n'   ? &job.associations
 		  : c == 'c' ? &job.studies
 		  : c == 'q' ? &job.queries
 		  : c == 'r' ? &job.rate
+		  : c == 's' ? &job.seed
 			     : &job.seconds) = v;
 		if (c == '?')
 			usage();

@@ -1,17 +1,20 @@
 #!/usr/bin/python3
 """C-GET and C-MOVE beside Debian's Orthanc and dcmqrscp: a CT of 250 slices, and one object of 400 MB.
 
-  retrieve.py [--rounds N] [--only ct|large] [--how get|move]
+  retrieve.py [--rounds N] [--only ct|large] [--how get|move] [--control bbr|cubic|...]
 
 The same viewer (bench_retrieve, one association) fetches from each, in turn, what it holds in memory already: MB a
 second, and the most memory of its own that the server took meanwhile. dcmqrscp serves with a process for each
 association. All are on this machine, without a disk in the way: what is measured is the path from store to socket.
+--control: with this congestion control for all of them, in a network namespace (root); else the machine's own. BBR
+paces by timers, which on loopback is most of what a sender waits for.
 """
 import argparse
 import os
 import re
 import statistics
 import subprocess
+import sys
 
 from peers import Folder, Memory, Orthanc, bench, files, nodes, send, verdict
 
@@ -85,12 +88,26 @@ def compare(top, kind, hows, args):
             node.kill()
 
 
+def under(control):
+    """This program again, where connections over loopback have that congestion control."""
+    routes = " && ".join(f"ip route replace local {to} dev lo table local src 127.0.0.1 congctl {control}"
+                         for to in ("127.0.0.0/8", "127.0.0.1"))
+    os.execvp("unshare", ["unshare", "-n", "sh", "-c", f'ip link set lo up && {routes} && exec "$@"', "sh",
+                          sys.executable, *sys.argv, "--under", control])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--only", choices=KINDS)
     p.add_argument("--how", choices=("get", "move"))
+    p.add_argument("--control")
+    p.add_argument("--under", help=argparse.SUPPRESS)
     args = p.parse_args()
+    if args.control and not args.under:
+        under(args.control)
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as f:
+        print(f"congestion control: {args.under or f.read().strip()}", flush=True)
     with Folder() as top:
         for kind in [args.only] if args.only else KINDS:
             compare(top, kind, [args.how] if args.how else ["get", "move"], args)
