@@ -30,6 +30,7 @@
 #include <memory>
 #include <vector>
 
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -43,6 +44,7 @@ namespace
 using bytes = std::vector<unsigned char>;
 
 constexpr int EXIT_USAGE = 2;
+constexpr int PIECE_KEPT = 32 << 20, MEMORY_KEPT = 64 << 20; /* of memory, between objects */
 
 /* --- what DCMTK does not decode, frame by frame --- */
 
@@ -590,6 +592,9 @@ serve(rlim_t memory, rlim_t seconds, rlim_t output)
 #else
 	limit(RLIMIT_AS, memory);
 #endif
+	/* What an object took the next one finds: new pages each time cost as much as RLE. */
+	(void)mallopt(M_MMAP_THRESHOLD, PIECE_KEPT);
+	(void)mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
 	limit(RLIMIT_FSIZE, output);
 	(void)signal(SIGXFSZ, SIG_IGN); /* writing fails, as on a full disk */
 	limit(RLIMIT_NOFILE, 64);
