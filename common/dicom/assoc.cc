@@ -221,9 +221,12 @@ receive(assoc *s, int fd, struct tls *tls, unsigned seconds, struct err *e)
 	c = receive_request(s, fd, seconds, &pdu, &n);
 	std::unique_ptr<char[]> owned(static_cast<char *>(pdu));
 	/* DCMTK takes the end of a connection for a request of nothing. */
-	if (c == DUL_NETWORKCLOSED || (c.good() && !pdu))
-		return err_set(e, ERR_ABSENT, 0,
-			       "association request: it hung up, or took too long");
+	if (c == DUL_NETWORKCLOSED || (c.good() && !pdu)) {
+		rc = transport_why(s->transport, e);
+		return rc ? rc
+			  : err_set(e, ERR_ABSENT, 0,
+				    "association request: it hung up, or took too long");
+	}
 	if (c.bad())
 		return failed(s, e, c, "association request");
 	/* What is done for a context looks at all others: thousands would take minutes. */

@@ -32,13 +32,15 @@ constexpr long PATIENCE_MS = 60000;
 /* PS3.8 9.3.5: PDU type and length, PDV length, context, message control header. */
 constexpr size_t PDATA_HEAD = 12, READ_AHEAD = 16384;
 constexpr char PDATA_TYPE = 4;
+constexpr unsigned char REQUEST_TYPE = 1;
+constexpr size_t VERSION_END = 8; /* PS3.8 9.3.2 */
 
 class connection : public DcmTCPConnection
 {
       public:
 	/* Those who know it look at *place: DCMTK deletes it when the peer aborts or is lost. */
-	connection(struct stream *stream, connection **place)
-	    : DcmTCPConnection(stream->fd), s(stream), known(place)
+	connection(struct stream *stream, connection **place, struct err *rejected)
+	    : DcmTCPConnection(stream->fd), s(stream), known(place), why(rejected)
 	{
 	}
 
@@ -50,6 +52,8 @@ class connection : public DcmTCPConnection
 	/* DCMTK asks for six bytes, a few, the rest: small reads come out of one large one. */
 	ssize_t read(void *buf, size_t n) override
 	{
+		if (why && !of_our_version())
+			return 0;
 		if (from == to && n >= sizeof(ahead))
 			return stream_receive(s, buf, n);
 		if (from == to && !peek(1))
@@ -133,8 +137,25 @@ class connection : public DcmTCPConnection
 	}
 
       private:
+	/* Looks once: a request of no version that we know is rejected here (PS3.8 9.3.4: source 2,
+	 * reason 2), since DCMTK, which rejects it too, never frees what it keeps of it. */
+	bool of_our_version()
+	{
+		struct err *e = why;
+		const unsigned char *p = peek(VERSION_END);
+
+		why = nullptr;
+		if (!p || p[0] != REQUEST_TYPE || (p[VERSION_END - 1] & 1))
+			return true;
+		(void)err_set(e, ERR_PEER, 0, "association request: of another protocol version");
+		stream_shout(s, "\x03\0\0\0\0\x04\0\x01\x02\x02", 10);
+		spoken = true;
+		return false;
+	}
+
 	struct stream *s;
 	connection **known;
+	struct err *why;		 /* NULL: no request is due, or it was looked at */
 	unsigned char ahead[READ_AHEAD]; /* [from, to): received, and not asked for yet */
 	size_t from = 0, to = 0;
 	char head[PDATA_HEAD]; /* its first `held` bytes go out before what is written next */
@@ -164,7 +185,7 @@ struct transport : DcmTransportLayer {
 	{
 		no_delay(fd);
 		s.fd = fd;
-		made = new (std::nothrow) connection(&s, &made);
+		made = new (std::nothrow) connection(&s, &made, held ? &why : nullptr);
 		let_go();
 		if (connected)
 			connected(arg, fd);

@@ -212,7 +212,7 @@ secure__R29_a_peer_that_must_use_tls_is_refused_on_the_plain_port(void **state)
 	struct err e = ERR_INIT;
 
 	node_reload(&s->n, "tls = required");
-	assert_int_equal(call(&s->n, false, NULL, NULL, &e), ERR_PEER);
+	assert_int_equal(call(&s->n, false, NULL, NULL, &e), ERR_CONFLICT);
 	assert_non_null(strstr(e.what, "rejected"));
 	assert_true(node_audited_soon(&s->n, "rejected why=tls-required calling=VIEWER"));
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
@@ -229,7 +229,7 @@ secure__R29_a_peer_may_be_bound_to_a_certificate(void **state)
 	node_reload(&s->n, "tls = required\ntls_name = viewer");
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
 	node_reload(&s->n, "tls = required\ntls_name = ct1.example");
-	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), ERR_PEER);
+	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), ERR_CONFLICT);
 	assert_true(node_audited_soon(&s->n, "rejected why=certificate-name calling=VIEWER"));
 }
 
