@@ -21,7 +21,9 @@ needs_a_person(const struct snapshot *s)
 	for (i = 0; i < s->sites.tally.n; i++)
 		if (s->sites.tally.rows[i].site_of[TALLY_LOST])
 			return true;
-	return s->counts.conflicts > 0 || s->dicom_soon || sites_need_a_person(&s->sites);
+	/* R12: what it has no room for is refused until somebody makes some. */
+	return s->counts.conflicts > 0 || s->dicom_soon || s->room.closed ||
+	       sites_need_a_person(&s->sites);
 }
 
 int

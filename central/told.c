@@ -11,6 +11,7 @@
 #include "proto/bandwidth.h"
 #include "proto/lanes.h"
 #include "proto/message.h"
+#include "proto/orders.h"
 #include "proto/waits.h"
 
 void
@@ -132,6 +133,7 @@ told_json(struct json *j, const struct told *t)
 		else
 			json_null(j, "limit_bytes_per_second");
 		json_count(j, "not_released_studies", t->m->not_released);
+		json_bool(j, "hold", t->m->hold != 0);
 		json_lanes(j, t);
 	}
 	json_close(j, '}');
@@ -237,6 +239,11 @@ told_text(struct buf *out, const char *site, const struct told *t)
 				   (unsigned long long)t->m->not_released);
 		buf_puts(out, "\n");
 	}
+	if (t->m && t->m->hold)
+		buf_printf(out, "%s: told that eviction is on hold there, by %s\n", site,
+			   t->m->hold == HOLD_PERSON  ? "a person"
+			   : t->m->hold == HOLD_ORDER ? "an order of central's"
+						      : "a person, and by an order of central's");
 	if (t->m)
 		text_lanes(out, site, t);
 }
@@ -344,6 +351,7 @@ enum of_pace {
 	PACE_BYTES,
 	PACE_IN_STEP,
 	PACE_NOT_RELEASED,
+	PACE_HOLD,
 	PACE_AGE,
 	PACE_SILENT,
 	PACE_FIGURES
@@ -362,6 +370,8 @@ pace(enum of_pace of, const struct told *t)
 		return t->m && t->m->estimated ? (double)t->m->in_step_seconds : -1;
 	case PACE_NOT_RELEASED:
 		return t->m ? (double)t->m->not_released : -1;
+	case PACE_HOLD:
+		return t->m ? t->m->hold != 0 : -1;
 	case PACE_AGE:
 		return (double)t->age_seconds;
 	case PACE_SILENT:
@@ -385,6 +395,7 @@ pace_families(struct prom *p, const struct sites *s)
 				  "Until nothing is owed, at that rate."},
 		[PACE_NOT_RELEASED] = {"site_not_released_studies",
 				       "Studies that had to go there, and were not released."},
+		[PACE_HOLD] = {"site_hold", "1: eviction is on hold there."},
 		[PACE_AGE] = {"site_told_age_seconds", "Since the edge told its state."},
 		[PACE_SILENT] = {"site_silent", "1: it has not said hello for too long."}};
 	struct told t;

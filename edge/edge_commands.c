@@ -36,6 +36,7 @@
 #include "edge/resync.h"
 #include "edge/stat.h"
 #include "edge/status.h"
+#include "proto/orders.h"
 
 enum { RELOAD_MS = 60000, STEP_MS = 20 };
 

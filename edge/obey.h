@@ -23,9 +23,6 @@ struct store_tx;
 struct withdrawn_node;
 struct Sync__Order; /* sync.pb-c.h */
 
-/* The value of "hold" in the sync table; evict while it is 0. */
-enum { HOLD_PERSON = 1, HOLD_ORDER = 2 };
-
 /* R27: in a day an edge hides no more than this part of its studies, or so many of them. */
 enum { OBEY_RETRACT_PART = 100, OBEY_RETRACT_FEW = 5 };
 

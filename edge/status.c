@@ -9,6 +9,7 @@
 #include "edge/figures.h"
 #include "edge/obey.h"
 #include "edge/wanted.h"
+#include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 
 enum { SKEW_SHOWN_MS = 60000, DAY_MS = 86400000 };

@@ -59,6 +59,7 @@ tell_make(struct tell *out, struct edge *e, struct err *err)
 	else
 		out->m.until_ms = until_ms(f.retry_wall_ms, clock_wall(e->clock));
 	out->m.not_released = f.not_released;
+	out->m.hold = (uint32_t)f.hold;
 	out->m.limited = f.hour.limited;
 	out->m.limit = f.hour.rate;
 	return 0;

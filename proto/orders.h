@@ -27,6 +27,10 @@ enum {
  * takes a new epoch; its orders of that epoch count above them. */
 #define ORDERS_EPOCH (UINT64_C(1) << 20)
 
+/* R10: who holds eviction at an edge, in its store and as it tells central (sync.SyncState); it
+ * evicts while it is 0. */
+enum { HOLD_PERSON = 1, HOLD_ORDER = 2 };
+
 /* For people: of enum OrderKind. */
 const char *orders_kind_name(int kind);
 

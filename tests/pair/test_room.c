@@ -10,6 +10,7 @@
 
 #include "central/central_settings.h"
 #include "central/room.h"
+#include "central/snapshot.h"
 #include "central/upload.h"
 #include "common/base/buf.h"
 #include "common/base/conf.h"
@@ -66,6 +67,18 @@ room_closed_at__R12_back_fill_stops_first_and_fresh_images_last(void **state)
 	pair_fini(&p);
 }
 
+static bool
+needs_a_person(struct pair *p)
+{
+	struct snapshot s;
+	bool person;
+
+	assert_int_equal(snapshot_make(&s, &p->central, NULL), 0);
+	person = s.person;
+	snapshot_free(&s);
+	return person;
+}
+
 /* After a fire all is back-fill, and the new disk has no room for it: it is known, and what is
  * taken in goes. When there is room again, all of it comes. */
 static void
@@ -97,10 +110,12 @@ pair__R12_a_full_central_takes_ledger_and_fresh_images_and_no_back_fill(void **s
 	assert_int_equal(f.wait, WAIT_FULL);
 	assert_int_equal(f.lanes[LANE_BACKFILL].wait, WAIT_FULL);
 	assert_int_equal(f.lanes[LANE_LEDGER].images, 0); /* all of it is announced */
+	assert_true(needs_a_person(&p));
 	pair_close_central(&p);
 	write_conf(&p, "");
 	pair_open_central(&p);
 	assert_true(pair_settle(&p, TURNS));
+	assert_false(needs_a_person(&p));
 	for (i = 0; i < 9; i++)
 		assert_true(pair_central_has(&p, i));
 	pair_fini(&p);

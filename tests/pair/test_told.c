@@ -17,6 +17,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/store/store.h"
 #include "edge/replicate.h"
@@ -233,6 +234,32 @@ metrics__R17_say_when_what_is_put_off_is_tried_and_what_is_not_released(void **s
 	assert_true(measures("_site_not_released_studies{site=\"north\"} 4.000\n"));
 }
 
+/* Whoever held it, and whichever central that was: its successor is told. */
+static void
+sites__R10_tell_that_eviction_is_on_hold_there(void **state)
+{
+	static const char on_hold[] = "north: told that eviction is on hold there, by an order";
+	const char *on[] = {"hold", "on"}, *off[] = {"hold", "off"};
+
+	(void)state;
+	open_both();
+	pass(70 * SECOND);
+	assert_false(shows(on_hold));
+	assert_true(json_has("\"hold\":false"));
+	assert_int_equal(ctl_local(central_commands_run, &p.central, 2, on), 0);
+	pair_orders(&p);
+	pair_burn_central(&p);
+	pair_open_central(&p);
+	pass(70 * SECOND);
+	expect_shown(on_hold);
+	assert_true(json_has("\"hold\":true"));
+	assert_true(measures("_site_hold{site=\"north\"} 1.000\n"));
+	assert_int_equal(ctl_local(central_commands_run, &p.central, 2, off), 0);
+	pair_orders(&p);
+	pass(70 * SECOND);
+	assert_false(shows(on_hold));
+}
+
 /* An edge of the version before tells nothing: what central knows itself is shown all the same. */
 static void
 sites__an_edge_of_the_version_before_tells_nothing(void **state)
@@ -272,7 +299,7 @@ status__R12_names_the_lanes_that_have_no_room(void **state)
 	snapshot_free(&s);
 	assert_true(measures("salamander_central_lane_closed{lane=\"back-fill\"} 1\n"));
 	assert_true(measures("salamander_central_lane_closed{lane=\"fresh\"} 0\n"));
-	assert_int_equal(ctl_local(central_commands_run, &p.central, 1, words), 0);
+	assert_int_equal(ctl_local(central_commands_run, &p.central, 1, words), COMMAND_PERSON);
 }
 
 int
@@ -289,6 +316,8 @@ main(void)
 			end),
 		cmocka_unit_test_setup_teardown(
 			sites__who_is_suspended_is_turned_away_and_not_cut_off, begin, end),
+		cmocka_unit_test_setup_teardown(sites__R10_tell_that_eviction_is_on_hold_there,
+						begin, end),
 		cmocka_unit_test(sites__an_edge_of_the_version_before_tells_nothing),
 		cmocka_unit_test_setup_teardown(status__R12_names_the_lanes_that_have_no_room,
 						begin, end),

@@ -10,6 +10,7 @@
 #include "edge/edge_commands.h"
 #include "edge/obey.h"
 #include "edge/outbox.h"
+#include "proto/orders.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/said.h"
 #include "tests/sim/truth.h"
