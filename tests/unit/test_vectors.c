@@ -25,6 +25,7 @@
 #include "proto/lanes.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
+#include "proto/orders.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
 #include "proto/waits.h"
@@ -486,6 +487,254 @@ clog__R16_a_segment_is_the_golden_one(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* --- one line for each message and each kind --- */
+
+static void
+expect_message(const char *name, const ProtobufCMessage *m)
+{
+	struct buf b = BUF_INIT;
+
+	message_pack(&b, m);
+	assert_false(buf_failed(&b));
+	expect(name, b.data, b.len);
+	buf_fini(&b);
+}
+
+#define OF(type) .base = PROTOBUF_C_MESSAGE_INIT(&sync__##type##__descriptor)
+#define MAC message_bytes(mac, sizeof(mac))
+#define ID message_bytes(id.b, ID128_SIZE)
+#define WALL_MS 1790000000000
+
+static unsigned char mac[SHA256_SIZE] = {4, 5, 6};
+
+static Sync__Rejection
+rejection(void)
+{
+	static char *instances[1];
+	Sync__Rejection m = SYNC__REJECTION__INIT;
+
+	instances[0] = message_text("1.2.3.4.5");
+	m.on = true;
+	m.reason = 1;
+	m.rank = 7;
+	m.note = message_text("1.2.3.9");
+	m.study = message_text("1.2.3");
+	m.instances = instances;
+	m.n_instances = 1;
+	return m;
+}
+
+static void
+ledger_rejected__R5_is_the_golden_one(void **state)
+{
+	Sync__Rejection m = rejection();
+	struct buf b = BUF_INIT;
+
+	(void)state;
+	ledger_rejected(&b, &m, WALL_MS);
+	expect("ledger.rejected", b.data, b.len);
+	buf_fini(&b);
+}
+
+static void
+messages__R5_R9_R19_of_the_other_calls_are_the_golden_ones(void **state)
+{
+	ProtobufCBinaryData two[2] = {MAC, ID};
+	Sync__ReleaseVerdict verdicts[3] = {SYNC__RELEASE_VERDICT__RELEASE_YES,
+					    SYNC__RELEASE_VERDICT__RELEASE_UNKNOWN,
+					    SYNC__RELEASE_VERDICT__RELEASE_NO};
+	uint64_t bad[2] = {3, 300};
+	Sync__LedgerRequest append = {OF(ledger_request), .incarnation = ID, .first = 9,
+				      .before = MAC,	  .entries = two,    .n_entries = 2};
+	Sync__LedgerAnswer appended = {OF(ledger_answer), .head = 10, .hash = MAC};
+	Sync__HoldingsRequest ask = {OF(holdings_request), .incarnation = ID, .first = 1,
+				     .count = 300};
+	Sync__HoldingsAnswer marks = {OF(holdings_answer), .first = 1, .count = 12,
+				      .bits = message_bytes("\xff\x0b", 2)};
+	Sync__ReleaseRequest may = {OF(release_request), .digests = two, .n_digests = 2};
+	Sync__ReleaseAnswer verdict = {OF(release_answer), .verdicts = verdicts, .n_verdicts = 3};
+	Sync__UploadAnswer upload = {
+		OF(upload_answer), .offset = 8192, .receipt = message_bytes("receipt", 7),
+		.bad = bad,	   .n_bad = 2,	   .busy_ms = 40};
+	Sync__UploadAnswer place = {OF(upload_answer), .offset = 512, .unknown = true,
+				    .misplaced = true};
+	Sync__RefillRequest refill = {
+		OF(refill_request), .site = message_text("north"),  .before = 99,
+		.count = 500,	    .not_before_ms = 1000,	    .digests = two,
+		.n_digests = 1,	    .study = message_text("1.2.3"), .cursor = message_bytes("", 1)};
+	Sync__RefillItem item = {OF(refill_item), .entry = message_bytes("entry", 5),
+				 .arrival = 98,	  .pack = MAC,
+				 .offset = 1536,  .age_ms = 60000,
+				 .current = true, .committed = true},
+			 *items[1] = {&item};
+	Sync__RefillStudy who = {OF(refill_study), .study = message_text("1.2.3"),
+				 .attributes = message_bytes("who", 3)},
+			  *studies[1] = {&who};
+	Sync__RefillAnswer page = {OF(refill_answer), .items = items,
+				   .n_items = 1,      .studies = studies,
+				   .n_studies = 1,    .next = 98,
+				   .total = 12,	      .cursor = message_bytes("next", 4)};
+	Sync__ContactToken token = {OF(contact_token), .number = 12, .epoch = ID, .random = ID,
+				    .mac = MAC};
+	Sync__SyncState held = {OF(sync_state), .hold = HOLD_ORDER};
+	Sync__DecisionsAnswer list = {
+		OF(decisions_answer), .decisions = two, .n_decisions = 2, .next = 9,
+		.total = 11,	      .restart = true,	.about = two,	  .n_about = 1};
+	Sync__ResolveRequest resolve = {OF(resolve_request),
+					.sop_instance = message_text("1.2.3.4.5"), .digest = MAC,
+					.why = message_text("sharper")};
+	const struct {
+		const char *name;
+		const ProtobufCMessage *m;
+	} rows[] = {{"message.ledger", &append.base},
+		    {"message.ledger_answer", &appended.base},
+		    {"message.holdings", &ask.base},
+		    {"message.holdings_answer", &marks.base},
+		    {"message.release", &may.base},
+		    {"message.release_answer", &verdict.base},
+		    {"message.upload_answer", &upload.base},
+		    {"message.upload_answer.misplaced", &place.base},
+		    {"message.refill", &refill.base},
+		    {"message.refill_answer", &page.base},
+		    {"message.contact_token", &token.base},
+		    {"message.state.hold", &held.base},
+		    {"2.message.decisions_answer", &list.base},
+		    {"2.message.resolve", &resolve.base}};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		expect_message(rows[i].name, rows[i].m);
+}
+
+static void
+orders__R10_R16_R26_of_the_other_kinds_are_the_golden_ones(void **state)
+{
+	Sync__Rejection what = rejection();
+	Sync__Order rows[] = {
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_HOLD, .on = true},
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_RESTORE,
+		 .subject = message_text("1.2.3.4.5"), .study = message_text("1.2.3")},
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_RESEND, .site = message_text("north")},
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_PREFETCH, .site = message_text("north"),
+		 .study = message_text("1.2.3")},
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_REJECTED,
+		 .subject = message_text("0102"), .rejection = &what},
+		{OF(order), .kind = SYNC__ORDER_KIND__ORDER_SITE, .subject = message_text("south"),
+		 .standing = SYNC__STANDING__STANDING_REMOVED}};
+	static const char *const names[] = {"hold",	"restore",  "resend",
+					    "prefetch", "rejected", "site"};
+	char name[40];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rows[i].number = 1048581 + i;
+		(void)snprintf(name, sizeof(name), "2.order.%s", names[i]);
+		expect_message(name, &rows[i].base);
+	}
+}
+
+/* R16: what a rebuild reads, of whatever release wrote it. */
+static void
+log__R16_of_ledgers_and_epochs_are_the_golden_ones(void **state)
+{
+	ProtobufCBinaryData entries[1] = {message_bytes("entry", 5)};
+	Sync__LogLedger ledger = {OF(log_ledger),    .site = message_text("north"),
+				  .incarnation = ID, .first = 9,
+				  .before = MAC,     .entries = entries,
+				  .n_entries = 1,    .wall_ms = WALL_MS,
+				  .time_ms = 5000};
+	Sync__LogEpoch begun = {OF(log_epoch), .epoch = ID, .why = message_text("restored"),
+				.wall_ms = WALL_MS};
+
+	(void)state;
+	expect_message("log.ledger", &ledger.base);
+	expect_message("log.epoch", &begun.base);
+}
+
+static void
+log__R16_R18_R26_of_each_kind_of_decision_are_the_golden_ones(void **state)
+{
+	ProtobufCBinaryData one[1] = {MAC};
+	const struct {
+		const char *name;
+		Sync__LogDecision m; /* but its kind, site, and time */
+	} rows[] = {
+		[SYNC__DECISION_KIND__DECISION_OPEN] = {"open",
+							{OF(log_decision), .incarnation = ID,
+							 .previous_incarnation = ID,
+							 .last_common_seq = 4,
+							 .last_common_hash = MAC}},
+		[SYNC__DECISION_KIND__DECISION_CLOSE] = {"close",
+							 {OF(log_decision), .incarnation = ID,
+							  .why = message_text("a person")}},
+		[SYNC__DECISION_KIND__DECISION_WITHDRAW] = {"withdraw",
+							    {OF(log_decision), .digests = one,
+							     .n_digests = 1}},
+		[SYNC__DECISION_KIND__DECISION_SITE_ADD] = {"site_add",
+							    {OF(log_decision), .code = MAC,
+							     .code_until_wall_ms = WALL_MS}},
+		[SYNC__DECISION_KIND__DECISION_SITE_JOIN] = {"site_join",
+							     {OF(log_decision), .key = MAC,
+							      .from_wall_ms = 1, .until_wall_ms = 2,
+							      .ca = MAC, .unvouched = true}},
+		[SYNC__DECISION_KIND__DECISION_SITE_RENEW] = {"site_renew",
+							      {OF(log_decision), .key = MAC,
+							       .from_wall_ms = 2,
+							       .until_wall_ms = 3, .ca = MAC}},
+		[SYNC__DECISION_KIND__DECISION_SITE_REFUSED] = {"site_refused",
+								{OF(log_decision), .key = MAC}},
+		[SYNC__DECISION_KIND__DECISION_SITE_SUSPEND] = {"site_suspend",
+								{OF(log_decision),
+								 .why = message_text("stolen")}},
+		[SYNC__DECISION_KIND__DECISION_SITE_READMIT] = {"site_readmit",
+								{OF(log_decision),
+								 .why = message_text("found")}},
+		[SYNC__DECISION_KIND__DECISION_SITE_REMOVE] = {"site_remove",
+							       {OF(log_decision),
+								.why = message_text("closed")}},
+		[SYNC__DECISION_KIND__DECISION_SITE_POLICY] = {"site_policy",
+							       {OF(log_decision), .own = true}},
+		[SYNC__DECISION_KIND__DECISION_CA] = {"ca", {OF(log_decision), .key = MAC}},
+		[SYNC__DECISION_KIND__DECISION_RETURNED] = {"returned",
+							    {OF(log_decision), .digests = one,
+							     .n_digests = 1}},
+		[SYNC__DECISION_KIND__DECISION_TWIN] = {"twin",
+							{OF(log_decision), .incarnation = ID}},
+		[SYNC__DECISION_KIND__DECISION_KEEP] = {"keep",
+							{OF(log_decision), .incarnation = ID}},
+		[SYNC__DECISION_KIND__DECISION_ORDER] = {"order",
+							 {OF(log_decision),
+							  .order = message_bytes("order", 5)}},
+		[SYNC__DECISION_KIND__DECISION_ORDER_DONE] = {"order_done",
+							      {OF(log_decision),
+							       .order = message_bytes("done", 4)}},
+		[SYNC__DECISION_KIND__DECISION_SITE_VOUCHES] = {"site_vouches", {OF(log_decision)}},
+		[SYNC__DECISION_KIND__DECISION_DECIDED] = {"decided",
+							   {OF(log_decision), .decided = one,
+							    .n_decided = 1, .back = true}},
+		[SYNC__DECISION_KIND__DECISION_COMMITTED] = {
+			"committed", {OF(log_decision), .digests = one, .n_digests = 1}}};
+	Sync__LogDecision m;
+	char name[60];
+	size_t i;
+
+	(void)state;
+	for (i = 1; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!rows[i].name) { /* messages__of_bandwidth_... */
+			assert_int_equal(i, SYNC__DECISION_KIND__DECISION_SITE_BANDWIDTH);
+			continue;
+		}
+		m = rows[i].m;
+		m.kind = (Sync__DecisionKind)i;
+		m.site = message_text("north");
+		m.wall_ms = WALL_MS;
+		(void)snprintf(name, sizeof(name), "log.decision.%s", rows[i].name);
+		expect_message(name, &m.base);
+	}
+}
+
 int
 main(void)
 {
@@ -500,6 +749,11 @@ main(void)
 		cmocka_unit_test(messages__R25_R26_of_joining_are_the_golden_ones),
 		cmocka_unit_test(messages__of_bandwidth_are_the_golden_ones),
 		cmocka_unit_test(messages__of_what_an_edge_tells_are_the_golden_ones),
+		cmocka_unit_test(ledger_rejected__R5_is_the_golden_one),
+		cmocka_unit_test(messages__R5_R9_R19_of_the_other_calls_are_the_golden_ones),
+		cmocka_unit_test(orders__R10_R16_R26_of_the_other_kinds_are_the_golden_ones),
+		cmocka_unit_test(log__R16_of_ledgers_and_epochs_are_the_golden_ones),
+		cmocka_unit_test(log__R16_R18_R26_of_each_kind_of_decision_are_the_golden_ones),
 		cmocka_unit_test(clog__R16_a_segment_is_the_golden_one),
 	};
 
