@@ -24,6 +24,7 @@ sender_init(struct sender *s, const struct id128 *epoch, uint64_t losses)
 	s->losses = losses;
 	s->knows_epoch = memcmp(epoch, &none, sizeof(none)) != 0;
 	s->ask_next = 1;
+	s->ask_most = SENDER_HOLDINGS;
 	s->ledger_bytes = SENDER_LEDGER_FIRST;
 	steer_init(&s->steer);
 }
@@ -490,6 +491,8 @@ on_answer(struct sender *s, const struct sender_event *ev, struct sender_actions
 	case SENDER_ASK:
 		if (ev->slot != s->round) /* of a round that was given up */
 			return;
+		if (s->asking && !ev->status && s->ask_most > SENDER_HOLDINGS_MIN)
+			s->ask_most /= 4;
 		s->asking = s->asking && ev->status && ev->ours;
 		if (s->asking)
 			on_holdings(s, ev, out);
@@ -627,8 +630,8 @@ do_next(struct sender *s, const struct sender_event *ev, struct sender_actions *
 		a->number = s->ask_next;
 		a->count = s->ask_until - s->ask_next + 1;
 		a->slot = s->round;
-		if (a->count > SENDER_HOLDINGS)
-			a->count = SENDER_HOLDINGS;
+		if (a->count > s->ask_most)
+			a->count = s->ask_most;
 	}
 	turn_send(s, ev, out);
 	try_late(s, ev, out);

@@ -28,9 +28,10 @@ enum {
 	SENDER_HELLO_MS = 15000,     /* hello, when nothing else is said  */
 	SENDER_HELLO_MAX_MS = 60000, /* hello, however busy                */
 	SENDER_ROUNDS = 256,
-	SENDER_QUIET_MS = 1000,	      /* a pack closes (DESIGN 6)          */
-	SENDER_LARGE = 16 << 20,      /* a pack of more is one object     */
-	SENDER_HOLDINGS = 262144,     /* seqs asked for at once            */
+	SENDER_QUIET_MS = 1000,	    /* a pack closes (DESIGN 6)          */
+	SENDER_LARGE = 16 << 20,    /* a pack of more is one object     */
+	SENDER_HOLDINGS = 16 << 20, /* seqs asked for at once: 2 MiB of bits; a fourth each time */
+	SENDER_HOLDINGS_MIN = 262144, /* that the link does not carry the answer, down to this    */
 	SENDER_LEDGER_MIN = 64 << 10, /* bytes of a request */
 	SENDER_LEDGER_FIRST = 128 << 10,
 	SENDER_LEDGER_MAX = 4 << 20,
@@ -174,6 +175,7 @@ struct sender {
 	bool again;		/* central lost something since: once more, when this is through */
 	uint64_t compared_with; /* `losses` when the round began                                 */
 	unsigned round;		/* an answer of another one is dropped */
+	uint64_t ask_most;	/* seqs at once                                                  */
 	uint64_t ask_next, ask_until; /* next > until: nothing to ask     */
 	uint64_t applying;	      /* seqs of the answer that is applied */
 	/* packs */

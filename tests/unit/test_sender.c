@@ -547,6 +547,38 @@ sender_compare__R19_waits_for_a_hello_and_for_the_ledger(void **state)
 	assert_true(p.s.asking);
 }
 
+static uint64_t
+asked_for(struct play *p)
+{
+	play_tick(p);
+	assert_true(play_did(p, SENDER_ASK_HOLDINGS));
+	return p->out.a[where(p, SENDER_ASK_HOLDINGS)].count;
+}
+
+/* All at once; where the link never carries such an answer, in parts that it does. */
+static void
+sender_compare__R19_asks_about_ten_million_entries_in_one_request(void **state)
+{
+	enum { HEAD = 10000000 };
+	struct play p;
+	unsigned i;
+
+	(void)state;
+	play_begin(&p);
+	play_settle(&p, HEAD);
+	sender_compare(&p.s);
+	assert_int_equal(asked_for(&p), HEAD);
+	for (i = 0; i < 6; i++) {
+		play_answer(&p, SENDER_ASK, p.s.round, 0, 0);
+		play_hello(&p, &play_epoch, 0);
+		assert_true(p.s.asking);
+	}
+	play_answer(&p, SENDER_ASK, p.s.round, 200, SENDER_HOLDINGS_MIN);
+	play_applied(&p);
+	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].number, SENDER_HOLDINGS_MIN + 1);
+	assert_int_equal(p.out.a[where(&p, SENDER_ASK_HOLDINGS)].count, SENDER_HOLDINGS_MIN);
+}
+
 static void
 sender_step__says_hello_each_minute_however_busy_it_is(void **state)
 {
@@ -636,6 +668,7 @@ main(void)
 		cmocka_unit_test(sender_step__R19_losses_during_a_round_are_looked_for_after_it),
 		cmocka_unit_test(sender_compare__R19_asks_for_the_whole_ledger_and_packs_go_on),
 		cmocka_unit_test(sender_compare__R19_waits_for_a_hello_and_for_the_ledger),
+		cmocka_unit_test(sender_compare__R19_asks_about_ten_million_entries_in_one_request),
 		cmocka_unit_test(sender_step__says_hello_each_minute_however_busy_it_is),
 		cmocka_unit_test(sender_step__never_gets_stuck),
 		cmocka_unit_test(sender_step__R7_the_ledger_waits_for_nothing_that_is_queued),
