@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
+#include "common/dimse/message.h"
 
 #define TAG_REFERENCED_CLASS 0x00081150u
 #define TAG_REFERENCED_INSTANCE 0x00081155u
@@ -53,6 +54,8 @@ begin_item(struct reading *r)
 		r->cap = r->cap * 2 + 64;
 	}
 	memset(&to->all[to->n], 0, sizeof(*more));
+	if (r->sequence == TAG_FAILED) /* whatever it says of why, or does not */
+		to->all[to->n].reason = REASON_PROCESSING_FAILURE;
 	to->n++;
 }
 
@@ -115,7 +118,7 @@ on_end(void *arg, const struct scan_element *el)
 		take_uid(r, last->sop_class);
 	else if (el->tag == TAG_REFERENCED_INSTANCE)
 		take_uid(r, last->sop_instance);
-	else if (r->n >= 2 && r->sequence == TAG_FAILED)
+	else if (r->n >= 2 && r->sequence == TAG_FAILED && buf_get_u16(r->value))
 		last->reason = buf_get_u16(r->value);
 }
 
