@@ -13,6 +13,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/dimse/commitments.h"
+#include "common/dimse/pledges.h"
 #include "common/kv/kv.h"
 #include "proto/message.h"
 #include "proto/sync.pb-c.h"
@@ -31,7 +32,7 @@ catalogue_tables(unsigned *n)
 		DECIDED_ID_TABLE, FIGURE_TABLE,	   EXPOSED_TABLE,     OWING_TABLE,
 		WITHDRAWN_TABLE,  HEARD_TABLE,	   ORDER_DONE_TABLE,  JOIN_TRIES_TABLE,
 		STANDING_TABLE,	  COMMITTED_TABLE, COMMITMENTS_TABLE, REJECTED_TABLE,
-		REJECTIONS_TABLE};
+		REJECTIONS_TABLE, PLEDGES_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

@@ -24,6 +24,8 @@
 #include "common/base/err.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/dimse/pledge_command.h"
+#include "common/dimse/pledge_say.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -84,8 +86,8 @@ json_room(struct json *j, const struct room *room)
 	json_close(j, '}');
 }
 
-static void
-text_status(struct buf *out, const struct snapshot *s)
+static int
+text_status(struct central *c, struct buf *out, const struct snapshot *s, struct err *e)
 {
 	char hex[ID128_HEX], when[CLOCK_RFC3339_SIZE];
 
@@ -127,6 +129,7 @@ text_status(struct buf *out, const struct snapshot *s)
 			   sites_unvouched(&s->sites));
 	text_room(out, &s->room);
 	sites_text_numbers(out, &s->sites);
+	return pledges_said(c->store, out, NULL, e);
 }
 
 static int
@@ -156,7 +159,9 @@ json_status(struct central *c, struct buf *out, const struct snapshot *s, struct
 	json_bool(&j, "hold", s->hold != 0);
 	json_count(&j, "orders", s->orders);
 	json_room(&j, &s->room);
-	rc = returns_json(c, &j, "returned", e);
+	rc = pledges_said(c->store, NULL, &j, e);
+	if (!rc)
+		rc = returns_json(c, &j, "returned", e);
 	sites_json(&j, "sites", &s->sites);
 	json_close(&j, '}');
 	buf_puts(out, "\n");
@@ -176,7 +181,7 @@ status(struct asked *a)
 	if (given(a, "--json"))
 		rc = json_status(a->node, &out, &s, &e);
 	else
-		text_status(&out, &s);
+		rc = text_status(a->node, &out, &s, &e);
 	code = s.person ? COMMAND_PERSON : COMMAND_OK;
 	snapshot_free(&s);
 	return command_end(a, &out, rc, &e, code);
@@ -452,6 +457,16 @@ restore(struct asked *a)
 	return rc < 0 ? withdraw_command(a) : rc;
 }
 
+static int
+commit(struct asked *a)
+{
+	struct central *c = a->node;
+	const struct pledge_desk d = {c->conf, &c->use, &c->store, &c->dicom.pledging,
+				      c->ctl != NULL};
+
+	return pledge_command(a, &d);
+}
+
 static const struct command commands[] = {
 	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
 	{"sites", 1, 1, " --json ", "sites [--json]", true, false, sites},
@@ -475,6 +490,7 @@ static const struct command commands[] = {
 	 "restore UID --reason TEXT, or quality|safety|worklist|retention", false, false, restore},
 	{"retracted", 1, 1, " --json ", "retracted [--json]", true, false, withdraw_list},
 	{"rejected", 1, 1, " --json ", "rejected [--json]", true, false, rejections_list},
+	{"commit", 1, CTL_WORDS, PLEDGE_OPTIONS, PLEDGE_USAGE, false, true, commit},
 	{"verify", 1, 1, " --ledger ", "verify [--ledger]", false, false, verify},
 	{"rebuild", 1, 1, " ", "rebuild", false, true, rebuild},
 	{"reload", 1, 1, " ", "reload", false, false, reload}};

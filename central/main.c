@@ -50,7 +50,10 @@ enum {
 	KEY_BYTES,
 	KEY_GROUP,
 	KEY_SUBSET,
-	KEY_ALL
+	KEY_ALL,
+	KEY_SEND,
+	KEY_NO_WAIT,
+	KEY_SEEN
 };
 
 const char *argp_program_version = "salamander-central " SALAMANDER_VERSION;
@@ -78,6 +81,9 @@ static const struct argp_option options[] = {
 	{"group", KEY_GROUP, NULL, 0, "site refill: what all sites had", 0},
 	{"subset", KEY_SUBSET, "N/T", 0, "site verify: the N-th of T slices of its images", 0},
 	{"all", KEY_ALL, NULL, 0, "orders: also those that are carried out", 0},
+	{"send", KEY_SEND, NULL, 0, "commit: what the archive lacks goes there first", 0},
+	{"no-wait", KEY_NO_WAIT, NULL, 0, "commit: do not wait for its word", 0},
+	{"seen", KEY_SEEN, NULL, 0, "commit PEER: what it did not commit to is known", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
 
 struct arguments {
@@ -207,6 +213,11 @@ static const struct argp argp = {
 	"                  keep_days, retract_days, dark at every edge, or --site NAME;\n"
 	"                  what its own file says counts where it keeps more\n"
 	"  orders          what is wanted of edges, and how far that is; --all\n"
+	"  commit PEER UID...\n"
+	"                  ask the archive PEER to commit to studies, series or images\n"
+	"                  (storage commitment); --send: it gets first what it lacks\n"
+	"  commit [PEER]   what archives said; --seen: what one did not commit to is\n"
+	"                  known, and no reason to exit 3\n"
 	"  verify          re-read every pack, count everything again; --ledger: count\n"
 	"                  alone\n"
 	"  rebuild         make the catalogue anew from packs and log\n"

@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/prom.h"
+#include "common/dimse/pledge_say.h"
 #include "proto/lanes.h"
 
 static void
@@ -185,5 +186,5 @@ metrics_of_central(struct central *c, struct buf *out, struct err *e)
 	put_sites(&p, &s.sites, clock_wall(c->clock));
 	told_metrics(&p, &s.sites);
 	snapshot_free(&s);
-	return 0;
+	return pledges_metrics(c->store, &p, e);
 }

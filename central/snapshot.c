@@ -11,6 +11,7 @@
 #include "central/upload.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
+#include "common/dimse/pledge_say.h"
 #include "common/os/file.h"
 
 static bool
@@ -22,7 +23,7 @@ needs_a_person(const struct snapshot *s)
 		if (s->sites.tally.rows[i].site_of[TALLY_LOST])
 			return true;
 	/* R12: what it has no room for is refused until somebody makes some. */
-	return s->counts.conflicts > 0 || s->dicom_soon || s->room.closed ||
+	return s->counts.conflicts > 0 || s->dicom_soon || s->room.closed || s->pledges_unseen ||
 	       sites_need_a_person(&s->sites);
 }
 
@@ -45,6 +46,8 @@ snapshot_make(struct snapshot *out, struct central *c, struct err *e)
 		rc = state_number(tx, DISPATCH_HOLD, &s->hold, e);
 	if (!rc)
 		rc = heard_open(c, tx, &s->orders, e);
+	if (!rc)
+		rc = pledges_unseen(tx, &s->pledges_unseen, e);
 	if (!rc)
 		rc = sites_make(&s->sites, tx, e);
 	s->sites.wall_ms = clock_wall(c->clock);

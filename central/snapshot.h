@@ -22,8 +22,9 @@ struct snapshot {
 	struct id128 epoch;
 	struct store_counts counts;
 	uint64_t packs, failed_joins, returned, repeated;
-	uint64_t hold;			/* 1: by our order no edge evicts */
-	uint64_t orders;		/* that some site has not carried out */
+	uint64_t hold;		 /* 1: by our order no edge evicts */
+	uint64_t pledges_unseen; /* images that an archive did not commit to, not looked at */
+	uint64_t orders;	 /* that some site has not carried out */
 	uint64_t disk_free, disk_total; /* of the file system of the data folder */
 	unsigned long refusals, unaudited;
 	int64_t dicom_until_ms; /* our certificate of DICOM TLS; 0: none */

@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/dimse/commitments.h"
+#include "common/dimse/pledges.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
 #include "common/os/file.h"
@@ -50,7 +51,7 @@ edge_tables(unsigned *n)
 					     SYNC_TABLE,      DAMAGED_TABLE,   ORDER_TABLE,
 					     DECISIONS_TABLE, WITHDRAWN_TABLE, CHORES_TABLE,
 					     STANDING_TABLE,  COMMITTED_TABLE, COMMITMENTS_TABLE,
-					     REJECTED_TABLE,  REJECTIONS_TABLE};
+					     PLEDGES_TABLE,   REJECTED_TABLE,  REJECTIONS_TABLE};
 
 	*n = sizeof(tables) / sizeof(tables[0]);
 	return tables;

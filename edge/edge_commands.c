@@ -11,6 +11,7 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/dimse/pledge_command.h"
 #include "common/os/command.h"
 #include "common/os/ctl.h"
 #include "common/os/daemon.h"
@@ -436,6 +437,16 @@ reload(struct asked *a)
 		      "start\n");
 }
 
+static int
+commit(struct asked *a)
+{
+	struct edge *e = a->node;
+	const struct pledge_desk d = {e->conf, &e->use, &e->store, &e->dicom.pledging,
+				      e->ctl != NULL};
+
+	return pledge_command(a, &d);
+}
+
 static const struct command commands[] = {
 	{"status", 1, 1, " --json ", "status [--json]", true, false, status},
 	{"conflicts", 1, 4, " --json --instances --reason= ", conflicts_usage, true, false,
@@ -445,6 +456,7 @@ static const struct command commands[] = {
 	{"restore", 2, 2, " --reason= ", "restore UID --reason quality|safety|worklist|retention",
 	 false, false, reject_command},
 	{"rejected", 1, 1, " --json ", "rejected [--json]", true, false, reject_list},
+	{"commit", 1, CTL_WORDS, PLEDGE_OPTIONS, PLEDGE_USAGE, false, true, commit},
 	{"evict", 1, 1, " --study= ", "evict [--study UID]", false, false, evict},
 	{"hold", 2, 2, " ", "hold on|off", false, false, hold},
 	{"retracts", 2, 2, " ", "retracts accept", false, false, retracts},

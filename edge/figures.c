@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/dimse/commitments.h"
+#include "common/dimse/pledge_say.h"
 #include "common/os/file.h"
 #include "edge/committed.h"
 #include "edge/damage.h"
@@ -178,6 +179,8 @@ collect_stored(struct edge *e, struct figures *f, struct err *err)
 	if (!rc)
 		rc = commitments_count(tx, &f->commitments, err);
 	if (!rc)
+		rc = pledges_unseen(tx, &f->pledges_unseen, err);
+	if (!rc)
 		rc = damage_count(tx, &f->damaged, err);
 	if (!rc)
 		rc = resync_last(tx, &f->resync_ms, err);
@@ -199,8 +202,9 @@ needs_a_person(const struct figures *f)
 	       f->outbox.parked || f->contact.closed || f->drains || f->contact.n_twins ||
 	       f->contact.two_centrals || f->keep.young || f->kind == HOME_STRANGER ||
 	       f->contact.turned_away || f->contact.other_versions || f->unknown_orders ||
-	       f->retracts || f->committed_here_only || keep_level(&f->keep) == KEEP_ALARM ||
-	       f->dicom_soon || skew > SKEW_PERSON_MS || skew < -SKEW_PERSON_MS; /* R28 */
+	       f->retracts || f->committed_here_only || f->pledges_unseen ||
+	       keep_level(&f->keep) == KEEP_ALARM || f->dicom_soon || skew > SKEW_PERSON_MS ||
+	       skew < -SKEW_PERSON_MS; /* R28 */
 }
 
 /* R12: all that is in lanes is in such ones. */

@@ -44,11 +44,12 @@ struct figures {
 	struct pki_certificate certificate;
 	uint64_t damaged; /* copies here that failed their check, and are not back yet */
 	uint64_t hold, evictable, losses;
-	uint64_t rejected;		   /* UIDs that rejection notes hide                */
-	uint64_t rejected_again;	   /* images that came again and stayed hidden      */
-	uint64_t notes_unheard;		   /* rejection notes that do not count             */
-	uint64_t committed_here_only;	   /* storage commitment on this edge's word alone */
-	uint64_t commitments;		   /* requests that are not settled */
+	uint64_t rejected;	      /* UIDs that rejection notes hide                */
+	uint64_t rejected_again;      /* images that came again and stayed hidden      */
+	uint64_t notes_unheard;	      /* rejection notes that do not count             */
+	uint64_t committed_here_only; /* storage commitment on this edge's word alone */
+	uint64_t commitments;	      /* requests that are not settled */
+	uint64_t pledges_unseen;      /* images that an archive did not commit to, not looked at */
 	uint64_t unknown_orders, retracts; /* kept: of a later kind; that wait for a person */
 	bool journal_damaged;
 	uint32_t speaks;	/* our newest version of the protocol */

@@ -42,7 +42,10 @@ enum {
 	KEY_VERIFY,
 	KEY_SUBSET,
 	KEY_REASON,
-	KEY_OFF
+	KEY_OFF,
+	KEY_SEND,
+	KEY_NO_WAIT,
+	KEY_SEEN
 };
 
 const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
@@ -50,7 +53,7 @@ const char *argp_program_version = "salamander-edge " SALAMANDER_VERSION;
 static const struct argp_option options[] = {
 	{"config", 'c', "FILE", 0, "settings (default: /etc/salamander/edge.conf)", 0},
 	{"explain-config", KEY_EXPLAIN, NULL, 0, "print every setting with default and bounds", 0},
-	{"json", KEY_JSON, NULL, 0, "status, conflicts, resync: one JSON document", 0},
+	{"json", KEY_JSON, NULL, 0, "status, conflicts, resync, commit: one JSON document", 0},
 	{"instances", KEY_INSTANCES, NULL, 0, "conflicts: each instance", 0},
 	{"study", KEY_STUDY, "UID", 0, "evict: this study", 0},
 	{"until", KEY_UNTIL, "DATE", 0, "pin: to the end of that day, YYYY-MM-DD", 0},
@@ -60,6 +63,9 @@ static const struct argp_option options[] = {
 	{"verify", KEY_VERIFY, NULL, 0, "resync: read and hash the images here first", 0},
 	{"subset", KEY_SUBSET, "N/T", 0, "resync --verify: the N-th of T slices of them", 0},
 	{"off", KEY_OFF, NULL, 0, "stat: no longer", 0},
+	{"send", KEY_SEND, NULL, 0, "commit: what the archive lacks goes there first", 0},
+	{"no-wait", KEY_NO_WAIT, NULL, 0, "commit: do not wait for its word", 0},
+	{"seen", KEY_SEEN, NULL, 0, "commit PEER: what it did not commit to is known", 0},
 	{"reason", KEY_REASON, "TEXT", 0,
 	 "conflicts resolve: why; reject, restore: quality, safety, worklist or retention", 0},
 	{NULL, 0, NULL, 0, NULL, 0}};
@@ -115,6 +121,11 @@ static const struct argp argp = {
 	"  restore UID --reason ...\n"
 	"                  it is rejected for this reason no more\n"
 	"  rejected        what is hidden so\n"
+	"  commit PEER UID...\n"
+	"                  ask the archive PEER to commit to studies, series or images\n"
+	"                  (storage commitment); --send: it gets first what it lacks\n"
+	"  commit [PEER]   what archives said; --seen: what one did not commit to is\n"
+	"                  known, and no reason to exit 3\n"
 	"  resync          compare all with central, queue what it lacks\n"
 	"  refill          get back what central holds of this site (--group: of all);\n"
 	"                  3: it left something out, and says what\n"

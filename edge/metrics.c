@@ -3,6 +3,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/prom.h"
+#include "common/dimse/pledge_say.h"
 #include "edge/edge.h"
 #include "edge/figures.h"
 
@@ -226,5 +227,5 @@ metrics_of_edge(struct edge *e, struct buf *out, struct err *err)
 	put_central(&p, &f, clock_wall(e->clock));
 	put_certificates(&p, &f);
 	put_since_the_start(&p, &f);
-	return 0;
+	return pledges_metrics(e->store, &p, err);
 }

@@ -12,6 +12,8 @@
 #include "common/base/conf.h"
 #include "common/base/err.h"
 #include "common/dimse/commitments.h"
+#include "common/dimse/kept.h"
+#include "common/dimse/pledges.h"
 #include "common/dimse/verdicts.h"
 #include "common/os/daemon.h"
 #include "common/store/index.h"
@@ -36,9 +38,14 @@ enum frame {
 	FRAME_PIN = 5,	     /* until when u64, study                                  */
 	FRAME_DECISION = 6,  /* an Order: retract, restore, rejected                   */
 	FRAME_COMMITTED = 7, /* here only u8, digest 32, UID                          */
-	FRAME_REQUEST = 8,   /* length of a key u32, the key, its row of commitments  */
+	FRAME_REQUEST = 8,   /* enum kept u8, length of a key u32, the key, its row    */
 	FRAME_REJECTED = 9   /* a Rejection: of one image, for one reason             */
 };
+
+/* Tables of storage commitment. */
+enum kept { KEPT_COMMITMENTS, KEPT_PLEDGES, KEPT };
+static const char *const kept_tables[KEPT] = {
+	[KEPT_COMMITMENTS] = COMMITMENTS_TABLE, [KEPT_PLEDGES] = PLEDGES_TABLE};
 
 enum { PAGE = 500, FRAME_MAX = 16 << 20, CHILD_SECONDS = 600, REQUESTS_PAGE = 1 << 20 };
 
@@ -50,6 +57,7 @@ struct telling {
 	bool live; /* else: known, and hold */
 	uint64_t from;
 	unsigned left;
+	unsigned char kept; /* the table at hand */
 };
 
 static int
@@ -165,14 +173,16 @@ tell_committed(void *arg, const struct verdict_mark *mark, struct err *e)
 static int
 tell_request(void *arg, const void *key, size_t n, const void *value, size_t value_n, struct err *e)
 {
+	struct telling *t = arg;
 	struct buf b = BUF_INIT;
 	int rc;
 
 	(void)e;
+	buf_put_u8(&b, t->kept);
 	buf_put_u32(&b, (uint32_t)n);
 	buf_put(&b, key, n);
 	buf_put(&b, value, value_n);
-	rc = buf_failed(&b) ? ERR_LOCAL : tell(arg, FRAME_REQUEST, b.data, b.len);
+	rc = buf_failed(&b) ? ERR_LOCAL : tell(t, FRAME_REQUEST, b.data, b.len);
 	buf_fini(&b);
 	return rc;
 }
@@ -203,8 +213,8 @@ tell_all(struct telling *t, struct store *s)
 			rc = rejected_each(t->tx, "", tell_rejected, t, NULL);
 		if (!rc && !t->live)
 			rc = committed_each(t->tx, tell_committed, t, NULL);
-		if (!rc && !t->live)
-			rc = commitments_rows(t->tx, tell_request, t, NULL);
+		for (t->kept = 0; !rc && !t->live && t->kept < KEPT; t->kept++)
+			rc = kept_rows(t->tx, kept_tables[t->kept], tell_request, t, NULL);
 		store_end_read(t->tx);
 	}
 	if (!rc && hold)
@@ -391,7 +401,7 @@ struct heir {
 	struct edge *e;
 	struct buf page;     /* frames of this page: length u32, bytes */
 	struct buf pins;     /* the same; pins */
-	struct buf requests; /* the same; rows of commitments */
+	struct buf requests; /* the same; rows of commitments and pledges */
 	struct verdict_mark marks[VERDICTS_PAGE];
 	size_t n_marks;
 	const struct buf *frame; /* at hand */
@@ -535,11 +545,11 @@ inherit_requests(struct store_tx *tx, void *arg, struct err *err)
 	size_t at, n, key;
 	int rc = 0;
 
-	for (at = 0; !rc && at + 8 <= b->len; at += 4 + n) {
+	for (at = 0; !rc && at + 9 <= b->len; at += 4 + n) {
 		n = buf_get_u32(b->data + at);
-		key = buf_get_u32(b->data + at + 4);
-		rc = commitments_row_put(tx, b->data + at + 8, key, b->data + at + 8 + key,
-					 n - 4 - key, err);
+		key = buf_get_u32(b->data + at + 5);
+		rc = kept_row_put(tx, kept_tables[b->data[at + 4]], b->data + at + 9, key,
+				  b->data + at + 9 + key, n - 5 - key, err);
 	}
 	return rc;
 }
@@ -578,8 +588,8 @@ hear_commitment(struct heir *h, enum frame kind, const struct buf *frame, struct
 		memcpy(m->sop_instance, frame->data + fixed, frame->len - fixed);
 		if (++h->n_marks == VERDICTS_PAGE)
 			return flush_marks(h, err);
-	} else if (kind == FRAME_REQUEST && frame->len > 4 &&
-		   buf_get_u32(frame->data) <= frame->len - 4 && buf_get_u32(frame->data)) {
+	} else if (kind == FRAME_REQUEST && frame->len > 5 && frame->data[0] < KEPT &&
+		   buf_get_u32(frame->data + 1) <= frame->len - 5 && buf_get_u32(frame->data + 1)) {
 		buf_put_u32(&h->requests, (uint32_t)frame->len);
 		buf_put(&h->requests, frame->data, frame->len);
 		if (h->requests.len > REQUESTS_PAGE)

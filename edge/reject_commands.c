@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/rng.h"
+#include "common/base/uid.h"
 #include "common/dicom/parameters.h"
 #include "common/dimse/audit.h"
 #include "common/dimse/message.h"
@@ -27,16 +28,6 @@
 #include "proto/sync.pb-c.h"
 
 /* --- a note of our own --- */
-
-static void
-new_uid(char out[UID_SIZE])
-{
-	const uint64_t some = UINT64_C(100000000000); /* 64 characters at most */
-
-	(void)snprintf(out, UID_SIZE, IMPLEMENTATION_CLASS ".2.%llu.%llu",
-		       (unsigned long long)rng_u64(rng_real()),
-		       (unsigned long long)rng_below(rng_real(), some));
-}
 
 /* As a peer would send it that may reject: durable, owed and in force on 0. */
 static int
@@ -89,8 +80,8 @@ write_note(struct edge *e, const struct choose *c, const struct choose_one *from
 		(void)strftime(date, sizeof(date), "%Y%m%d", &tm);
 		(void)strftime(clock, sizeof(clock), "%H%M%S", &tm);
 	}
-	new_uid(uid);
-	new_uid(own);
+	uid_make(uid, IMPLEMENTATION_CLASS ".2", rng_real());
+	uid_make(own, IMPLEMENTATION_CLASS ".2", rng_real());
 	t.sop_instance = uid;
 	t.series = own;
 	t.date = date;

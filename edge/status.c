@@ -5,6 +5,7 @@
 #include "common/base/digest.h"
 #include "common/base/err.h"
 #include "common/base/json.h"
+#include "common/dimse/pledge_say.h"
 #include "edge/chores.h"
 #include "edge/figures.h"
 #include "edge/obey.h"
@@ -192,6 +193,7 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "damaged", f.damaged);
 	json_count(&j, "committed_here_only", f.committed_here_only);
 	json_count(&j, "commitments", f.commitments);
+	rc = pledges_said(e->store, NULL, &j, err);
 	json_count(&j, "rejected", f.rejected);
 	json_count(&j, "rejected_again", f.rejected_again);
 	json_count(&j, "notes_unheard", f.notes_unheard);
@@ -201,7 +203,8 @@ status_json(struct edge *e, struct buf *out, bool *person, struct err *err)
 	json_count(&j, "unconfirmed", f.counts.undecided);
 	json_count(&j, "unknown_orders", f.unknown_orders);
 	json_count(&j, "retracts_waiting", f.retracts);
-	rc = chores_json(e, &j, "orders", err);
+	if (!rc)
+		rc = chores_json(e, &j, "orders", err);
 	if (!rc)
 		rc = wanted_json(e, &j, "settings_of_central", err);
 	json_time(&j, "dicom_certificate_until", f.dicom_until_ms);
@@ -482,6 +485,7 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 			"COMMITTED HERE ONLY: %llu images: their senders may have none any more, "
 			"central has none yet\n",
 			(unsigned long long)f.committed_here_only);
+	rc = pledges_said(e->store, out, NULL, err);
 	if (f.rejected || f.notes_unheard)
 		buf_printf(
 			out,
@@ -503,6 +507,7 @@ status_text(struct edge *e, struct buf *out, bool *person, struct err *err)
 			   "%llu UIDs unconfirmed: this edge's own order counts until central's "
 			   "does\n",
 			   (unsigned long long)f.counts.undecided);
-	rc = wanted_text(e, out, err);
+	if (!rc)
+		rc = wanted_text(e, out, err);
 	return rc ? rc : chores_text(e, out, err);
 }

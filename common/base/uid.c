@@ -1,6 +1,10 @@
 #include "common/base/uid.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "common/base/rng.h"
 
 size_t
 uid_trim(const char *s, size_t n)
@@ -46,4 +50,13 @@ const char *
 uid_shown(const char *s)
 {
 	return s[0] == '\0' || uid_valid(s, strlen(s)) ? s : "invalid";
+}
+
+void
+uid_make(char out[UID_SIZE], const char *root, struct rng *r)
+{
+	const uint64_t some = UINT64_C(100000000000); /* UID_MAX characters at most */
+
+	(void)snprintf(out, UID_SIZE, "%.31s.%llu.%llu", root, (unsigned long long)rng_u64(r),
+		       (unsigned long long)rng_below(r, some));
 }

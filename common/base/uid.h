@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct rng;
+
 /* Valid ones have at most UID_MAX characters; longer ones are kept up to UID_KEEP. */
 enum { UID_MAX = 64, UID_KEEP = 128, UID_SIZE = UID_KEEP + 1 };
 
@@ -21,5 +23,7 @@ bool uid_valid(const char *s, size_t n);
 bool uid_usable(const char *s, size_t n);
 /* For a log line: s if it is valid or empty, else "invalid": it may be a name (R35). */
 const char *uid_shown(const char *s);
+/* A new one below this root of ours, of 31 characters at most. */
+void uid_make(char out[UID_SIZE], const char *root, struct rng *r);
 
 #endif

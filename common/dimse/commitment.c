@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/dicom/assoc.h"
 #include "common/dimse/audit.h"
+#include "common/dimse/backoff.h"
 #include "common/dimse/commitments.h"
 #include "common/dimse/message.h"
 #include "common/dimse/peers.h"
@@ -30,12 +31,9 @@ enum {
 	SOON_MS = 1000,
 	IDLE_MS = 60000,
 	PAGE = 100,
-	RETRY_MS = 10000, /* x n^2 */
-	RETRY_MAX_MS = 3600000,
 	IDENTIFIER_SECONDS = 60,
 	SMALL = 1000, /* references of a request that may use the reserve, */
 	FEW = 100,    /* while no more wait                                 */
-	GATES = 64,
 	ROW_BYTES = 256
 };
 
@@ -49,18 +47,11 @@ struct claim {
 	unsigned id; /* of the N-EVENT-REPORT; 0: not sent */
 };
 
-/* A peer that could not be reached: all for it wait. */
-struct gate {
-	char peer[COMMITMENT_PEER_SIZE];
-	int64_t until_ms;
-};
-
 struct commitment {
 	struct commitment_config c;
 	pthread_t thread;
 	bool threaded;
-	struct gate gates[GATES]; /* the duty's thread only */
-	unsigned next_gate;
+	struct backoff backoff; /* the duty's thread only */
 	_Atomic unsigned next_id;
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
@@ -219,15 +210,6 @@ forget(struct commitment *c, uint64_t number, bool taken, const char *peer)
 		 uid_shown(h.row.transaction), h.row.n, h.row.failed, h.row.here_only);
 }
 
-/* Before the next offer. */
-static int64_t
-wait_ms(uint32_t tries)
-{
-	int64_t n = tries < 60 ? (int64_t)tries + 1 : 60;
-
-	return RETRY_MS * n * n < RETRY_MAX_MS ? RETRY_MS * n * n : RETRY_MAX_MS;
-}
-
 static int
 put_off_row(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -236,7 +218,7 @@ put_off_row(struct store_tx *tx, void *arg, struct err *e)
 
 	if (rc)
 		return rc == ERR_ABSENT ? 0 : rc;
-	h->row.next_ms = h->now + wait_ms(h->row.tries++);
+	h->row.next_ms = h->now + backoff_ms(h->row.tries++);
 	return commitments_put(tx, &h->row, e);
 }
 
@@ -251,29 +233,6 @@ put_off(struct commitment *c, uint64_t number)
 }
 
 /* --- on a new association --- */
-
-static struct gate *
-gate_of(struct commitment *c, const char *peer)
-{
-	unsigned i;
-
-	for (i = 0; i < GATES; i++)
-		if (strcmp(c->gates[i].peer, peer) == 0)
-			return &c->gates[i];
-	return NULL;
-}
-
-static void
-close_gate(struct commitment *c, const char *peer, uint32_t tries)
-{
-	struct gate *g = gate_of(c, peer);
-
-	if (!g) {
-		g = &c->gates[c->next_gate++ % GATES];
-		(void)snprintf(g->peer, sizeof(g->peer), "%s", peer);
-	}
-	g->until_ms = now_ms(c) + wait_ms(tries);
-}
 
 static void
 connected(void *arg, int fd)
@@ -314,12 +273,11 @@ static void
 deliver(struct commitment *c, struct peers *peers, const struct commitment_row *row)
 {
 	const struct peer *peer = peers_named(peers, row->peer);
-	const struct gate *gate = gate_of(c, row->peer);
 	struct err why = ERR_INIT;
 	char host[PEER_ADDRESS_SIZE];
 	int rc;
 
-	if (row->next_ms > now_ms(c) || (gate && gate->until_ms > now_ms(c)))
+	if (row->next_ms > now_ms(c) || backoff_waits(&c->backoff, row->peer, now_ms(c)))
 		return;
 	if (!peer || !peer->host[0] || !peer->port)
 		rc = err_set(&why, ERR_PEER, 0,
@@ -336,7 +294,7 @@ deliver(struct commitment *c, struct peers *peers, const struct commitment_row *
 		return;
 	log_line(LOG_WARN, "commit.not_taken", "peer=%s transaction=%s tries=%u what=\"%s\"",
 		 row->peer, uid_shown(row->transaction), row->tries + 1, why.what);
-	close_gate(c, row->peer, row->tries);
+	backoff_begin(&c->backoff, row->peer, now_ms(c) + backoff_ms(row->tries));
 	if (now_ms(c) - row->ready_ms > OFFERED_MS)
 		forget(c, row->number, false, row->peer);
 	else

@@ -74,12 +74,4 @@ int commitments_verdict(struct store_tx *tx, uint64_t number, uint32_t index,
 int commitments_list(struct store_tx *tx, uint64_t number, uint32_t from, uint32_t most,
 		     struct references *out, struct err *e);
 
-/* For a store that is made anew: each row as it lies there, and put back. */
-int commitments_rows(struct store_tx *tx,
-		     int (*fn)(void *arg, const void *key, size_t n, const void *value,
-			       size_t value_n, struct err *e),
-		     void *arg, struct err *e);
-int commitments_row_put(struct store_tx *tx, const void *key, size_t n, const void *value,
-			size_t value_n, struct err *e);
-
 #endif

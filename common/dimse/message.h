@@ -47,13 +47,15 @@ enum message_command {
 
 /*
  * PS3.4 and PS3.7 annex C: those that we send. S: C-STORE, F: C-FIND, R: C-MOVE and C-GET,
- * C: N-ACTION of storage commitment, *: every service.
+ * C: N-ACTION of storage commitment, E: N-EVENT-REPORT of it, *: every service.
  */
 #define MESSAGE_STATUSES(X)                                                                        \
 	X(STATUS_SUCCESS, 0x0000, "*", "success; C-STORE: the object is durable")                  \
 	X(STATUS_PROCESSING_FAILURE, 0x0110, "*", "processing failure; the log says which")        \
-	X(STATUS_NO_SUCH_INSTANCE, 0x0112, "C", "another instance than the well-known one")        \
-	X(STATUS_INVALID_ARGUMENT, 0x0115, "C", "no list of instances, or no transaction")         \
+	X(STATUS_NO_SUCH_INSTANCE, 0x0112, "CE", "another instance than the well-known one")       \
+	X(STATUS_NO_SUCH_EVENT, 0x0113, "E", "another event than a result")                        \
+	X(STATUS_INVALID_ARGUMENT, 0x0115, "CE",                                                   \
+	  "no list of instances, or no transaction; of a result: none that was asked for")         \
 	X(STATUS_CLASS_NOT_SUPPORTED, 0x0122, "*", "class of the message is not the context's")    \
 	X(STATUS_NO_SUCH_ACTION, 0x0123, "C", "another action than the request")                   \
 	X(STATUS_REFUSED_NOT_AUTHORIZED, 0x0124, "*", "the peer has no right to it")               \

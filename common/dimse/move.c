@@ -200,8 +200,12 @@ static void
 connected(void *arg, int fd)
 {
 	const struct mover *m = arg;
+	const struct retrieving *r = m->c.r;
 
-	dimse_sub(m->c.r->who, m->at, fd);
+	if (r->socket)
+		r->socket(r->arg, m->at, fd);
+	else
+		dimse_sub(r->who, m->at, fd);
 }
 
 /* One that just starts, or has no room, may take the next call: the asker waits, and hears. */
@@ -280,12 +284,12 @@ carry_some(struct mover *m, struct assoc_target *to, struct err *e)
 		     ? assoc_request(&m->c.to, to, m->p.p, m->p.n, &why)
 		     : err_set(&why, ERR_ABSENT, 0, "its host name is not resolved yet");
 	if (rc) {
-		dimse_sub(r->who, m->at, -1);
+		connected(m, -1);
 		return unreachable(m, rc, why.what, e);
 	}
 	m->unanswered = 0;
 	rc = move_some(m, e);
-	dimse_sub(r->who, m->at, -1);
+	connected(m, -1);
 	assoc_free(m->c.to);
 	return rc;
 }

@@ -268,12 +268,13 @@ negotiate_syntax(const char *const *proposed, unsigned n, const struct peer *pee
 
 /* Is there somebody here for this context? */
 static bool
-offered(const struct assoc_context *c, enum service_class service, bool stores)
+offered(const struct assoc_context *c, enum service_class service, const struct peer *peer,
+	bool stores)
 {
 	if (service == SERVICE_STORAGE)
 		return stores || c->role != ASSOC_ROLE_DEFAULT;
-	if (service == SERVICE_COMMITMENT) /* whoever would commit to us was asked nothing */
-		return c->role != ASSOC_ROLE_SCP;
+	if (service == SERVICE_COMMITMENT) /* whoever cannot be called was asked nothing */
+		return c->role != ASSOC_ROLE_SCP || (peer->host[0] && peer->port);
 	return service != SERVICE_NONE;
 }
 
@@ -303,7 +304,7 @@ negotiate(struct assoc *a, const struct peer *peer, bool stores, struct err *e)
 
 	for (i = 0; !rc && assoc_context_at(a, i, &c); i++) {
 		enum service_class service = service_of_context(a, &c);
-		bool known = offered(&c, service, stores);
+		bool known = offered(&c, service, peer, stores);
 
 		for (n = 0; n < c.n_syntaxes && n < 64; n++)
 			proposed[n] = assoc_proposed_syntax(a, i, n);

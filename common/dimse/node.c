@@ -13,6 +13,7 @@
 #include "common/dimse/audit.h"
 #include "common/dimse/commitment.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/pledging.h"
 #include "common/dimse/recode.h"
 #include "common/dimse/resolver.h"
 #include "common/http/pki.h"
@@ -71,6 +72,12 @@ answered(void *node, const struct dimse_caller *who, const struct message *rsp, 
 	return commitment_answered(((struct dimse_node *)node)->commitment, who, rsp, e);
 }
 
+static int
+event(void *node, const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	return pledging_event(((struct dimse_node *)node)->pledging, who, rq, e);
+}
+
 static void
 ended(void *node, const struct dimse_caller *who)
 {
@@ -117,6 +124,7 @@ configure(struct dimse_node *n, const struct dimse_node_config *nc)
 	d->handlers.find = find;
 	d->handlers.move = move;
 	d->handlers.get = get;
+	d->handlers.event = event;
 	if (n->commitment) {
 		d->handlers.action = action;
 		d->handlers.answered = answered;
@@ -274,6 +282,7 @@ dimse_node_reload(struct dimse_node *n, const struct conf *c, struct err *e)
 	resolver_peers(n->resolver, p);
 	if (n->commitment)
 		commitment_peers(n->commitment, p);
+	pledging_peers(n->pledging, p);
 	peers_unref(n->peers);
 	n->peers = p;
 	return 0;
@@ -297,6 +306,7 @@ start_commitment(struct dimse_node *n, const struct dimse_node_config *c, struct
 int
 dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct err *e)
 {
+	struct pledging_config pc;
 	char path[PATH_MAX];
 	int rc;
 
@@ -313,7 +323,11 @@ dimse_node_open(struct dimse_node *n, const struct dimse_node_config *c, struct 
 	if (rc)
 		return rc;
 	configure(n, c);
-	return resolver_start(&n->resolver, n->peers, RESOLVE_SECONDS, e);
+	pc.retrieve = n->retrieve;
+	pc.max_pdu = n->config.max_pdu;
+	pc.audit = n->audit;
+	rc = resolver_start(&n->resolver, n->peers, RESOLVE_SECONDS, e);
+	return rc ? rc : pledging_start(&n->pledging, &pc, n->peers, e);
 }
 
 int
@@ -350,6 +364,7 @@ dimse_node_stop(struct dimse_node *n)
 {
 	dimse_stop(n->dimse);
 	commitment_stop(n->commitment);
+	pledging_stop(n->pledging);
 	resolver_stop(n->resolver);
 	peers_unref(n->peers);
 	recode_free(n->recode);

@@ -22,6 +22,7 @@ struct conf;
 struct err;
 struct id128;
 struct peers;
+struct pledging;
 struct recode;
 struct resolver;
 struct store;
@@ -36,6 +37,7 @@ struct dimse_node {
 	struct recode *recode;
 	struct dimse *_Atomic dimse;	/* NULL: it does not listen */
 	struct commitment *commitment;	/* NULL: none is offered */
+	struct pledging *pledging;	/* asks archives; NULL: nobody serves */
 	_Atomic int64_t certificate_ms; /* until when that of TLS is good; 0: there is none */
 	struct find_config find;
 	struct retrieve_config retrieve;

@@ -113,8 +113,11 @@ retrieve_tell_pending(struct retrieving *r, struct err *e)
 {
 	bool cancelled = r->cancelled;
 	unsigned left, now;
-	int rc = message_cancelled(r->who->assoc, r->rq->id, &cancelled, e);
+	int rc;
 
+	if (!r->who->assoc)
+		return r->go_on(r->arg) ? 0 : err_set(e, ERR_AGAIN, 0, "the node stops");
+	rc = message_cancelled(r->who->assoc, r->rq->id, &cancelled, e);
 	r->cancelled = cancelled;
 	now = counted(r, &left);
 	if (rc || cancelled || left == 0)
@@ -430,7 +433,8 @@ count(struct carrier *c, struct target *t, unsigned status)
 		r->completed++;
 	t->done = true;
 	pthread_mutex_unlock(&r->mu);
-	store_viewed(r->c->store, t->study); /* R11: only a viewer's retrieve counts */
+	if (r->who->assoc)
+		store_viewed(r->c->store, t->study); /* R11: only a viewer's retrieve counts */
 }
 
 /* Whoever keeps the books of what is durable hears of it: the copy may be had elsewhere. */

@@ -1,6 +1,7 @@
 /*
  * retrieve_private.h - a retrieve from within: retrieve.c counts, tells and sends one object,
- * move.c brings them to another node over one association or several.
+ * move.c brings them to another node over one association or several; pledge_supply.c has that
+ * done where nobody asked for it by DIMSE.
  *
  * Threads: the association's own asks, tells and sends; helpers of a C-MOVE only send.
  */
@@ -26,7 +27,12 @@ struct store_reader;
 
 struct retrieving {
 	const struct retrieve_config *c;
-	const struct dimse_caller *who;
+	const struct dimse_caller
+		*who;		  /* its assoc is NULL where nobody asked by DIMSE: then ... */
+	bool (*go_on)(void *arg); /* ... false ends it, ... */
+	void (*socket)(void *arg, unsigned at,
+		       int fd); /* ... this is told of sockets (dimse_sub) */
+	void *arg;
 	const struct message *rq;
 	const char *syntax; /* of the request's context */
 	const char *destination;

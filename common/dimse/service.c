@@ -12,6 +12,7 @@
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/references.h"
 
 static const struct conf_row rows[] = {
 	{"dicom", "aet", CONF_TITLES, "SALAMANDER", 0, DIMSE_TITLES_MAX, NULL,
@@ -55,6 +56,10 @@ static const struct conf_row rows[] = {
 	{"dicom", "worker_output", CONF_SIZE, "2GiB", 1 << 20, INT64_C(64) << 30, NULL,
 	 "What may come of an object there, on the disk that the data is on; one that is larger "
 	 "fails alone."},
+	{"dicom", "archive_references", CONF_NUMBER, "1000", 1, REFERENCES_MAX, NULL,
+	 "Images in one request of `commit`; more are asked for in several."},
+	{"dicom", "archive_wait", CONF_DURATION, "24h", 1000, 31 * INT64_C(86400000), NULL,
+	 "For so long `commit` asks an archive and waits for its word; then it has run out."},
 	{"dicom", "umlauts", CONF_BOOL, "no", 0, 0, NULL,
 	 "In queries for names ae, oe, ue, ss count as a, o, u, s: Mueller finds its umlaut form."},
 };
@@ -212,6 +217,7 @@ services_of(unsigned command)
 		return 1u << SERVICE_GET_PATIENT | 1u << SERVICE_GET_STUDY |
 		       1u << SERVICE_GET_PATIENT_ONLY;
 	case MESSAGE_ACTION_RQ:
+	case MESSAGE_EVENT_RQ:
 	case MESSAGE_EVENT_RSP:
 		return 1u << SERVICE_COMMITMENT;
 	default: /* cancels, answers, and what nobody offers: dispatch knows */
@@ -237,6 +243,16 @@ belongs(const struct dimse_caller *who, const struct message *rq)
 		return (may_be & 1u << service) != 0;
 	return (may_be & 1u << service) &&
 	       (rq->command == MESSAGE_STORE_RQ || strcmp(rq->sop_class, c->abstract_syntax) == 0);
+}
+
+static int
+event(const struct dimse_caller *who, const struct message *rq, struct err *e)
+{
+	const struct dimse_handlers *h = &who->config->handlers;
+
+	if (!h->event || !rq->has_data)
+		return refuse_command(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+	return h->event(h->node, who, rq, e);
 }
 
 static int
@@ -269,6 +285,8 @@ dispatch(const struct dimse_caller *who, const struct message *rq, struct err *e
 		return with_handler(who, rq, PEER_GET, "get", h->get, e);
 	case MESSAGE_ACTION_RQ:
 		return with_handler(who, rq, PEER_COMMIT, "commit", h->action, e);
+	case MESSAGE_EVENT_RQ:
+		return event(who, rq, e);
 	case MESSAGE_EVENT_RSP:
 		return answered(who, rq, e);
 	case MESSAGE_CANCEL_RQ: /* what it meant has ended */

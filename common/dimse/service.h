@@ -63,6 +63,9 @@ struct dimse_handlers {
 		   struct err *e);
 	int (*action)(void *node, const struct dimse_caller *who, const struct message *rq,
 		      struct err *e);
+	/* What was committed to, by whom it was asked of: his right is that he was asked. */
+	int (*event)(void *node, const struct dimse_caller *who, const struct message *rq,
+		     struct err *e);
 	/* The answer to an event that the node reported here; NULL: it reports none. */
 	int (*answered)(void *node, const struct dimse_caller *who, const struct message *rsp,
 			struct err *e);

@@ -53,8 +53,9 @@ add(struct collecting *c, const struct version *v, struct err *e)
 			      .sop_class = keep(t, before.sop_class, v->sop_class),
 			      .sop_instance = keep(t, NULL, v->sop_instance),
 			      .syntax = keep(t, before.syntax, v->syntax),
-			      .study = keep(t, before.study, v->study)};
-	if (!to->sop_class || !to->sop_instance || !to->syntax || !to->study)
+			      .study = keep(t, before.study, v->study),
+			      .series = keep(t, before.series, v->series)};
+	if (!to->sop_class || !to->sop_instance || !to->syntax || !to->study || !to->series)
 		return err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
 	t->n++;
 	return 0;
@@ -293,14 +294,36 @@ find(struct collecting *c, struct store *s, const struct targets_rules *rules, s
 }
 
 int
+targets_begin(struct targets *out, struct err *e)
+{
+	memset(out, 0, sizeof(*out));
+	return arena_new(&out->strings, SIZE_MAX, e);
+}
+
+int
+targets_add(struct targets *t, struct store *s, const char *sop_instance, struct err *e)
+{
+	struct collecting c = {.out = t};
+	struct store_tx *tx;
+	struct version v;
+	int rc = store_begin_read(&tx, s, e);
+
+	if (rc)
+		return rc;
+	rc = store_current(tx, sop_instance, &v, e);
+	store_end_read(tx);
+	if (!rc && version_seen(&v, false))
+		return add(&c, &v, e);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
+int
 targets_find(struct targets *out, struct store *s, const struct targets_rules *rules,
 	     struct attrs keys, struct err *e)
 {
 	struct collecting c = {.out = out, .see_rejected = rules->see_rejected};
-	int rc;
+	int rc = targets_begin(out, e);
 
-	memset(out, 0, sizeof(*out));
-	rc = arena_new(&out->strings, SIZE_MAX, e);
 	if (rc)
 		return rc;
 	(void)store_settle(s, NULL); /* what was answered before this request belongs to it */

@@ -26,7 +26,8 @@ struct target {
 	bool taken;	    /* somebody sends it just now */
 	unsigned tries;	    /* that failed, ... */
 	unsigned failed_on; /* ... the last one on this association */
-	const char *sop_class, *sop_instance, *syntax, *study; /* borrowed from the list */
+	/* borrowed from the list */
+	const char *sop_class, *sop_instance, *syntax, *study, *series;
 };
 
 struct targets {
@@ -46,6 +47,9 @@ struct targets_rules {
 /* ERR_PEER: a unique key is missing (A900); e says which. Grouped by study. */
 int targets_find(struct targets *out, struct store *s, const struct targets_rules *rules,
 		 struct attrs keys, struct err *e);
+/* One by one: the current version of each UID; none is added of what is not known or hidden. */
+int targets_begin(struct targets *out, struct err *e);
+int targets_add(struct targets *t, struct store *s, const char *sop_instance, struct err *e);
 void targets_fini(struct targets *t); /* `offending` stays */
 
 #endif

@@ -39,7 +39,7 @@ struct command {
 	const char *options; /* " --json --site= ": those that it takes; '=' : with a value */
 	const char *usage;
 	bool reads; /* works beside whoever holds the data lock */
-	bool swaps; /* makes the store anew: runs outside of the node's `use` lock */
+	bool swaps; /* makes the store anew, or waits: runs outside of the node's `use` lock */
 	int (*run)(struct asked *a);
 };
 

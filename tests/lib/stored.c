@@ -24,12 +24,12 @@ must(int ok, const char *what)
 int
 stored_open(struct stored *t, struct err *e)
 {
-	static const char *const extra[] = {"extra", "commitments"};
+	static const char *const extra[] = {"extra", "commitments", "pledges"};
 	struct store_config c;
 
 	memset(&c, 0, sizeof(c));
 	c.extra_tables = extra;
-	c.n_extra_tables = 2;
+	c.n_extra_tables = 3;
 	c.dir = t->dir;
 	c.quota = t->quota;
 	c.buffers = t->buffers;

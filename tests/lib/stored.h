@@ -1,6 +1,6 @@
 /*
- * stored.h - a store in a folder of its own, with tables "extra" and "commitments", and small
- * objects to put in it.
+ * stored.h - a store in a folder of its own, with tables "extra", "commitments" and "pledges", and
+ * small objects to put in it.
  *
  * Threads: each call may come from any thread; a struct stored has one owner.
  */

@@ -227,9 +227,14 @@ node_start(struct node *n)
 					  .max_pdu = ASSOC_PDU_MAX,
 					  .association_seconds = VIEWER_SECONDS,
 					  .idle_seconds = VIEWER_SECONDS};
-	n->config.handlers =
-		(struct dimse_handlers){n,    take_begin, take_feed, take_end, take_abandon, NULL,
-					find, move,	  get,	     NULL,     NULL,	     NULL};
+	n->config.handlers = (struct dimse_handlers){.node = n,
+						     .store_begin = take_begin,
+						     .store_feed = take_feed,
+						     .store_end = take_end,
+						     .store_abandon = take_abandon,
+						     .find = find,
+						     .move = move,
+						     .get = get};
 	assert_int_equal(audit_open(&n->config.audit, n->audit_path, clock_real(), NULL), 0);
 	assert_true(listens(n));
 }

@@ -47,8 +47,9 @@ role_of(enum service_class s)
 	case SERVICE_GET_PATIENT:
 	case SERVICE_GET_STUDY:
 	case SERVICE_GET_PATIENT_ONLY:
-	case SERVICE_COMMITMENT:
 		return "SCP";
+	case SERVICE_COMMITMENT:
+		return "SCP; SCU where a peer with host and port proposes to be SCP";
 	case SERVICE_STORAGE:
 	case SERVICE_NONE:
 		break;
@@ -200,15 +201,16 @@ statuses(void)
 	size_t i;
 
 	table("statuses",
-	      "status | C-STORE | C-FIND | C-MOVE, C-GET | N-ACTION | C-ECHO | meaning");
+	      "status | C-STORE | C-FIND | C-MOVE, C-GET | N-ACTION | N-EVENT-REPORT | C-ECHO | "
+	      "meaning");
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		const char *s = all[i].services;
 		bool any = strchr(s, '*') != NULL;
 
-		printf("| %04X | %s | %s | %s | %s | %s | %s |\n", all[i].value,
+		printf("| %04X | %s | %s | %s | %s | %s | %s | %s |\n", all[i].value,
 		       any || strchr(s, 'S') ? "yes" : "", any || strchr(s, 'F') ? "yes" : "",
 		       any || strchr(s, 'R') ? "yes" : "", any || strchr(s, 'C') ? "yes" : "",
-		       any ? "yes" : "", all[i].meaning);
+		       any || strchr(s, 'E') ? "yes" : "", any ? "yes" : "", all[i].meaning);
 	}
 }
 
