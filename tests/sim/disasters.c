@@ -233,7 +233,37 @@ disasters_both_back(struct world *w)
 	w->seen[SEEN_BOTH_BACK]++;
 }
 
-/* R8: a copy of a disk is started on another machine, and both go on. */
+/* R8: a copy of a disk is started on another machine, and both go on. NULL: it is not. */
+static struct sim_edge *
+copy_node(struct sim_edge *e)
+{
+	struct world *w = e->w;
+	struct sim_edge *twin;
+
+	world_close_edge(e);
+	twin = world_clone(e);
+	world_open_edge(e);
+	if (twin)
+		world_say(w, "%s HAS A TWIN, node %u", e->name, twin->number);
+	return twin;
+}
+
+void
+disasters_quiet_twin(struct world *w)
+{
+	unsigned i;
+
+	if (w->old)
+		return;
+	for (i = 0; i < w->sites && (w->edges[i].twin || w->edges[i].old); i++)
+		continue;
+	if (i == w->sites || !copy_node(&w->edges[i]))
+		return;
+	w->seen[SEEN_QUIET_TWINS]++;
+	world_run(w, MINUTES * SIM_MINUTE);
+	truth_incarnations(w);
+}
+
 void
 disasters_twin(struct world *w)
 {
@@ -242,12 +272,9 @@ disasters_twin(struct world *w)
 
 	if (e->number >= w->sites || !ready(w))
 		return;
-	world_close_edge(e);
-	twin = world_clone(e);
-	world_open_edge(e);
+	twin = copy_node(e);
 	if (!twin)
 		return;
-	world_say(w, "%s HAS A TWIN, node %u", e->name, twin->number);
 	w->seen[SEEN_TWINS]++;
 	for (i = 0; i < w->n_images; i++) {
 		if (w->images[i].sites & 1u << e->number)

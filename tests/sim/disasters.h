@@ -15,6 +15,8 @@ void disasters_central_back(struct world *w);
 void disasters_edge_back(struct world *w);
 void disasters_both_back(struct world *w);
 void disasters_twin(struct world *w);
+/* At rest, and neither copy takes anything in: only their words tell them apart. */
+void disasters_quiet_twin(struct world *w);
 void disasters_import(struct world *w);
 void disasters_catalogue_lost(struct world *w);
 void disasters_vault_lost(struct world *w);

@@ -52,6 +52,7 @@ seen_name(enum seen s)
 		[SEEN_EDGE_BACK_PAST] = "an edge is set back while cut, then past central's head",
 		[SEEN_BOTH_BACK] = "an edge and central are set back",
 		[SEEN_TWINS] = "two nodes have one identity",
+		[SEEN_QUIET_TWINS] = "the same at rest, where neither takes anything in",
 		[SEEN_UPGRADE_IN_UPLOAD] = "a node starts as another version during an upload",
 		[SEEN_VERSIONS] = "another image comes under a UID that is taken",
 		[SEEN_OLD_AND_NEW] = "an old node and a new one speak",

@@ -16,6 +16,7 @@
 
 #include "common/base/log.h"
 #include "tests/sim/count.h"
+#include "tests/sim/disasters.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/removed.h"
 #include "tests/sim/said.h"
@@ -162,6 +163,8 @@ play(const struct settings *s, uint64_t seed, unsigned events, const char *folde
 		truth_final(w);
 	if (!w->wrong)
 		watch_bounds(w, true);
+	if (!w->wrong && !w->by_init)
+		disasters_quiet_twin(w);
 	if (!w->wrong && events == s->days * s->events)
 		removed_call(w);
 	if (!w->wrong)

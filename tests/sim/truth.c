@@ -665,10 +665,9 @@ say_where(struct world *w, const struct sim_image *m)
 	}
 }
 
-/* R8: of two copies that called, each has its own incarnation. An end of the version before neither
- * tells nor hears that there are two. */
-static void
-look_at_incarnations(struct world *w)
+/* An end of the version before neither tells nor hears that there are two. */
+void
+truth_incarnations(struct world *w)
 {
 	unsigned i, k;
 
@@ -688,7 +687,7 @@ truth_final(struct world *w)
 	char name[32];
 
 	said_settle(w);
-	look_at_incarnations(w);
+	truth_incarnations(w);
 	for (i = 0; i < w->n_images; i++) {
 		struct sim_image *m = &w->images[i];
 

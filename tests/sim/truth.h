@@ -73,6 +73,8 @@ void truth_rot_at_central(struct world *w);
 void truth_look_at_ledger(struct sim_edge *e);
 /* Central answers an upload: a receipt only for these very bytes, durable. */
 void truth_receipt(struct sim_edge *e, const struct buf *answer);
+/* R8: of two copies that called, each has its own incarnation. */
+void truth_incarnations(struct world *w);
 /* At rest. */
 void truth_final(struct world *w);
 
