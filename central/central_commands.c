@@ -385,7 +385,7 @@ rebuild(struct asked *a)
 		atomic_store(&c->rebuild_wanted, true);
 		daemon_wake();
 		while (!atomic_load(&c->rebuild_result) && !ctl_stopping(a->r))
-			clock_sleep(STEP_MS);
+			clock_sleep(c->clock, STEP_MS);
 		if (atomic_load(&c->rebuild_result) != 1) {
 			command_complain(a, "rebuild failed or was ended; see the log");
 			return COMMAND_FAILED;
@@ -436,7 +436,7 @@ reload(struct asked *a)
 	for (ms = 0; ms < RELOAD_MS && atomic_load(&c->reloads) == before; ms += STEP_MS) {
 		if (ctl_stopping(a->r))
 			break;
-		clock_sleep(STEP_MS);
+		clock_sleep(c->clock, STEP_MS);
 	}
 	if (atomic_load(&c->reloads) == before || atomic_load(&c->reload_failures) != failures) {
 		buf_fini(&out);

@@ -356,7 +356,7 @@ rebuild(struct asked *a)
 		atomic_store(&e->rebuild_wanted, true);
 		daemon_wake();
 		while (!atomic_load(&e->rebuild_done) && !ctl_stopping(a->r))
-			clock_sleep(STEP_MS);
+			clock_sleep(e->clock, STEP_MS);
 		rc = atomic_load(&e->rebuild_done) == 1 ? 0 : ERR_LOCAL;
 		(void)err_set(&err, ERR_LOCAL, 0, "rebuild failed; see the log");
 		result = e->rebuilt;
@@ -427,7 +427,7 @@ reload(struct asked *a)
 	for (ms = 0; ms < RELOAD_MS && atomic_load(&e->reloads) == before; ms += STEP_MS) {
 		if (ctl_stopping(a->r))
 			break;
-		clock_sleep(STEP_MS);
+		clock_sleep(e->clock, STEP_MS);
 	}
 	if (atomic_load(&e->reloads) == before || atomic_load(&e->reload_failures) != failures) {
 		command_complain(a, "peers or certificates were not read again; see the log");

@@ -50,7 +50,7 @@ step(struct reach *w)
 	if (w->own)
 		replicate_turn(w->own, STEP_MS);
 	else
-		clock_sleep(STEP_MS);
+		clock_sleep(w->e->clock, STEP_MS);
 }
 
 static int

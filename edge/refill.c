@@ -105,7 +105,7 @@ ask(struct refilling *f, struct http_call *call, int want, struct http_done *don
 		    !said) /* a restart of central, or of the WAN, ends no refill */
 			(void)ctl_progress(f->r, "central does not answer: waiting\n");
 		said = true;
-		clock_sleep(f->patience_ms ? PAUSE_MS : 0);
+		clock_sleep(f->e->clock, f->patience_ms ? PAUSE_MS : 0);
 	}
 	rc = err_set(err, ERR_AGAIN, 0, "central answered %d%s%s", done->status,
 		     done->status ? "" : ": ", done->what);
@@ -425,7 +425,7 @@ wait_turn(struct refilling *f, struct err *err)
 			(void)ctl_progress(f->r, line);
 		}
 		show_progress(f);
-		clock_sleep(PAUSE_MS / 4);
+		clock_sleep(f->e->clock, PAUSE_MS / 4);
 		waited += PAUSE_MS / 4;
 	}
 	return 0;

@@ -180,7 +180,7 @@ throttle_wait(struct edge *e, struct err *err)
 	/* What a part can owe is paid in less than that, at any rate but 0. */
 	while (when > clock_mono(e->clock) && when != INT64_MAX && waited < WAIT_MAX_MS &&
 	       !atomic_load(&e->stopping)) {
-		clock_sleep(STEP_MS);
+		clock_sleep(e->clock, STEP_MS);
 		waited += STEP_MS;
 		when = throttle_when(e);
 	}

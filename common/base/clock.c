@@ -118,12 +118,12 @@ clock_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
 }
 
 void
-clock_sleep(int64_t ms)
+clock_sleep(struct clock *c, int64_t ms)
 {
 	struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 
-	if (in_its_place && in_its_place->sleep_ms)
-		in_its_place->sleep_ms(in_its_place, ms);
+	if (c->sleep_ms)
+		c->sleep_ms(c, ms);
 	else
 		(void)nanosleep(&t, NULL);
 }

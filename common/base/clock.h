@@ -34,8 +34,8 @@ void clock_manual_advance(struct clock_manual *m, int64_t ms);
 
 int64_t clock_mono(struct clock *c);
 int64_t clock_wall(struct clock *c);
-/* Waits in real time; for retries of commands that a person waits for. */
-void clock_sleep(int64_t ms);
+/* Waits by this clock; for what a person, or a rate, waits for. */
+void clock_sleep(struct clock *c, int64_t ms);
 /* A condition whose waits end by the monotonic clock, and the time in ms for such a wait. */
 void clock_cond(pthread_cond_t *c);
 void clock_deadline(struct timespec *t, int64_t ms);

@@ -165,7 +165,7 @@ await(struct asked *a, const struct pledge_desk *d, const struct pledge_wish *w,
 			rc = err_set(e, ERR_AGAIN, 0,
 				     "this node stops; the request goes on when it is back");
 		if (wait.open)
-			clock_sleep(STEP_MS);
+			clock_sleep(clock_real(), STEP_MS);
 	}
 	return rc;
 }

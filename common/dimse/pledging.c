@@ -191,7 +191,7 @@ listen_here(struct pledging *p, struct assoc *a, const struct pledge_row *row)
 	while (!rc && goes_on(p) && !pledge_is_settled(&p->steps, row->number) &&
 	       clock_mono(clock_real()) < until) {
 		if (!assoc_waiting(a)) {
-			clock_sleep(SAME_STEP_MS);
+			clock_sleep(clock_real(), SAME_STEP_MS);
 			continue;
 		}
 		rc = message_receive(a, p->c.retrieve.seconds, &rq, NULL);

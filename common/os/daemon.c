@@ -48,7 +48,7 @@ daemon_lock_soon(const char *dir, struct err *e)
 		fd = daemon_lock(dir, NULL);
 		if (fd != ERR_CONFLICT)
 			break;
-		clock_sleep(LOCK_PAUSE_MS);
+		clock_sleep(clock_real(), LOCK_PAUSE_MS);
 	}
 	return left > 0 && fd >= 0 ? fd : daemon_lock(dir, e);
 }

@@ -291,7 +291,7 @@ node_audited_soon(const struct node *n, const char *what)
 	int waited;
 
 	for (waited = 0; waited < WAIT_MS && !node_audited(n, what); waited += STEP_MS)
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	return node_audited(n, what);
 }
 
@@ -303,7 +303,7 @@ node_alone_in_time(struct node *n)
 	for (waited = 0; waited < WAIT_MS; waited += STEP_MS) {
 		if (dimse_associations(n->dimse) == 0)
 			return true;
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	}
 	return false;
 }

@@ -323,6 +323,56 @@ refill__takes_its_turn_by_the_table(void **state)
 	pair_fini(&p);
 }
 
+/* Whoever sleeps by the test's clock finds it further on: waits take no time. */
+static void
+sleep_on(struct clock *c, int64_t ms)
+{
+	clock_manual_advance((struct clock_manual *)(void *)c, ms);
+}
+
+/* By the clock of the node, as the tables go: 50,000 bytes a second; then an hour of nothing. */
+static void
+refill__R28_waits_for_its_turn_by_the_nodes_own_clock(void **state)
+{
+	struct refill_result out;
+	const char *words[] = {(const char *)&out};
+	int64_t from, took;
+	struct pair p;
+	unsigned i;
+
+	(void)state;
+	begin(&p, "");
+	p.clock.c.sleep_ms = sleep_on;
+	p.rows = 256;
+	for (i = 0; i < 3; i++)
+		assert_int_equal(pair_send(&p, i), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(site_bandwidth(&p, "400kbit", NULL, NULL), 0);
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	pass(&p, 20 * SECOND);
+	asked = 0;
+	p.on_request = note_asked;
+	from = clock_mono(&p.clock.c);
+	assert_int_equal(ctl_local(refill, &p.edge, 1, words), 0);
+	took = clock_mono(&p.clock.c) - from;
+	assert_int_equal(out.came, 3);
+	/* A part is taken at once, and what it owes waited for. */
+	assert_in_range(took, (int64_t)(asked - 2 * (64 << 10)) / 50, (int64_t)asked / 50 + 1000);
+	assert_int_equal(site_bandwidth(&p, "0", "06:00-07:00", NULL), 0);
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	atomic_store(&p.clock.wall, MONDAY_6 + HOUR - 60 * SECOND);
+	pass(&p, 20 * SECOND);
+	p.edge.replicate = p.r; /* as `serve`: it waits for another hour */
+	assert_int_equal(ctl_local(refill, &p.edge, 1, words), 0);
+	p.edge.replicate = NULL;
+	assert_int_equal(out.came, 3);
+	assert_true(clock_wall(&p.clock.c) >= MONDAY_6 + HOUR);
+	assert_true(clock_wall(&p.clock.c) < MONDAY_6 + HOUR + 30 * SECOND);
+	pair_fini(&p);
+}
+
 /* --- the table --- */
 
 static bool
@@ -451,6 +501,7 @@ main(void)
 			pair__uploads_keep_to_the_rate_and_to_the_lower_ceiling_of_the_edge),
 		cmocka_unit_test(pair__stat_is_exempt),
 		cmocka_unit_test(refill__takes_its_turn_by_the_table),
+		cmocka_unit_test(refill__R28_waits_for_its_turn_by_the_nodes_own_clock),
 		cmocka_unit_test(
 			site_bandwidth__R16_is_in_the_log_and_outlives_restart_and_rebuild),
 		cmocka_unit_test(site_bandwidth__is_heard_at_once_by_an_edge_that_is_there),

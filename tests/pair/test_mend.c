@@ -29,6 +29,8 @@
 #include "edge/mend.h"
 #include "edge/outbox.h"
 #include "edge/refill.h"
+#include "edge/throttle.h"
+#include "proto/bandwidth.h"
 #include "proto/ledger.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/steps.h"
@@ -201,6 +203,40 @@ ask_for_1(struct pair *p, struct http_call *call)
 }
 
 /* Nothing that central says can make wrong bytes count. */
+/* --- by the hour --- */
+
+static void
+sleep_on(struct clock *c, int64_t ms)
+{
+	clock_manual_advance((struct clock_manual *)(void *)c, ms);
+}
+
+/* 2.9 MB at 100,000 bytes a second, by the node's own clock: that goes on as it waits. */
+static void
+mend__R28_keeps_to_the_rate_by_the_nodes_own_clock(void **state)
+{
+	struct bandwidth table;
+	struct pair p;
+	int64_t from, took;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	p.clock.c.sleep_ms = sleep_on;
+	p.rows = LARGE;
+	send(&p, 2);
+	rot(&p, 1);
+	settle(&p);
+	bandwidth_clear(&table);
+	assert_true(bandwidth_set(&table, 100000, NULL, NULL));
+	throttle_heard(&p.edge, &table, clock_wall(&p.clock.c));
+	from = clock_mono(&p.clock.c);
+	mend_turn(p.edge.mend);
+	took = clock_mono(&p.clock.c) - from;
+	assert_true(pair_edge_has(&p, 1));
+	assert_in_range(took, 25 * 1000, 30 * 1000);
+	pair_fini(&p);
+}
+
 /* --- several --- */
 
 enum { MANY = 12, PATIENCE_MS = 20000 };
@@ -221,7 +257,7 @@ count_asking(struct pair *p, const char *method, const char *path, bool answer)
 	if (now > atomic_load(&most_asking))
 		atomic_store(&most_asking, now);
 	for (ms = 0; !answer && atomic_load(&most_asking) < 2 && ms < PATIENCE_MS; ms++)
-		clock_sleep(1);
+		clock_sleep(clock_real(), 1);
 }
 
 static void
@@ -243,7 +279,7 @@ mend__R7_fetches_several_at_once_and_no_more_than_four(void **state)
 	p.on_message = count_asking;
 	assert_int_equal(mend_start(&m, &p.edge, NULL), 0);
 	for (ms = 0; damaged(&p) && ms < PATIENCE_MS; ms++)
-		clock_sleep(1);
+		clock_sleep(clock_real(), 1);
 	mend_stop(m);
 	p.on_message = NULL;
 	assert_int_equal(damaged(&p), 0);
@@ -623,6 +659,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mend__R7_R18_R20_damage_here_is_fetched_back_from_central),
 		cmocka_unit_test(mend__R7_R22_what_came_back_is_owed_to_a_new_central),
+		cmocka_unit_test(mend__R28_keeps_to_the_rate_by_the_nodes_own_clock),
 		cmocka_unit_test(mend__R7_fetches_several_at_once_and_no_more_than_four),
 		cmocka_unit_test(mend__R20_until_they_are_right_no_bytes_count),
 		cmocka_unit_test(mend__R7_what_a_cut_left_is_not_fetched_again),

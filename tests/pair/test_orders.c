@@ -281,7 +281,7 @@ static void
 until_waiting(unsigned n)
 {
 	while (waiting() != n)
-		clock_sleep(1);
+		clock_sleep(clock_real(), 1);
 }
 
 static uint64_t

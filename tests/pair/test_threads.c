@@ -108,7 +108,7 @@ look(void *arg)
 			loss_print(a->p.central.store, NULL, LOSS_TEXT, true, &out, &lost, NULL),
 			0);
 		buf_fini(&out);
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	}
 	return NULL;
 }
@@ -137,7 +137,7 @@ wait_for(struct all *a)
 	while (!drained(a)) {
 		if (clock_mono(clock_real()) > until)
 			fail_msg("not drained");
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	}
 }
 

@@ -80,7 +80,7 @@ associations__R34_a_peer_that_reads_slowly_is_served(void **state)
 	viewer_open(&t->v, &t->n, "NODE");
 	visit_study(t);
 	viewer_ask(&t->v, ON_GET, MESSAGE_GET_RQ, GET, &t->keys, "");
-	clock_sleep(PATIENCE_MS); /* the socket is full by now */
+	clock_sleep(clock_real(), PATIENCE_MS); /* the socket is full by now */
 	viewer_listen(&t->v);
 	assert_int_equal(t->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(t->v.stores, 1);
@@ -443,7 +443,7 @@ associations__a_request_keeps_to_the_deadline(void **state)
 	slow = request_connect(t->n.port);
 	for (i = 0; i < 40; i++) { /* of more than 200 bytes */
 		(void)send(slow, rq.data + i, 1, MSG_NOSIGNAL);
-		clock_sleep(50);
+		clock_sleep(clock_real(), 50);
 	}
 	assert_true(node_alone_in_time(&t->n)); /* neither has hung up */
 	(void)close(silent);

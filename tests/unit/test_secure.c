@@ -357,7 +357,7 @@ secure__a_handshake_keeps_to_the_deadline(void **state)
 	slow = request_connect(s->n.tls_port);
 	for (i = 0; i < 40; i++) { /* a ClientHello of 512 bytes, one at a time */
 		(void)send(slow, i < 5 ? &"\x16\x03\x01\x02\x00"[i] : "\1", 1, MSG_NOSIGNAL);
-		clock_sleep(50);
+		clock_sleep(clock_real(), 50);
 	}
 	assert_true(node_alone_in_time(&s->n)); /* neither has hung up */
 	(void)close(silent);
@@ -371,7 +371,7 @@ refused_in_time(const struct node *n, unsigned long count)
 	int waited;
 
 	for (waited = 0; waited < WAIT_MS && dimse_refusals(n->dimse) < count; waited += 20)
-		clock_sleep(20);
+		clock_sleep(clock_real(), 20);
 	return dimse_refusals(n->dimse) == count;
 }
 
@@ -396,7 +396,7 @@ secure__garbage_ends_one_connection_and_nothing_else(void **state)
 	assert_true(refused_in_time(&s->n, TRIES));
 	for (i = 0; i < 4; i++) { /* who only looks whether somebody is there is not refused */
 		fd = request_connect(i % 2 ? s->n.port : s->n.tls_port);
-		clock_sleep(i < 2 ? 50 : 0);
+		clock_sleep(clock_real(), i < 2 ? 50 : 0);
 		(void)close(fd);
 	}
 	assert_int_equal(call(&s->n, true, s->viewer, "node", NULL), 0);
@@ -421,7 +421,7 @@ secure__a_large_object_goes_through_and_a_slow_reader_is_served(void **state)
 
 	node_put(&s->n, 0, 1, BIG, NULL);
 	ask_for_all(s);
-	clock_sleep(PATIENCE_MS); /* the socket is full by now */
+	clock_sleep(clock_real(), PATIENCE_MS); /* the socket is full by now */
 	viewer_listen(&s->v);
 	assert_int_equal(s->v.last.status, STATUS_SUCCESS);
 	assert_int_equal(s->v.stores, 1);

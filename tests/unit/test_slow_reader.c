@@ -68,7 +68,7 @@ none_is_held(const struct node *n)
 		assert_true(readers >= 0);
 		if (readers == 0)
 			return true;
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	}
 	return false;
 }
@@ -80,7 +80,7 @@ stuck(struct viewer *v)
 	char some[1];
 
 	assert_int_equal(recv(assoc_socket(v->a), some, 1, MSG_PEEK), 1);
-	clock_sleep(300);
+	clock_sleep(clock_real(), 300);
 }
 
 /* The test that the test sees one: a read that somebody holds. */
@@ -184,7 +184,7 @@ take_no_more(void *arg)
 		(void)assoc_accept_context(a, c.id, assoc_proposed_syntax(a, i, 0), NULL);
 	(void)assoc_acknowledge(a, NULL);
 	while (!d->over)
-		clock_sleep(STEP_MS);
+		clock_sleep(clock_real(), STEP_MS);
 	assoc_free(a);
 	return NULL;
 }
@@ -211,7 +211,7 @@ move__a_destination_that_stops_reading_holds_no_read_transaction(void **state)
 	viewer_open(&t->v, &t->n, "NODE");
 	visit_study(t);
 	viewer_ask(&t->v, ON_MOVE, MESSAGE_MOVE_RQ, MOVE, &t->keys, "STUCK");
-	clock_sleep(1000); /* its socket is full by now */
+	clock_sleep(clock_real(), 1000); /* its socket is full by now */
 	assert_true(none_is_held(&t->n));
 	viewer_listen(&t->v);
 	assert_int_equal(t->v.last.status, STATUS_SUBOPERATIONS_FAILED);
