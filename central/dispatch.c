@@ -297,13 +297,26 @@ dispatch_new_epoch(struct store_tx *tx, struct err *e)
 /* --- what was forgotten (R22) --- */
 
 struct forgotten {
-	uint64_t top; /* an edge has heard an order of that number */
+	uint64_t top;	/* an edge has heard an order of that number */
+	uint64_t began; /* with that number this central was started */
 	struct store_tx *tx;
 	Sync__Order **again;
 	size_t n;
 };
 
-/* Below it, and not heard by all: an edge takes it for something that it has heard before. */
+/* Of these the rank counts, not when they are heard (withdrawn.h). */
+static bool
+is_ranked(const Sync__Order *m)
+{
+	return m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
+	       m->kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
+	       m->kind == SYNC__ORDER_KIND__ORDER_SITE;
+}
+
+/* Below it, and not heard by all: an edge takes it for something that it has heard before. What
+ * came back from an edge has its rank, whatever its number: whoever polls in this epoch hears it.
+ * What a person has said since this central was started ranks above all that it forgot (R15), also
+ * where some edge has heard it. */
 static int
 note_below(void *arg, const Sync__Order *m, struct err *e)
 {
@@ -316,10 +329,10 @@ note_below(void *arg, const Sync__Order *m, struct err *e)
 	if (m->number > f->top)
 		return ERR_AGAIN;
 	rc = heard_replaced(f->tx, m->number, &replaced, e);
-	/* What came back from an edge was heard there. */
 	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE &&
 	    (!m->of || m->instead_of))
 		rc = heard_is_new(f->tx, m, &yes, e);
+	yes = yes || (!rc && !replaced && !m->of && is_ranked(m) && m->number > f->began);
 	if (rc || !yes)
 		return rc;
 	more = realloc(f->again, (f->n + 1) * sizeof(*more));
@@ -360,9 +373,7 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 static bool
 keeps_rank(const struct central *c, const Sync__Order *m)
 {
-	return m->number <= c->dispatch.began && (m->kind == SYNC__ORDER_KIND__ORDER_RETRACT ||
-						  m->kind == SYNC__ORDER_KIND__ORDER_RESTORE ||
-						  m->kind == SYNC__ORDER_KIND__ORDER_SITE);
+	return m->number <= c->dispatch.began && is_ranked(m);
 }
 
 /* Numbers go on above it; what it would have hidden is said again. */
@@ -390,7 +401,7 @@ go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e
 int
 dispatch_heard_there(struct central *c, const Sync__Order *m, struct err *e)
 {
-	struct forgotten f = {.top = m->number};
+	struct forgotten f = {.top = m->number, .began = c->dispatch.began};
 	bool unknown = false;
 	uint64_t last = 0;
 	size_t i;

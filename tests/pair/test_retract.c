@@ -450,6 +450,37 @@ retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word(void **sta
 	expect_shown(0, 4, false);
 }
 
+/* Also where another edge hears it before the one calls that heard what central forgot. */
+static void
+retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	send(0, 4);
+	hear_all();
+	pair_site(&p, "south");
+	send(100, 1);
+	hear_all();
+	pair_site(&p, "north");
+	shell("cp -a central copy");
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	assert_int_equal(say("restore", study(0)), COMMAND_OK);
+	hear_all();
+	shell("rm -rf central && mv copy central");
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	pair_site(&p, "south");
+	hear_all();
+	for (i = 0; i < 2; i++) {
+		pair_site(&p, "north");
+		hear_all();
+		expect_shown(0, 4, false);
+		pair_site(&p, "south");
+		hear_all();
+		assert_false(is_shown(p.central.store, 0));
+	}
+}
+
 /* What the central that burnt had said is accepted later: the new one hears of that, too. */
 static void
 obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central(void **state)
@@ -630,6 +661,7 @@ main(void)
 		WITH(retract__R15_R16_a_central_that_burnt_hears_of_it_from_the_edges),
 		WITH(retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore),
 		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word),
+		WITH(retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too),
 		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
