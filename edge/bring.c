@@ -280,19 +280,19 @@ announce(struct bring *b, struct store_tx *tx, uint64_t *oid, struct err *err)
 	return rc;
 }
 
-/* Of one that was known before and not shown no attributes are kept here. */
+/* Of one that was known before and not shown no attributes are kept here: it is asked about. */
 static int
 show(void *arg, struct store_tx *tx, const struct version *v, struct err *err)
 {
-	const struct index_sets none = {.dropped = NULL};
 	const struct bring *b = arg;
 	struct store_verdict verdict;
 	struct telling t;
-	bool told = memcmp(v->digest, b->digest, SHA256_SIZE) == 0;
 	int rc;
 
+	if (memcmp(v->digest, b->digest, SHA256_SIZE) != 0)
+		return ERR_ABSENT;
 	tell(&t, b);
-	rc = store_set_current(tx, v->oid, told ? &t.sets : &none, &verdict, err);
+	rc = store_set_current(tx, v->oid, &t.sets, &verdict, err);
 	buf_fini(&t.study);
 	return rc;
 }

@@ -62,7 +62,8 @@ table(struct store_tx *tx)
 
 /* --- obeying --- */
 
-/* What viewers get from now on, as our own ledger told of it. */
+/* What viewers get from now on, as our own ledger told of it. What is only listed central tells of
+ * first: bring asks. */
 static int
 show(void *arg, struct store_tx *tx, const struct version *v, struct err *err)
 {
@@ -74,10 +75,9 @@ show(void *arg, struct store_tx *tx, const struct version *v, struct err *err)
 	int rc = v->seq ? ledger_get(tx, v->seq, &entry, &n, err) : ERR_ABSENT;
 
 	(void)arg;
-	if (rc && rc != ERR_ABSENT)
+	if (rc)
 		return rc;
-	if (!rc)
-		m = message_read(&sync__ledger_entry__descriptor, entry, n, NULL);
+	m = message_read(&sync__ledger_entry__descriptor, entry, n, NULL);
 	if (m) {
 		sets.series = (struct attrs){m->series_attributes.data, m->series_attributes.len};
 		sets.instance =

@@ -238,7 +238,8 @@ decided_settle(struct store_tx *tx, const char *uid, bool needs_bytes,
 	    (!needs_bytes || s.versions[s.target].state == VERSION_HERE || s.current == s.n ||
 	     s.versions[s.current].state != VERSION_HERE)) {
 		rc = fn(arg, tx, &s.versions[s.target], e);
-		s.current = s.target;
+		s.current = rc ? s.current : s.target;
+		rc = rc == ERR_ABSENT ? 0 : rc;
 	}
 	undecided = (s.n > 1 || (s.n && s.number)) && (!s.covered || s.current != s.target);
 	if (!rc)

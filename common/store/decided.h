@@ -67,8 +67,8 @@ void decided_state_fini(struct decided_state *s);
 
 /*
  * Makes what was decided true: where the target is not current, fn makes it so (needs_bytes:
- * not while another one's bytes are here and its own are not). Then the rows of `undecided` and
- * `open` say how it stands.
+ * not while another one's bytes are here and its own are not), or says ERR_ABSENT: it cannot yet.
+ * Then the rows of `undecided` and `open` say how it stands.
  */
 int decided_settle(struct store_tx *tx, const char *uid, bool needs_bytes,
 		   int (*fn)(void *arg, struct store_tx *tx, const struct version *v,
