@@ -204,6 +204,27 @@ chunk_copy(struct store_tx *tx, uint64_t id, uint32_t number, void *to, uint32_t
 }
 
 int
+chunk_is_of(struct store_tx *tx, uint64_t id, uint32_t number, const struct chunk_tail *tail,
+	    struct err *e)
+{
+	struct chunk_view c;
+	struct kv_slice v;
+	int rc = find(tx, id, number, &v, e);
+
+	if (rc)
+		return rc;
+	if (chunk_parse(v.p, v.n, &c) && !c.last) {
+		rc = find(tx, id, ++number, &v, e);
+		if (rc)
+			return rc;
+	}
+	if (!chunk_parse(v.p, v.n, &c) || !c.last || c.size != tail->size ||
+	    memcmp(c.digest, tail->digest, SHA256_SIZE) != 0 || strcmp(c.uid, tail->uid) != 0)
+		return damaged(id, number, e);
+	return 0;
+}
+
+int
 chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e)
 {
 	unsigned char key[12];

@@ -120,6 +120,10 @@ int chunk_get(struct store_tx *tx, uint64_t id, uint32_t number, const void **p,
 /* Copies its payload, which must be n bytes, and checks the copy. */
 int chunk_copy(struct store_tx *tx, uint64_t id, uint32_t number, void *to, uint32_t n,
 	       struct err *e);
+/* ERR_CORRUPT: the last one, which is this or an empty one behind it, says that it is of another
+ * object (R13). Its seq may be that of an earlier entry. */
+int chunk_is_of(struct store_tx *tx, uint64_t id, uint32_t number, const struct chunk_tail *tail,
+		struct err *e);
 /* The first chunk, just written in this very transaction: nothing is checked. */
 int chunk_fresh(struct store_tx *tx, uint64_t id, const void **p, uint32_t *n, struct err *e);
 /* This chunk is read soon: the disk may begin. None there: nothing happens. */

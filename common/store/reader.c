@@ -293,6 +293,26 @@ check_digest(struct store_reader *r, struct err *e)
 	return rc;
 }
 
+/* R13: a rebuild would go by what the last chunk says. What was evicted meanwhile is no damage. */
+static int
+check_tail(struct store_reader *r, struct err *e)
+{
+	struct chunk_tail tail = {r->v.sop_instance, r->v.digest, r->v.size, r->v.seq};
+	uint64_t last = r->v.size ? (r->v.size - 1) / r->v.chunk_payload : 0;
+	struct version now;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, r->s, e);
+
+	if (rc)
+		return rc;
+	rc = store_version(tx, r->v.oid, &now, e);
+	if (!rc && now.state == VERSION_HERE && now.location == r->v.location &&
+	    now.bytes == r->v.bytes)
+		rc = chunk_is_of(tx, r->v.bytes, (uint32_t)last, &tail, e);
+	store_end_read(tx);
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 /* From this chunk on every step-th. */
 static int
 check_chunks(struct store_reader *r, uint32_t first, uint32_t step, struct err *e)
@@ -363,6 +383,8 @@ store_check(struct store *s, uint64_t oid, struct err *e)
 	if (rc)
 		return rc;
 	rc = check_digest(r, e);
+	if (!rc && r->v.location != VERSION_PACK)
+		rc = check_tail(r, e);
 	store_read_close(r);
 	return rc;
 }

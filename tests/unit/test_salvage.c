@@ -278,9 +278,11 @@ salvage_folder__R13_gives_what_lies_in_the_journal_alone(void **state)
 	stored_fini(&t);
 }
 
-/* What the only chunk says behind its payload: a UID longer than any. */
+/* Where in what the only chunk says behind its payload. */
+static size_t turned;
+
 static int
-damage_tail(struct store_tx *tx, void *arg, struct err *e)
+turn_tail(struct store_tx *tx, void *arg, struct err *e)
 {
 	unsigned char key[12], copy[8192];
 	struct kv_slice v;
@@ -293,7 +295,7 @@ damage_tail(struct store_tx *tx, void *arg, struct err *e)
 		return rc;
 	assert_true(v.n <= sizeof(copy));
 	memcpy(copy, v.p, v.n);
-	copy[CHUNK_HEAD + buf_get_u32(copy + 20) + SHA256_SIZE + 16] = 0xff;
+	copy[CHUNK_HEAD + buf_get_u32(copy + 20) + turned] ^= 0xff;
 	return kv_put(tx->txn, T_CHUNK, kv_slice(key, 12), kv_slice(copy, v.n), e);
 }
 
@@ -301,16 +303,24 @@ damage_tail(struct store_tx *tx, void *arg, struct err *e)
 static void
 store_check__R13_a_chunk_that_says_no_more_whose_it_is_is_damaged(void **state)
 {
+	/* digest, size, the UID's length (longer than any), the UID */
+	static const size_t places[] = {0, SHA256_SIZE - 1, SHA256_SIZE, SHA256_SIZE + 16,
+					SHA256_SIZE + 17};
 	struct version v;
 	struct stored t;
+	size_t i;
 
 	(void)state;
 	stored_init(&t, 0);
 	v = stored_version(t.s, stored_keep(t.s, &recipes[1], "a").oid);
-	assert_int_equal(store_check(t.s, v.oid, NULL), 0);
-	assert_int_equal(store_commit(t.s, damage_tail, &v.bytes, NULL), 0);
-	assert_int_equal(store_check(t.s, v.oid, NULL), ERR_CORRUPT);
-	assert_true(stored_keep(t.s, &recipes[1], "a").repaired);
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		v = stored_version(t.s, v.oid);
+		assert_int_equal(store_check(t.s, v.oid, NULL), 0);
+		turned = places[i];
+		assert_int_equal(store_commit(t.s, turn_tail, &v.bytes, NULL), 0);
+		assert_int_equal(store_check(t.s, v.oid, NULL), ERR_CORRUPT);
+		assert_true(stored_keep(t.s, &recipes[1], "a").repaired);
+	}
 	stored_fini(&t);
 }
 
