@@ -208,6 +208,22 @@ site_policy(struct asked *a)
 	return say(a, own ? "reads what it delivered" : "reads the archive's current studies");
 }
 
+/* Of a turn that failed, or was cut by a stop (record_turn). */
+static bool
+figures_are_behind(struct asked *a)
+{
+	struct central *c = a->node;
+	struct store_tx *tx;
+	bool turning = true;
+
+	if (store_begin_read(&tx, c->store, NULL))
+		return true;
+	if (site_turning(tx, &turning, NULL))
+		turning = true;
+	store_end_read(tx);
+	return turning;
+}
+
 static int
 site_lost(struct asked *a)
 {
@@ -220,7 +236,12 @@ site_lost(struct asked *a)
 		return command_failed(a, &e);
 	buf_printf(&out, "%s is closed; `loss --site %s` lists what it had not sent\n", name_of(a),
 		   name_of(a));
-	return command_give(a, &out, COMMAND_OK);
+	if (!figures_are_behind(a))
+		return command_give(a, &out, COMMAND_OK);
+	buf_puts(&out,
+		 "the figures of `sites` and `status` are behind it: see the log; they follow "
+		 "at the next start, or with the next site that is closed\n");
+	return command_give(a, &out, COMMAND_PERSON);
 }
 
 /* --- site bandwidth --- */

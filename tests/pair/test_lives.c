@@ -1,4 +1,5 @@
 /* Incarnations without end: what a disk that is set back again and again may cost central (R8). */
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -294,6 +295,53 @@ piece(struct pair *p)
 	return more;
 }
 
+static bool
+is_turning(struct pair *p)
+{
+	struct store_tx *tx;
+	bool yes;
+
+	assert_int_equal(store_begin_read(&tx, p->central.store, NULL), 0);
+	assert_int_equal(site_turning(tx, &yes, NULL), 0);
+	store_end_read(tx);
+	return yes;
+}
+
+/* Whichever commit fails: closed and counted, closed and said to be counted later, or not closed. */
+static void
+site_lost__R18_says_when_its_figures_are_behind(void **state)
+{
+	const char *words[] = {"site", "lost", "west"};
+	struct id128 incarnation = {{9, 1}};
+	unsigned n, hits = 1, behind = 0;
+	struct pair p;
+	int code;
+
+	(void)state;
+	pair_init(&p, "64MiB");
+	assert_int_equal(hello_as(&p, "west", 1), 200);
+	announce(&p, &incarnation, 1, PIECES);
+	for (n = 1; n <= hits; n++) {
+		fault_arm_named("kv.commit", n, FAULT_ERRNO, EIO);
+		code = ctl_local(central_commands_run, &p.central, 3, words);
+		hits = fault_disarm();
+		if (code == COMMAND_FAILED) { /* what is in the log counts at the next start */
+			pair_close_central(&p);
+			pair_open_central(&p);
+			hits = n + 1;
+		} else {
+			assert_int_equal(code, is_turning(&p) ? COMMAND_PERSON : COMMAND_OK);
+			behind += code == COMMAND_PERSON;
+		}
+		record_turn(&p.central);
+		assert_false(is_turning(&p));
+		check_all(&p, PIECES);
+		assert_int_equal(hello_as(&p, "west", 1), 200); /* it was not lost */
+	}
+	assert_true(behind > 0);
+	pair_fini(&p);
+}
+
 static void
 hide(struct pair *p, uint64_t seq, unsigned n)
 {
@@ -507,6 +555,7 @@ main(void)
 			site_lost__R16_R18_of_two_at_once_while_images_come_and_are_hidden),
 		cmocka_unit_test(
 			hello__R18_of_one_that_is_just_being_closed_does_the_rest_in_pieces),
+		cmocka_unit_test(site_lost__R18_says_when_its_figures_are_behind),
 		cmocka_unit_test(site_remove__R18_R26_counts_all_of_one_that_is_just_opened_again),
 		cmocka_unit_test(figures__R8_R18_a_long_line_of_lives_is_counted_right),
 	};
