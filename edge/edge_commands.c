@@ -81,7 +81,7 @@ resolve(struct asked *a)
 		command_complain(a, conflicts_usage);
 		return COMMAND_USAGE;
 	}
-	if (resolve_at_central(a->node, a->words[2], a->words[3], why ? why : "", &err)) {
+	if (resolve_at_central(a->node, a->words[2], a->words[3], why ? why : "", a->r, &err)) {
 		if (err.code == ERR_AGAIN)
 			command_complain(a, "this cannot be decided now, and nothing was: central "
 					    "decides, and could not be asked");
@@ -120,7 +120,9 @@ evict(struct asked *a)
 	int rc = 0;
 
 	if (!keep) { /* without a server, what it would know is asked here */
-		(void)reach_central(e, NULL);
+		if (reach_central(e, a->r, &err))
+			command_complain(a, err.what);
+		err_clear(&err);
 		rc = keep_start(&own, e, &err);
 		keep = own;
 	}

@@ -68,10 +68,24 @@ silent(const struct contact *c, struct err *err)
 		       c->why);
 }
 
+static void
+say_that_it_waits(struct reach *w, const struct contact *c, bool *said)
+{
+	char line[200];
+
+	if (*said || (!c->why[0] && clock_mono(w->e->clock) - w->answered_ms < SHOW_MS))
+		return;
+	*said = true;
+	(void)snprintf(line, sizeof(line), "central does not answer%s%s: tried for %d s\n",
+		       c->why[0] ? ": " : "", c->why, HELLO_MS / 1000);
+	(void)ctl_progress(w->r, line);
+}
+
 static int
 until_it_answers(struct reach *w, struct err *err)
 {
 	struct contact c;
+	bool said = false;
 	int rc = 0;
 
 	for (edge_contact(w->e, &c); !rc && !c.reachable; edge_contact(w->e, &c)) {
@@ -80,15 +94,16 @@ until_it_answers(struct reach *w, struct err *err)
 			rc = silent(&c, err);
 		else
 			step(w);
+		say_that_it_waits(w, &c, &said);
 	}
 	return rc;
 }
 
 int
-reach_central(struct edge *e, struct err *err)
+reach_central(struct edge *e, struct ctl_reply *r, struct err *err)
 {
 	struct reach w;
-	int rc = begin(&w, e, NULL, err);
+	int rc = begin(&w, e, r, err);
 
 	if (!rc)
 		rc = until_it_answers(&w, err);

@@ -13,8 +13,9 @@ struct ctl_reply;
 struct edge;
 struct err;
 
-/* Until a hello has been answered. ERR_AGAIN: nobody answers; ERR_LOCAL: there is nobody to ask. */
-int reach_central(struct edge *e, struct err *err);
+/* Until a hello has been answered. ERR_AGAIN: nobody answers; ERR_LOCAL: there is nobody to ask.
+ * That it waits, and for what, r is told as soon as a call has failed. */
+int reach_central(struct edge *e, struct ctl_reply *r, struct err *err);
 /* Until the whole ledger has been compared with what central holds now (R19), and what it lacks
  * and is here is owed. Errors as above; ERR_CONFLICT: it answers, and a person is needed first:
  * the contact says why. *out on 0 only. */

@@ -779,7 +779,7 @@ refill_run(struct edge *e, const struct refill_config *c, struct ctl_reply *r,
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = reach_central(e, err);
+	rc = reach_central(e, r, err);
 	if (!rc)
 		rc = e->make_link(&f.link, e, err);
 	if (rc)

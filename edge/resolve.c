@@ -88,7 +88,7 @@ ask(struct edge *e, struct link *link, struct http_call *call, struct err *err)
 
 int
 resolve_at_central(struct edge *e, const char *uid, const char *hex, const char *why,
-		   struct err *err)
+		   struct ctl_reply *r, struct err *err)
 {
 	Sync__ResolveRequest m = SYNC__RESOLVE_REQUEST__INIT;
 	struct http_call call = {.method = "POST",
@@ -100,7 +100,7 @@ resolve_at_central(struct edge *e, const char *uid, const char *hex, const char 
 	int rc = choose(e, uid, &c, err);
 
 	if (!rc)
-		rc = reach_central(e, err);
+		rc = reach_central(e, r, err);
 	if (!rc)
 		rc = e->make_link(&link, e, err);
 	m.sop_instance = message_text(uid);

@@ -307,7 +307,7 @@ is_turning(struct pair *p)
 	return yes;
 }
 
-/* Whichever commit fails: closed and counted, closed and said to be counted later, or not closed. */
+/* Whichever commit fails: closed and counted, or counted later, and that is said; or not closed. */
 static void
 site_lost__R18_says_when_its_figures_are_behind(void **state)
 {
