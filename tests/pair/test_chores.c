@@ -663,6 +663,46 @@ orders__R22_of_an_archive_that_was_made_anew_count(void **state)
 
 /* --- settings --- */
 
+/* --- a clock that is decades off --- */
+
+static int64_t
+odd_mono_ms(struct clock *c)
+{
+	(void)c;
+	return clock_mono(&p.clock.c);
+}
+
+/* Each kind of order is heard and carried out; days are counted by central's clock. */
+static void
+orders__R28_are_carried_out_where_the_clock_says_1970_or_2100(void **state)
+{
+	static const int64_t walls[] = {0, INT64_C(4102444800000)};
+	struct clock_manual odd;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		clock_manual_init(&odd, 0, walls[i]);
+		odd.c.mono_ms = odd_mono_ms;
+		pair_burn_edge(&p);
+		pair_open_edge(&p);
+		p.edge.clock = &odd.c;
+		assert_int_equal(command("site", "refill", "north", "--days", "1"), COMMAND_OK);
+		assert_int_equal(command("set", "keep_days", i ? "70" : "60", NULL, NULL),
+				 COMMAND_OK);
+		assert_int_equal(command("set", "dark", i ? "default" : "keep", NULL, NULL),
+				 COMMAND_OK);
+		assert_int_equal(command("site", "verify", "north", NULL, NULL), COMMAND_OK);
+		assert_int_equal(command("site", "resend", "north", NULL, NULL), COMMAND_OK);
+		hear();
+		hear();
+		assert_true(all_here());
+		assert_int_equal(wanted_number(&p.edge, "keep_days"), i ? 70 : 60);
+		assert_int_equal(wanted_dark_keep(&p.edge), !i);
+		assert_int_equal(pair_open_orders(&p), 0);
+	}
+}
+
 static void
 set__R10_R27_of_both_words_the_one_that_keeps_more_counts(void **state)
 {
@@ -746,6 +786,7 @@ main(void)
 		TEST(orders__R22_of_a_central_that_was_set_back_count_whatever_it_forgot),
 		TEST(orders__R22_nor_when_it_forgot_epochs_as_well),
 		TEST(orders__R22_of_an_archive_that_was_made_anew_count),
+		TEST(orders__R28_are_carried_out_where_the_clock_says_1970_or_2100),
 		TEST(set__R10_R27_of_both_words_the_one_that_keeps_more_counts),
 		TEST(status__of_both_ends_tells_of_orders),
 	};

@@ -481,6 +481,67 @@ retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too(void **state)
 	}
 }
 
+/* R27: retracts that this edge does not obey. */
+static uint64_t
+waiting(void)
+{
+	uint64_t unknown, retracts;
+	struct store_tx *tx;
+
+	assert_int_equal(store_begin_read(&tx, p.edge.store, NULL), 0);
+	assert_int_equal(obey_waiting(tx, &unknown, &retracts, NULL), 0);
+	store_end_read(tx);
+	return retracts;
+}
+
+/* Each of two edges has heard what the other has not, when central is set back to before all of it:
+ * both lists count, whoever calls first, and of one study the higher rank. */
+static void
+retract__R16_R22_R27_lists_of_two_edges_are_one_at_a_new_central(void **state)
+{
+	static const char *const sites[] = {"north", "south"};
+	unsigned round, i;
+
+	(void)state;
+	send(0, 12);
+	hear_all();
+	pair_site(&p, "south");
+	send(0, 12); /* the same images: each edge shows them */
+	hear_all();
+	shell("cp -a central copy"); /* from before all of it */
+	for (round = 0; round < 2; round++) {
+		pair_site(&p, "north");
+		store_time_reach(p.edge.store, store_time(p.edge.store) + DAY_MS);
+		assert_int_equal(say("retract", study(0)), COMMAND_OK);
+		assert_int_equal(say("retract", study(4)), COMMAND_OK);
+		hear_all();
+		pair_site(&p, "south"); /* north hears no more of it */
+		store_time_reach(p.edge.store, store_time(p.edge.store) + DAY_MS);
+		assert_int_equal(say("restore", study(4)), COMMAND_OK);
+		assert_int_equal(say("retract", study(8)), COMMAND_OK);
+		hear_all();
+		shell("rm -rf central && cp -a copy central");
+		for (i = 0; i < 5; i++) {
+			pair_site(&p, sites[(round + i) % 2]);
+			hear_all();
+		}
+		for (i = 0; i < 2; i++) {
+			pair_site(&p, sites[i]);
+			expect_shown(0, 4, false);
+			expect_shown(4, 4, true);
+			expect_shown(8, 4, false);
+			assert_int_equal(waiting(), 0); /* none is more than it was */
+		}
+		assert_int_equal(say("restore", study(0)), COMMAND_OK);
+		assert_int_equal(say("restore", study(8)), COMMAND_OK);
+		for (i = 0; i < 2; i++) {
+			pair_site(&p, sites[i]);
+			hear_all();
+			expect_shown(0, 12, true);
+		}
+	}
+}
+
 /* What the central that burnt had said is accepted later: the new one hears of that, too. */
 static void
 obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central(void **state)
@@ -662,6 +723,7 @@ main(void)
 		WITH(retract__R15_R22_said_again_by_a_central_that_was_set_back_undoes_no_restore),
 		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word),
 		WITH(retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too),
+		WITH(retract__R16_R22_R27_lists_of_two_edges_are_one_at_a_new_central),
 		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
