@@ -34,6 +34,7 @@
 #include "proto/orders.h"
 #include "proto/sync.pb-c.h"
 #include "proto/withdrawn.h"
+#include "tests/lib/caller.h"
 #include "tests/lib/pair.h"
 #include "tests/lib/steps.h"
 
@@ -481,6 +482,54 @@ retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too(void **state)
 	}
 }
 
+/* Is there a byte of this image in what central gives of its pack? */
+static bool
+given_in_pack(unsigned number)
+{
+	struct version v = pair_version(&p, p.central.store, number);
+	char hex[2 * SHA256_SIZE + 1], path[120];
+	struct caller k;
+	uint64_t i;
+	bool any = false;
+
+	hex_of(v.pack, SHA256_SIZE, hex);
+	(void)snprintf(path, sizeof(path), "/sync/v1/packs/%s", hex);
+	caller_init(&k, &p.central, "north");
+	assert_int_equal(caller_ask(&k, "GET", path, NULL), 200);
+	assert_true(k.answer.len >= v.offset + v.size);
+	for (i = 0; i < v.size; i++)
+		any = any || k.answer.data[v.offset + i];
+	caller_fini(&k);
+	return any;
+}
+
+/* One bit of a pack's manifest: the others' bytes are given all the same, these are zeros. */
+static void
+refill__R15_of_a_pack_whose_manifest_is_damaged_gives_what_is_not_withdrawn(void **state)
+{
+	static const struct refill_config group = {.group = true};
+	struct refill_result got;
+	unsigned i;
+
+	(void)state;
+	send(0, 8);
+	hear();
+	assert_memory_equal(pair_version(&p, p.central.store, 0).pack,
+			    pair_version(&p, p.central.store, 4).pack, SHA256_SIZE);
+	assert_int_equal(say("retract", study(0)), COMMAND_OK);
+	assert_int_equal(say("retract", image(4)), COMMAND_OK);
+	hear();
+	pair_spoil_manifest(&p, 7);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(given_in_pack(i), i > 4);
+	pair_burn_edge(&p);
+	pair_open_edge(&p);
+	got = pair_refill(&p, &group);
+	assert_int_equal(got.failed, 0);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(pair_edge_has(&p, i), i > 4);
+}
+
 /* R27: retracts that this edge does not obey. */
 static uint64_t
 waiting(void)
@@ -724,6 +773,7 @@ main(void)
 		WITH(retract__R15_R22_said_by_a_central_that_was_set_back_is_the_last_word),
 		WITH(retract__R15_R22_that_an_edge_has_heard_is_the_last_word_too),
 		WITH(retract__R16_R22_R27_lists_of_two_edges_are_one_at_a_new_central),
+		WITH(refill__R15_of_a_pack_whose_manifest_is_damaged_gives_what_is_not_withdrawn),
 		WITH(obey__R15_R27_what_waited_through_a_fire_reaches_the_next_central),
 		WITH(rebuild__R16_the_log_tells_a_new_catalogue_what_is_hidden),
 		WITH(rebuild__R13_R15_an_edge_keeps_hidden_what_was_retracted),
