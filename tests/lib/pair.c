@@ -150,7 +150,7 @@ pair_open_edge(struct pair *p)
 		fail_msg("edge: %s", e.what);
 	if (p->edge_speaks.newest)
 		p->edge.speaks = p->edge_speaks;
-	p->edge.clock = p->real_time ? clock_real() : &p->clock.c;
+	p->edge.clock = p->edge_clock ? p->edge_clock : p->real_time ? clock_real() : &p->clock.c;
 	p->edge.make_link = make_link;
 	assert_int_equal(keep_start(&p->edge.keep, &p->edge, &e), 0);
 	assert_int_equal(mend_new(&p->edge.mend, &p->edge, &e), 0);

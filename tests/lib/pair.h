@@ -29,7 +29,8 @@ struct pair {
 	bool stored_only; /* [central] compress = off at the edge that pair_site opens */
 	/* The nodes that are opened next; newest 0: as this release does. */
 	struct protocol_range edge_speaks, central_speaks;
-	bool real_time; /* the nodes that are opened next go by the real clock */
+	struct clock *edge_clock; /* of the edge opened next; NULL: as the pair's */
+	bool real_time;		  /* the nodes that are opened next go by the real clock */
 	struct edge edge;
 	struct central central;
 	struct replicate *r;

@@ -677,16 +677,16 @@ static void
 orders__R28_are_carried_out_where_the_clock_says_1970_or_2100(void **state)
 {
 	static const int64_t walls[] = {0, INT64_C(4102444800000)};
-	struct clock_manual odd;
+	static struct clock_manual odd[2]; /* outlives the test: threads read it */
 	unsigned i;
 
 	(void)state;
 	for (i = 0; i < 2; i++) {
-		clock_manual_init(&odd, 0, walls[i]);
-		odd.c.mono_ms = odd_mono_ms;
+		clock_manual_init(&odd[i], 0, walls[i]);
+		odd[i].c.mono_ms = odd_mono_ms;
 		pair_burn_edge(&p);
+		p.edge_clock = &odd[i].c;
 		pair_open_edge(&p);
-		p.edge.clock = &odd.c;
 		assert_int_equal(command("site", "refill", "north", "--days", "1"), COMMAND_OK);
 		assert_int_equal(command("set", "keep_days", i ? "70" : "60", NULL, NULL),
 				 COMMAND_OK);
