@@ -1,6 +1,7 @@
 #include "common/dimse/find.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
@@ -13,6 +14,7 @@
 #include "common/dimse/message.h"
 #include "common/dimse/negotiate.h"
 #include "common/dimse/peers.h"
+#include "common/dimse/regions.h"
 #include "common/dimse/service.h"
 #include "common/store/datetime.h"
 #include "common/store/match.h"
@@ -30,6 +32,7 @@ struct finding {
 	struct buf indexed;	   /* its keys, as far as an index goes */
 	struct header_keys header; /* keys that no index keeps */
 	uint64_t headers;	   /* objects that were looked at for them */
+	struct regions regions;	   /* of a study */
 	struct query_config q;
 	const char *syntax;
 	bool patient_only;  /* nothing below STUDY level */
@@ -68,6 +71,8 @@ supported(const struct finding *f, uint32_t tag)
 	if (f->q.level == QUERY_PATIENT && (tag == TAG_STUDY_SERIES || tag == TAG_STUDY_INSTANCES ||
 					    tag == TAG_MODALITIES || tag == TAG_CLASSES))
 		return false;
+	if (tag == TAG_REGIONS)
+		return f->q.level == QUERY_STUDY;
 	if (tag == TAG_SERIES_INSTANCES)
 		return f->q.level >= QUERY_SERIES;
 	/* No image here is another one's other encoding (PS3.4 C.6.1.1.5.1): there are no items. */
@@ -83,7 +88,8 @@ static bool
 computed(uint32_t tag)
 {
 	return !key_find(tag) && strcmp(identifier_vr(tag), "UN") != 0 && tag != TAG_CHARSET &&
-	       tag != TAG_QUERY_LEVEL && tag != TAG_MODALITIES && tag != TAG_CLASSES;
+	       tag != TAG_QUERY_LEVEL && tag != TAG_MODALITIES && tag != TAG_CLASSES &&
+	       tag != TAG_REGIONS;
 }
 
 /* Relational queries match what lies below the level, and answer it empty. */
@@ -107,7 +113,7 @@ note_unsupported(struct finding *f)
 	struct attr a;
 	size_t pos = 0;
 
-	f->unsupported = f->unsupported || f->id.unknown_items;
+	f->unsupported = f->unsupported || f->id.unknown_items || f->regions.beyond;
 	while (attrs_next(attrs_of(&f->id.keys), &pos, &a))
 		if (!matched(f, &a) || (tags_has(&f->id.beyond, a.tag) &&
 					!header_keys_tell(&f->id, f->q.level, a.tag)))
@@ -221,6 +227,19 @@ put_whole(struct buf *out, uint32_t tag, const void *p, size_t n)
 	buf_put(out, p, n);
 }
 
+/* Below STUDY level none are told. */
+static void
+put_regions(const struct finding *f, struct buf *out)
+{
+	struct buf items = BUF_INIT;
+
+	if (f->regions.asked)
+		regions_answer(&f->regions, &items);
+	put_whole(out, TAG_REGIONS, items.data, items.len);
+	out->failed = out->failed || buf_failed(&items);
+	buf_fini(&items);
+}
+
 /* A key that was asked for. */
 static void
 put_answer(const struct finding *f, const struct query_match *m, const struct attr *key,
@@ -231,6 +250,10 @@ put_answer(const struct finding *f, const struct query_match *m, const struct at
 	struct buf items = BUF_INIT;
 	bool told; /* by an object's own header */
 
+	if (key->tag == TAG_REGIONS) {
+		put_regions(f, out);
+		return;
+	}
 	if (key->tag == TAG_TIMEZONE)
 		put_zone(f, m, out);
 	if (key->tag == TAG_TIMEZONE || key->tag == TAG_CHARSET ||
@@ -327,8 +350,10 @@ send_answer(struct finding *f, const struct query_match *m, struct err *e)
 	identifier_build_in(&identifier, f->syntax, attrs_of(&set), charset, f->header.keys,
 			    f->header.n + f->header.n_inner);
 	message_answer(&rsp, f->rq,
-		       f->unsupported || f->header.unknown || uncounted(f, m) ? STATUS_PENDING_KEYS
-									      : STATUS_PENDING);
+		       f->unsupported || f->header.unknown || uncounted(f, m) ||
+				       (f->regions.asked && !f->regions.known)
+			       ? STATUS_PENDING_KEYS
+			       : STATUS_PENDING);
 	rc = buf_failed(&set) || buf_failed(&identifier)
 		     ? err_set(e, ERR_LOCAL, 0, "no memory for an answer")
 		     : message_send_with(f->who->assoc, &rsp, &identifier, e);
@@ -390,28 +415,42 @@ finish_limited(struct finding *f, struct query *q, struct err *e)
 	return finish(f, STATUS_OUT_OF_RESOURCES, comment, e);
 }
 
-/* What one of its images says, of the first few one that is here: they all say it. */
+/* The images of a study or a series that this peer sees. */
 static int
-look_into_one(struct finding *f, const struct query_match *m, struct err *e)
+images_of(struct query **out, struct finding *f, const struct query_match *m, struct err *e)
 {
-	struct query_config c = {
-		.level = QUERY_IMAGE, .relational = true, .see_rejected = f->q.see_rejected};
-	struct query_match image;
+	struct query_config c = {.level = QUERY_IMAGE,
+				 .relational = true,
+				 .see_rejected = f->q.see_rejected,
+				 .interrupted = interrupted,
+				 .arg = f};
 	struct buf keys = BUF_INIT;
-	struct query *q = NULL;
 	struct attr uid;
-	unsigned i;
 	int rc;
 
-	buf_clear(&f->header.set);
-	f->header.unknown = true;
 	if (attrs_get(m->study, TAG_STUDY_UID, &uid))
 		attrs_put(&keys, uid.tag, uid.value, uid.n);
 	if (f->q.level == QUERY_SERIES && attrs_get(m->series, TAG_SERIES_UID, &uid))
 		attrs_put(&keys, uid.tag, uid.value, uid.n);
 	c.keys = attrs_of(&keys);
 	rc = buf_failed(&keys) ? err_set(e, ERR_LOCAL, 0, "no memory for a query")
-			       : query_open(&q, f->c->store, &c, e);
+			       : query_open(out, f->c->store, &c, e);
+	buf_fini(&keys);
+	return rc;
+}
+
+/* What one of its images says, of the first few one that is here: they all say it. */
+static int
+look_into_one(struct finding *f, const struct query_match *m, struct err *e)
+{
+	struct query_match image;
+	struct query *q = NULL;
+	unsigned i;
+	int rc;
+
+	buf_clear(&f->header.set);
+	f->header.unknown = true;
+	rc = images_of(&q, f, m, e);
 	for (i = 0; !rc && i < LOOK_AT && f->header.unknown; i++) {
 		rc = query_next(q, &image, e);
 		if (!rc)
@@ -422,7 +461,30 @@ look_into_one(struct finding *f, const struct query_match *m, struct err *e)
 		rc = 0;
 	}
 	query_close(q);
-	buf_fini(&keys);
+	return rc;
+}
+
+/* R34: as below; of a study that any region suits nothing is told then. */
+static int
+look_for_regions(struct finding *f, const struct query_match *m, struct err *e)
+{
+	struct regions *r = &f->regions;
+	struct query *q = NULL;
+	char text[24];
+	uint64_t count;
+	int rc;
+
+	(void)attrs_copy(m->study, TAG_STUDY_INSTANCES, text, sizeof(text));
+	count = strtoull(text, NULL, 10);
+	r->known = false;
+	if (count > REGIONS_IMAGES_MOST)
+		return 0;
+	if (r->images + count > f->c->max_answers)
+		return r->universal ? 0 : err_set(e, ERR_FULL, 0, "enough");
+	rc = images_of(&q, f, m, e);
+	if (!rc)
+		rc = regions_of(r, f->c->store, q, count, e);
+	query_close(q);
 	return rc;
 }
 
@@ -433,17 +495,22 @@ look_into_one(struct finding *f, const struct query_match *m, struct err *e)
 static int
 look_into(struct finding *f, const struct query_match *m, bool *wanted, struct err *e)
 {
-	int rc;
+	int rc = 0;
 
 	*wanted = true;
-	if (f->header.n == 0)
-		return 0;
-	if (f->headers == f->c->max_answers)
-		return err_set(e, ERR_FULL, 0, "enough");
-	f->headers++;
-	rc = f->q.level == QUERY_IMAGE ? header_keys_read(&f->header, f->c->store, m->oid, e)
-				       : look_into_one(f, m, e);
-	*wanted = !rc && header_keys_match(&f->header, &f->id);
+	if (f->header.n > 0) {
+		if (f->headers == f->c->max_answers)
+			return err_set(e, ERR_FULL, 0, "enough");
+		f->headers++;
+		rc = f->q.level == QUERY_IMAGE
+			     ? header_keys_read(&f->header, f->c->store, m->oid, e)
+			     : look_into_one(f, m, e);
+		*wanted = !rc && header_keys_match(&f->header, &f->id);
+	}
+	if (!rc && *wanted && f->regions.asked) {
+		rc = look_for_regions(f, m, e);
+		*wanted = !rc && regions_match(&f->regions);
+	}
 	return rc;
 }
 
@@ -465,6 +532,8 @@ answer_all(struct finding *f, struct query *q, struct err *e)
 			return finish(f, STATUS_CANCELED, "", e);
 		if (!rc)
 			rc = look_into(f, &m, &wanted, e);
+		if (f->cancelled)
+			return finish(f, STATUS_CANCELED, "", e);
 		if (rc == ERR_FULL) {
 			err_clear(e);
 			return finish(f, STATUS_OUT_OF_RESOURCES,
@@ -522,11 +591,13 @@ serve_query(struct finding *f, struct err *e)
 	}
 	if (query_keys_check(&f->q, &f->offending, &why))
 		return refuse(f, STATUS_IDENTIFIER_MISMATCH, why.what, e);
+	regions_init(&f->regions, &f->id, f->q.level);
 	note_unsupported(f);
 	f->q.interrupted = interrupted;
 	f->q.arg = f;
-	rc = buf_failed(&f->indexed) ? err_set(&why, ERR_LOCAL, 0, "no memory for an identifier")
-				     : query_open(&q, f->c->store, &f->q, &why);
+	rc = buf_failed(&f->indexed) || buf_failed(&f->regions.key)
+		     ? err_set(&why, ERR_LOCAL, 0, "no memory for an identifier")
+		     : query_open(&q, f->c->store, &f->q, &why);
 	if (!rc) {
 		rc = answer_all(f, q, &why);
 		query_close(q);
@@ -576,6 +647,7 @@ find_serve(const struct find_config *c, const struct dimse_caller *who, const st
 		identifier_fini(&f.id);
 		buf_fini(&f.indexed);
 		header_keys_fini(&f.header);
+		regions_fini(&f.regions);
 	}
 	buf_fini(&bytes);
 	return rc;

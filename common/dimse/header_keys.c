@@ -8,9 +8,8 @@
 #include "common/dicom/items.h"
 #include "common/dicom/keys.h"
 #include "common/dicom/scan.h"
-#include "common/dimse/send.h"
+#include "common/dimse/header_scan.h"
 #include "common/store/match.h"
-#include "common/store/store.h"
 
 enum { CHARSET_BYTES = 256, GROUP_PIXELS = 0x7fe0, GROUP_LAST = 0xfffa };
 
@@ -18,8 +17,7 @@ enum { CHARSET_BYTES = 256, GROUP_PIXELS = 0x7fe0, GROUP_LAST = 0xfffa };
 static bool
 is_no_attribute(uint32_t tag)
 {
-	static const uint32_t no[] = {0x00080053u, 0x00080063u, 0x00081190u, 0x00880130u,
-				      0x00880140u};
+	static const uint32_t no[] = {0x00080053u, 0x00081190u, 0x00880130u, 0x00880140u};
 	size_t i;
 
 	for (i = 0; i < sizeof(no) / sizeof(no[0]); i++)
@@ -225,6 +223,8 @@ header_keys_init(struct header_keys *h, const struct identifier *id, enum query_
 		       sizeof(h->keys[0].vr));
 		h->n++;
 	}
+	note_inner(h, TAG_LONG_CODE, "UC"); /* codes that are no SH: in no table, implicit or not */
+	note_inner(h, TAG_URN_CODE, "UR");
 	for (i = 0; i < id->n_said; i++)
 		note_inner(h, id->said[i].tag, id->said[i].vr);
 }
@@ -468,54 +468,27 @@ collect(struct header_reading *r, struct err *e)
 		       : 0;
 }
 
-static int
-scan_header(struct header_keys *h, const struct store_header *header, struct err *e)
-{
-	const char *syntax = header->version.syntax;
-	size_t skip = (size_t)send_dataset_offset(header->bytes.data, header->bytes.len);
-	struct header_reading *r = calloc(1, sizeof(*r));
-	struct scan_config c;
-	struct scan *s;
-	int rc;
-
-	if (!r)
-		return err_set(e, ERR_LOCAL, 0, "no memory for an object's attributes");
-	r->h = h;
-	r->capture = r->sequence = NONE;
-	scan_config_default(&c);
-	c.syntax = strcmp(syntax, "1.2.840.10008.1.2") == 0	? SCAN_IMPLICIT
-		   : strcmp(syntax, "1.2.840.10008.1.2.2") == 0 ? SCAN_BIG_ENDIAN
-								: SCAN_EXPLICIT;
-	c.deflated = strcmp(syntax, "1.2.840.10008.1.2.1.99") == 0;
-	c.handler = (struct scan_handler){on_element, on_value, on_end, on_mark, r};
-	rc = scan_new(&s, &c, e);
-	if (!rc) {
-		scan_feed(s, header->bytes.data + skip, header->bytes.len - skip);
-		h->unknown = h->unknown || !skip || (scan_flags(s) & SCAN_LIMITS);
-		scan_free(s);
-		rc = collect(r, e);
-	}
-	buf_fini(&r->inner);
-	buf_fini(&r->bytes);
-	free(r);
-	return rc;
-}
-
 int
 header_keys_read(struct header_keys *h, struct store *s, uint64_t oid, struct err *e)
 {
-	struct store_header header;
+	struct header_reading *r = calloc(1, sizeof(*r));
+	struct scan_handler handler = {on_element, on_value, on_end, on_mark, r};
+	bool whole;
 	int rc;
 
 	buf_clear(&h->set);
 	h->unknown = false;
-	if (store_header(&header, s, oid, NULL)) {
-		h->unknown = true;
-		return 0;
-	}
-	h->unknown = header.bytes.len == 0;
-	rc = h->unknown ? 0 : scan_header(h, &header, e);
-	store_header_fini(&header);
+	if (!r)
+		return err_set(e, ERR_LOCAL, 0, "no memory for an object's attributes");
+	r->h = h;
+	r->capture = r->sequence = NONE;
+	rc = header_scan(&whole, s, oid, &handler, e);
+	h->unknown = h->unknown || !whole;
+	if (!rc)
+		rc = collect(r, e);
+	buf_fini(&r->inner);
+	buf_fini(&r->bytes);
+	free(r);
 	return rc;
 }
 

@@ -46,6 +46,7 @@ static const struct extra extras[] = {
 	{TAG_CLASSES, "UI"},	     {TAG_AVAILABLE_SYNTAX, "UI"},  {TAG_PATIENT_STUDIES, "IS"},
 	{TAG_PATIENT_SERIES, "IS"},  {TAG_PATIENT_INSTANCES, "IS"}, {TAG_STUDY_SERIES, "IS"},
 	{TAG_STUDY_INSTANCES, "IS"}, {TAG_SERIES_INSTANCES, "IS"},  {TAG_ALTERNATES, "SQ"},
+	{TAG_REGIONS, "SQ"},
 };
 
 const char *
@@ -193,7 +194,8 @@ has_items(uint32_t tag)
 {
 	const struct key *k = key_find(tag);
 
-	return k ? k->kind == KEY_ITEMS : strcmp(identifier_vr(tag), "UN") == 0;
+	return k ? k->kind == KEY_ITEMS
+		 : tag == TAG_REGIONS || strcmp(identifier_vr(tag), "UN") == 0;
 }
 
 /* An attribute of a sequence's item is a key in the form of items.h. */

@@ -15,6 +15,7 @@
 #include "common/dicom/keys.h"
 #include "common/dimse/header_keys.h"
 #include "common/dimse/identifier.h"
+#include "common/dimse/regions.h"
 #include "common/store/match.h"
 #include "common/store/query.h"
 #include "common/store/query_keys.h"
@@ -76,6 +77,27 @@ match_header(const struct identifier *id, enum query_level level)
 	header_keys_fini(&h);
 }
 
+/* Of a study that has what is asked. */
+static void
+match_regions(const struct identifier *id, enum query_level level)
+{
+	struct regions r;
+	struct buf out = BUF_INIT;
+	struct attr key;
+
+	regions_init(&r, id, level);
+	if (r.asked && attrs_get(attrs_of(&id->keys), TAG_REGIONS, &key)) {
+		r.known = true;
+		buf_put(&r.items, key.value, key.n);
+		(void)regions_match(&r);
+		regions_answer(&r, &out);
+		if (out.len > r.items.len)
+			abort();
+	}
+	buf_fini(&out);
+	regions_fini(&r);
+}
+
 /* Tags of what was written, in order; each was in what it was written from. */
 static void
 answer(const struct identifier *id, const char *syntax)
@@ -119,6 +141,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		match_all(&c, c.keys, value);
 		match_header(&id, c.level);
+		match_regions(&id, c.level);
 	}
 	answer(&id, syntaxes[0]);
 	answer(&id, syntaxes[1]);

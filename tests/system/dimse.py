@@ -258,12 +258,27 @@ def find_in_headers(g, node, evicted):
     found = g.find(node, *series, "0009,0010=MAKER", "0009,1001", level="IMAGE")
     expect(f"{who}: R34 FF01 for private ones, which are empty", ([a.get("00091001") for a in found], g.pending),
            ([""] * 2, {"0xff01"}))
-    g.find(node, *series[:1], "AnatomicRegionsInStudyCodeSequence")
-    expect(f"{who}: R34 FF01 for what is not known of a study", g.pending, {"0xff01"})
+    regions_in_headers(g, node, evicted)
     g.find(node, *series[:1], "SoftwareVersions")
     expect(f"{who}: R34 FF01 for a series' at STUDY level", g.pending, {"0xff01"})
     g.find(node, "StudyInstanceUID", "SliceThickness=3")
     expect(f"{who}: R34 FF01 at other levels", g.pending, {"0xff01"})
+
+
+def regions_in_headers(g, node, evicted):
+    """PS3.4 table C.6-2: the anatomic regions of a study are those of its images."""
+    who, sequence = node.name, "AnatomicRegionsInStudyCodeSequence"
+    for syntax in ("-x=", "-xi"):
+        for value, want in (("R2", 1), ("R?", 1), ("X", 0)):
+            found = g.find(node, f"StudyInstanceUID={ROOT}.7", f"{sequence}[0].CodeValue={value}", f"{sequence}[0].CodeMeaning",
+                           words=(syntax,))
+            told = [(a.get("00080100"), a.get("00080104")) for a in found]
+            expect(f"{who} {syntax}: regions {value}", (told, g.pending), ([(None, None)], {"0xff01"}) if evicted else
+                   ([(value.replace("?", "1"), "L\u00e4nge")], {"0xff00"}) if want else ([], set()))
+    g.find(node, f"StudyInstanceUID={ROOT}.7", f"{sequence}[0].ContextUID")
+    expect(f"{who}: R34 FF01 for more of a region than its code", g.pending, {"0xff01"})
+    g.find(node, f"StudyInstanceUID={ROOT}.7", "SeriesInstanceUID", sequence, level="SERIES")
+    expect(f"{who}: R34 FF01 for a study's at SERIES level", g.pending, {"0xff01"})
 
 
 def sequences_in_headers(g, node, evicted):
@@ -385,6 +400,7 @@ def find__R34_keys_of_images_that_no_index_keeps_are_in_their_headers():
                 x00082111=("ST", f"Gr\xf6\xdfe {number}"),
                 x00081140=("SQ", item(element(0x0008103e, "LO", "Gr\xf6\xdfe"), element(0x00081155, "UI", ROOT),
                                       element(0x00189073, "FD", struct.pack("<d", 0.5)))),
+                x00082218=("SQ", item(element(0x00080100, "SH", f"R{number}"), element(0x00080104, "LO", "L\xe4nge"))),
                 x00082112=("SQ", item(element(0x0040a170, "SQ", item(element(0x00080100, "SH", "X"))))),
                 x00321034=("SQ", item(element(0x00080100, "SH", "S1"), element(0x00080104, "LO", "\xc4rzte"))),
                 x00400275=("SQ", item(element(0x00400008, "SQ", item(element(0x00080100, "SH", "X"))),

@@ -158,7 +158,7 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 		       {TAG_MODALITY, false},	     {TAG_SERIES_INSTANCES, false},
 		       {TAG_INSTANCE_NUMBER, false}, {0x00081110u, true},
 		       {0x00081111u, false},	     {TAG_REQUEST, false},
-		       {TAG_PATIENT_STUDIES, true},  {0x00080063u, false}};
+		       {TAG_PATIENT_STUDIES, true},  {TAG_REGIONS, true}};
 	struct visit *t = *state;
 	size_t i;
 
@@ -174,6 +174,33 @@ find__R34_ff01_where_a_key_is_not_supported(void **state)
 		visit_find(t);
 		assert_int_equal(t->v.pendings, 1);
 		assert_int_equal(t->v.pending_keys, keys_of[i].supported ? 0 : 1);
+	}
+}
+
+/* What is not read is not told; who asks for one region is told to narrow the query. */
+static void
+find__R34_regions_of_more_images_than_are_looked_into(void **state)
+{
+	static const char one[] = "\x1e"
+				  "00080100A\x1f";
+	struct visit *t = *state;
+	unsigned i;
+
+	node_put(&t->n, 0, 3, 100, NULL);
+	viewer_open(&t->v, &t->n, "NODE");
+	for (i = 0; i < 4; i++) {
+		bool few = i < 2, any = i % 2 == 0;
+
+		t->n.find.max_answers = few ? 3 : 2;
+		buf_clear(&t->keys);
+		attrs_put(&t->keys, TAG_QUERY_LEVEL, "STUDY", 5);
+		attrs_put(&t->keys, TAG_REGIONS, one, any ? 0 : strlen(one));
+		visit_find(t);
+		assert_int_equal(t->v.pendings, any);
+		if (any)
+			assert_int_equal(t->v.pending_keys, !few);
+		assert_int_equal(t->v.last.status,
+				 few || any ? STATUS_SUCCESS : STATUS_OUT_OF_RESOURCES);
 	}
 }
 
@@ -304,6 +331,7 @@ main(void)
 		visit_test(find__R34_a_peer_may_want_success_at_the_limit),
 		visit_test(find__R34_a_cancel_is_seen_within_a_page),
 		visit_test(find__R34_ff01_where_a_key_is_not_supported),
+		visit_test(find__R34_regions_of_more_images_than_are_looked_into),
 		visit_test(find__R34_ff01_where_a_value_is_not_compared),
 		visit_test(find__a900_says_which_attribute_is_wrong),
 		visit_test(find__a_patient_is_listed_though_a_study_is_known_by_its_record_only),
