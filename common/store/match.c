@@ -320,12 +320,25 @@ match_items_answer(const char *key, size_t key_n, struct attr value, struct buf 
 	match_items_answer_by(NULL, key, key_n, value, out);
 }
 
+/* However often: an answer is no longer than the value. */
+static bool
+names(struct attr item, uint32_t tag)
+{
+	struct attr of;
+	size_t at = 0;
+
+	while (items_attr(item, &at, &of))
+		if (of.tag == tag)
+			return true;
+	return false;
+}
+
 void
 match_items_answer_by(const struct match_vrs *vrs, const char *key, size_t key_n, struct attr value,
 		      struct buf *out)
 {
-	struct attr asked, item, of, has;
-	size_t pos = 0, k, at;
+	struct attr asked, item, has;
+	size_t pos = 0, at;
 
 	if (!asked_item(key, key_n, &asked)) {
 		buf_put(out, value.value, value.n);
@@ -335,9 +348,8 @@ match_items_answer_by(const struct match_vrs *vrs, const char *key, size_t key_n
 		if (!item_matches(vrs, asked, item))
 			continue;
 		items_begin(out);
-		for (k = 0; items_attr(asked, &k, &of);)
-			for (at = 0; items_attr(item, &at, &has);)
-				if (has.tag == of.tag)
-					items_put(out, has.tag, has.value, has.n);
+		for (at = 0; items_attr(item, &at, &has);)
+			if (names(asked, has.tag))
+				items_put(out, has.tag, has.value, has.n);
 	}
 }

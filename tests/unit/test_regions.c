@@ -14,6 +14,7 @@
 #include "common/dicom/keys.h"
 #include "common/dimse/identifier.h"
 #include "common/dimse/regions.h"
+#include "common/store/match.h"
 #include "common/store/version.h"
 #include "tests/gen/element.h"
 #include "tests/lib/stored.h"
@@ -234,6 +235,7 @@ regions__one_item_has_all_that_is_asked(void **state)
 	} all[] = {{"A1", "", "", true},      {"A3", "", "", false},	  {"A?", "SCT", "", true},
 		   {"A1", "SCT", "A1", true}, {"A1", "SCT", "A2", false}, {"", "", "a*", false},
 		   {"", "S*", "A*", true},    {"", "DCM", "", false},	  {"*", "", "*", true}};
+	static const char value[] = CODE("A1", "A1"), twice[] = CODE("A1", "") "00080104\x1f";
 	struct buf told = BUF_INIT;
 	struct regions r;
 	struct study s;
@@ -249,6 +251,10 @@ regions__one_item_has_all_that_is_asked(void **state)
 			all[i].matches);
 	assert_true(ask(&s, "A2", "", "", false, 2, &r, &told));
 	assert_string_equal((char *)told.data, CODE("A2", "A2")); /* the other does not match */
+	buf_clear(&told);
+	match_items_answer(twice, strlen(twice), (struct attr){TAG_REGIONS, value, strlen(value)},
+			   &told);
+	assert_int_equal(told.len, strlen(value)); /* asked for twice: told once */
 	buf_fini(&told);
 	stored_fini(&s.t);
 }
