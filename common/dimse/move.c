@@ -228,25 +228,36 @@ wait_to_call(struct mover *m, struct err *e)
 	return rc;
 }
 
-/* One association more than it takes is no failure of an image. Whoever rejects for good, or is
- * not who it must be, is not asked again. */
+static bool
+is_helped(struct retrieving *r)
+{
+	bool yes;
+
+	pthread_mutex_lock(&r->mu);
+	yes = r->helping > 0;
+	pthread_mutex_unlock(&r->mu);
+	return yes;
+}
+
+/* One association more than it takes is no failure of an image: those that stand go on. Whoever
+ * rejects for good, or is not who it must be, is not asked again. */
 static int
 unreachable(struct mover *m, int why, const char *what, struct err *e)
 {
 	struct retrieving *r = m->c.r;
-	bool again = !m->c.helper && why != ERR_CONFLICT && m->unanswered < r->c->retries;
-	bool quiet = m->c.helper || again;
+	bool fewer = m->c.helper || is_helped(r);
+	bool again = !fewer && why != ERR_CONFLICT && m->unanswered < r->c->retries;
 
-	log_line(quiet ? LOG_INFO : LOG_WARN,
-		 m->c.helper ? "move.fewer"
-		 : again     ? "move.again"
-			     : "move.unreachable",
+	log_line(fewer || again ? LOG_INFO : LOG_WARN,
+		 fewer	 ? "move.fewer"
+		 : again ? "move.again"
+			 : "move.unreachable",
 		 "peer=%s what=\"%s\"", m->c.peer->name, what);
-	m->refused = m->c.helper;
+	m->refused = fewer;
 	m->unanswered++;
 	if (again)
 		return wait_to_call(m, e);
-	if (m->c.helper)
+	if (fewer)
 		return 0;
 	pthread_mutex_lock(&r->mu);
 	(void)snprintf(r->why, sizeof(r->why), "%.16s %s; see the log", m->c.peer->aet,
@@ -401,6 +412,8 @@ move_all(struct retrieving *r, const struct peer *peer, struct err *e)
 	rc = carry(&all[0], e);
 	if (n > 1)
 		rc = wait_for_helpers(r, all, n, rc, e);
+	all[0].refused = false;
+	all[0].unanswered = 0;
 	if (!rc && n > 1) /* what a helper could not bring there */
 		rc = carry(&all[0], e);
 	free(all);

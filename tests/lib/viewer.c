@@ -78,6 +78,8 @@ take_begin(void *node, const struct dimse_caller *who, const struct message *rq,
 	(void)syntax;
 	while (n->wait_at && n->received + 1 >= n->wait_at && !cancels)
 		(void)nanosleep(&moment, NULL);
+	while (n->turned_away && dimse_refusals(n->dimse) < n->turned_away)
+		(void)nanosleep(&moment, NULL);
 	assert_string_equal(rq->originator, "VIEWER"); /* R30 */
 	assert_int_equal(rq->originator_id, 42);
 	n->called_other += strcmp(who->calling, "OTHER") == 0;

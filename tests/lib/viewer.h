@@ -62,13 +62,14 @@ struct node {
 	_Atomic int no_delay;	      /* of the acceptor's socket when a query came */
 	int send_buffer; /* of the acceptor's socket for the answers of a query; 0: as it is */
 	struct assoc *_Atomic asking; /* C-FIND: whose */
-	_Atomic bool hold;	    /* C-FIND: waits with its answers until something more comes */
-	struct id128 epoch;	    /* of the central that answers; all zero: none does */
-	_Atomic unsigned break_at;  /* C-STORE to us: hangs up at this one; 0: never */
-	_Atomic unsigned breaks;    /* so often; 0: ever again                       */
-	_Atomic unsigned refuse;    /* the next ones are answered refuse_with  */
-	unsigned refuse_with, meet; /* meet: waits until so many came in at once; 0: no */
-	unsigned move_associations; /* to us: node_reload after a change */
+	_Atomic bool hold;	   /* C-FIND: waits with its answers until something more comes */
+	struct id128 epoch;	   /* of the central that answers; all zero: none does */
+	_Atomic unsigned break_at; /* C-STORE to us: hangs up at this one; 0: never */
+	_Atomic unsigned breaks;   /* so often; 0: ever again                       */
+	_Atomic unsigned refuse;   /* the next ones are answered refuse_with  */
+	_Atomic unsigned turned_away; /* C-STORE to us: waits for so many refusals; 0: none */
+	unsigned refuse_with, meet;   /* meet: waits until so many came in at once; 0: no */
+	unsigned move_associations;   /* to us: node_reload after a change */
 	_Atomic unsigned inside, most_inside;
 	_Atomic unsigned
 		wait_at; /* C-STORE to us: waits at this one until a viewer cancelled; 0: never */

@@ -263,6 +263,32 @@ retrieve_move__a_large_one_goes_over_several_associations_at_once(void **state)
 	assert_int_equal(viewer_failed_uids(&t->v), t->v.last.failed);
 }
 
+/* Whichever it is that the destination takes: it has room for one, beside the viewer's own. */
+static void
+retrieve_move__one_association_carries_what_others_are_refused_for(void **state)
+{
+	enum { TIMES = 5 };
+	struct visit *t = *state;
+	unsigned i;
+
+	node_put(&t->n, 0, 64, 100, NULL);
+	t->n.move_associations = 4;
+	dimse_stop(t->n.dimse);
+	t->n.config.max_associations = 2;
+	assert_int_equal(dimse_start(&t->n.dimse, &t->n.config, t->n.peers, NULL), 0);
+	node_reload(&t->n, "");
+	viewer_open(&t->v, &t->n, "NODE");
+	visit_study(t);
+	for (i = 1; i <= TIMES; i++) {
+		while (dimse_associations(t->n.dimse) > 1)
+			clock_sleep(clock_real(), 1);
+		t->n.turned_away = 3 * i;
+		visit_move(t, "NODE");
+		assert_int_equal(t->v.last.status, STATUS_SUCCESS);
+		assert_int_equal(t->v.last.completed, 64);
+	}
+}
+
 static void
 retrieve_move__a_cancel_ends_all_its_associations(void **state)
 {
@@ -445,6 +471,7 @@ main(void)
 		visit_test(retrieve_move__what_there_was_no_room_for_is_tried_again),
 		visit_test(retrieve_move__a_warning_is_counted_and_not_listed),
 		visit_test(retrieve_move__a_large_one_goes_over_several_associations_at_once),
+		visit_test(retrieve_move__one_association_carries_what_others_are_refused_for),
 		visit_test(retrieve_move__a_cancel_ends_all_its_associations),
 		visit_test(retrieve_move__more_than_128_contexts_take_several_associations),
 		visit_test(retrieve_move__says_which_destination_cannot_be_reached),
