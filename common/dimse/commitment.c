@@ -248,7 +248,7 @@ connected(void *arg, int fd)
 
 static int
 deliver_to(struct commitment *c, struct peers *peers, const struct peer *peer, const char *host,
-	   const struct commitment_row *row, struct err *e)
+	   const struct commitment_row *row, bool *answered, struct err *e)
 {
 	struct assoc_target to = {.host = host,
 				  .port = peer->port,
@@ -261,7 +261,7 @@ deliver_to(struct commitment *c, struct peers *peers, const struct peer *peer, c
 	int rc;
 
 	peers_secure(peers, peer, &to);
-	rc = results_deliver(c->c.verdicts.store, &to, row, e);
+	rc = results_deliver(c->c.verdicts.store, &to, row, answered, e);
 
 	(void)pthread_mutex_lock(&c->mu);
 	c->fd = -1;
@@ -275,6 +275,7 @@ deliver(struct commitment *c, struct peers *peers, const struct commitment_row *
 	const struct peer *peer = peers_named(peers, row->peer);
 	struct err why = ERR_INIT;
 	char host[PEER_ADDRESS_SIZE];
+	bool answered = false;
 	int rc;
 
 	if (row->next_ms > now_ms(c) || backoff_waits(&c->backoff, row->peer, now_ms(c)))
@@ -285,7 +286,7 @@ deliver(struct commitment *c, struct peers *peers, const struct commitment_row *
 	else if (!peers_host(peers, peer, host))
 		rc = err_set(&why, ERR_AGAIN, 0, "its host name is not resolved yet");
 	else
-		rc = deliver_to(c, peers, peer, host, row, &why);
+		rc = deliver_to(c, peers, peer, host, row, &answered, &why);
 	if (!rc) {
 		forget(c, row->number, true, row->peer);
 		return;
@@ -294,7 +295,8 @@ deliver(struct commitment *c, struct peers *peers, const struct commitment_row *
 		return;
 	log_line(LOG_WARN, "commit.not_taken", "peer=%s transaction=%s tries=%u what=\"%s\"",
 		 row->peer, uid_shown(row->transaction), row->tries + 1, why.what);
-	backoff_begin(&c->backoff, row->peer, now_ms(c) + backoff_ms(row->tries));
+	if (!answered) /* who answers may well take the next one */
+		backoff_begin(&c->backoff, row->peer, now_ms(c) + backoff_ms(row->tries));
 	if (now_ms(c) - row->ready_ms > OFFERED_MS)
 		forget(c, row->number, false, row->peer);
 	else

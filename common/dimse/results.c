@@ -64,7 +64,7 @@ results_send(struct store *s, struct assoc *a, unsigned char context, unsigned i
 }
 
 static int
-await_answer(struct assoc *a, unsigned seconds, unsigned id, struct err *e)
+await_answer(struct assoc *a, unsigned seconds, unsigned id, bool *answered, struct err *e)
 {
 	struct message rsp;
 	int rc = message_receive(a, seconds, &rsp, e);
@@ -73,6 +73,7 @@ await_answer(struct assoc *a, unsigned seconds, unsigned id, struct err *e)
 		return rc == ERR_ABSENT ? err_set(e, ERR_PEER, 0, "released in the middle") : rc;
 	if (rsp.command != MESSAGE_EVENT_RSP || rsp.responded_to != id)
 		return err_set(e, ERR_PEER, 0, "another message than the answer to a result");
+	*answered = true;
 	if (rsp.status != STATUS_SUCCESS)
 		return err_set(e, ERR_PEER, 0, "it answers the result with %04x", rsp.status);
 	return 0;
@@ -93,7 +94,7 @@ accepted_context(const struct assoc *a)
 /* TRAPS 1, row 18: as SCP. */
 int
 results_deliver(struct store *s, const struct assoc_target *to, const struct commitment_row *row,
-		struct err *e)
+		bool *answered, struct err *e)
 {
 	static const char *const plain[] = {"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"};
 	static const struct assoc_proposal p = {COMMITMENT_CLASS, plain, 2, ASSOC_ROLE_SCP};
@@ -101,13 +102,14 @@ results_deliver(struct store *s, const struct assoc_target *to, const struct com
 	unsigned char context;
 	int rc = assoc_request(&a, to, &p, 1, e);
 
+	*answered = false;
 	if (rc)
 		return rc;
 	context = accepted_context(a);
 	rc = context ? results_send(s, a, context, 1, row, e)
 		     : err_set(e, ERR_PEER, 0, "it takes no storage commitment");
 	if (!rc)
-		rc = await_answer(a, to->seconds, 1, e);
+		rc = await_answer(a, to->seconds, 1, answered, e);
 	if (rc)
 		assoc_abort(a);
 	else

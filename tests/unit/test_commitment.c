@@ -263,16 +263,22 @@ waiting(struct scene *s)
 	return n;
 }
 
-/* Until all results were taken. */
+/* Until all results were taken but so many. */
 static bool
-all_settled(struct scene *s)
+all_settled_but(struct scene *s, uint64_t n)
 {
 	struct timespec moment = {0, 5000000};
 	int i;
 
-	for (i = 0; i < 4000 && waiting(s); i++)
+	for (i = 0; i < 4000 && waiting(s) != n; i++)
 		(void)nanosleep(&moment, NULL);
-	return waiting(s) == 0;
+	return waiting(s) == n;
+}
+
+static bool
+all_settled(struct scene *s)
+{
+	return all_settled_but(s, 0);
 }
 
 static unsigned
@@ -678,6 +684,26 @@ commitment__a_result_is_offered_again_across_restarts(void **state)
 	assert_true(all_settled(s));
 }
 
+/* A transaction that it has forgotten, say. */
+static void
+commitment__a_result_that_is_refused_holds_up_no_other(void **state)
+{
+	struct scene *s = *state;
+
+	store_image(s, "1.2.3.1", 1);
+	s->at_central = true;
+	s->m.answer = STATUS_PROCESSING_FAILURE;
+	ask_and_go(s, "1.9.1", one);
+	assert_true(modality_await(&s->m, 1));
+	offered(s, 1);
+	s->m.answer = STATUS_SUCCESS;
+	ask_and_go(s, "1.9.2", one);
+	assert_true(modality_await(&s->m, 2));
+	assert_string_equal(s->m.heard.list.transaction, "1.9.2");
+	assert_true(all_settled_but(s, 1));
+	assert_string_equal(last_row(s).transaction, "1.9.1");
+}
+
 static void
 commitment__a_result_that_is_not_taken_is_given_up_after_14_days(void **state)
 {
@@ -718,6 +744,7 @@ main(void)
 		scene_test(commitment__commit_wait_ends_in_success_on_the_own_copy),
 		scene_test(commitment__R18_what_is_known_and_not_here_waits_for_14_days),
 		scene_test(commitment__a_result_is_offered_again_across_restarts),
+		scene_test(commitment__a_result_that_is_refused_holds_up_no_other),
 		scene_test(commitment__a_result_that_is_not_taken_is_given_up_after_14_days),
 	};
 
