@@ -369,8 +369,7 @@ mark_page(struct store_tx *tx, void *arg, struct err *e)
 
 	for (at = 0; !rc && at < l->out->len; at += sizeof(p)) {
 		memcpy(&p, l->out->data + at, sizeof(p));
-		p.seen = true;
-		rc = pledge_put(tx, l->archive, &p, e);
+		rc = pledge_saw(tx, l->archive, &p, e);
 	}
 	return rc;
 }
@@ -466,6 +465,10 @@ pledge_command(struct asked *a, const struct pledge_desk *d)
 			    (given(a, "--seen") && a->n < 2)) {
 		command_complain(a, PLEDGE_USAGE);
 		return COMMAND_USAGE;
+	}
+	if (a->n > 1 && strlen(a->words[1]) >= COMMITMENT_PEER_SIZE) {
+		command_complain(a, "no section [peer] has so long a name");
+		return COMMAND_FAILED;
 	}
 	return asks ? ask(a, d) : list(a, d);
 }

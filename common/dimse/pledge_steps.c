@@ -67,17 +67,21 @@ pledge_read_open(const struct pledge_steps *s, const struct pledge_row *row, str
 		 size_t *n)
 {
 	struct collecting c = {calloc(row->n ? row->n : 1, sizeof(*c.all)), 0};
+	struct changing now = {.row = *row};
 	struct err e = ERR_INIT;
 	struct store_tx *tx;
 	int rc = c.all ? store_begin_read(&tx, s->store, &e)
 		       : err_set(&e, ERR_LOCAL, 0, "no memory for a request");
 
 	if (!rc) {
-		rc = pledges_open(tx, row, collect, &c, &e);
+		rc = read_unsettled(tx, &now, &e);
+		if (!rc)
+			rc = pledges_open(tx, &now.row, collect, &c, &e);
 		store_end_read(tx);
 	}
 	if (rc) {
-		log_err(LOG_ERROR, "pledge", &e);
+		if (rc != ERR_ABSENT)
+			log_err(LOG_ERROR, "pledge", &e);
 		free(c.all);
 		return rc;
 	}

@@ -458,6 +458,18 @@ pledge_each(struct store_tx *tx, const char *archive, const char *after,
 	return rc == ERR_ABSENT ? 0 : rc;
 }
 
+int
+pledge_saw(struct store_tx *tx, const char *archive, const struct pledge *listed, struct err *e)
+{
+	struct pledge now;
+	int rc = pledge_get(tx, archive, listed->sop_instance, &now, e);
+
+	if (rc || now.number != listed->number || now.state != listed->state)
+		return rc == ERR_ABSENT ? 0 : rc;
+	now.seen = true;
+	return pledge_put(tx, archive, &now, e);
+}
+
 /* --- a new request --- */
 
 static int
@@ -477,7 +489,8 @@ next_number(struct store_tx *tx, uint64_t *out, struct err *e)
 	return put(tx, text_key(key, NUMBERS, ""), &b, e);
 }
 
-/* What it committed to, or has been sent for a request that is open still, it has. */
+/* What it committed to, or has been sent for a request that is open still, it has; but for what
+ * it was asked for in another version than it has. */
 static int
 add_one(struct store_tx *tx, const struct pledge_row *row, uint32_t index, const struct pledge *p,
 	struct err *e)
@@ -485,17 +498,16 @@ add_one(struct store_tx *tx, const struct pledge_row *row, uint32_t index, const
 	unsigned char key[KEY_MAX];
 	struct pledge now = *p, before;
 	struct buf b = BUF_INIT;
-	bool has;
 	int rc = pledge_get(tx, row->archive, p->sop_instance, &before, e);
 
 	if (rc && rc != ERR_ABSENT)
 		return rc;
 	now.state = PLEDGE_OPEN;
 	now.number = row->number;
-	has = !rc &&
-	      (before.state == PLEDGE_COMMITTED || (before.state == PLEDGE_OPEN && before.sent));
-	now.sent = has && before.oid == p->oid;
-	now.renewed = !rc && before.oid != p->oid;
+	now.renewed = !rc && (before.renewed || before.oid != p->oid);
+	now.sent =
+		!rc && !now.renewed &&
+		(before.state == PLEDGE_COMMITTED || (before.state == PLEDGE_OPEN && before.sent));
 	now.seen = false;
 	now.reason = 0;
 	rc = pledge_put(tx, row->archive, &now, e);

@@ -109,6 +109,9 @@ int pledges_open(struct store_tx *tx, const struct pledge_row *row,
 int pledge_get(struct store_tx *tx, const char *archive, const char *sop_instance,
 	       struct pledge *out, struct err *e);
 int pledge_put(struct store_tx *tx, const char *archive, const struct pledge *p, struct err *e);
+/* A person has looked at it, as it was listed; what became of it since nobody has. */
+int pledge_saw(struct store_tx *tx, const char *archive, const struct pledge *listed,
+	       struct err *e);
 /* Those of an archive behind this UID ("": all), until fn says other than 0. */
 int pledge_each(struct store_tx *tx, const char *archive, const char *after,
 		int (*fn)(void *arg, const struct pledge *p, struct err *e), void *arg,

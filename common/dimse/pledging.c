@@ -113,7 +113,8 @@ put_off(struct pledging *p, const struct pledge_row *row, unsigned status, const
 {
 	if (!goes_on(p)) /* nobody refused it */
 		return;
-	backoff_begin(&p->backoff, row->archive, now_ms(p) + backoff_ms(row->tries));
+	if (!status) /* who answers may well take the next request */
+		backoff_begin(&p->backoff, row->archive, now_ms(p) + backoff_ms(row->tries));
 	pledge_put_off(&p->steps, row, status, why);
 }
 
@@ -199,9 +200,12 @@ listen_here(struct pledging *p, struct assoc *a, const struct pledge_row *row)
 			rc = ERR_PEER;
 		if (!rc)
 			rc = answer(&from, a, &rq, &status, &why, NULL);
-		if (!rc && status)
+		if (!rc && status) {
 			log_line(LOG_WARN, "pledge.event", "peer=%s status=%04x what=\"%s\"",
 				 row->archive, status, why.what);
+			audit_line(p->c.audit, "refused", "what=event status=%04x peer=%s", status,
+				   row->archive);
+		}
 	}
 	return rc == ERR_ABSENT ? 0 : rc; /* it released */
 }

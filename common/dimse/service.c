@@ -80,14 +80,20 @@ dimse_refused(const struct dimse_caller *who, const char *what, unsigned status)
 }
 
 /* R29: what the caller may not do is 0124, logged and counted. */
+static void
+note_denied(const struct dimse_caller *who, const char *what)
+{
+	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s refusals=%lu",
+		 what, who->calling, who->address, who->peer->name, connection_refused(who->slot));
+	dimse_refused(who, what, STATUS_REFUSED_NOT_AUTHORIZED);
+}
+
 static bool
 may(const struct dimse_caller *who, unsigned right, const char *what)
 {
 	if (who->peer->may & right)
 		return true;
-	log_line(LOG_WARN, "dimse.refused", "what=%s calling=%s address=%s peer=%s refusals=%lu",
-		 what, who->calling, who->address, who->peer->name, connection_refused(who->slot));
-	dimse_refused(who, what, STATUS_REFUSED_NOT_AUTHORIZED);
+	note_denied(who, what);
 	return false;
 }
 
@@ -252,6 +258,10 @@ event(const struct dimse_caller *who, const struct message *rq, struct err *e)
 
 	if (!h->event || !rq->has_data)
 		return refuse_command(who, rq, STATUS_UNRECOGNIZED_OPERATION, e);
+	if (!who->peer->host[0] || !who->peer->port) { /* he cannot have been asked */
+		note_denied(who, "event");
+		return refuse(who, rq, STATUS_REFUSED_NOT_AUTHORIZED, e);
+	}
 	return h->event(h->node, who, rq, e);
 }
 

@@ -47,7 +47,8 @@ struct scene {
 	struct peers *archive_peers;
 	unsigned archive_port;
 	char archive_listen[32];
-	_Atomic unsigned status; /* that it answers requests with */
+	_Atomic unsigned status; /* that it answers requests with, ... */
+	_Atomic unsigned only;	 /* ... those of so many images; 0: all */
 	_Atomic bool at_once;	 /* its result comes on the same association */
 	_Atomic unsigned asked;
 	pthread_mutex_t mu;
@@ -95,10 +96,10 @@ take_request(void *node, const struct dimse_caller *who, const struct message *r
 	assert_int_equal(references_parse(&s->list, assoc_accepted(who->assoc, rq->context)->syntax,
 					  bytes.data, bytes.len, NULL),
 			 0);
-	message_answer(&rsp, rq, s->status);
+	message_answer(&rsp, rq, s->only && s->list.n != s->only ? STATUS_SUCCESS : s->status);
 	s->asked++;
 	rc = message_send(who->assoc, &rsp, e);
-	if (!rc && s->at_once)
+	if (!rc && s->at_once && rsp.status == STATUS_SUCCESS)
 		rc = send_result(who->assoc, &event, &s->list, e);
 	(void)pthread_mutex_unlock(&s->mu);
 	buf_fini(&bytes);
@@ -167,13 +168,13 @@ archive_off(struct scene *s)
 	s->archive = NULL;
 }
 
-/* A result on an association of its own, as SCP; the answer's status. 0xffff: not accepted. */
+/* A result on an association of its own; the answer's status. 0xffff: not accepted. */
 static unsigned
-report_as(struct scene *s, const char *title, const struct message *m,
-	  const struct references *list)
+report_in_role(struct scene *s, const char *title, enum assoc_role role, const struct message *m,
+	       const struct references *list)
 {
 	static const char *const plain[] = {EXPLICIT};
-	static const struct assoc_proposal p = {COMMITMENT_CLASS, plain, 1, ASSOC_ROLE_SCP};
+	struct assoc_proposal p = {COMMITMENT_CLASS, plain, 1, role};
 	struct assoc_target to = {.host = "127.0.0.1",
 				  .port = s->port,
 				  .calling = title,
@@ -197,6 +198,13 @@ report_as(struct scene *s, const char *title, const struct message *m,
 	assoc_release(a);
 	assoc_free(a);
 	return status;
+}
+
+static unsigned
+report_as(struct scene *s, const char *title, const struct message *m,
+	  const struct references *list)
+{
+	return report_in_role(s, title, ASSOC_ROLE_SCP, m, list);
 }
 
 static unsigned
@@ -575,12 +583,15 @@ pledge__R29_nobody_is_heard_but_who_was_asked(void **state)
 	strcpy(instance.sop_instance, "1.2.3");
 	/* Of no section: the role is not granted. */
 	assert_int_equal(report_as(s, "STRANGER", &m, &list), 0xffff);
+	/* Nor is it read what he says without it. */
+	assert_int_equal(report_in_role(s, "STRANGER", ASSOC_ROLE_DEFAULT, &m, &strange),
+			 STATUS_REFUSED_NOT_AUTHORIZED);
 	assert_int_equal(report_as(s, "OTHER", &m, &list), STATUS_REFUSED_NOT_AUTHORIZED);
 	assert_int_equal(report_as(s, "VAULT", &m, &strange), STATUS_INVALID_ARGUMENT);
 	assert_int_equal(report_as(s, "VAULT", &other, &list), STATUS_NO_SUCH_EVENT);
 	assert_int_equal(report_as(s, "VAULT", &instance, &list), STATUS_NO_SUCH_INSTANCE);
 	counts_are(s, 1, 0, 0, 0, 0);
-	assert_int_equal(dimse_refusals(s->dimse), 4);
+	assert_int_equal(dimse_refusals(s->dimse), 5);
 	assert_int_equal(report(s, &list), STATUS_SUCCESS);
 	counts_are(s, 0, 1, 0, 0, 0);
 	references_fini(&list);
@@ -675,6 +686,23 @@ pledge__a_request_that_is_refused_is_refused_for_all(void **state)
 }
 
 static void
+pledge__a_request_that_is_not_taken_now_holds_up_no_other(void **state)
+{
+	struct scene *s = *state;
+	uint64_t number;
+
+	keep_images(s, 2);
+	s->status = STATUS_PROCESSING_FAILURE;
+	s->only = 2;
+	s->at_once = true;
+	number = wish(s, "1.2.3", 1000);
+	await_tries(s, number, 1);
+	(void)await_phase(s, wish(s, "1.2.3.1", 1000), PLEDGE_SETTLED);
+	assert_int_equal(standing(s, "1.2.3.1").state, PLEDGE_COMMITTED);
+	assert_int_equal(row_of(s, number).phase, PLEDGE_ASKS);
+}
+
+static void
 pledge__R28_what_is_not_answered_runs_out_by_the_nodes_own_time(void **state)
 {
 	struct scene *s = *state;
@@ -738,6 +766,7 @@ main(void)
 		scene_test(pledge__an_archive_that_is_off_is_asked_by_backing_off_across_restarts),
 		scene_test(pledge__a_transaction_that_went_out_is_not_used_again),
 		scene_test(pledge__a_request_that_is_refused_is_refused_for_all),
+		scene_test(pledge__a_request_that_is_not_taken_now_holds_up_no_other),
 		scene_test(pledge__R28_what_is_not_answered_runs_out_by_the_nodes_own_time),
 		scene_test(wish__every_current_image_that_is_here_each_once),
 	};
