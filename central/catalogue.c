@@ -683,26 +683,6 @@ decision_count(struct store_tx *tx, uint64_t *out, struct err *e)
 }
 
 int
-decision_each(struct store_tx *tx, int (*fn)(void *arg, const unsigned char *digest, struct err *e),
-	      void *arg, struct err *e)
-{
-	struct kv_cursor *c;
-	struct kv_slice k, v;
-	int rc = kv_cursor_open(&c, store_tx_kv(tx), table(tx, "decision"), e);
-
-	if (rc)
-		return rc;
-	rc = kv_cursor_seek(c, kv_slice(NULL, 0), &k, &v, e);
-	while (!rc) {
-		rc = k.n == SHA256_SIZE ? fn(arg, k.p, e) : 0;
-		if (!rc)
-			rc = kv_cursor_next(c, &k, &v, e);
-	}
-	kv_cursor_close(c);
-	return rc == ERR_ABSENT ? 0 : rc;
-}
-
-int
 decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e)
 {
 	unsigned char value = WITHDRAWN;

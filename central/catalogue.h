@@ -155,10 +155,6 @@ int decision_withdrawn(struct store_tx *tx, const unsigned char digest[SHA256_SI
 		       struct err *e);
 /* Of digests, studies, series and images; 0: nothing is withdrawn. */
 int decision_count(struct store_tx *tx, uint64_t *out, struct err *e);
-/* Each digest that is withdrawn by itself. */
-int decision_each(struct store_tx *tx,
-		  int (*fn)(void *arg, const unsigned char *digest, struct err *e), void *arg,
-		  struct err *e);
 int decision_withdraw(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 int decision_lift(struct store_tx *tx, const unsigned char digest[SHA256_SIZE], struct err *e);
 

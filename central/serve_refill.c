@@ -23,7 +23,6 @@
 #include "proto/message.h"
 #include "proto/pack.h"
 #include "proto/sync.pb-c.h"
-#include "proto/withdrawn.h"
 
 enum {
 	ITEMS_MAX = 2000,
@@ -630,10 +629,11 @@ struct part {
 };
 
 static void
-blank(const struct part *p, uint64_t offset, uint64_t size)
+blank(const struct part *p, const struct pack_member *m)
 {
-	uint64_t from = offset > p->first ? offset : p->first;
-	uint64_t end = offset + size < p->first + p->n ? offset + size : p->first + p->n;
+	uint64_t from = m->offset > p->first ? m->offset : p->first;
+	uint64_t end =
+		m->offset + m->size < p->first + p->n ? m->offset + m->size : p->first + p->n;
 
 	if (from < end)
 		memset(p->bytes + (from - p->first), 0, (size_t)(end - from));
@@ -652,80 +652,17 @@ blank_members(struct central *c, const struct pack *p, const struct part *part, 
 	for (i = 0; !rc && i < pack_count(p); i++) {
 		rc = withdraw_says_digest(tx, pack_member(p, i)->digest, &withdrawn, e);
 		if (!rc && withdrawn)
-			blank(part, pack_member(p, i)->offset, pack_member(p, i)->size);
+			blank(part, pack_member(p, i));
 	}
 	store_end_read(tx);
 	return rc;
 }
 
-/* Where the manifest cannot be read: of all that is withdrawn, what lies in this pack? */
-struct blanking {
-	struct store_tx *tx;
-	const unsigned char *pack;
-	const struct part *part;
-};
-
-static int
-blank_version(void *arg, const struct version *v, struct err *e)
-{
-	const struct blanking *b = arg;
-	bool withdrawn = false;
-	int rc;
-
-	if (v->location != VERSION_PACK || memcmp(v->pack, b->pack, SHA256_SIZE) != 0)
-		return 0;
-	rc = withdraw_says(b->tx, v->digest, v, &withdrawn, e);
-	if (!rc && withdrawn)
-		blank(b->part, v->offset, v->size);
-	return rc;
-}
-
-static int
-blank_digest(void *arg, const unsigned char *digest, struct err *e)
-{
-	struct blanking *b = arg;
-	struct version v;
-	uint64_t oid;
-	int rc = store_by_digest(b->tx, digest, &oid, e);
-
-	if (!rc)
-		rc = store_version(b->tx, oid, &v, e);
-	if (!rc)
-		rc = blank_version(b, &v, e);
-	return rc == ERR_ABSENT ? 0 : rc;
-}
-
-static int
-blank_subject(void *arg, const struct withdrawn_row *row, struct err *e)
-{
-	Sync__Order *m = message_read(&sync__order__descriptor, row->bytes, row->n, e);
-	struct blanking *b = arg;
-	int rc = m ? store_versions_of_study(b->tx, m->study, 0, blank_version, b, e) : ERR_PEER;
-
-	message_free(m);
-	return rc;
-}
-
-static int
-blank_known(struct central *c, const unsigned char *pack, const struct part *part, struct err *e)
-{
-	struct blanking b = {NULL, pack, part};
-	int rc = store_begin_read(&b.tx, c->store, e);
-
-	if (rc)
-		return rc;
-	rc = withdrawn_rows(b.tx, "", blank_subject, &b, e);
-	if (!rc)
-		rc = decision_each(b.tx, blank_digest, &b, e);
-	store_end_read(b.tx);
-	return rc;
-}
-
 /* R15: a pack is given with zeros where the bytes of withdrawn images lie; whoever wants the others
- * checks each by its digest. */
+ * checks each by its digest. Its manifest alone tells where: of two copies the catalogue knows
+ * one. */
 static int
-hide_withdrawn(struct central *c, const unsigned char *id, const char *place,
-	       const struct part *part, struct err *e)
+hide_withdrawn(struct central *c, const char *place, const struct part *part, struct err *e)
 {
 	struct pack *p = NULL;
 	struct store_tx *tx;
@@ -742,10 +679,10 @@ hide_withdrawn(struct central *c, const unsigned char *id, const char *place,
 	if (!rc)
 		rc = blank_members(c, p, part, e);
 	pack_close(p);
-	if (rc != ERR_CORRUPT)
+	if (rc != ERR_CORRUPT) /* `verify` says that */
 		return rc;
-	err_clear(e); /* `verify` says that; whoever asks checks each image */
-	return blank_known(c, id, part, e);
+	err_clear(e);
+	return err_set(e, ERR_ABSENT, 0, "its manifest is damaged: ask for its images by digest");
 }
 
 int
@@ -778,7 +715,7 @@ refill_pack(struct central *c, const struct http_request *rq, struct http_answer
 	if (!rc && got) {
 		struct part part = {first, out->body.data, got};
 
-		rc = hide_withdrawn(c, id, row.place, &part, e);
+		rc = hide_withdrawn(c, row.place, &part, e);
 	}
 	out->body.len = rc ? 0 : got;
 	return rc;

@@ -181,13 +181,6 @@ set_of(const ProtobufCBinaryData *b)
 	return attrs_valid(set) ? set : none;
 }
 
-/* Counts and classes of central's row are its own. */
-static void
-without_counts(struct buf *out, struct attrs row)
-{
-	ledger_record(out, row);
-}
-
 /* R3: central's word on what viewers get, but where something newer was taken in here. */
 static int
 make_current(struct store_tx *tx, const struct version *told, uint64_t oid,
@@ -223,7 +216,7 @@ announce_one(struct refilling *f, struct store_tx *tx, struct wanted *w, struct 
 	v.origin = origin(f);
 	v.arrived_wall_ms = clock_wall(f->e->clock) - w->item->age_ms;
 	v.first_ms = store_time(f->e->store) - w->item->age_ms;
-	without_counts(&study, study_of(f, v.study));
+	ledger_record(&study, study_of(f, v.study)); /* counts of central's row are its own */
 	sets = (struct index_sets){attrs_of(&study), set_of(&w->entry->series_attributes),
 				   set_of(&w->entry->instance_attributes), &dropped};
 	rc = store_announce(tx, &v, &sets, &verdict, err);
@@ -432,15 +425,15 @@ wait_turn(struct refilling *f, struct err *err)
 }
 
 static int
-get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n,
+get_range(struct refilling *f, const char *of, const void *what, uint64_t offset, size_t n,
 	  struct http_done *done, struct err *err)
 {
 	struct http_call call = {.method = "GET", .ranged = true, .body = BUF_INIT};
 	char hex[2 * SHA256_SIZE + 1];
 	int rc;
 
-	hex_of(w->pack, SHA256_SIZE, hex);
-	(void)snprintf(call.path, sizeof(call.path), "/sync/v1/packs/%s", hex);
+	hex_of(what, SHA256_SIZE, hex);
+	(void)snprintf(call.path, sizeof(call.path), "/sync/v1/%s/%s", of, hex);
 	call.range_first = offset;
 	call.range_n = n;
 	rc = wait_turn(f, err);
@@ -452,13 +445,26 @@ get_range(struct refilling *f, const struct wanted *w, uint64_t offset, size_t n
 	    (done->status == NO_SUCH_PACK || done->status == NO_SUCH_RANGE ||
 	     done->status == CANNOT_READ)) { /* no reason not to have the others */
 		err_clear(err);
-		return err_set(err, ERR_PEER, 0, "central cannot give a range of pack %s", hex);
+		return err_set(err, ERR_PEER, 0, "central cannot give a range of %s/%s", of, hex);
 	}
 	if (!rc && done->body.len < n) {
 		buf_fini(&done->body);
 		rc = err_set(err, ERR_PEER, 0, "central gave fewer bytes than were asked for");
 	}
 	return rc;
+}
+
+/* Of one image; by its digest where its pack cannot be given (its manifest is damaged). */
+static int
+get_part(struct refilling *f, const struct wanted *w, uint64_t at, size_t n, struct http_done *done,
+	 struct err *err)
+{
+	int rc = get_range(f, "packs", w->pack, w->item->offset + at, n, done, err);
+
+	if (rc != ERR_PEER || w->entry->digest.len != SHA256_SIZE)
+		return rc;
+	err_clear(err);
+	return get_range(f, "objects", w->entry->digest.data, at, n, done, err);
 }
 
 /* A member that is larger than one range. */
@@ -479,7 +485,7 @@ fetch_large(struct refilling *f, struct wanted *w, struct err *err)
 		rc = sha256_new(&sha, err);
 	while (!rc && at < w->size) {
 		n = (size_t)(w->size - at < f->range ? w->size - at : f->range);
-		rc = get_range(f, w, w->item->offset + at, n, &done, err);
+		rc = get_part(f, w, at, n, &done, err);
 		if (rc)
 			break;
 		sha256_add(sha, done.body.data, n);
@@ -537,7 +543,7 @@ fetch_one(struct refilling *f, struct wanted *w, struct err *err)
 	else if (w->size > f->range)
 		rc = fetch_large(f, w, err);
 	else
-		rc = get_range(f, w, w->item->offset, (size_t)w->size, &done, err);
+		rc = get_part(f, w, 0, (size_t)w->size, &done, err);
 	if (!rc && w->size <= f->range)
 		rc = take_member(f, w, done.body.data, err);
 	buf_fini(&done.body);
@@ -555,7 +561,7 @@ fetch_group(struct refilling *f, struct wanted *from, size_t n, struct err *err)
 
 	if (n == 1)
 		return fetch_one(f, from, err);
-	rc = get_range(f, from, first, (size_t)(end - first), &done, err);
+	rc = get_range(f, "packs", from->pack, first, (size_t)(end - first), &done, err);
 	if (rc == ERR_PEER) {
 		err_clear(err);
 		for (i = 0, rc = 0; !rc && i < n; i++)
