@@ -130,6 +130,8 @@ lost_contact(struct sender *s, const struct sender_event *ev)
 		s->next_hello_ms = ev->now_ms + PROBE_MS + (int64_t)(ev->jitter % PROBE_JITTER_MS);
 	else
 		s->next_hello_ms = ev->now_ms;
+	if (ev->request == SENDER_HELLO) /* then it was the link */
+		s->cuts = 0;
 	s->reachable = false;
 	s->failures = 0;
 	for (i = 0; i < SENDER_SLOTS; i++)

@@ -161,7 +161,8 @@ struct sender {
 	int64_t next_hello_ms, answered_hello_ms;
 	unsigned failures; /* of 5xx in a row                   */
 	/* Pieces that broke off, one for each time that hello had been answered; and when the first
-	 * did. Any that central answers, or that it has more of, ends it. */
+	 * did. Any that central answers, or that it has more of, ends it, and a hello that nobody
+	 * answers. */
 	unsigned cuts;
 	int64_t cut_ms;
 	/* the ledger */

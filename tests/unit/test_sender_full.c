@@ -143,7 +143,7 @@ sender_cut_off__says_that_pieces_break_off_until_one_gets_through(void **state)
 	play_answer(&p, SENDER_HELLO, 0, 0, 0);
 	play_answer(&p, SENDER_PIECE, 0, 0, 0);
 	play_answer(&p, SENDER_PIECE, 1, 0, 0);
-	assert_false(sender_cut_off(&p.s, p.now));
+	assert_false(sender_cut_off(&p.s, p.now + SENDER_CUT_MS)); /* however long it was down */
 }
 
 /* A minute in which each pack may send a piece: of slot 0 none arrives, of slot 1 as said. */
