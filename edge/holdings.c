@@ -230,6 +230,17 @@ holdings_page(struct holdings_work *w, struct edge *e, bool *done, struct err *e
 }
 
 void
+holdings_receipted(struct holdings_work *w, uint64_t first, uint64_t last)
+{
+	uint64_t seq, end = last < w->end ? last + 1 : w->end, i;
+
+	for (seq = first > w->next ? first : w->next; seq < end; seq++) {
+		i = seq - w->first;
+		w->bits.data[i / 8] = (unsigned char)(w->bits.data[i / 8] | 1u << i % 8);
+	}
+}
+
+void
 holdings_end(struct holdings_work *w)
 {
 	buf_fini(&w->bits);

@@ -51,6 +51,8 @@ int holdings_begin(struct holdings_work *w, const struct id128 *epoch, uint64_t 
 		   uint64_t count, const unsigned char *bits, bool whole, struct err *err);
 /* The next page; *done: that was all. */
 int holdings_page(struct holdings_work *w, struct edge *e, bool *done, struct err *err);
+/* Of a receipt of this epoch, newer than the answer: these are held, whatever the bits say. */
+void holdings_receipted(struct holdings_work *w, uint64_t first, uint64_t last);
 void holdings_end(struct holdings_work *w); /* leaves it empty; one that never began is fine */
 /* Commits it: what another central receipted is history, and a comparison of the whole is due. */
 int holdings_new_epoch(struct edge *e, const struct id128 *archive, const struct id128 *epoch,

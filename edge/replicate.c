@@ -221,6 +221,25 @@ failed(struct replicate *r, const struct sender_action *a, const struct err *err
 		r->queue[r->n_events++] = ev;
 }
 
+/* What it names was counted; an answer about holdings that is under way may be older (R19). */
+static void
+receipt_taken(struct replicate *r, const struct errand *x)
+{
+	Sync__UploadAnswer *m =
+		message_read(&sync__upload_answer__descriptor, x->answer.data, x->answer.len, NULL);
+	Sync__Receipt *said =
+		m ? message_read(&sync__receipt__descriptor, m->receipt.data, m->receipt.len, NULL)
+		  : NULL;
+	struct id128 epoch;
+	size_t i;
+
+	if (said && message_id(&epoch, &said->epoch) && id128_same(&epoch, &r->work.epoch))
+		for (i = 0; i < said->n_ranges; i++)
+			holdings_receipted(&r->work, said->ranges[i]->first, said->ranges[i]->last);
+	message_free(said);
+	message_free(m);
+}
+
 /* What came of an errand: the sender hears of it, and what it read is sent. */
 static void
 end_errand(struct replicate *r, struct errand *x)
@@ -235,6 +254,8 @@ end_errand(struct replicate *r, struct errand *x)
 	for (i = 0; !rc && idle && i < SENDER_SLOTS; i++)
 		if (r->sender.slots[i].state == SLOT_EMPTY)
 			packing_free_memory(&r->slots[i]); /* nothing more to send for now */
+	if (!rc && r->applying && x->action.kind == SENDER_TAKE_RECEIPT)
+		receipt_taken(r, x);
 	if (!rc && x->tells && r->n_events < EVENTS_MAX)
 		r->queue[r->n_events++] = x->event;
 	/* R22, R7: a request says the epoch in which it was decided, whatever came meanwhile. */

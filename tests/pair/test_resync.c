@@ -14,17 +14,22 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/http/client.h"
 #include "common/os/command.h"
 #include "common/store/private.h"
 #include "common/store/store.h"
 #include "edge/edge.h"
 #include "edge/edge_commands.h"
 #include "edge/keep.h"
+#include "edge/replicate.h"
 #include "edge/resync.h"
 #include "edge/status.h"
+#include "proto/ledger.h"
+#include "proto/message.h"
+#include "proto/sync.pb-c.h"
 #include "tests/lib/pair.h"
 
-enum { TURNS = 400, IMAGES = 6, MANY = 32, TICK_MS = 100 };
+enum { TURNS = 400, IMAGES = 6, MANY = 32, TICK_MS = 100, FILLER = 20000 };
 
 static struct pair p;
 static int64_t (*still)(struct clock *c);
@@ -152,6 +157,66 @@ resync__R19_queues_what_central_lost(void **state)
 	assert_int_equal(x.found.owed, x.owed_before);
 	expect_all_at_central();
 	assert_int_equal(compare().found.held, IMAGES);
+}
+
+static int
+fill(struct store_tx *tx, void *arg, struct err *e)
+{
+	Sync__LedgerEntry entry = SYNC__LEDGER_ENTRY__INIT;
+	struct buf bytes = BUF_INIT;
+	uint64_t seq;
+	unsigned i;
+	int rc = 0;
+
+	(void)arg;
+	entry.kind = SYNC__LEDGER_KIND__LEDGER_EVICTED;
+	message_pack(&bytes, &entry.base);
+	for (i = 0; !rc && i < FILLER; i++)
+		rc = ledger_append(tx, &bytes, &seq, e);
+	buf_fini(&bytes);
+	return rc;
+}
+
+static unsigned pieces, meanwhile;
+
+static void
+count_piece(struct pair *pair, struct http_call *call)
+{
+	struct contact c;
+
+	if (strcmp(call->method, "PATCH") != 0)
+		return;
+	edge_contact(&pair->edge, &c);
+	pieces++;
+	meanwhile += c.comparing && c.compared;
+}
+
+/* A long ledger takes a while to go through: what central said at first is old by then. */
+static void
+resync__R19_queues_nothing_that_was_receipted_since_central_was_asked(void **state)
+{
+	struct contact c;
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(store_commit(p.edge.store, fill, NULL, NULL), 0);
+	assert_true(pair_settle(&p, TURNS));
+	assert_int_equal(pair_send(&p, IMAGES), 0);
+	pieces = meanwhile = 0;
+	p.on_request = count_piece;
+	atomic_fetch_add(&p.edge.compares, 1);
+	replicate_hello(p.r);
+	for (i = 0; i < TURNS && !pair_central_has(&p, IMAGES); i++) {
+		pair_turn(&p);
+		clock_manual_advance(&p.clock, TICK_MS);
+	}
+	assert_int_equal(meanwhile, 1);
+	assert_true(pair_settle(&p, TURNS));
+	edge_contact(&p.edge, &c);
+	assert_int_equal(c.comparison.queued, 0);
+	assert_int_equal(c.comparison.held, IMAGES + 1);
+	assert_int_equal(pieces, 1);
+	p.on_request = NULL;
 }
 
 static void
@@ -430,6 +495,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		EACH(resync__R19_says_when_all_is_in_step),
 		EACH(resync__R19_queues_what_central_lost),
+		EACH(resync__R19_queues_nothing_that_was_receipted_since_central_was_asked),
 		EACH(resync__R19_R22_queues_everything_for_a_central_that_was_emptied),
 		EACH(resync__R18_what_is_nowhere_needs_a_person),
 		EACH(resync__says_when_central_was_not_reached),
