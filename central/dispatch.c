@@ -297,8 +297,12 @@ dispatch_new_epoch(struct store_tx *tx, struct err *e)
 /* --- what was forgotten (R22) --- */
 
 struct forgotten {
-	uint64_t top;	/* an edge has heard an order of that number */
-	uint64_t began; /* with that number this central was started */
+	uint64_t top; /* an edge has heard an order of that number */
+	const ProtobufCBinaryData *seals;
+	/* The last of ours that it has heard: with that this copy was made. Where it does not tell,
+	 * the last with which this central was started. */
+	uint64_t copied;
+	bool told;
 	struct store_tx *tx;
 	Sync__Order **again;
 	size_t n;
@@ -313,9 +317,37 @@ is_ranked(const Sync__Order *m)
 	       m->kind == SYNC__ORDER_KIND__ORDER_SITE;
 }
 
+static int
+note_copied(void *arg, const Sync__Order *m, struct err *e)
+{
+	struct forgotten *f = arg;
+
+	(void)e;
+	if (m->mac.len >= ORDERS_SEAL &&
+	    orders_seal_among(f->seals->data, f->seals->len, m->mac.data)) {
+		f->copied = m->number;
+		f->told = true;
+	}
+	return 0;
+}
+
+static int
+find_copied(struct central *c, struct forgotten *f, struct err *e)
+{
+	static const unsigned char before_all[ORDERS_SEAL];
+	int rc;
+
+	f->told = orders_seal_among(f->seals->data, f->seals->len, before_all);
+	rc = dispatch_each(f->tx, 0, note_copied, f, e);
+	/* What was said since the start is later than the copy. */
+	if (!f->told || f->copied > c->dispatch.began)
+		f->copied = c->dispatch.began;
+	return rc;
+}
+
 /* Below it, and not heard by all: an edge takes it for something that it has heard before. What
  * came back from an edge has its rank, whatever its number: whoever polls in this epoch hears it.
- * What a person has said since this central was started ranks above all that it forgot (R15), also
+ * What a person has said since the copy was made ranks above all that it forgot (R15, R26), also
  * where some edge has heard it. */
 static int
 note_below(void *arg, const Sync__Order *m, struct err *e)
@@ -332,7 +364,7 @@ note_below(void *arg, const Sync__Order *m, struct err *e)
 	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE &&
 	    (!m->of || m->instead_of))
 		rc = heard_is_new(f->tx, m, &yes, e);
-	yes = yes || (!rc && !replaced && !m->of && is_ranked(m) && m->number > f->began);
+	yes = yes || (!rc && !replaced && !m->of && is_ranked(m) && m->number > f->copied);
 	if (rc || !yes)
 		return rc;
 	more = realloc(f->again, (f->n + 1) * sizeof(*more));
@@ -363,6 +395,8 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 	message_free(own);
 	rc = rc == ERR_ABSENT ? 0 : rc;
 	if (!rc && *unknown)
+		rc = find_copied(c, f, e);
+	if (!rc && *unknown)
 		rc = dispatch_each(f->tx, 0, note_below, f, e);
 	store_end_read(f->tx);
 	return rc == ERR_AGAIN ? 0 : rc;
@@ -371,9 +405,9 @@ find_forgotten(struct central *c, const Sync__Order *m, struct forgotten *f, boo
 /* R15: what was said before this copy was made keeps its rank, so that a restore which came after
  * it, and which an edge gives back, stands. What a person said since is the last word. */
 static bool
-keeps_rank(const struct central *c, const Sync__Order *m)
+keeps_rank(const struct forgotten *f, const Sync__Order *m)
 {
-	return m->number <= c->dispatch.began && is_ranked(m);
+	return m->number <= f->copied && is_ranked(m);
 }
 
 /* Numbers go on above it; what it would have hidden is said again. */
@@ -390,7 +424,7 @@ go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e
 		rc = dispatch_give_locked(c, &raise, e);
 	for (i = 0; !rc && i < f->n; i++) {
 		m = f->again[i];
-		if (keeps_rank(c, m))
+		if (keeps_rank(f, m))
 			m->of = withdrawn_rank(m);
 		m->instead_of = m->number;
 		rc = give_as(c, m, e);
@@ -399,9 +433,10 @@ go_on_above(struct central *c, struct forgotten *f, uint64_t last, struct err *e
 }
 
 int
-dispatch_heard_there(struct central *c, const Sync__Order *m, struct err *e)
+dispatch_heard_there(struct central *c, const Sync__Order *m, const ProtobufCBinaryData *seals,
+		     struct err *e)
 {
-	struct forgotten f = {.top = m->number, .began = c->dispatch.began};
+	struct forgotten f = {.top = m->number, .seals = seals};
 	bool unknown = false;
 	uint64_t last = 0;
 	size_t i;

@@ -24,6 +24,7 @@ struct err;
 struct http_answer;
 struct http_request;
 struct store_tx;
+struct ProtobufCBinaryData;
 struct Sync__LogDecision; /* sync.pb-c.h */
 struct Sync__Order;
 
@@ -60,10 +61,11 @@ int dispatch_give(struct central *c, struct Sync__Order *m, struct err *e);
 /* The caller holds `order`. */
 int dispatch_give_locked(struct central *c, struct Sync__Order *m, struct err *e);
 
-/* An edge has heard this order, whose seal is ours. A central that does not know it was set back:
- * its numbers go on above, and what it has given below, and not every site has heard, is given
- * again (R22). */
-int dispatch_heard_there(struct central *c, const struct Sync__Order *m, struct err *e);
+/* An edge has heard this order, whose seal is ours; seals: of those that it heard last (orders.h),
+ * or of none. A central that does not know it was set back: its numbers go on above, and what it
+ * has given below, and not every site has heard, is given again (R22). */
+int dispatch_heard_there(struct central *c, const struct Sync__Order *m,
+			 const struct ProtobufCBinaryData *seals, struct err *e);
 
 /* What a DECISION_ORDER of the log, or a new epoch, makes of the catalogue. */
 int dispatch_apply(struct store_tx *tx, const struct Sync__LogDecision *m, struct err *e);

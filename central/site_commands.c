@@ -135,8 +135,10 @@ site_add(struct asked *a)
 	d.why = message_text("a person");
 	d.code = message_bytes(hash, sizeof(hash));
 	d.code_until_wall_ms = until;
+	/* R26: also where this central may have forgotten that it was removed */
 	if (record_decide(c, &d, &e) ||
-	    (m.removed && standing_tell(c, name_of(a), (int)SYNC__STANDING__STANDING_MAY, &e)))
+	    ((m.removed || (m.keyed && !m.suspended)) &&
+	     standing_tell(c, name_of(a), (int)SYNC__STANDING__STANDING_MAY, &e)))
 		return command_failed(a, &e);
 	join_code_write(&code, text);
 	clock_rfc3339(until, when);

@@ -172,39 +172,45 @@ is_withdrawal(const Sync__Order *m)
 	       m->subject[0] && strlen(m->subject) < UID_SIZE && strlen(m->study) < UID_SIZE;
 }
 
-/* fn, if it is one that this archive gave. */
-static int
-with_order(struct central *c, const char *site, const ProtobufCBinaryData *bytes,
-	   int (*fn)(struct central *c, const char *site, const Sync__Order *m, struct err *e),
-	   struct err *e)
+/* One that this archive gave, or NULL; the caller frees it. */
+static Sync__Order *
+sealed(struct central *c, const char *site, const ProtobufCBinaryData *bytes)
 {
 	Sync__Order *m = message_read(&sync__order__descriptor, bytes->data, bytes->len, NULL);
-	int rc = 0;
 
 	if (m && withdrawn_rank(m) < WITHDRAWN_RANK_MAX && m->number < WITHDRAWN_RANK_MAX &&
 	    dispatch_sealed(c, m))
-		rc = fn(c, site, m, e);
-	else /* R26: what a site makes up decides nothing */
-		log_line(LOG_ERROR, "decision.foreign", "site=%s", site);
+		return m;
+	/* R26: what a site makes up decides nothing */
+	log_line(LOG_ERROR, "decision.foreign", "site=%s", site);
+	message_free(m);
+	return NULL;
+}
+
+static int
+give_back_one(struct central *c, const char *site, const ProtobufCBinaryData *bytes, struct err *e)
+{
+	Sync__Order *m = sealed(c, site, bytes);
+	int rc = 0;
+
+	if (m && standing_may_come_back(c, m))
+		rc = standing_take_back(c, site, m, e);
+	else if (m && rejections_may_come_back(m))
+		rc = rejections_take_back(c, site, m, e);
+	else if (m && is_withdrawal(m))
+		rc = take_back(c, site, m, e);
 	message_free(m);
 	return rc;
 }
 
 static int
-give_back_one(struct central *c, const char *site, const Sync__Order *m, struct err *e)
+look_at_highest(struct central *c, const char *site, const Sync__OrdersBack *back, struct err *e)
 {
-	if (standing_may_come_back(c, m))
-		return standing_take_back(c, site, m, e);
-	if (rejections_may_come_back(m))
-		return rejections_take_back(c, site, m, e);
-	return is_withdrawal(m) ? take_back(c, site, m, e) : 0;
-}
+	Sync__Order *m = sealed(c, site, &back->highest);
+	int rc = m ? dispatch_heard_there(c, m, &back->seals, e) : 0;
 
-static int
-look_at_highest(struct central *c, const char *site, const Sync__Order *m, struct err *e)
-{
-	(void)site;
-	return dispatch_heard_there(c, m, e);
+	message_free(m);
+	return rc;
 }
 
 int
@@ -217,10 +223,12 @@ withdraw_give_back(struct central *c, const struct http_request *rq, struct err 
 
 	if (!rc && back->n_orders > ORDERS_MAX) /* R24: each that is foreign is a line in the log */
 		rc = err_set(e, ERR_PEER, 0, "more than %d orders at once", ORDERS_MAX);
+	if (!rc && back->seals.len > (size_t)ORDERS_SEALS * ORDERS_SEAL)
+		rc = err_set(e, ERR_PEER, 0, "more than %d seals", ORDERS_SEALS);
 	if (!rc && back->highest.len)
-		rc = with_order(c, rq->site, &back->highest, look_at_highest, e);
+		rc = look_at_highest(c, rq->site, back, e);
 	for (i = 0; !rc && i < back->n_orders; i++)
-		rc = with_order(c, rq->site, &back->orders[i], give_back_one, e);
+		rc = give_back_one(c, rq->site, &back->orders[i], e);
 	if (!rc && back->standings)
 		rc = standing_vouch(c, rq->site, e);
 	message_free(back);

@@ -11,6 +11,7 @@
 #include "edge/edge.h"
 #include "edge/orders.h"
 #include "edge/outbox.h"
+#include "edge/seals.h"
 #include "edge/wanted.h"
 #include "proto/ledger.h"
 #include "proto/message.h"
@@ -299,6 +300,8 @@ obey_other_archive(struct store_tx *tx, struct err *e)
 		rc = wanted_other_archive(tx, e);
 	if (!rc)
 		rc = sync_put(tx, ORDERS_TOP, "", 0, e);
+	if (!rc)
+		rc = seals_forget(tx, e);
 	return rc ? rc : withdrawn_other_archive(tx, e);
 }
 

@@ -19,6 +19,7 @@
 #include "edge/obey.h"
 #include "edge/outbox.h"
 #include "edge/replicate.h"
+#include "edge/seals.h"
 #include "proto/bandwidth.h"
 #include "proto/link.h"
 #include "proto/message.h"
@@ -132,7 +133,7 @@ struct telling {
 	Sync__OrdersBack m;
 	ProtobufCBinaryData orders[ORDERS_MAX];
 	Sync__OrderDone *done[ORDERS_MAX];
-	struct buf top;
+	struct buf top, seals;
 	size_t bytes;
 };
 
@@ -142,8 +143,11 @@ add_top(struct telling *t, struct store_tx *tx, struct err *e)
 {
 	int rc = sync_get(tx, top_key, &t->top, e);
 
-	if (!rc && t->top.len > ROW && memcmp(t->top.data, t->o->epoch.b, ID128_SIZE) != 0)
-		t->m.highest = message_bytes(t->top.data + ROW, t->top.len - ROW);
+	if (rc || t->top.len <= ROW || memcmp(t->top.data, t->o->epoch.b, ID128_SIZE) == 0)
+		return rc;
+	t->m.highest = message_bytes(t->top.data + ROW, t->top.len - ROW);
+	rc = seals_get(tx, &t->seals, e);
+	t->m.seals = message_bytes(t->seals.data, t->seals.len);
 	return rc;
 }
 
@@ -239,6 +243,7 @@ what_to_tell(struct orders *o, struct buf *out, struct err *err)
 	for (i = 0; i < t.m.n_done; i++)
 		message_free(t.done[i]);
 	buf_fini(&t.top);
+	buf_fini(&t.seals);
 	return rc;
 }
 
@@ -387,6 +392,8 @@ obey_one(struct store_tx *tx, void *arg, struct err *e)
 		return rc;
 	if (x->bytes)
 		rc = obey(tx, x->epoch, x->order, x->bytes->data, x->bytes->len, e);
+	if (!rc && x->bytes)
+		rc = seals_note(tx, x->order, e);
 	if (!rc && x->bytes)
 		rc = note_top(tx, x->epoch, x->number, x->bytes, e);
 	return rc ? rc : write_number(tx, x->epoch, x->number, e);

@@ -1,5 +1,7 @@
 #include "proto/orders.h"
 
+#include <string.h>
+
 #include "proto/sync.pb-c.h"
 
 const char *
@@ -31,4 +33,16 @@ orders_kind_name(int kind)
 		break;
 	}
 	return "of a later version";
+}
+
+bool
+orders_seal_among(const void *list, size_t n, const void *seal)
+{
+	const unsigned char *p = list;
+	size_t at;
+
+	for (at = 0; at + ORDERS_SEAL <= n; at += ORDERS_SEAL)
+		if (memcmp(p + at, seal, ORDERS_SEAL) == 0)
+			return true;
+	return false;
 }

@@ -14,13 +14,18 @@
 #ifndef SALAMANDER_PROTO_ORDERS_H
 #define SALAMANDER_PROTO_ORDERS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #define ORDERS_PATH "/sync/v1/orders/"
 #define ORDERS_BACK_PATH "/sync/v1/orders"
 
 enum {
 	ORDERS_WAIT_MS = 25000,
 	ORDERS_MAX = 256, /* in one answer */
-	ORDERS_BYTES = 4 << 20
+	ORDERS_BYTES = 4 << 20,
+	ORDERS_SEAL = 8,    /* bytes of an order's seal, by which it is known again */
+	ORDERS_SEALS = 1024 /* of so many, which it heard last, an edge keeps them  */
 };
 
 /* A central that does not remember its last orders (it was set back, or made anew from a copy)
@@ -30,6 +35,9 @@ enum {
 /* R10: who holds eviction at an edge, in its store and as it tells central (sync.SyncState); it
  * evicts while it is 0. */
 enum { HOLD_PERSON = 1, HOLD_ORDER = 2 };
+
+/* seal: ORDERS_SEAL bytes, or more. */
+bool orders_seal_among(const void *list, size_t n, const void *seal);
 
 /* For people: of enum OrderKind. */
 const char *orders_kind_name(int kind);

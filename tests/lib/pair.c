@@ -252,6 +252,17 @@ pair_close_central(struct pair *p)
 }
 
 void
+pair_shell(struct pair *p, const char *what)
+{
+	char line[400];
+
+	pair_close_central(p);
+	(void)snprintf(line, sizeof(line), "cd %s && %s", p->dir, what);
+	assert_int_equal(system(line), 0);
+	pair_open_central(p);
+}
+
+void
 pair_burn_edge(struct pair *p)
 {
 	pair_close_edge(p);

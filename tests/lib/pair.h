@@ -66,6 +66,8 @@ void pair_ask_to_stop(void);
 void pair_stop_heard(void);
 void pair_close_central(struct pair *p); /* its figures are those that a count gives */
 void pair_check_figures(struct pair *p); /* R18 */
+/* Central is closed while this runs in the pair's folder, and opened again. */
+void pair_shell(struct pair *p, const char *what);
 /* The disk is gone as well. */
 void pair_burn_edge(struct pair *p);
 void pair_burn_central(struct pair *p);

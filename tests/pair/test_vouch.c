@@ -106,25 +106,32 @@ forget(struct memory *m)
 		buf_fini(&m->orders[--m->n]);
 }
 
+static int
+post(int site, const Sync__OrdersBack *back)
+{
+	struct buf body = BUF_INIT;
+	int status;
+
+	message_pack(&body, &back->base);
+	status = caller_ask(&sites[site], "POST", ORDERS_BACK_PATH, &body);
+	buf_fini(&body);
+	return status;
+}
+
 /* As an edge does when it has found a central: all that it keeps, and that this is all. */
 static int
 tell(int site, const struct memory *m)
 {
 	Sync__OrdersBack back = SYNC__ORDERS_BACK__INIT;
 	ProtobufCBinaryData list[ORDERS_MAX];
-	struct buf body = BUF_INIT;
 	size_t i;
-	int status;
 
 	for (i = 0; m && i < m->n; i++)
 		list[i] = message_bytes(m->orders[i].data, m->orders[i].len);
 	back.orders = list;
 	back.n_orders = m ? m->n : 0;
 	back.standings = true;
-	message_pack(&body, &back.base);
-	status = caller_ask(&sites[site], "POST", ORDERS_BACK_PATH, &body);
-	buf_fini(&body);
-	return status;
+	return post(site, &back);
 }
 
 static void
@@ -142,11 +149,17 @@ removed(int site)
 }
 
 static int
+site_command_with(const char *what, int site, const char *option)
+{
+	const char *words[] = {"site", what, names[site], option};
+
+	return ctl_local(central_commands_run, &p.central, option ? 4 : 3, words);
+}
+
+static int
 site_command(const char *what, int site)
 {
-	const char *words[] = {"site", what, names[site]};
-
-	return ctl_local(central_commands_run, &p.central, 3, words);
+	return site_command_with(what, site, NULL);
 }
 
 static void
@@ -462,6 +475,182 @@ standing__R22_R26_removed_outlives_that_it_is_suspended_by_a_central_that_forgot
 	forget(&late);
 }
 
+/* --- said where it is forgotten --- */
+
+/* What edges have heard of central until now. */
+struct past {
+	struct memory kept;
+	struct buf highest, seals;
+};
+
+static int
+hear_one(void *arg, const Sync__Order *m, struct err *e)
+{
+	struct past *h = arg;
+
+	(void)e;
+	buf_clear(&h->highest);
+	message_pack(&h->highest, &m->base);
+	buf_put(&h->seals, m->mac.data, ORDERS_SEAL);
+	return 0;
+}
+
+static void
+hear(struct past *h)
+{
+	struct store_tx *tx;
+
+	remember(&h->kept);
+	buf_init(&h->highest);
+	buf_init(&h->seals);
+	buf_put_u64(&h->seals, 0); /* none before the first */
+	assert_int_equal(store_begin_read(&tx, p.central.store, NULL), 0);
+	assert_int_equal(dispatch_each(tx, 0, hear_one, h, NULL), 0);
+	store_end_read(tx);
+}
+
+static void
+forget_past(struct past *h)
+{
+	forget(&h->kept);
+	buf_fini(&h->highest);
+	buf_fini(&h->seals);
+}
+
+/* In an epoch that is new to it. */
+static void
+calls(int site, const struct past *h)
+{
+	Sync__OrdersBack back = SYNC__ORDERS_BACK__INIT;
+
+	back.highest = message_bytes(h->highest.data, h->highest.len);
+	back.seals = message_bytes(h->seals.data, h->seals.len);
+	assert_int_equal(post(site, &back), OK);
+	assert_int_equal(tell(site, &h->kept), OK);
+}
+
+static void
+may_again(int site)
+{
+	may_not(site, SYNC__DECISION_KIND__DECISION_SITE_READMIT, SYNC__STANDING__STANDING_MAY);
+}
+
+static void
+set_back(void)
+{
+	pair_shell(&p, "rm -rf central && mv copy central");
+	clock_manual_advance(&p.clock, 1000); /* no order is given twice, byte for byte */
+}
+
+static void
+all_call(const struct past *h)
+{
+	assert_int_equal(record_epoch(&p.central, "set back", NULL), 0);
+	calls(NORTH, h);
+	calls(WEST, h);
+}
+
+static void
+expect_standing(const char *word)
+{
+	struct member m = row(EAST);
+
+	assert_int_equal(m.removed, strcmp(word, "remove") == 0);
+	assert_int_equal(!m.removed && m.suspended, strcmp(word, "suspend") == 0);
+}
+
+enum when { BEFORE_THEY_CALL, AND_IS_STARTED_ANEW, AFTER_ONE_CALLED, WHENS };
+
+/* Of all that edges remember the other is the last. */
+static void
+expect_last(const char *word, enum when when)
+{
+	struct past before, now;
+
+	pair_shell(&p, "cp -a central copy");
+	suspended(EAST);
+	if (strcmp(word, "readmit") != 0)
+		may_again(EAST);
+	hear(&before);
+	set_back();
+	if (when == AFTER_ONE_CALLED)
+		calls(NORTH, &before);
+	assert_int_equal(site_command(word, EAST), COMMAND_OK);
+	if (when == AND_IS_STARTED_ANEW)
+		pair_shell(&p, "true");
+	all_call(&before);
+	expect_standing(word);
+	hear(&now);
+	burns();
+	calls(NORTH, &before);
+	calls(WEST, &now);
+	expect_standing(word);
+	forget_past(&before);
+	forget_past(&now);
+}
+
+static void
+standing__R22_R26_what_a_person_says_at_a_central_that_forgot_is_the_last_word(void **state)
+{
+	static const char *const words[] = {"suspend", "readmit", "remove"};
+	unsigned i, when;
+
+	(void)state;
+	for (i = 0; i < 2; i++)
+		for (when = 0; when < WHENS; when++)
+			expect_last(words[i], (enum when)when);
+	expect_last(words[2], AND_IS_STARTED_ANEW);
+}
+
+/* What the copy says that none had heard of is no later word. */
+static void
+standing__R22_R26_what_was_said_before_the_copy_was_made_keeps_its_rank(void **state)
+{
+	struct past before;
+
+	(void)state;
+	suspended(EAST);
+	pair_shell(&p, "cp -a central copy");
+	may_again(EAST);
+	hear(&before);
+	set_back();
+	pair_shell(&p, "true");
+	assert_true(row(EAST).suspended);
+	all_call(&before);
+	expect_standing("readmit");
+	forget_past(&before);
+}
+
+static void
+site_add__R22_R26_at_a_central_that_forgot_the_removal_is_the_last_word(void **state)
+{
+	struct past before;
+
+	(void)state;
+	pair_shell(&p, "cp -a central copy");
+	removed(EAST);
+	hear(&before);
+	set_back();
+	assert_int_equal(site_command_with("add", EAST, "--rejoin"), COMMAND_OK);
+	all_call(&before);
+	assert_false(row(EAST).removed);
+	assert_true(row(EAST).coded);
+	forget_past(&before);
+}
+
+static void
+back__R24_more_seals_than_an_edge_keeps_are_refused(void **state)
+{
+	static unsigned char seals[(ORDERS_SEALS + 1) * ORDERS_SEAL];
+	Sync__OrdersBack back = SYNC__ORDERS_BACK__INIT;
+
+	(void)state;
+	back.seals = message_bytes(seals, sizeof(seals) - ORDERS_SEAL);
+	assert_int_equal(post(EAST, &back), OK);
+	back.seals = message_bytes(seals, sizeof(seals));
+	assert_int_equal(post(EAST, &back), 400);
+}
+
 int
 main(void)
 {
@@ -478,6 +667,10 @@ main(void)
 		T(site_suspend__R26_of_one_that_was_removed_changes_nothing),
 		T(standing__R25_R26_is_the_same_in_whatever_order_edges_tell_of_it),
 		T(standing__R22_R26_removed_outlives_that_it_is_suspended_by_a_central_that_forgot),
+		T(standing__R22_R26_what_a_person_says_at_a_central_that_forgot_is_the_last_word),
+		T(standing__R22_R26_what_was_said_before_the_copy_was_made_keeps_its_rank),
+		T(site_add__R22_R26_at_a_central_that_forgot_the_removal_is_the_last_word),
+		T(back__R24_more_seals_than_an_edge_keeps_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

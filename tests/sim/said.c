@@ -176,6 +176,23 @@ certain(struct world *w, const struct sim_said *s, bool rest)
 	return false;
 }
 
+/* s was said after best. A person's last word stands, also at a central that had been set back and
+ * counted below (R22), unless it was set back again. */
+static bool
+is_above(const struct sim_said *s, const struct sim_said *best)
+{
+	return !best || s->kept || s->number >= best->number;
+}
+
+/* May that one be above best, which says otherwise? */
+static bool
+may_be_above(const struct sim_said *s, const struct sim_said *best, bool rest)
+{
+	if (!best || s > best)
+		return true;
+	return s->number >= best->number && !(rest && best->kept);
+}
+
 enum sim_withdrawn
 said_withdrawn(struct world *w, const struct sim_image *m, bool rest)
 {
@@ -185,7 +202,7 @@ said_withdrawn(struct world *w, const struct sim_image *m, bool rest)
 
 	for (i = 0; i < w->n_said; i++)
 		if (w->said[i].what != CURRENT && names(&w->said[i], m) &&
-		    certain(w, &w->said[i], rest) && (!best || w->said[i].number >= best->number))
+		    certain(w, &w->said[i], rest) && is_above(&w->said[i], best))
 			best = &w->said[i];
 	yes = best && best->what == RETRACT;
 	/* Another that may have been heard, and would be above it; or two lives gave one number. */
@@ -193,7 +210,7 @@ said_withdrawn(struct world *w, const struct sim_image *m, bool rest)
 		const struct sim_said *s = &w->said[i];
 
 		if (s != best && s->what != CURRENT && names(s, m) && (s->what == RETRACT) != yes &&
-		    (!best || s->number >= best->number))
+		    may_be_above(s, best, rest))
 			doubt = true;
 	}
 	return doubt ? SIM_MAYBE : yes ? SIM_WITHDRAWN : SIM_SHOWN;
