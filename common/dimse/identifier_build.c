@@ -161,6 +161,8 @@ put_of_item(struct buf *item, struct writing *w, struct attr of)
 	const char *vr = identifier_item_vr(w->more, w->n_more, of.tag);
 	struct buf bytes = BUF_INIT;
 
+	if (strcmp(vr, "SQ") == 0) /* none is kept: the text is not its items */
+		return;
 	if (identifier_binary(vr)) {
 		items_bytes(&bytes, of.value, of.n);
 		put_plain(item, w, of.tag, vr, (const char *)bytes.data, bytes.len);

@@ -17,6 +17,7 @@
 #include "tests/lib/stored.h"
 
 #define EXPLICIT "1.2.840.10008.1.2.1"
+#define IMPLICIT "1.2.840.10008.1.2"
 
 enum { SMALLEST_PIXEL = 0x00280106, REFERENCED_IMAGES = 0x00081140, ITEMS = 70000 };
 
@@ -156,6 +157,38 @@ header_keys__R34_more_of_a_sequence_of_the_index_is_asked_of_headers(void **stat
 	buf_fini(&item);
 }
 
+/* Nobody keeps sequences in items: what an implicit one has as text there is no element. */
+static void
+identifier__text_in_an_item_is_written_as_no_sequence(void **state)
+{
+	static const unsigned char text[] = {0x08, 0, 0x01, 0x30, 8, 0, 0, 0, /* (0008,3001) */
+					     0x08, 0, 0x63, 0,	  0, 0, 0, 0};
+	struct buf asked = BUF_INIT, out = BUF_INIT;
+	struct identifier id, again;
+	struct attr charset = {TAG_CHARSET, "", 0}, key, item, of;
+	size_t pos = 0, at = 0;
+
+	(void)state;
+	buf_put_u16(&asked, REFERENCED_IMAGES >> 16);
+	buf_put_u16(&asked, REFERENCED_IMAGES & 0xffff);
+	buf_put_u32(&asked, sizeof(text) + 8);
+	element_head(&asked, 0xfffee000u, "", sizeof(text));
+	buf_put(&asked, text, sizeof(text));
+	assert_int_equal(identifier_parse(&id, IMPLICIT, asked.data, asked.len, NULL), 0);
+	identifier_build_in(&out, EXPLICIT, attrs_of(&id.keys), charset, id.said, id.n_said);
+	assert_int_equal(identifier_parse(&again, EXPLICIT, out.data, out.len, NULL), 0);
+	assert_true(attrs_next(attrs_of(&again.keys), &pos, &key));
+	assert_int_equal(key.tag, REFERENCED_IMAGES);
+	assert_false(attrs_next(attrs_of(&again.keys), &pos, &key));
+	pos = 0;
+	if (items_next(key, &pos, &item))
+		assert_false(items_attr(item, &at, &of));
+	identifier_fini(&id);
+	identifier_fini(&again);
+	buf_fini(&asked);
+	buf_fini(&out);
+}
+
 int
 main(void)
 {
@@ -164,6 +197,7 @@ main(void)
 		cmocka_unit_test(header_keys__R34_items_without_end_are_not_known),
 		cmocka_unit_test(
 			header_keys__R34_more_of_a_sequence_of_the_index_is_asked_of_headers),
+		cmocka_unit_test(identifier__text_in_an_item_is_written_as_no_sequence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
