@@ -13,6 +13,7 @@
 #include "common/dimse/pledges.h"
 #include "common/dimse/retrieve_private.h"
 #include "common/dimse/service.h"
+#include "common/store/store.h"
 
 static void
 connected(void *arg, int fd)
@@ -86,26 +87,34 @@ leave_out(const struct pledge_supply *s, struct targets *t, struct pledge **whic
 	return 0;
 }
 
-static void
-note(struct pledge_supply const *s, const struct retrieving *r, struct pledge **which)
+static int
+note(struct pledge_supply const *s, const struct retrieving *r, struct pledge **which,
+     struct err *e)
 {
 	unsigned sent = 0, failed = 0;
+	struct store_tx *tx;
 	size_t i;
+	int rc = store_begin_read(&tx, s->retrieve->store, e);
 
-	for (i = 0; i < r->t.n; i++) {
+	if (rc)
+		return rc;
+	for (i = 0; !rc && i < r->t.n; i++) {
 		const struct target *t = &r->t.all[i];
 
 		which[i]->sent = t->done && !t->failed;
 		which[i]->renewed = which[i]->renewed && !which[i]->sent;
-		which[i]->oid = t->oid;
+		if (which[i]->sent)
+			rc = pledge_means(tx, which[i], t->oid, e);
 		sent += which[i]->sent;
 		if (!which[i]->sent && t->done && !r->why[0]) {
 			which[i]->state = PLEDGE_NOT_SENT;
 			failed++;
 		}
 	}
+	store_end_read(tx);
 	audit_line(s->audit, "pledge.sent", "peer=%s instances=%u failed=%u", s->archive->name,
 		   sent, failed);
+	return rc;
 }
 
 int
@@ -126,7 +135,7 @@ pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struc
 			       .socket = s->socket,
 			       .arg = s->arg};
 	struct pledge **which = calloc(n ? n : 1, sizeof(struct pledge *));
-	int rc = which ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
+	int noted, rc = which ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
 
 	if (!rc)
 		rc = find(&r.t, s, all, n, which, e);
@@ -136,7 +145,8 @@ pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struc
 	clock_cond(&r.ended);
 	if (!rc && r.t.n) {
 		rc = move_all(&r, s->archive, e);
-		note(s, &r, which);
+		noted = note(s, &r, which, rc ? NULL : e);
+		rc = rc ? rc : noted;
 	}
 	if (!rc && r.why[0])
 		rc = err_set(e, ERR_AGAIN, 0, "%s", r.why);

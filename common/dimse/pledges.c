@@ -19,7 +19,7 @@ enum {
 	KEY_MAX = 3 + COMMITMENT_PEER_SIZE + UID_SIZE,
 	REQUEST_KEY = 9,
 	FIXED = 4 * 4 + 2 * 8 + 2,
-	STANDING_FIXED = 1 + 1 + 2 + 2 * 8,
+	STANDING_FIXED = 1 + 1 + 2 + 8 + SHA256_SIZE,
 	SEEN = 1,
 	SENT = 2,
 	RENEWED = 4
@@ -395,7 +395,7 @@ read_standing(struct pledge *out, const char *uid, size_t uid_n, struct kv_slice
 	out->renewed = (p[1] & RENEWED) != 0;
 	out->reason = buf_get_u16(p + 2);
 	out->number = buf_get_u64(p + 4);
-	out->oid = buf_get_u64(p + 12);
+	memcpy(out->digest, p + 12, SHA256_SIZE);
 	p += STANDING_FIXED;
 	return take_text(&p, &n, out->sop_class, sizeof(out->sop_class)) ? 0 : torn(e);
 }
@@ -428,7 +428,7 @@ pledge_put(struct store_tx *tx, const char *archive, const struct pledge *p, str
 	buf_put_u8(&b, (p->seen ? SEEN : 0u) | (p->sent ? SENT : 0u) | (p->renewed ? RENEWED : 0u));
 	buf_put_u16(&b, p->reason);
 	buf_put_u64(&b, p->number);
-	buf_put_u64(&b, p->oid);
+	buf_put(&b, p->digest, SHA256_SIZE);
 	put_text(&b, p->sop_class);
 	return put(tx, standing_key(key, archive, p->sop_instance), &b, e);
 }
@@ -472,6 +472,18 @@ pledge_saw(struct store_tx *tx, const char *archive, const struct pledge *listed
 
 /* --- a new request --- */
 
+int
+pledge_means(struct store_tx *tx, struct pledge *p, uint64_t oid, struct err *e)
+{
+	struct version v;
+	int rc = store_version(tx, oid, &v, e);
+
+	memset(p->digest, 0, sizeof(p->digest));
+	if (!rc)
+		memcpy(p->digest, v.digest, sizeof(p->digest));
+	return rc == ERR_ABSENT ? 0 : rc;
+}
+
 static int
 next_number(struct store_tx *tx, uint64_t *out, struct err *e)
 {
@@ -499,23 +511,25 @@ add_one(struct store_tx *tx, const struct pledge_row *row, uint32_t index, const
 	struct pledge now = *p, before;
 	struct buf b = BUF_INIT;
 	int rc = pledge_get(tx, row->archive, p->sop_instance, &before, e);
+	bool known = !rc;
 
-	if (rc && rc != ERR_ABSENT)
+	if (!rc || rc == ERR_ABSENT)
+		rc = pledge_means(tx, &now, p->oid, e);
+	if (rc)
 		return rc;
 	now.state = PLEDGE_OPEN;
 	now.number = row->number;
-	now.renewed = !rc && (before.renewed || before.oid != p->oid);
+	now.renewed = known && (before.renewed ||
+				memcmp(before.digest, now.digest, sizeof(now.digest)) != 0);
 	now.sent =
-		!rc && !now.renewed &&
+		known && !now.renewed &&
 		(before.state == PLEDGE_COMMITTED || (before.state == PLEDGE_OPEN && before.sent));
 	now.seen = false;
 	now.reason = 0;
 	rc = pledge_put(tx, row->archive, &now, e);
-	buf_puts(&b, p->sop_instance);
-	if (rc) {
-		buf_fini(&b);
+	if (rc)
 		return rc;
-	}
+	buf_puts(&b, p->sop_instance);
 	return put(tx, instance_key(key, row->number, index), &b, e);
 }
 

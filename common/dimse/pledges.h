@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/digest.h"
 #include "common/base/uid.h"
 #include "common/dicom/assoc.h"
 #include "common/dimse/commitments.h"
@@ -74,7 +75,9 @@ struct pledge {
 	bool sent;	 /* the archive has it: it took this version, or says so */
 	bool renewed;	 /* what it has, if it has it, is another version of ours */
 	uint64_t number; /* of its last request */
-	uint64_t oid;	 /* of the version that was meant */
+	unsigned char digest[SHA256_SIZE]; /* of the version that was meant, or that it took last */
+	uint64_t oid;			   /* of what is to be asked for; not on disk: a rebuild
+					    * gives it to others */
 };
 
 struct pledge_counts {
@@ -83,7 +86,9 @@ struct pledge_counts {
 	uint64_t unseen; /* of what is neither open nor committed */
 };
 
-/* A new request about all of these: number, n and transaction are filled here. */
+/* p means this version of ours now; of one that is gone nothing is equal to it. */
+int pledge_means(struct store_tx *tx, struct pledge *p, uint64_t oid, struct err *e);
+/* A new request about all of these, by oid: number, n and transaction are filled here. */
 int pledges_add(struct store_tx *tx, struct pledge_row *row, const struct pledge *all, size_t n,
 		struct err *e);
 /* ERR_ABSENT: there is none, or it is forgotten. */

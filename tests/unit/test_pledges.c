@@ -7,11 +7,21 @@
 
 #include <cmocka.h>
 
+#include "common/dimse/kept.h"
 #include "common/dimse/pledges.h"
 #include "common/store/store.h"
 #include "tests/lib/stored.h"
 
 #define IMAGE "1.2.3.1"
+
+/* A version of it comes; its object id. */
+static uint64_t
+version(struct stored *t, unsigned char pixel)
+{
+	struct recipe r = {"1.2.3", IMAGE, NULL, "c", pixel, 64};
+
+	return stored_keep(t->s, &r, "10.0.0.1").oid;
+}
 
 static int
 begin(void **state)
@@ -83,24 +93,65 @@ static void
 pledges_add__R3_of_a_new_version_it_has_nothing_until_that_was_sent(void **state)
 {
 	struct stored *t = *state;
-	struct pledge p = ask(t, 1);
+	uint64_t first = version(t, 1), second = version(t, 2);
+	struct pledge p = ask(t, first);
 
 	assert_false(p.sent || p.renewed);
 	becomes(t, PLEDGE_COMMITTED, false);
-	p = ask(t, 1);
+	p = ask(t, first);
 	assert_true(p.sent && !p.renewed);
 	becomes(t, PLEDGE_COMMITTED, false);
-	p = ask(t, 2);
+	p = ask(t, second);
 	assert_true(!p.sent && p.renewed);
 	becomes(t, PLEDGE_NOT_SENT, false);
-	p = ask(t, 2);
+	p = ask(t, second);
 	assert_true(!p.sent && p.renewed);
 	becomes(t, PLEDGE_COMMITTED, false);
-	p = ask(t, 2);
+	p = ask(t, second);
 	assert_true(!p.sent && p.renewed);
 	becomes(t, PLEDGE_COMMITTED, true);
-	p = ask(t, 2);
+	p = ask(t, second);
 	assert_true(p.sent && !p.renewed);
+}
+
+static int
+take_over(void *arg, const void *key, size_t n, const void *value, size_t value_n, struct err *e)
+{
+	return kept_row_put(arg, PLEDGES_TABLE, key, n, value, value_n, e);
+}
+
+static int
+inherit(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct store_tx *old;
+	int rc = store_begin_read(&old, ((struct stored *)arg)->s, e);
+
+	if (rc)
+		return rc;
+	rc = kept_rows(old, PLEDGES_TABLE, take_over, tx, e);
+	store_end_read(old);
+	return rc;
+}
+
+/* A store that is made anew numbers its versions anew. */
+static void
+pledges_add__R3_a_version_is_known_by_its_digest_after_a_rebuild(void **state)
+{
+	struct stored *t = *state, anew;
+	uint64_t first = version(t, 1), second;
+
+	(void)ask(t, first);
+	becomes(t, PLEDGE_COMMITTED, true);
+	stored_init(&anew, 0);
+	second = version(&anew, 2);
+	assert_int_equal(second, first);
+	first = version(&anew, 1);
+	assert_int_equal(store_commit(anew.s, inherit, t, NULL), 0);
+	assert_int_equal(standing(&anew).state, PLEDGE_COMMITTED);
+	assert_true(ask(&anew, first).sent);
+	assert_true(ask(&anew, second).renewed);
+	assert_false(standing(&anew).sent);
+	stored_fini(&anew);
 }
 
 static int
@@ -133,12 +184,13 @@ static void
 pledge_saw__marks_what_was_listed_and_nothing_that_came_since(void **state)
 {
 	struct stored *t = *state;
+	uint64_t oid = version(t, 1);
 	struct pledge listed;
 
-	(void)ask(t, 1);
+	(void)ask(t, oid);
 	becomes(t, PLEDGE_REFUSED, false);
 	listed = standing(t);
-	(void)ask(t, 1);
+	(void)ask(t, oid);
 	assert_int_equal(store_commit(t->s, see, &listed, NULL), 0);
 	assert_int_equal(standing(t).state, PLEDGE_OPEN);
 	assert_int_equal(standing(t).number, 2);
@@ -157,6 +209,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			pledges_add__R3_of_a_new_version_it_has_nothing_until_that_was_sent, begin,
+			end),
+		cmocka_unit_test_setup_teardown(
+			pledges_add__R3_a_version_is_known_by_its_digest_after_a_rebuild, begin,
 			end),
 		cmocka_unit_test_setup_teardown(
 			pledge_saw__marks_what_was_listed_and_nothing_that_came_since, begin, end),
