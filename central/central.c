@@ -468,8 +468,9 @@ central_serve(struct central *c, struct err *e)
 		rc = rebuild_now(c, e);
 	}
 	daemon_stopping();
-	stop_services(c);
-	ctl_stop(c->ctl);
+	dispatch_stop(&c->dispatch);
+	ctl_stop(c->ctl); /* before what commands use */
 	c->ctl = NULL;
+	stop_services(c);
 	return rc;
 }

@@ -516,17 +516,24 @@ start_replication(struct edge *e, struct err *err)
 	return rc ? rc : replicate_start(&e->replicate, e, link, err);
 }
 
+/* Whatever waits, commands too, waits no longer. */
 static void
-stop_services(struct edge *e)
+hurry(struct edge *e)
 {
 	atomic_store(&e->stopping, true);
 	keep_hurry(e->keep);
+}
+
+/* Commands use them as well: they have ended, or wait. */
+static void
+stop_services(struct edge *e)
+{
 	dimse_node_stop(&e->dicom);
 	web_stop(e->web);
 	e->web = NULL;
 }
 
-/* What commands use as well: they have ended, or wait. */
+/* The same. */
 static void
 stop_duties(struct edge *e)
 {
@@ -580,17 +587,18 @@ rebuild_now(struct edge *e, struct err *err)
 {
 	int rc;
 
-	stop_services(e);
+	hurry(e);
 	(void)pthread_rwlock_wrlock(&e->use);
+	stop_services(e);
 	stop_duties(e);
 	edge_close_store(e);
 	rc = rebuild_store(e, &e->rebuilt, err);
 	memset(&e->contact, 0, sizeof(e->contact));
 	if (!rc)
 		rc = start_duties(e, err);
-	(void)pthread_rwlock_unlock(&e->use);
 	if (!rc)
 		rc = start_services(e, err);
+	(void)pthread_rwlock_unlock(&e->use);
 	atomic_store(&e->rebuild_done, rc ? -1 : 1);
 	return rc;
 }
@@ -616,9 +624,10 @@ edge_serve(struct edge *e, struct err *err)
 	}
 	atomic_store(&e->serving, false);
 	daemon_stopping();
-	stop_services(e);
-	ctl_stop(e->ctl);
+	hurry(e);
+	ctl_stop(e->ctl); /* before what commands use */
 	e->ctl = NULL;
+	stop_services(e);
 	stop_duties(e);
 	return rc;
 }
