@@ -75,6 +75,42 @@ check_archive(const struct pledge_desk *d, const char *name, struct err *e)
 	return rc;
 }
 
+static int
+find_count(void *arg, const struct pledge_counts *c, struct err *e)
+{
+	struct pledge_counts *found = arg;
+
+	(void)e;
+	return strcmp(found->archive, c->archive) == 0 ? ERR_AGAIN : 0;
+}
+
+/* To be listed: its section may be gone since. */
+static int
+check_known(const struct pledge_desk *d, struct store *s, const char *name, struct err *e)
+{
+	struct pledge_counts found = {.unseen = 0};
+	struct peers *peers;
+	struct store_tx *tx;
+	int rc = store_begin_read(&tx, s, e);
+
+	if (rc)
+		return rc;
+	strcpy(found.archive, name);
+	rc = pledges_counts(tx, find_count, &found, e);
+	store_end_read(tx);
+	if (rc)
+		return rc == ERR_AGAIN ? 0 : rc;
+	rc = load_peers(d, &peers, e);
+	if (rc)
+		return rc;
+	if (!peers_named(peers, name))
+		rc = err_set(e, ERR_ABSENT, 0,
+			     "there is no section [peer %.64s], and no such archive was asked",
+			     name);
+	peers_unref(peers);
+	return rc;
+}
+
 /* The first title that is one. */
 static const char *
 our_title(const struct conf *c)
@@ -432,6 +468,8 @@ list(struct asked *a, const struct pledge_desk *d)
 	uint64_t unseen = 0;
 	int rc = s ? 0 : shut(&e);
 
+	if (!rc && archive)
+		rc = check_known(d, s, archive, &e);
 	if (!rc && archive && given(a, "--seen"))
 		rc = mark_seen(s, archive, &e);
 	if (json) {

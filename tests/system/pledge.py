@@ -181,7 +181,8 @@ def commit__what_is_not_understood_asks_nobody():
     with Asking() as g:
         folder = g.images(1)
         study = uids(folder, "StudyInstanceUID")
-        for words, code in ((("south", "1.2.3"), 1), (("nobody", *study), 1), (("south", *study, "--seen"), 2),
+        for words, code in ((("south", "1.2.3"), 1), (("nobody", *study), 1), (("nobody",), 1),
+                            (("nobody", "--seen"), 1), (("nobody", "--json"), 1), (("south", *study, "--seen"), 2),
                             (("south", "--send"), 2), (("--seen",), 2), (("south", "1.2.*"), 1),
                             (("a" * 60000,), 1), (("a" * 60000, "--seen"), 1), (("a" * 60000, *study), 1)):
             g.north.command("commit", *words, ok=(code,))
