@@ -189,6 +189,7 @@ fail_rest(struct retrieving *r, const struct proposals *only)
 		pthread_mutex_lock(&r->mu);
 		mine = !t->done && !t->taken && (!only || proposed(only, t));
 		t->taken = t->taken || mine;
+		t->later = t->later || (mine && t->here);
 		pthread_mutex_unlock(&r->mu);
 		if (mine)
 			retrieve_fail(r, t);

@@ -164,15 +164,25 @@ pledge_is_asked(const struct pledge_steps *s, const struct pledge_row *row)
 	return change(s, is_asked, &h);
 }
 
+int64_t
+pledge_patient_until(const struct pledge_row *row)
+{
+	return row->ends_ms - INT64_C(1000) * row->half_s;
+}
+
 static int
 put_off(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct changing *h = arg;
+	int64_t until;
 	int rc = read_unsettled(tx, h, e);
 
 	if (rc)
 		return rc;
+	until = pledge_patient_until(&h->row);
 	h->row.next_ms = h->now + backoff_ms(h->row.tries++);
+	if (h->row.phase == PLEDGE_SENDS && h->now < until && h->row.next_ms > until)
+		h->row.next_ms = until;
 	h->row.status = h->status;
 	(void)snprintf(h->row.why, sizeof(h->row.why), "%s", h->why);
 	return pledges_put(tx, &h->row, e);

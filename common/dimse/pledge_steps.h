@@ -32,6 +32,8 @@ int pledge_supplied(const struct pledge_steps *s, const struct pledge_row *row,
 int pledge_goes_out(const struct pledge_steps *s, struct pledge_row *row);
 /* It was answered with success. */
 int pledge_is_asked(const struct pledge_steps *s, const struct pledge_row *row);
+/* Until then what the archive does not take now is tried again before it is asked for the rest. */
+int64_t pledge_patient_until(const struct pledge_row *row);
 /* It is tried again, by backing off. status: of its answer, 0: there was none. */
 void pledge_put_off(const struct pledge_steps *s, const struct pledge_row *row, unsigned status,
 		    const char *why);

@@ -89,7 +89,7 @@ leave_out(const struct pledge_supply *s, struct targets *t, struct pledge **whic
 
 static int
 note(struct pledge_supply const *s, const struct retrieving *r, struct pledge **which,
-     struct err *e)
+     unsigned *later, struct err *e)
 {
 	unsigned sent = 0, failed = 0;
 	struct store_tx *tx;
@@ -106,10 +106,13 @@ note(struct pledge_supply const *s, const struct retrieving *r, struct pledge **
 		if (which[i]->sent)
 			rc = pledge_means(tx, which[i], t->oid, e);
 		sent += which[i]->sent;
-		if (!which[i]->sent && t->done && !r->why[0]) {
+		if (which[i]->sent || !t->done || r->why[0])
+			continue;
+		failed++;
+		if (t->later && s->patient)
+			++*later;
+		else
 			which[i]->state = PLEDGE_NOT_SENT;
-			failed++;
-		}
 	}
 	store_end_read(tx);
 	audit_line(s->audit, "pledge.sent", "peer=%s instances=%u failed=%u", s->archive->name,
@@ -118,7 +121,8 @@ note(struct pledge_supply const *s, const struct retrieving *r, struct pledge **
 }
 
 int
-pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struct err *e)
+pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, unsigned *later,
+	      struct err *e)
 {
 	const struct dimse_config config = {.max_pdu = s->max_pdu};
 	struct dimse_caller nobody = {.config = &config,
@@ -137,6 +141,7 @@ pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struc
 	struct pledge **which = calloc(n ? n : 1, sizeof(struct pledge *));
 	int noted, rc = which ? 0 : err_set(e, ERR_LOCAL, 0, "no memory for a list of instances");
 
+	*later = 0;
 	if (!rc)
 		rc = find(&r.t, s, all, n, which, e);
 	if (!rc)
@@ -145,7 +150,7 @@ pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struc
 	clock_cond(&r.ended);
 	if (!rc && r.t.n) {
 		rc = move_all(&r, s->archive, e);
-		noted = note(s, &r, which, rc ? NULL : e);
+		noted = note(s, &r, which, later, rc ? NULL : e);
 		rc = rc ? rc : noted;
 	}
 	if (!rc && r.why[0])

@@ -26,6 +26,7 @@ struct pledge_supply {
 	const char *calling; /* our title */
 	unsigned max_pdu;
 	struct audit *audit;
+	bool patient; /* what it does not take now is tried again */
 	/* A socket of ours opens, or -1: it is closed; of DIMSE_SUBS. */
 	void (*socket)(void *arg, unsigned at, int fd);
 	bool (*go_on)(void *arg); /* false: the node stops */
@@ -37,9 +38,11 @@ int pledge_supply_target(const struct pledge_supply *s, struct assoc_target *out
 			 struct err *e);
 /*
  * Each of these gets `sent`, or is PLEDGE_NOT_SENT: it is not here any more, or was not taken.
+ * *later: so many are neither, as it did not take them now (A7xx, 0110, associations that broke).
  * ERR_AGAIN: the archive could not be reached, or the node stops; what was sent is marked all the
  * same.
  */
-int pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, struct err *e);
+int pledge_supply(const struct pledge_supply *s, struct pledge *all, size_t n, unsigned *later,
+		  struct err *e);
 
 #endif

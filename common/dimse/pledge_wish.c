@@ -120,6 +120,7 @@ struct recording {
 	struct pledge_row row;
 	const struct pledge *all;
 	size_t n;
+	uint64_t bytes; /* that all of it takes; 0: there was room */
 };
 
 static int
@@ -127,7 +128,7 @@ record(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct recording *r = arg;
 	struct pledge_row row = r->row; /* it may run twice */
-	int rc = store_admit(store_tx_store(tx), r->n * ROW_BYTES, e);
+	int rc = r->bytes ? store_admit(store_tx_store(tx), r->bytes, e) : 0;
 
 	if (!rc)
 		rc = pledges_add(tx, &row, r->all, r->n, e);
@@ -140,6 +141,7 @@ int
 pledge_wish_record(struct pledge_wish *w, struct store *s, const struct pledge_order *o,
 		   struct err *e)
 {
+	struct err why = ERR_INIT;
 	struct recording r;
 	size_t at;
 	int rc = 0;
@@ -153,13 +155,19 @@ pledge_wish_record(struct pledge_wish *w, struct store *s, const struct pledge_o
 		(void)snprintf(r.row.calling, sizeof(r.row.calling), "%s", o->calling);
 		r.row.phase = o->send ? PLEDGE_SENDS : PLEDGE_ASKS;
 		r.row.ends_ms = store_time(s) + o->wait_ms;
+		r.row.half_s = (uint32_t)(o->wait_ms / 2000);
 		r.all = w->all + at;
+		r.bytes = at ? 0 : w->asked * (uint64_t)ROW_BYTES;
 		r.n = w->asked - at < o->most ? w->asked - at : o->most;
-		rc = store_commit(s, record, &r, e);
+		rc = store_commit(s, record, &r, &why);
 		if (!rc)
 			w->requests[w->n_requests++] = r.row.number;
 	}
-	return rc;
+	if (rc && w->n_requests)
+		return err_set(e, (enum err_code)rc, why.sys,
+			       "%.200s; the first %zu of %zu images are asked for all the same",
+			       why.what, w->n_requests * o->most, w->asked);
+	return rc ? err_set(e, (enum err_code)rc, why.sys, "%s", why.what) : 0;
 }
 
 void

@@ -36,7 +36,8 @@ struct pledge_order {
 	int64_t wait_ms;
 };
 
-/* Durable on 0. ERR_FULL: the cache is. */
+/* Durable on 0. ERR_FULL: there is no room for all of it in the cache, and nothing is recorded. An
+ * error later says what is all the same. */
 int pledge_wish_record(struct pledge_wish *w, struct store *s, const struct pledge_order *o,
 		       struct err *e);
 void pledge_wish_fini(struct pledge_wish *w);

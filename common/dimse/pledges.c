@@ -126,7 +126,7 @@ pledges_put(struct store_tx *tx, const struct pledge_row *row, struct err *e)
 	buf_put_u32(&b, row->n);
 	buf_put_u32(&b, row->tries);
 	buf_put_u32(&b, row->status);
-	buf_put_u32(&b, 0);
+	buf_put_u32(&b, row->half_s);
 	buf_put_u64(&b, (uint64_t)row->next_ms);
 	buf_put_u64(&b, (uint64_t)row->ends_ms);
 	buf_put_u8(&b, row->phase);
@@ -151,6 +151,7 @@ read_request(struct pledge_row *out, uint64_t number, struct kv_slice v, struct 
 	out->n = buf_get_u32(p);
 	out->tries = buf_get_u32(p + 4);
 	out->status = buf_get_u32(p + 8);
+	out->half_s = buf_get_u32(p + 12);
 	out->next_ms = (int64_t)buf_get_u64(p + 16);
 	out->ends_ms = (int64_t)buf_get_u64(p + 24);
 	out->phase = (enum pledge_phase)p[32];

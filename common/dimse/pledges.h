@@ -61,9 +61,10 @@ struct pledge_row {
 	enum pledge_phase phase;
 	bool out; /* the N-ACTION of this transaction may have gone out */
 	uint32_t tries;
-	uint32_t status;	   /* of the last answer to an N-ACTION; 0: none, or success */
-	int64_t next_ms;	   /* store_time: not tried before      */
-	int64_t ends_ms;	   /* store_time: it is given up; settled: forgotten */
+	uint32_t half_s; /* so long before its end it is asked without what is not taken */
+	uint32_t status; /* of the last answer to an N-ACTION; 0: none, or success */
+	int64_t next_ms; /* store_time: not tried before      */
+	int64_t ends_ms; /* store_time: it is given up; settled: forgotten */
 	char why[PLEDGE_WHY_SIZE]; /* the last try was in vain; "" if none was */
 };
 

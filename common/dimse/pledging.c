@@ -120,23 +120,37 @@ put_off(struct pledging *p, const struct pledge_row *row, unsigned status, const
 
 /* --- first: what the archive lacks --- */
 
+/* It answers: what else it is asked for need not wait. */
+static void
+wait_for_rest(struct pledging *p, const struct pledge_row *row, unsigned later)
+{
+	char why[64];
+
+	(void)snprintf(why, sizeof(why), "it does not take %u of the images now", later);
+	if (goes_on(p))
+		pledge_put_off(&p->steps, row, 0, why);
+}
+
 /* true: all that goes there is there. */
 static bool
 supply(struct pledging *p, const struct pledge_supply *s, const struct pledge_row *row)
 {
 	struct err e = ERR_INIT;
 	struct pledge *all = NULL;
+	unsigned later;
 	size_t n;
 	int rc, noted;
 
 	if (pledge_read_open(&p->steps, row, &all, &n))
 		return false;
-	rc = pledge_supply(s, all, n, &e);
-	noted = pledge_supplied(&p->steps, row, all, n, !rc);
+	rc = pledge_supply(s, all, n, &later, &e);
+	noted = pledge_supplied(&p->steps, row, all, n, !rc && !later);
 	free(all);
 	if (rc)
 		put_off(p, row, 0, e.what);
-	return !rc && !noted;
+	else if (later)
+		wait_for_rest(p, row, later);
+	return !rc && !later && !noted;
 }
 
 /* --- then: the question --- */
@@ -292,6 +306,7 @@ try_now(struct pledging *p, struct peers *peers, const struct pledge_row *row)
 					.calling = row->calling,
 					.max_pdu = p->c.max_pdu,
 					.audit = p->c.audit,
+					.patient = now_ms(p) < pledge_patient_until(row),
 					.socket = note_socket,
 					.go_on = goes_on,
 					.arg = p};

@@ -407,6 +407,7 @@ missed(struct carrier *c, struct target *t)
 		note_failed(r, t);
 	else
 		t->tries++;
+	t->later = t->failed;
 	t->failed_on = c->serial;
 	t->taken = false;
 	pthread_mutex_unlock(&r->mu);

@@ -22,6 +22,7 @@ struct target {
 	bool here; /* its bytes are */
 	bool done; /* sent, or failed for good */
 	bool failed;
+	bool later;	    /* failed, but another time it may go otherwise */
 	bool image;	    /* it has pixels */
 	bool taken;	    /* somebody sends it just now */
 	unsigned tries;	    /* that failed, ... */
