@@ -23,6 +23,7 @@
 #include "common/dicom/worker_j2k.h"
 #include "common/dicom/worker_loss.h"
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -613,6 +614,7 @@ serve(rlim_t memory, rlim_t seconds, rlim_t output)
 		char from[32], to[32];
 		const char *wrong;
 
+		errno = 0;
 		grant(seconds);
 		(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", files[0]);
 		(void)snprintf(to, sizeof(to), "/proc/self/fd/%d", files[1]);
@@ -622,8 +624,10 @@ serve(rlim_t memory, rlim_t seconds, rlim_t output)
 				      : "the data dictionary is not there";
 		} catch (...) {
 			wrong = "no memory, or the DICOM library threw";
+			errno = ENOMEM;
 		}
 		answer.failed = wrong != nullptr;
+		answer.exhausted = wrong && errno == ENOMEM; /* codecs say that something failed */
 		(void)snprintf(answer.why, sizeof(answer.why), "%s", wrong ? wrong : "");
 		(void)close(files[0]);
 		(void)close(files[1]);

@@ -30,6 +30,7 @@ struct worker_job {
 
 struct worker_answer {
 	int32_t failed;		   /* 0: the file is whole       */
+	int32_t exhausted;	   /* for want of memory         */
 	char why[WORKER_WHY_SIZE]; /* a step, never a value (R35) */
 };
 

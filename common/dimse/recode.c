@@ -287,13 +287,15 @@ wait_for(const struct recode *r, const struct worker *w, int (*meanwhile)(void *
 }
 
 static int
-work(struct recode *r, const char *syntax, int (*meanwhile)(void *arg, struct err *e), void *arg,
-     int in, int out, struct err *e)
+work_once(struct recode *r, const char *syntax, int (*meanwhile)(void *arg, struct err *e),
+	  void *arg, int in, int out, bool *again, struct err *e)
 {
 	struct worker_answer answer;
 	struct worker *w;
 	bool used;
 	int rc;
+
+	*again = false;
 
 	do { /* one that died while it was idle says nothing of this object */
 		if (e)
@@ -309,9 +311,24 @@ work(struct recode *r, const char *syntax, int (*meanwhile)(void *arg, struct er
 	if (rc)
 		return rc;
 	rc = wait_for(r, w, meanwhile, arg, &answer, e);
-	give_back(r, w, rc == 0);
+	*again = !rc && used && answer.failed && answer.exhausted;
+	give_back(r, w, rc == 0 && !*again);
 	if (!rc && answer.failed)
 		rc = err_set(e, ERR_PEER, 0, "%s", answer.why);
+	return rc;
+}
+
+/* What is too large beside what a worker keeps of earlier ones may fit into a fresh one. */
+static int
+work(struct recode *r, const char *syntax, int (*meanwhile)(void *arg, struct err *e), void *arg,
+     int in, int out, struct err *e)
+{
+	bool again;
+	int rc;
+
+	do
+		rc = work_once(r, syntax, meanwhile, arg, in, out, &again, e);
+	while (again);
 	return rc;
 }
 

@@ -19,7 +19,7 @@
 
 #define IMPLICIT "1.2.840.10008.1.2"
 
-enum { SECONDS = 2 };
+enum { SECONDS = 20, SOON = 2 };
 
 struct kit {
 	struct stored stored;
@@ -27,6 +27,7 @@ struct kit {
 	struct store_reader *reader;
 	struct recode *recode;
 	char worker[256];
+	unsigned seconds;
 };
 
 static int
@@ -37,6 +38,7 @@ kit_start(void **state)
 	struct store_verdict verdict;
 
 	assert_non_null(t);
+	t->seconds = SECONDS;
 	stored_init(&t->stored, 0);
 	made_init(&t->made, &r);
 	assert_int_equal(stored_put(t->stored.s, &t->made, "10.0.0.1", &verdict, NULL), 0);
@@ -61,7 +63,8 @@ kit_end(void **state)
 static void
 start_with(struct kit *t, uint64_t memory)
 {
-	struct recode_config c = {t->worker, t->stored.dir, 1, SECONDS, memory, UINT64_C(1) << 30};
+	struct recode_config c = {t->worker,  t->stored.dir, 1,
+				  t->seconds, memory,	     UINT64_C(1) << 30};
 
 	recode_free(t->recode);
 	assert_int_equal(recode_new(&t->recode, &c, NULL), 0);
@@ -142,6 +145,44 @@ recode__a_worker_that_dies_or_is_not_there_fails_its_job_alone(void **state)
 
 /* Sockets that DCMTK makes do not close on exec: an association that a worker had too would never
  * end for its peer. */
+/* `first`: the first of its jobs that fails so. */
+static void
+runs_short_of_memory(struct kit *t, unsigned first)
+{
+	char script[600];
+
+	(void)snprintf(script, sizeof(script),
+		       "#!/usr/bin/python3\n"
+		       "import os, socket, struct\n"
+		       "s, n = socket.socket(fileno=0), 0\n"
+		       "while True:\n"
+		       "    job, files, _, _ = socket.recv_fds(s, 100, 2)\n"
+		       "    if not job:\n"
+		       "        break\n"
+		       "    n += 1\n"
+		       "    os.write(files[1], b'x' * 2000)\n"
+		       "    s.send(struct.pack('=ii96s', n >= %u, n >= %u, b'no memory'))\n"
+		       "    [os.close(f) for f in files]\n",
+		       first, first);
+	scripted(t, script);
+	start_with(t, UINT64_C(2) << 30);
+}
+
+static void
+recode__a_used_worker_without_memory_is_no_failure_of_the_object(void **state)
+{
+	struct kit *t = *state;
+	struct err e = ERR_INIT;
+	unsigned i;
+
+	runs_short_of_memory(t, 2);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(run(t, NULL), 0);
+	runs_short_of_memory(t, 1); /* a fresh one has not enough */
+	assert_int_equal(run(t, &e), ERR_PEER);
+	assert_string_equal(e.what, "no memory");
+}
+
 static void
 recode__a_worker_has_no_descriptor_of_the_node(void **state)
 {
@@ -167,6 +208,7 @@ recode__a_worker_that_hangs_is_ended_by_its_deadline(void **state)
 	struct err e = ERR_INIT;
 
 	scripted(t, "#!/bin/sh\nexec sleep 1000\n");
+	t->seconds = SOON;
 	start_with(t, UINT64_C(2) << 30);
 	assert_int_equal(run(t, &e), ERR_PEER);
 	assert_string_equal(e.what, "the worker took too long");
@@ -220,6 +262,9 @@ main(void)
 						kit_start, kit_end),
 		cmocka_unit_test_setup_teardown(
 			recode__a_worker_that_dies_or_is_not_there_fails_its_job_alone, kit_start,
+			kit_end),
+		cmocka_unit_test_setup_teardown(
+			recode__a_used_worker_without_memory_is_no_failure_of_the_object, kit_start,
 			kit_end),
 		cmocka_unit_test_setup_teardown(recode__a_worker_has_no_descriptor_of_the_node,
 						kit_start, kit_end),
