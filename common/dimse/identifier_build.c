@@ -29,12 +29,24 @@ identifier_text(const char *vr)
 		       : CHARSET_VALUES;
 }
 
+/* All others have the long form, those to come as well (PS3.5 7.1.2). */
+static bool
+short_form(const char *vr)
+{
+	static const char shorts[] = "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS";
+	const char *s;
+
+	for (s = shorts; *s; s += 2)
+		if (memcmp(s, vr, 2) == 0)
+			return true;
+	return false;
+}
+
 static void
 put_plain(struct buf *out, const struct writing *w, uint32_t tag, const char *vr, const char *value,
 	  size_t n)
 {
-	static const char longs[] = "OB OD OF OL OV OW SQ SV UC UN UR UT UV";
-	bool is_long = strstr(longs, vr) != NULL;
+	bool is_long = !short_form(vr);
 	char pad = strcmp(vr, "UI") == 0 || identifier_binary(vr) ? '\0' : ' ';
 
 	if (n + n % 2 > VALUE_SHORT_MAX)

@@ -189,6 +189,39 @@ identifier__text_in_an_item_is_written_as_no_sequence(void **state)
 	buf_fini(&out);
 }
 
+/* PS3.5 7.1.2: a VR to come has the long form. */
+static void
+identifier__a_vr_that_nobody_knows_is_written_in_the_long_form(void **state)
+{
+	static const char *const vrs[] = {"DU", "ZZ"};
+	struct attr charset = {TAG_CHARSET, "", 0}, key;
+	struct identifier id, again;
+	struct buf asked, out;
+	size_t i, pos;
+
+	(void)state;
+	for (i = 0; i < sizeof(vrs) / sizeof(vrs[0]); i++) {
+		buf_init(&asked);
+		buf_init(&out);
+		element_head(&asked, REFERENCED_IMAGES, "LO", 0);
+		buf_put(&asked, "\0\x54\0\x7a", 4);
+		buf_puts(&asked, vrs[i]);
+		buf_put(&asked, "\0\0\0\0\0\0", 6);
+		element_head(&asked, 0x54007a02u, "LO", 0);
+		assert_int_equal(identifier_parse(&id, EXPLICIT, asked.data, asked.len, NULL), 0);
+		identifier_build_in(&out, EXPLICIT, attrs_of(&id.keys), charset, id.said,
+				    id.n_said);
+		assert_int_equal(identifier_parse(&again, EXPLICIT, out.data, out.len, NULL), 0);
+		for (pos = 0; attrs_next(attrs_of(&again.keys), &pos, &key);)
+			assert_true(key.tag == REFERENCED_IMAGES || key.tag == 0x54007a00u ||
+				    key.tag == 0x54007a02u);
+		identifier_fini(&id);
+		identifier_fini(&again);
+		buf_fini(&asked);
+		buf_fini(&out);
+	}
+}
+
 int
 main(void)
 {
@@ -198,6 +231,7 @@ main(void)
 		cmocka_unit_test(
 			header_keys__R34_more_of_a_sequence_of_the_index_is_asked_of_headers),
 		cmocka_unit_test(identifier__text_in_an_item_is_written_as_no_sequence),
+		cmocka_unit_test(identifier__a_vr_that_nobody_knows_is_written_in_the_long_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
