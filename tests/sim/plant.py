@@ -68,7 +68,7 @@ BUGS = [
     ("a node begins anew where its disk is not mounted", "edge/edge.c",
      "if (!may_make || tls)", "if (!may_make)", 2),
     ("what two buildings have is exposed in one", "central/tally.c",
-     "		if (only && only != &w->t.rows[row->leader])\n			return NULL;\n", "", 20),
+     "		if (only && only != &w->t.rows[row->leader])\n			return NULL;\n", "", 21),
     ("bytes are served that nobody verified", "common/store/chunk.c",
      ("if (!parse_head(c, n, out) || buf_get_u64(c + 24) != xxh64_of(out->payload, out->length))",
       "if (buf_get_u64((const unsigned char *)v.p + 24) != xxh64_of(to, n))"),
