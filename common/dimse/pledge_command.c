@@ -259,6 +259,12 @@ say_text(struct buf *out, const char *archive, const struct pledge_wish *w, cons
 		   (unsigned long long)o->of[PLEDGE_RAN_OUT],
 		   (unsigned long long)o->of[PLEDGE_NOT_SENT],
 		   (unsigned long long)o->of[PLEDGE_OPEN]);
+	if (w->several)
+		buf_printf(
+			out,
+			"  %zu of them have several versions here; a commitment names UIDs only: "
+			"the archive may have another version of them\n",
+			w->several);
 	for (i = 0; i < w->asked; i++)
 		if (pledge_failed(&w->all[i]))
 			pledge_text(out, &w->all[i]);
@@ -278,6 +284,7 @@ say_json(struct buf *out, const char *archive, const struct pledge_wish *w, cons
 	json_count(&j, "images", w->n);
 	json_count(&j, "asked", w->asked);
 	json_count(&j, "requests", w->n_requests);
+	json_count(&j, "several_versions", w->several);
 	json_count(&j, "open", o->of[PLEDGE_OPEN]);
 	json_count(&j, "committed", o->of[PLEDGE_COMMITTED]);
 	json_count(&j, "refused", o->of[PLEDGE_REFUSED]);

@@ -120,8 +120,37 @@ struct recording {
 	struct pledge_row row;
 	const struct pledge *all;
 	size_t n;
+	size_t several;
 	uint64_t bytes; /* that all of it takes; 0: there was room */
 };
+
+static int
+count_version(void *arg, const struct version *v, struct err *e)
+{
+	unsigned *n = arg;
+
+	(void)v;
+	(void)e;
+	return ++*n > 1 ? ERR_AGAIN : 0;
+}
+
+/* A commitment names UIDs: of these the archive may have another version. */
+static int
+count_several(struct store_tx *tx, struct recording *r, struct err *e)
+{
+	unsigned versions;
+	size_t i;
+	int rc = 0;
+
+	r->several = 0;
+	for (i = 0; !rc && i < r->n; i++) {
+		versions = 0;
+		rc = store_versions_of(tx, r->all[i].sop_instance, count_version, &versions, e);
+		r->several += rc == ERR_AGAIN;
+		rc = rc == ERR_AGAIN ? 0 : rc;
+	}
+	return rc;
+}
 
 static int
 record(struct store_tx *tx, void *arg, struct err *e)
@@ -130,6 +159,8 @@ record(struct store_tx *tx, void *arg, struct err *e)
 	struct pledge_row row = r->row; /* it may run twice */
 	int rc = r->bytes ? store_admit(store_tx_store(tx), r->bytes, e) : 0;
 
+	if (!rc)
+		rc = count_several(tx, r, e);
 	if (!rc)
 		rc = pledges_add(tx, &row, r->all, r->n, e);
 	if (!rc)
@@ -160,8 +191,10 @@ pledge_wish_record(struct pledge_wish *w, struct store *s, const struct pledge_o
 		r.bytes = at ? 0 : w->asked * (uint64_t)ROW_BYTES;
 		r.n = w->asked - at < o->most ? w->asked - at : o->most;
 		rc = store_commit(s, record, &r, &why);
-		if (!rc)
-			w->requests[w->n_requests++] = r.row.number;
+		if (rc)
+			break;
+		w->requests[w->n_requests++] = r.row.number;
+		w->several += r.several;
 	}
 	if (rc && w->n_requests)
 		return err_set(e, (enum err_code)rc, why.sys,

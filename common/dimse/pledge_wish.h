@@ -19,7 +19,8 @@ struct store;
 struct pledge_wish {
 	struct pledge *all;
 	size_t n, cap;
-	size_t asked; /* the first of them; the others have no bytes here, or no class */
+	size_t asked;	/* the first of them; the others have no bytes here, or no class */
+	size_t several; /* of those asked for have more than one version here */
 	uint64_t *requests;
 	size_t n_requests;
 };

@@ -19,6 +19,7 @@
 static void
 wish__every_current_image_that_is_here_each_once(void **state)
 {
+	const struct pledge_order o = {"vault", "NODE", false, 2, 24 * HOUR};
 	struct asker *s = *state;
 	struct recipe r = {"1.2.3", "1.2.3.1", NULL, "c", 9, 64};
 	struct pledge_wish w = {.all = NULL};
@@ -37,6 +38,8 @@ wish__every_current_image_that_is_here_each_once(void **state)
 	assert_int_equal(w.n, 4);
 	assert_int_equal(w.asked, 3);
 	assert_string_equal(w.all[3].sop_instance, "1.2.3.4");
+	assert_int_equal(pledge_wish_record(&w, s->stored.s, &o, NULL), 0);
+	assert_int_equal(w.several, 1); /* an archive may mean either */
 	pledge_wish_fini(&w);
 }
 
