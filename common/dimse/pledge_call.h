@@ -10,11 +10,18 @@
 struct assoc;
 struct assoc_target;
 struct err;
+struct message;
 struct references;
+
+/* An N-EVENT-REPORT that comes before the answer is given to this one, which answers it. */
+struct pledge_early {
+	int (*event)(void *arg, struct assoc *a, const struct message *rq, struct err *e);
+	void *arg;
+};
 
 /* 0: it answered, with *status (STATUS_CLASS_NOT_SUPPORTED where it takes no storage commitment);
  * the association is the caller's. */
 int pledge_call(struct assoc **out, const struct assoc_target *to, const struct references *list,
-		unsigned *status, struct err *e);
+		const struct pledge_early *early, unsigned *status, struct err *e);
 
 #endif

@@ -192,15 +192,41 @@ answer(const struct pledge_heard *from, struct assoc *a, const struct message *r
 	return rc;
 }
 
+struct listening {
+	struct pledging *p;
+	const struct pledge_row *row;
+};
+
+/* On the association of the request. */
+static int
+hear(void *arg, struct assoc *a, const struct message *rq, struct err *e)
+{
+	const struct listening *l = arg;
+	const char *archive = l->row->archive;
+	struct pledge_heard from = {store_of(l->p), l->p->c.audit, archive};
+	struct err why = ERR_INIT;
+	unsigned status = 0;
+	int rc;
+
+	if (rq->command != MESSAGE_EVENT_RQ || !rq->has_data)
+		return err_set(e, ERR_PEER, 0, "another message than a result");
+	rc = answer(&from, a, rq, &status, &why, e);
+	if (!rc && status) {
+		log_line(LOG_WARN, "pledge.event", "peer=%s status=%04x what=\"%s\"", archive,
+			 status, why.what);
+		audit_line(l->p->c.audit, "refused", "what=event status=%04x peer=%s", status,
+			   archive);
+	}
+	return rc;
+}
+
 /* The result may come on the association of its request, soon. */
 static int
 listen_here(struct pledging *p, struct assoc *a, const struct pledge_row *row)
 {
-	struct pledge_heard from = {store_of(p), p->c.audit, row->archive};
 	int64_t until = clock_mono(clock_real()) + SAME_MS;
-	struct err why = ERR_INIT;
+	struct listening l = {p, row};
 	struct message rq;
-	unsigned status = 0;
 	int rc = 0;
 
 	while (!rc && goes_on(p) && !pledge_is_settled(&p->steps, row->number) &&
@@ -210,16 +236,8 @@ listen_here(struct pledging *p, struct assoc *a, const struct pledge_row *row)
 			continue;
 		}
 		rc = message_receive(a, p->c.retrieve.seconds, &rq, NULL);
-		if (!rc && (rq.command != MESSAGE_EVENT_RQ || !rq.has_data))
-			rc = ERR_PEER;
 		if (!rc)
-			rc = answer(&from, a, &rq, &status, &why, NULL);
-		if (!rc && status) {
-			log_line(LOG_WARN, "pledge.event", "peer=%s status=%04x what=\"%s\"",
-				 row->archive, status, why.what);
-			audit_line(p->c.audit, "refused", "what=event status=%04x peer=%s", status,
-				   row->archive);
-		}
+			rc = hear(&l, a, &rq, NULL);
 	}
 	return rc == ERR_ABSENT ? 0 : rc; /* it released */
 }
@@ -253,6 +271,8 @@ static void
 call(struct pledging *p, const struct assoc_target *to, const struct pledge_row *row,
      const struct pledge *all, size_t n)
 {
+	struct listening l = {p, row};
+	const struct pledge_early early = {hear, &l};
 	struct references list;
 	struct err e = ERR_INIT;
 	struct assoc *a = NULL;
@@ -260,7 +280,7 @@ call(struct pledging *p, const struct assoc_target *to, const struct pledge_row 
 	int rc = make_list(&list, row->transaction, all, n, &e);
 
 	if (!rc)
-		rc = pledge_call(&a, to, &list, &status, &e);
+		rc = pledge_call(&a, to, &list, &early, &status, &e);
 	references_fini(&list);
 	if (rc)
 		put_off(p, row, 0, e.what);

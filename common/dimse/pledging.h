@@ -2,13 +2,13 @@
  * pledging.h - the Storage Commitment Push Model as SCU (PS3.4 annex J): archives are asked to
  * commit to images of ours.
  *
- * Requests lie in pledges.h; this duty sends what the archive lacks, asks, and hears the results:
- * on the association of the request for 2 s, or whenever the archive opens a new one to our
- * listener. What fails for the archive's sake (off, not resolved, 0110, 0213) is tried again by
- * backing off (backoff.h), across restarts, until the request's time is over; any other status is
- * its refusal of all. Images that it does not take now (A7xx, 0110, broken associations) go again
- * for half of that time; then it is asked for the others. Nothing that an archive says frees
- * anything here (R9, R10).
+ * Requests lie in pledges.h; this duty sends what the archive lacks, asks, and hears the
+ * results: on the association of the request, before its answer or for 2 s after it, or
+ * whenever the archive opens a new one to our listener. What fails for the archive's sake (off,
+ * not resolved, 0110, 0213) is tried again by backing off (backoff.h), across restarts, until
+ * the request's time is over; any other status is its refusal of all. Images that it does not
+ * take now (A7xx, 0110, broken associations) go again for half of that time; then it is asked
+ * for the others. Nothing that an archive says frees anything here (R9, R10).
  * Threads: any; `peers` from one.
  */
 #ifndef SALAMANDER_COMMON_DIMSE_PLEDGING_H

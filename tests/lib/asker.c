@@ -67,7 +67,10 @@ take_request(void *node, const struct dimse_caller *who, const struct message *r
 			 0);
 	message_answer(&rsp, rq, s->only && s->list.n != s->only ? STATUS_SUCCESS : s->status);
 	s->asked++;
-	rc = message_send(who->assoc, &rsp, e);
+	if (s->early)
+		rc = send_result(who->assoc, &event, &s->list, e);
+	if (!rc)
+		rc = message_send(who->assoc, &rsp, e);
 	if (!rc && s->at_once && rsp.status == STATUS_SUCCESS)
 		rc = send_result(who->assoc, &event, &s->list, e);
 	(void)pthread_mutex_unlock(&s->mu);

@@ -42,6 +42,7 @@ struct asker {
 	_Atomic unsigned status; /* that it answers requests with, ... */
 	_Atomic unsigned only;	 /* ... those of so many images; 0: all */
 	_Atomic bool at_once;	 /* its result comes on the same association */
+	_Atomic bool early;	 /* ... before its answer */
 	_Atomic unsigned asked;
 	_Atomic unsigned refuse;      /* C-STORE: what it answers image 1.2.3.1 with, ... */
 	_Atomic bool hangs_up;	      /* ... or so */

@@ -36,6 +36,21 @@ pledge__the_result_may_come_on_the_association_of_the_request(void **state)
 }
 
 static void
+pledge__the_result_may_come_before_the_answer(void **state)
+{
+	struct asker *s = *state;
+	uint64_t number;
+
+	asker_images(s, 3);
+	s->early = true;
+	number = asker_wish(s, "1.2.3", 1000);
+	(void)asker_await(s, number, PLEDGE_SETTLED);
+	asker_counts_are(s, 0, 3, 0, 0, 0);
+	assert_int_equal(asker_row(s, number).tries, 0);
+	assert_int_equal(s->asked, 1);
+}
+
+static void
 pledge__a_late_result_finds_its_request_after_a_restart(void **state)
 {
 	struct asker *s = *state;
@@ -300,6 +315,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define asker_test(f) cmocka_unit_test_setup_teardown(f, asker_begin, asker_end)
 		asker_test(pledge__the_result_may_come_on_the_association_of_the_request),
+		asker_test(pledge__the_result_may_come_before_the_answer),
 		asker_test(pledge__a_late_result_finds_its_request_after_a_restart),
 		asker_test(pledge__large_ones_are_split_and_each_has_a_transaction_of_its_own),
 		asker_test(pledge__each_refusal_is_kept_by_its_reason_and_silence_is_no_success),
