@@ -44,5 +44,5 @@ class Worker:
                 return None, None
             failed, = struct.unpack_from("<i", answer)
             if failed:
-                return None, answer[4:].split(b"\0")[0].decode()
+                return None, answer[8:].split(b"\0")[0].decode()
             return out.read() if out.seek(0) == 0 else None, None
