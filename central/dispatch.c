@@ -348,7 +348,8 @@ find_copied(struct central *c, struct forgotten *f, struct err *e)
 /* Below it, and not heard by all: an edge takes it for something that it has heard before. What
  * came back from an edge has its rank, whatever its number: whoever polls in this epoch hears it.
  * What a person has said since the copy was made ranks above all that it forgot (R15, R26), also
- * where some edge has heard it. */
+ * where some edge has heard it. What was said after one that is said again is said after it again:
+ * the last word stays the last. */
 static int
 note_below(void *arg, const Sync__Order *m, struct err *e)
 {
@@ -358,12 +359,16 @@ note_below(void *arg, const Sync__Order *m, struct err *e)
 	Sync__Order **more;
 	int rc;
 
-	if (m->number > f->top)
+	if (m->number > f->top && !f->n)
 		return ERR_AGAIN;
 	rc = heard_replaced(f->tx, m->number, &replaced, e);
 	if (!rc && !replaced && m->kind != SYNC__ORDER_KIND__ORDER_NONE &&
-	    (!m->of || m->instead_of))
-		rc = heard_is_new(f->tx, m, &yes, e);
+	    (!m->of || m->instead_of)) {
+		if (m->number > f->top)
+			yes = !heard_is_chore(m);
+		else
+			rc = heard_is_new(f->tx, m, &yes, e);
+	}
 	yes = yes || (!rc && !replaced && !m->of && is_ranked(m) && m->number > f->copied);
 	if (rc || !yes)
 		return rc;

@@ -109,6 +109,26 @@ hold__R10_reaches_an_edge_and_a_person_there_may_end_it(void **state)
 	assert_int_equal(number("hold"), 0);
 }
 
+/* An edge heard, in a line that central forgot, as far as the first of two words. */
+static void
+orders__R22_said_again_the_last_word_stays_the_last(void **state)
+{
+	unsigned char seal[32] = "another line's";
+	ProtobufCBinaryData none = {0, NULL};
+	Sync__Order there = SYNC__ORDER__INIT;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		there.number = give_hold(i);
+		there.mac = (ProtobufCBinaryData){sizeof(seal), seal};
+		(void)give_hold(!i);
+		assert_int_equal(dispatch_heard_there(&p.central, &there, &none, NULL), 0);
+		hear();
+		assert_int_equal(number("hold"), i ? 0 : HOLD_ORDER);
+	}
+}
+
 static void
 orders__R22_another_epoch_asks_from_the_start_and_an_old_one_undoes_nothing(void **state)
 {
@@ -392,6 +412,7 @@ main(void)
 		pair_test(
 			orders__R22_another_epoch_asks_from_the_start_and_an_old_one_undoes_nothing,
 			p),
+		pair_test(orders__R22_said_again_the_last_word_stays_the_last, p),
 		pair_test(orders__R16_a_rebuilt_catalogue_has_them_with_their_numbers, p),
 		pair_test(orders__one_of_a_later_kind_is_kept_shown_and_obeyed_after_an_upgrade, p),
 		pair_test(orders__a_cut_at_any_message_loses_none, p),
