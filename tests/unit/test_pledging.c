@@ -22,6 +22,7 @@ static void
 pledge__the_result_may_come_on_the_association_of_the_request(void **state)
 {
 	struct asker *s = *state;
+	struct references asked;
 	uint64_t number;
 
 	asker_images(s, 3);
@@ -30,9 +31,11 @@ pledge__the_result_may_come_on_the_association_of_the_request(void **state)
 	(void)asker_await(s, number, PLEDGE_SETTLED);
 	asker_counts_are(s, 0, 3, 0, 0, 0);
 	assert_int_equal(s->asked, 1);
-	assert_int_equal(s->list.n, 3);
-	assert_true(uid_valid(s->list.transaction, strlen(s->list.transaction)));
-	assert_string_equal(s->list.all[0].sop_class, SC);
+	asked = asker_asked(s);
+	assert_int_equal(asked.n, 3);
+	assert_true(uid_valid(asked.transaction, strlen(asked.transaction)));
+	assert_string_equal(asked.all[0].sop_class, SC);
+	references_fini(&asked);
 }
 
 static void
@@ -239,20 +242,23 @@ static void
 pledge__a_transaction_that_went_out_is_not_used_again(void **state)
 {
 	struct asker *s = *state;
-	char before[UID_SIZE];
+	struct references first, second;
 	uint64_t number;
 
 	asker_images(s, 1);
 	s->status = STATUS_RESOURCE_LIMITATION; /* later, perhaps */
 	number = asker_wish(s, "1.2.3", 1000);
 	asker_await_tries(s, number, 1);
-	strcpy(before, s->list.transaction);
+	first = asker_asked(s);
 	s->status = STATUS_SUCCESS;
 	s->at_once = true;
 	asker_pass(s, HOUR);
 	(void)asker_await(s, number, PLEDGE_SETTLED);
 	assert_int_equal(s->asked, 2);
-	assert_string_not_equal(before, s->list.transaction);
+	second = asker_asked(s);
+	assert_string_not_equal(first.transaction, second.transaction);
+	references_fini(&first);
+	references_fini(&second);
 	asker_counts_are(s, 0, 1, 0, 0, 0);
 }
 
